@@ -1,0 +1,1 @@
+"""Simulation data in one HDF5 file."""

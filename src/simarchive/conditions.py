@@ -1,0 +1,115 @@
+"""Typed columns and conditions: what the meaning of data declares, and an index answers.
+
+This is the language between the two wings of the house. A data class declares `Column` objects and
+gives one plain value for each; a query gives `Condition` objects; the index finds the rows for
+which all conditions hold. Neither wing needs to know the other.
+
+A missing value (``None``) fulfils no condition but `Negated`, which is the plain complement.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+
+class ColumnKind(enum.Enum):
+    """How the values of a column are kept."""
+
+    INTEGER = "integer"  #: signed, 64 bits
+    REAL = "real"  #: float64
+    CATEGORY = "category"  #: text that many rows share (a substance, a phase, a force field)
+    IDENTIFIER = "identifier"  #: text that few rows share (a calculation id, a digest)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of an index: a name that never changes, and a kind."""
+
+    name: str
+    kind: ColumnKind
+
+
+Value = int | float | str | None
+"""What a row holds in a column; ``None`` is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Equals:
+    """The value is `value`."""
+
+    column: str
+    value: int | float | str
+
+    def matches(self, value: Value) -> bool:
+        """Return whether one value fulfils the condition."""
+        return value is not None and value == self.value
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """The value is one of `values`."""
+
+    column: str
+    values: frozenset[int | float | str]
+
+    @classmethod
+    def of(cls, column: str, values: Iterable[int | float | str]) -> OneOf:
+        """Return the condition for any iterable of values."""
+        return cls(column, frozenset(values))
+
+    def matches(self, value: Value) -> bool:
+        """Return whether one value fulfils the condition."""
+        return value is not None and value in self.values
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """The value is a number from `low` to `high`, both included; ``None`` leaves an end open."""
+
+    column: str
+    low: float | None = None
+    high: float | None = None
+
+    def matches(self, value: Value) -> bool:
+        """Return whether one value fulfils the condition."""
+        if value is None or isinstance(value, str) or math.isnan(value):
+            return False
+        return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+
+
+@dataclass(frozen=True, slots=True)
+class Satisfies:
+    """The value is a text for which `test` is true; `reading` says it in words for people.
+
+    The test is called once for each different text of a category, so it may be slow.
+    """
+
+    column: str
+    test: Callable[[str], bool]
+    reading: str
+
+    def matches(self, value: Value) -> bool:
+        """Return whether one value fulfils the condition."""
+        return isinstance(value, str) and self.test(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Negated:
+    """The other condition does not hold; so a missing value fulfils this one."""
+
+    condition: Equals | OneOf | Within | Satisfies
+
+    @property
+    def column(self) -> str:
+        """The column of the negated condition."""
+        return self.condition.column
+
+    def matches(self, value: Value) -> bool:
+        """Return whether one value fulfils the condition."""
+        return not self.condition.matches(value)
+
+
+Condition = Equals | OneOf | Within | Satisfies | Negated

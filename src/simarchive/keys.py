@@ -1,0 +1,62 @@
+"""Keys of objects, names of members, and the digest that says two documents are the same."""
+
+from __future__ import annotations
+
+import uuid
+
+from simarchive.errors import InvalidDataError
+
+MAX_KEY_BYTES = 200
+MAX_COMPONENT_BYTES = 255
+
+
+def new_key() -> str:
+    """Return a new random key: 32 lower-case hexadecimal digits (UUID version 4)."""
+    return uuid.uuid4().hex
+
+
+def check_key(key: object) -> str:
+    """Return `key` if it can be the key of an object.
+
+    A key names one group and one scratch directory, so it is a single path component.
+
+    Raises
+    ------
+    InvalidDataError
+        If the key is no string, is empty or too long, is ``.`` or ``..``, starts with a dot,
+        or holds a slash, a backslash or a character that cannot be printed.
+    """
+    if not isinstance(key, str):
+        raise InvalidDataError(f"a key must be a string, not {type(key).__name__}")
+    if not key or len(key.encode("utf-8", "surrogatepass")) > MAX_KEY_BYTES:
+        raise InvalidDataError(f"key {key[:40]!r} must have 1 to {MAX_KEY_BYTES} bytes")
+    if key.startswith(".") or "/" in key or "\\" in key or not key.isprintable():
+        raise InvalidDataError(
+            f"key {key!r} must not start with a dot or hold '/', '\\' or unprintable characters"
+        )
+    return key
+
+
+def check_member_name(name: object) -> str:
+    """Return `name` if it can be the name of a member: a relative POSIX path below one directory.
+
+    Raises
+    ------
+    InvalidDataError
+        If the name is absolute, empty, holds ``.``, ``..`` or empty components, a NUL or a
+        component longer than 255 bytes.
+    """
+    if not isinstance(name, str):
+        raise InvalidDataError(f"a member name must be a string, not {type(name).__name__}")
+    components = name.split("/")
+    if "\0" in name or any(component in ("", ".", "..") for component in components):
+        raise InvalidDataError(
+            f"member name {name!r} must be a relative path without '.', '..' or empty components"
+        )
+    try:
+        longest = max(len(component.encode()) for component in components)
+    except UnicodeEncodeError as error:
+        raise InvalidDataError(f"member name {name!r} is not valid Unicode: rename the file") from error
+    if longest > MAX_COMPONENT_BYTES:
+        raise InvalidDataError(f"member name {name[:60]!r}... has a component longer than 255 bytes")
+    return name
