@@ -1,0 +1,261 @@
+"""Documents: trees of plain values and arrays, as strict JSON text and variables beside it.
+
+A tree is what JSON can say, and numpy arrays. Its text is strict JSON (no bare ``NaN``), and its
+arrays either stand in the text or, where they are large, become variables of their own to which the
+text refers. Every bit comes back: dtypes, shapes, NaN, signed zeros and empty arrays included.
+
+Tags
+----
+``{"@variable": name}``
+    The array is the dataset `name` of the same object.
+``{"@array": {"dtype": "<f8", "shape": [2, 1], "data": [1.0, 2.0]}}``
+    A small array; ``"base64"`` (its bytes in C order) in place of ``"data"`` where text would lose a bit.
+``{"@float": "NaN"}``
+    A number that JSON cannot say: ``NaN``, ``Infinity`` or ``-Infinity``.
+
+A key of the tree that starts with ``@`` is written with one more ``@``.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+
+from simarchive.container import layout
+from simarchive.errors import CorruptError, InvalidDataError
+
+Tree: TypeAlias = Any
+"""JSON values, numpy arrays, and objects with ``shape``, ``dtype`` and ``__array__``."""
+
+MIN_VARIABLE_SIZE = 32
+"""Arrays with fewer elements stand in the text: a dataset costs several hundred bytes."""
+
+_VARIABLE_KINDS = frozenset("fiu")
+_SPECIAL_FLOATS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+class ArrayLike(Protocol):
+    """A lazily loaded array: its shape and dtype are known before its values."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length along each axis."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the elements."""
+
+    def __array__(self) -> np.ndarray[Any, Any]:
+        """Return the values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """An array of a document that becomes a dataset, and the unit its document gives it."""
+
+    values: np.ndarray[Any, Any]
+    units: str | None
+
+
+@dataclass(slots=True)
+class EncodedDocument:
+    """A tree as it is written: strict JSON text, and the variables that the text refers to."""
+
+    text: str
+    variables: dict[str, Variable] = field(default_factory=dict)
+
+
+def encode(tree: Tree) -> EncodedDocument:
+    """Return `tree` as JSON text and variables.
+
+    Raises
+    ------
+    InvalidDataError
+        If the tree holds something that cannot be read back: another type, a key that is no string,
+        text that is no Unicode.
+    """
+    variables: dict[str, Variable] = {}
+    plain = _encode_node(tree, (), None, variables)
+    return EncodedDocument(_json_text(plain), variables)
+
+
+def decode(text: str, load_variable: Callable[[str], Any]) -> Tree:
+    """Return the tree of a document's `text`; `load_variable` gives the array for a variable's name.
+
+    Raises
+    ------
+    CorruptError
+        If the text is no JSON, or holds a tag that this version does not know.
+    """
+    try:
+        return _decode_node(json.loads(text), load_variable)
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptError(f"a document cannot be read: {error}") from error
+
+
+def identity_digest(class_name: str, tree: Tree) -> str:
+    """Return the SHA-256, in hexadecimal, of a class name and the canonical JSON of a tree.
+
+    The same for equal documents in every process and on every machine: keys are sorted, and arrays
+    stand for their dtype, shape and bytes.
+    """
+    digest = hashlib.sha256()
+    digest.update(class_name.encode() + b"\0")
+    digest.update(_json_text(_canonical(tree), sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _json_text(plain: Any, *, sort_keys: bool = False) -> str:
+    try:
+        text = json.dumps(
+            plain, ensure_ascii=False, allow_nan=False, sort_keys=sort_keys, separators=(",", ":")
+        )
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidDataError(f"a document holds text that is not valid Unicode: {error}") from error
+    return text
+
+
+def _special_float(value: float) -> dict[str, str]:
+    name = "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return {layout.TAG_FLOAT: name}
+
+
+def _scalar(node: Any, path: tuple[str, ...]) -> Any:
+    if isinstance(node, np.generic):
+        node = node.item()
+    if node is None or isinstance(node, (bool, str)):
+        return node
+    if isinstance(node, int):
+        return int(node)
+    if isinstance(node, float):
+        return float(node) if math.isfinite(node) else _special_float(node)
+    raise InvalidDataError(
+        f"{'.'.join(path) or 'the document'} is a {type(node).__name__}, which cannot be stored:"
+        " use numbers, strings, lists, dicts with string keys, or numpy arrays"
+    )
+
+
+def _items(node: dict[Any, Any], path: tuple[str, ...]) -> Iterator[tuple[str, Any, tuple[str, ...]]]:
+    for key, value in node.items():
+        if not isinstance(key, str):
+            raise InvalidDataError(f"{'.'.join(path) or 'the document'} has the key {key!r}: use strings")
+        yield ("@" + key if key.startswith("@") else key), value, (*path, key)
+
+
+def _encode_node(
+    node: Any, path: tuple[str, ...], units: str | None, variables: dict[str, Variable]
+) -> Any:
+    if isinstance(node, dict):
+        unit = node.get("unit")
+        here = unit if isinstance(unit, str) else None
+        return {
+            key: _encode_node(value, below, here if below[-1] == "value" else None, variables)
+            for key, value, below in _items(node, path)
+        }
+    if isinstance(node, (list, tuple)):
+        return [_encode_node(value, (*path, str(i)), None, variables) for i, value in enumerate(node)]
+    if is_array(node):
+        values = np.asarray(node)
+        if _is_variable(values):
+            name = _variable_name(path, variables)
+            variables[name] = Variable(values, units)
+            return {layout.TAG_VARIABLE: name}
+        return {layout.TAG_ARRAY: _small_array(values, path)}
+    return _scalar(node, path)
+
+
+def is_array(node: object) -> bool:
+    """Return whether a node of a tree is an array, loaded or not."""
+    return isinstance(node, np.ndarray) or (
+        hasattr(node, "__array__") and hasattr(node, "shape") and not isinstance(node, np.generic)
+    )
+
+
+def _is_variable(values: np.ndarray[Any, Any]) -> bool:
+    # float16 crashes netCDF-C, and other kinds are skipped or refused by it.
+    return (
+        values.size >= MIN_VARIABLE_SIZE
+        and values.dtype.kind in _VARIABLE_KINDS
+        and values.dtype.itemsize <= 8
+        and values.dtype != np.float16
+        and values.dtype.isnative
+    )
+
+
+def _variable_name(path: tuple[str, ...], taken: dict[str, Variable]) -> str:
+    shortened = list(path)
+    while len(shortened) > 1 and shortened[-1] == "value":
+        shortened.pop()
+    name = ".".join(shortened) or "value"
+    if name in taken:
+        name = ".".join(path)
+    count = 1
+    while name in taken:
+        count += 1
+        name = f"{'.'.join(path)}~{count}"
+    return name
+
+
+def _small_array(values: np.ndarray[Any, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    if values.dtype.hasobject or values.dtype.kind in "OV":
+        raise InvalidDataError(
+            f"{'.'.join(path)} is an array of {values.dtype}: only arrays of numbers, booleans,"
+            " times or fixed-length text can be stored"
+        )
+    array: dict[str, Any] = {"dtype": values.dtype.str, "shape": list(values.shape)}
+    as_text = values.dtype.kind in "iub" or (values.dtype == np.float64 and bool(np.isfinite(values).all()))
+    if as_text:
+        array["data"] = values.ravel().tolist()
+    else:
+        array["base64"] = base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()
+    return array
+
+
+def _read_small_array(array: dict[str, Any]) -> np.ndarray[Any, Any]:
+    dtype = np.dtype(array["dtype"])
+    if "data" in array:
+        values = np.array(array["data"], dtype)
+    else:
+        values = np.frombuffer(bytearray(base64.b64decode(array["base64"])), dtype)
+    return values.reshape(array["shape"])
+
+
+def _decode_node(node: Any, load_variable: Callable[[str], Any]) -> Any:
+    if isinstance(node, list):
+        return [_decode_node(value, load_variable) for value in node]
+    if not isinstance(node, dict):
+        return node
+    for tag in (layout.TAG_VARIABLE, layout.TAG_ARRAY, layout.TAG_FLOAT):
+        if tag in node:
+            value = node[tag]
+            if tag == layout.TAG_VARIABLE:
+                return load_variable(value)
+            return _read_small_array(value) if tag == layout.TAG_ARRAY else _SPECIAL_FLOATS[value]
+    decoded = {}
+    for key, value in node.items():
+        if key.startswith("@") and not key.startswith("@@"):
+            raise CorruptError(f"a document has the tag {key!r}, which this version does not know")
+        decoded[key[1:] if key.startswith("@@") else key] = _decode_node(value, load_variable)
+    return decoded
+
+
+def _canonical(node: Any, path: tuple[str, ...] = ()) -> Any:
+    if isinstance(node, dict):
+        return {key: _canonical(value, below) for key, value, below in _items(node, path)}
+    if isinstance(node, (list, tuple)):
+        return [_canonical(value, (*path, str(i))) for i, value in enumerate(node)]
+    if is_array(node):
+        values = np.ascontiguousarray(node)
+        if values.dtype.hasobject:
+            _small_array(values, path)
+        digest = hashlib.sha256(values.tobytes()).hexdigest()
+        return {layout.TAG_ARRAY: [values.dtype.str, list(np.shape(node)), digest]}
+    return _scalar(node, path)

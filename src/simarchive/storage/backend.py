@@ -1,0 +1,416 @@
+"""The abstract storage backend: what every backend does, built on three things that each must do.
+
+A new backend implements exactly `_store_object`, `_retrieve_object` and `_object_exists`; all are
+called under the backend's reentrant lock. Everything else has a default built on these three, which
+a backend that knows better may override: the hooks are listed at the end of `StorageBackend`.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from simarchive.chemistry.force_fields import ForceFieldSource
+from simarchive.data import BaseStoredData, ForceFieldData
+from simarchive.errors import InvalidDataError, NotFoundError, WrongTypeError
+from simarchive.keys import check_key, new_key
+from simarchive.queries import BaseDataQuery
+from simarchive.storage import duplicates
+from simarchive.storage.ancillary import check_ancillary_directory, same_files
+
+if TYPE_CHECKING:
+    from simarchive.chemistry.components import Component
+    from simarchive.chemistry.substances import Substance
+    from simarchive.storage.merging import MergeReport
+
+PathLike = str | os.PathLike[str]
+
+Match = tuple[str, BaseStoredData, Any]
+"""One match of a query: key, object, and the path of its ancillary data or ``None``."""
+
+REGISTRY_KEY = "object_keys"
+
+
+class StoredObjectKeys(BaseStoredData):
+    """The registry of keys that a backend without a better one keeps among its objects."""
+
+    data_class_name: ClassVar[str] = "StoredObjectKeys"
+    data_class_version: ClassVar[int] = 1
+
+    object_keys: dict[str, list[str]] | None = None
+
+    @classmethod
+    def has_ancillary_data(cls) -> bool:
+        """Return False: the registry is a document only."""
+        return False
+
+
+class StorageBackend(abc.ABC):
+    """A store of simulation data: objects with unique keys, ancillary files, and queries.
+
+    Notes
+    -----
+    Public methods may be called from several threads of one process.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+
+    # --- what every backend must do ------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def _store_object(
+        self,
+        object_to_store: BaseStoredData,
+        storage_key: str | None = None,
+        ancillary_data_path: Path | None = None,
+    ) -> None:
+        """Keep an object, and a copy of its ancillary directory, under a key; replace what is there.
+
+        The object and the key have been checked. If it fails, what was stored before must still be.
+        """
+
+    @abc.abstractmethod
+    def _retrieve_object(
+        self, storage_key: str, expected_type: type[BaseStoredData] | None = None
+    ) -> tuple[BaseStoredData | None, Any]:
+        """Return the object and the path of its ancillary data, or ``(None, None)``."""
+
+    @abc.abstractmethod
+    def _object_exists(self, storage_key: str) -> bool:
+        """Return whether an object is stored under the key."""
+
+    # --- storing ---------------------------------------------------------------------------------------
+
+    def store_object(
+        self,
+        object_to_store: BaseStoredData,
+        ancillary_data_path: PathLike | None = None,
+        *,
+        storage_key: str | None = None,
+    ) -> str:
+        """Store an object and a copy of its ancillary data; return its key.
+
+        An object that is there already keeps its key: an identical one is not stored again, and of two
+        measurements of the same calculation (`ReplaceableData`) the one with most information stays,
+        under the old key. Ties go to the new one.
+
+        Parameters
+        ----------
+        object_to_store
+            A complete object of a registered data class.
+        ancillary_data_path
+            The directory with its files; required if the class has ancillary data, refused otherwise.
+            It is copied, never moved.
+        storage_key
+            The key for an object that is new here; by default a random one.
+
+        Raises
+        ------
+        InvalidDataError
+            If the object is incomplete or cannot be read back, a file that it names is missing, or the
+            ancillary data is missing, unexpected, no directory, or has links that lead out of it.
+        """
+        if not isinstance(object_to_store, BaseStoredData):
+            raise WrongTypeError(
+                f"only objects of a data class can be stored, not {type(object_to_store).__name__}"
+            )
+        object_to_store.validate()
+        directory = check_ancillary_directory(object_to_store, ancillary_data_path)
+        if storage_key is not None:
+            check_key(storage_key)
+        with self._lock, self._atomic():
+            decision = duplicates.decide(
+                object_to_store,
+                self._twins(object_to_store),
+                lambda key: directory is None or self._has_same_files(key, directory),
+            )
+            if decision.action is duplicates.Action.KEEP:
+                return decision.existing_key
+            if decision.action is duplicates.Action.REPLACE:
+                key = decision.existing_key
+            else:
+                key = self._free_key(storage_key)
+            self._store_object(object_to_store, key, directory)
+            self._register_key(key, object_to_store)
+            return key
+
+    def store_force_field(self, force_field: ForceFieldSource) -> str:
+        """Store a force field source and return its key; one that is there already keeps its key."""
+        return self.store_object(ForceFieldData(force_field_source=force_field))
+
+    def remove_object(self, storage_key: str) -> None:
+        """Remove an object and its ancillary data.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no object under the key.
+        """
+        with self._lock, self._atomic():
+            if storage_key not in self:
+                raise NotFoundError(f"no object has the key {storage_key!r}: nothing was removed")
+            self._remove_object(storage_key)
+
+    # --- retrieving ------------------------------------------------------------------------------------
+
+    def retrieve_object(
+        self, storage_key: str, expected_type: type[BaseStoredData] | None = None
+    ) -> tuple[BaseStoredData | None, Any]:
+        """Return a stored object and the path of its extracted ancillary data.
+
+        Returns
+        -------
+        stored_object
+            The caller's own copy, or ``None`` if no object has the key.
+        path
+            A directory, or ``None`` if the object has no ancillary data.
+
+        Raises
+        ------
+        WrongTypeError
+            If the object is not of the expected type.
+        """
+        with self._lock:
+            if not self._is_user_key(storage_key):
+                return None, None
+            stored, path = self._retrieve_object(storage_key, expected_type)
+            if stored is not None and expected_type is not None and not isinstance(stored, expected_type):
+                raise WrongTypeError(
+                    f"object {storage_key!r} is a {type(stored).__name__},"
+                    f" not a {expected_type.__name__}: ask for another type or key"
+                )
+            return stored, path
+
+    def retrieve_force_field(self, storage_key: str) -> ForceFieldSource:
+        """Return the force field source stored under a key.
+
+        Raises
+        ------
+        NotFoundError
+            If no object has the key.
+        WrongTypeError
+            If the object is no force field.
+        """
+        stored, _ = self.retrieve_object(storage_key, ForceFieldData)
+        if stored is None:
+            raise NotFoundError(f"no force field has the key {storage_key!r}")
+        assert isinstance(stored, ForceFieldData)
+        assert stored.force_field_source is not None
+        return stored.force_field_source
+
+    def has_object(self, storage_object: BaseStoredData) -> str | None:
+        """Return the key under which `store_object` would find this object already there, or ``None``.
+
+        An object counts as there if its document is identical, or if it is another measurement of the
+        same calculation.
+        """
+        if not isinstance(storage_object, BaseStoredData):
+            raise WrongTypeError(f"only objects of a data class are stored, not {type(storage_object).__name__}")
+        with self._lock:
+            return duplicates.find(storage_object, self._twins(storage_object))
+
+    def has_force_field(self, force_field: ForceFieldSource) -> str | None:
+        """Return the key of a stored force field source that equals this one, or ``None``."""
+        return self.has_object(ForceFieldData(force_field_source=force_field))
+
+    # --- querying --------------------------------------------------------------------------------------
+
+    def query(self, data_query: BaseDataQuery) -> dict[tuple[Any, ...], list[Match]]:
+        """Return the objects that match a query, grouped by the matched values.
+
+        Returns
+        -------
+        matches
+            A plain dict. Its keys are tuples of the matched values: the substance first, then the
+            criteria in the order in which the query class declares them. Its values are lists of
+            ``(key, object, path)``; `path` is ``None`` for an object without ancillary data.
+        """
+        data_query.validate()
+        with self._lock:
+            found: dict[tuple[Any, ...], list[Match]] = {}
+            for matched, match in self._matches(data_query):
+                found.setdefault(matched, []).append(match)
+            return found
+
+    def keys(self, data_query: BaseDataQuery | None = None) -> list[str]:
+        """Return the keys of the objects that match a query, or of all objects, in stored order."""
+        with self._lock:
+            if data_query is None:
+                return self._object_keys()
+            data_query.validate()
+            return [key for _, (key, _, _) in self._matches(data_query)]
+
+    def count(self, data_query: BaseDataQuery) -> int:
+        """Return how many objects match a query."""
+        return len(self.keys(data_query))
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._object_keys())
+
+    def __contains__(self, storage_key: object) -> bool:
+        with self._lock:
+            return self._is_user_key(storage_key) and self._object_exists(str(storage_key))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    # --- combining -------------------------------------------------------------------------------------
+
+    def update(self, other: StorageBackend) -> MergeReport:
+        """Copy every object of another backend into this one; keys stay as they are.
+
+        Returns
+        -------
+        report
+            What was stored, replaced and skipped, and which keys had to change because this backend
+            already has another object under them. References to such keys change along.
+        """
+        from simarchive.storage import merging
+
+        return merging.merge(self, other)
+
+    def __iadd__(self, other: StorageBackend) -> Self:
+        self.update(other)
+        return self
+
+    def subset(
+        self,
+        destination: PathLike,
+        include_substances: Iterable[Substance] | None = None,
+        include_components: Iterable[Component] | None = None,
+        exclude_substances: Iterable[Substance] | None = None,
+        exclude_components: Iterable[Component] | None = None,
+    ) -> Self:
+        """Return a new backend at `destination` with the objects that pass all filters.
+
+        An object passes if its substance is one of `include_substances`, holds every one of
+        `include_components`, is none of `exclude_substances` and holds none of `exclude_components`; a
+        filter that is empty or ``None`` lets all pass. Objects without a substance pass when nothing
+        is to be included by substance. What a passing object refers to (its force field) comes along.
+
+        Raises
+        ------
+        ConflictError
+            If something is at `destination` already.
+        """
+        from simarchive.storage import merging
+
+        filters = merging.SubstanceFilter.of(
+            include_substances, include_components, exclude_substances, exclude_components
+        )
+        target = self._new_at(destination)
+        merging.merge(target, self, keep=filters.passes)
+        return target
+
+    # --- closing ---------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Release whatever the backend holds; nothing by default."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    # --- hooks with defaults -----------------------------------------------------------------------------
+
+    def _atomic(self) -> AbstractContextManager[object]:
+        """Return a context in which all changes become one, or none; here: each change is its own."""
+        return contextlib.nullcontext()
+
+    def _object_keys(self, class_names: tuple[str, ...] | None = None) -> list[str]:
+        """Return the keys of all objects, or of the classes named, in stored order."""
+        registry = self._registry()
+        return [
+            key
+            for class_name, keys in registry.items()
+            if class_names is None or class_name in class_names
+            for key in keys
+            if self._object_exists(key)
+        ]
+
+    def _register_key(self, storage_key: str, stored: BaseStoredData) -> None:
+        """Note that an object was stored under a key."""
+        registry = self._registry()
+        keys = registry.setdefault(type(stored).data_class_name, [])
+        if storage_key not in keys:
+            keys.append(storage_key)
+            self._store_object(StoredObjectKeys(object_keys=registry), REGISTRY_KEY, None)
+
+    def _remove_object(self, storage_key: str) -> None:
+        """Forget an object; a backend that can also frees its room."""
+        registry = {
+            name: [key for key in keys if key != storage_key] for name, keys in self._registry().items()
+        }
+        self._store_object(StoredObjectKeys(object_keys=registry), REGISTRY_KEY, None)
+
+    def _twins(self, stored: BaseStoredData) -> Iterator[tuple[str, BaseStoredData]]:
+        """Yield keys and objects of the same class, at least all that may be the same as this one."""
+        for key in self._object_keys((type(stored).data_class_name,)):
+            twin, _ = self._retrieve_object(key)
+            if twin is not None:
+                yield key, twin
+
+    def _has_same_files(self, storage_key: str, directory: Path) -> bool:
+        """Return whether the ancillary data of an object and a directory hold the same."""
+        _, path = self._retrieve_object(storage_key)
+        return path is not None and same_files(Path(path), directory)
+
+    def _candidates(self, data_query: BaseDataQuery) -> Iterable[str]:
+        """Return the keys of at least all objects that match a query, in stored order."""
+        return self._object_keys(_class_names(data_query))
+
+    def _matches(self, data_query: BaseDataQuery) -> Iterator[tuple[tuple[Any, ...], Match]]:
+        """Yield the matched values and the match of each object that matches, ordered and limited."""
+        found = []
+        for key in self._candidates(data_query):
+            stored, path = self._retrieve_object(key)
+            if stored is None:
+                continue
+            matched = data_query.apply(stored)
+            if matched is not None:
+                found.append((matched, (key, stored, path)))
+        yield from data_query.arrange(found, lambda pair: pair[1][1].index_values())
+
+    def _new_at(self, destination: PathLike) -> Self:
+        """Return a new empty backend of this kind at a place where nothing is."""
+        raise InvalidDataError(f"{type(self).__name__} cannot make a new store at {os.fspath(destination)!r}")
+
+    # --- the parts of the above ----------------------------------------------------------------------
+
+    def _registry(self) -> dict[str, list[str]]:
+        registry, _ = self._retrieve_object(REGISTRY_KEY)
+        if registry is None:
+            return {}
+        assert isinstance(registry, StoredObjectKeys)
+        return {name: list(keys) for name, keys in (registry.object_keys or {}).items()}
+
+    def _free_key(self, wanted: str | None) -> str:
+        if wanted is not None and not self._object_exists(wanted):
+            return wanted
+        while True:
+            key = new_key()
+            if not self._object_exists(key):
+                return key
+
+    @staticmethod
+    def _is_user_key(storage_key: object) -> bool:
+        try:
+            return check_key(storage_key) != REGISTRY_KEY
+        except InvalidDataError:
+            return False
+
+
+def _class_names(data_query: BaseDataQuery) -> tuple[str, ...]:
+    from simarchive.data import name_and_subclasses
+
+    return name_and_subclasses(data_query.data_class())

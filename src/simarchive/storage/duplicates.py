@@ -1,0 +1,83 @@
+"""Is it here already? The one place that decides whether an object is kept, replaces another or is added.
+
+The rules, in order:
+
+1. An object with the same document is the same object, if it is hashable (`HashableStoredData`) or its
+   ancillary files are the same too: the old one is kept.
+2. Two measurements of one calculation (`ReplaceableData.is_same_measurement`) are compared by
+   `most_information`; the winner stays under the old key. Where the class keeps both (free energies),
+   the new one is added.
+3. Anything else is added.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from simarchive.data import BaseStoredData, HashableStoredData, ReplaceableData
+
+
+class Action(enum.Enum):
+    """What happens to an object that is to be stored."""
+
+    KEEP = "keep"  #: the stored object stays as it is
+    REPLACE = "replace"  #: the new object takes the place and key of the stored one
+    ADD = "add"  #: the new object gets a key of its own
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """An action, and the key of the stored object that it concerns (empty for `Action.ADD`)."""
+
+    action: Action
+    existing_key: str = ""
+
+
+def decide(
+    new: BaseStoredData,
+    twins: Iterable[tuple[str, BaseStoredData]],
+    has_same_files: Callable[[str], bool],
+) -> Decision:
+    """Return what to do with `new`, given stored objects of its class that may be the same.
+
+    Parameters
+    ----------
+    twins
+        Keys and objects; it may hold more than those that are the same.
+    has_same_files
+        Says whether the ancillary data of a stored object equals that of the new one. Called only for
+        objects with the same document, since it may have to read all of it.
+    """
+    same_measurement = ""
+    for key, twin in twins:
+        if twin == new and (isinstance(new, HashableStoredData) or has_same_files(key)):
+            return Decision(Action.KEEP, key)
+        if not same_measurement and _replaces(new, twin):
+            same_measurement = key
+            winner = type(new).most_information(twin, new)  # type: ignore[attr-defined]
+            action = Action.ADD if winner is None else Action.REPLACE if winner is new else Action.KEEP
+    if same_measurement and action is not Action.ADD:
+        return Decision(action, same_measurement)
+    return Decision(Action.ADD)
+
+
+def find(new: BaseStoredData, twins: Iterable[tuple[str, BaseStoredData]]) -> str | None:
+    """Return the key of a stored object that is the same as `new`, or another measurement of the same."""
+    same_measurement = None
+    for key, twin in twins:
+        if twin == new:
+            return key
+        if same_measurement is None and _replaces(new, twin):
+            same_measurement = key
+    return same_measurement
+
+
+def _replaces(new: BaseStoredData, twin: BaseStoredData) -> bool:
+    return (
+        isinstance(new, ReplaceableData)
+        and isinstance(twin, ReplaceableData)
+        and type(new) is type(twin)
+        and new.is_same_measurement(twin)
+    )
