@@ -6,7 +6,7 @@ text refers. Every bit comes back: dtypes, shapes, NaN, signed zeros and empty a
 
 Tags
 ----
-``{"@variable": name}``
+``{"@variable": {"name": name, "dtype": "<f8", "shape": [60, 1]}}``
     The array is the dataset `name` of the same object.
 ``{"@array": {"dtype": "<f8", "shape": [2, 1], "data": [1.0, 2.0]}}``
     A small array; ``"base64"`` (its bytes in C order) in place of ``"data"`` where text would lose a bit.
@@ -33,6 +33,9 @@ from simarchive.errors import CorruptError, InvalidDataError
 
 Tree: TypeAlias = Any
 """JSON values, numpy arrays, and objects with ``shape``, ``dtype`` and ``__array__``."""
+
+VariableSource: TypeAlias = Callable[[str, np.dtype[Any], tuple[int, ...]], Any]
+"""Gives the array, loaded or lazy, for the name, dtype and shape of a variable."""
 
 MIN_VARIABLE_SIZE = 32
 """Arrays with fewer elements stand in the text: a dataset costs several hundred bytes."""
@@ -86,8 +89,8 @@ def encode(tree: Tree) -> EncodedDocument:
     return EncodedDocument(_json_text(plain), variables)
 
 
-def decode(text: str, load_variable: Callable[[str], Any]) -> Tree:
-    """Return the tree of a document's `text`; `load_variable` gives the array for a variable's name.
+def decode(text: str, variable: VariableSource) -> Tree:
+    """Return the tree of a document's `text`; `variable` gives the array for a name, dtype and shape.
 
     Raises
     ------
@@ -95,7 +98,7 @@ def decode(text: str, load_variable: Callable[[str], Any]) -> Tree:
         If the text is no JSON, or holds a tag that this version does not know.
     """
     try:
-        return _decode_node(json.loads(text), load_variable)
+        return _decode_node(json.loads(text), variable)
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptError(f"a document cannot be read: {error}") from error
 
@@ -167,7 +170,9 @@ def _encode_node(
         if _is_variable(values):
             name = _variable_name(path, variables)
             variables[name] = Variable(values, units)
-            return {layout.TAG_VARIABLE: name}
+            return {
+                layout.TAG_VARIABLE: {"name": name, "dtype": values.dtype.str, "shape": list(values.shape)}
+            }
         return {layout.TAG_ARRAY: _small_array(values, path)}
     return _scalar(node, path)
 
@@ -228,22 +233,22 @@ def _read_small_array(array: dict[str, Any]) -> np.ndarray[Any, Any]:
     return values.reshape(array["shape"])
 
 
-def _decode_node(node: Any, load_variable: Callable[[str], Any]) -> Any:
+def _decode_node(node: Any, variable: VariableSource) -> Any:
     if isinstance(node, list):
-        return [_decode_node(value, load_variable) for value in node]
+        return [_decode_node(value, variable) for value in node]
     if not isinstance(node, dict):
         return node
     for tag in (layout.TAG_VARIABLE, layout.TAG_ARRAY, layout.TAG_FLOAT):
         if tag in node:
             value = node[tag]
             if tag == layout.TAG_VARIABLE:
-                return load_variable(value)
+                return variable(value["name"], np.dtype(value["dtype"]), tuple(value["shape"]))
             return _read_small_array(value) if tag == layout.TAG_ARRAY else _SPECIAL_FLOATS[value]
     decoded = {}
     for key, value in node.items():
         if key.startswith("@") and not key.startswith("@@"):
             raise CorruptError(f"a document has the tag {key!r}, which this version does not know")
-        decoded[key[1:] if key.startswith("@@") else key] = _decode_node(value, load_variable)
+        decoded[key[1:] if key.startswith("@@") else key] = _decode_node(value, variable)
     return decoded
 
 
