@@ -141,29 +141,24 @@ class Contents:
 
         An object that replaces another keeps its place in the order of keys.
         """
-        encoded = documents.encode(stored.tree)
         identity = documents.identity_digest(stored.data_class, stored.tree)
         if key in self._objects:
-            group = self._group(key)
-            self._clear(key, group)
+            staged = create_group(self._handle, layout.STAGING)
+            try:
+                self._fill(staged, stored, identity, codec, progress)
+            except BaseException:
+                del self._handle[layout.STAGING]
+                raise
+            self._exchange(key, staged)
         else:
             group = create_group(self._objects, key)
-        attributes = {
-            layout.DATA_CLASS: np.bytes_(stored.data_class.encode()),
-            layout.DATA_CLASS_VERSION: np.int64(stored.data_class_version),
-            layout.IDENTITY: np.bytes_(identity.encode()),
-            layout.STORED_AT: np.bytes_(datetime.now(UTC).isoformat(timespec="seconds").encode()),
-            layout.ANCILLARY: np.int8(stored.has_ancillary_data),
-        }
-        if stored.empty_folders:
-            attributes[layout.EMPTY_FOLDERS] = np.bytes_(json.dumps(list(stored.empty_folders)).encode())
-        for name, value in attributes.items():
-            group.attrs.create(name, value)
-        write_text(group, layout.DOCUMENT, encoded.text)
-        for name, variable in encoded.variables.items():
-            arrays.write_variable(group, name, variable)
-        for name, path in stored.members.items():
-            self._write_member(key, group, name, path, codec, progress)
+            try:
+                self._fill(group, stored, identity, codec, progress)
+            except BaseException:
+                del self._objects[key]
+                self.freed = True
+                raise
+        self._note_members(key, stored)
         return identity
 
     def remove(self, key: str) -> None:
@@ -248,24 +243,62 @@ class Contents:
                 return node
         raise NotFoundError(f"object {key!r} has no member {name!r}: its members are in list_members({key!r})")
 
-    def _write_member(
-        self, key: str, group: h5py.Group, name: str, path: Path, codec: str, progress: Progress | None
+    def _fill(
+        self, group: h5py.Group, stored: StoredDocument, identity: str, codec: str, progress: Progress | None
     ) -> None:
-        link = layout.link_name(name)
-        if link in group:
-            link = layout.distinct_link_name(name)
+        encoded = documents.encode(stored.tree)
+        attributes = {
+            layout.DATA_CLASS: np.bytes_(stored.data_class.encode()),
+            layout.DATA_CLASS_VERSION: np.int64(stored.data_class_version),
+            layout.IDENTITY: np.bytes_(identity.encode()),
+            layout.STORED_AT: np.bytes_(datetime.now(UTC).isoformat(timespec="seconds").encode()),
+            layout.ANCILLARY: np.int8(stored.has_ancillary_data),
+        }
+        for name, value in attributes.items():
+            group.attrs.create(name, value)
+        if stored.empty_folders:
+            write_text(group, layout.EMPTY_FOLDERS, json.dumps(stored.empty_folders))
+        write_text(group, layout.DOCUMENT, encoded.text)
+        for name, variable in encoded.variables.items():
+            arrays.write_variable(group, name, variable)
+        for name, path in stored.members.items():
+            link = layout.link_name(name)
+            self._write_member(group, layout.distinct_link_name(name) if link in group else link, path, codec, progress)
+
+    def _exchange(self, key: str, staged: h5py.Group) -> None:
+        """Put a finished object in the place of the one under `key`, which keeps its place in the order."""
+        group = self._group(key)
+        self._forget_members(key, group)
+        for link in list(group):
+            del group[link]
+        for name in list(group.attrs):
+            del group.attrs[name]
+        for link in list(staged):
+            self._handle.move(f"{staged.name}/{link}", f"{group.name}/{link}")
+        for name in staged.attrs:
+            attribute = staged.attrs.get_id(name)
+            group.attrs.create(name, staged.attrs[name], dtype=attribute.dtype)
+        del self._handle[layout.STAGING]
+        self.freed = True
+
+    def _write_member(
+        self, group: h5py.Group, link: str, path: Path, codec: str, progress: Progress | None
+    ) -> None:
         size = path.stat().st_size
         twin = self._equal_member(path, size) if size >= MIN_SHARED_BYTES else None
-        if twin is not None:
-            members.link_member(group, link, twin)
-            digest = members.member_info(twin, name).digest
-            if progress is not None:
-                progress(size)
-        else:
-            with _naming(key):
-                digest = members.store_member(group, link, path, codec=codec, progress=progress).digest
-        if size >= MIN_SHARED_BYTES:
-            self._member_table().insert(f"{key}/{name}", {"size": size, "digest": digest})
+        if twin is None:
+            members.store_member(group, link, path, codec=codec, progress=progress)
+            return
+        members.link_member(group, link, twin)
+        if progress is not None:
+            progress(size)
+
+    def _note_members(self, key: str, stored: StoredDocument) -> None:
+        if not any(path.stat().st_size >= MIN_SHARED_BYTES for path in stored.members.values()):
+            return
+        for info in self.members(key):
+            if info.size >= MIN_SHARED_BYTES:
+                self._member_table().insert(f"{key}/{info.name}", {"size": info.size, "digest": info.digest})
 
     def _equal_member(self, path: Path, size: int) -> h5py.Dataset | None:
         table = self._member_table()
@@ -284,14 +317,6 @@ class Contents:
 
     def _member_table(self) -> IndexTable:
         return self.table(layout.MEMBER_TABLE) or self.create_table(layout.MEMBER_TABLE, MEMBER_COLUMNS)
-
-    def _clear(self, key: str, group: h5py.Group) -> None:
-        self._forget_members(key, group)
-        self.freed = True
-        for link in list(group):
-            del group[link]
-        for name in list(group.attrs):
-            del group.attrs[name]
 
     def _forget_members(self, key: str, group: h5py.Group) -> None:
         table = self.table(layout.MEMBER_TABLE)

@@ -30,6 +30,8 @@ README_TEXT = (
 )
 OBJECTS = "objects"
 INDEX = "index"
+STAGING = "staging"
+"""Group in which an object is made that replaces another; never in a committed state."""
 
 # --- one object: /objects/<key> ---------------------------------------------------------------------
 DATA_CLASS = "data_class"
