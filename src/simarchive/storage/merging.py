@@ -16,7 +16,7 @@ from simarchive.errors import CorruptError, InvalidDataError, NotFoundError
 from simarchive.storage.duplicates import Action
 
 if TYPE_CHECKING:
-    from simarchive.storage.backend import StorageBackend
+    from simarchive.storage.backend import StorageBackend, StoreOutcome
 
 KeepFilter = Callable[[BaseStoredData], bool]
 
@@ -119,16 +119,10 @@ def merge(
     with source._lock, target._lock, target._atomic():
         for key in _in_order_of_reference(source, report, keep):
             try:
-                stored, path = source.retrieve_object(key)
-            except (CorruptError, InvalidDataError) as error:
+                outcome = _copy(target, source, key, report.new_keys)
+            except (CorruptError, InvalidDataError, NotFoundError) as error:
                 report.unreadable[key] = str(error)
                 continue
-            if stored is None:
-                continue
-            renamed = {old: new for old, new in report.new_keys.items() if old in references(stored)}
-            for old, new in renamed.items():
-                rename_reference(stored, old, new)
-            outcome = target._store(stored, path, storage_key=key)
             if outcome.key != key:
                 report.new_keys[key] = outcome.key
             {
@@ -139,6 +133,18 @@ def merge(
             if progress is not None:
                 progress(key)
     return report
+
+
+def _copy(
+    target: StorageBackend, source: StorageBackend, key: str, new_keys: dict[str, str]
+) -> StoreOutcome:
+    stored, path = source.retrieve_object(key)
+    if stored is None:
+        raise NotFoundError(f"object {key!r} is gone")
+    for old in references(stored):
+        if old in new_keys:
+            rename_reference(stored, old, new_keys[old])
+    return target._store(stored, path, storage_key=key)
 
 
 def references(stored: BaseStoredData) -> list[str]:
