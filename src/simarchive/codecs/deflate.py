@@ -97,13 +97,13 @@ def _zlib_stream(planes: Bytes, split: list[Bytes], noise: list[bool]) -> Buffer
     parts: list[Buffer] = [_ZLIB_HEADER]
     for plane, is_random in zip(split, noise, strict=True):
         if is_random:
-            _append_stored_blocks(parts, memoryview(plane))
+            _append_stored_blocks(parts, plane.data)
         else:
             compressor = isal_zlib.compressobj(_BINARY_LEVEL, isal_zlib.DEFLATED, _RAW_WINDOW, 9)
             parts.append(compressor.compress(plane))
             # A full flush ends on a whole byte, so that the next plane's blocks can follow.
             parts.append(compressor.flush(isal_zlib.Z_FULL_FLUSH))
-    parts += [_EMPTY_FINAL_BLOCK, deflate.adler32(memoryview(planes)).to_bytes(4, "big")]
+    parts += [_EMPTY_FINAL_BLOCK, deflate.adler32(planes.data).to_bytes(4, "big")]
     return b"".join(parts)
 
 

@@ -1,9 +1,9 @@
 """How the names of members become the names of links in a group, and back.
 
-A link's name is the member's name in UTF-8, where "/", "%", characters that cannot be printed, and spaces at
-either end are percent-encoded. netCDF readers fail on a whole file for one name above 255 bytes, so that a
-longer one is cut, ended by "~" and 16 hexadecimal digits of its BLAKE3 digest, and kept in full as an attribute
-of the group.
+A link's name is the member's name in UTF-8, where "/", "%", characters that cannot be printed, and spaces
+at either end are percent-encoded. netCDF readers fail on a whole file for one name above 255 bytes, so that
+a longer one is cut, ended by "~" and 16 hexadecimal digits of its BLAKE3 digest, and kept in full as an
+attribute of the group.
 """
 
 from __future__ import annotations

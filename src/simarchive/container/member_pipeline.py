@@ -25,8 +25,8 @@ def in_order(
 ) -> Iterator[Result]:
     """Yield ``work(argument)`` for each argument, in order, computed by `workers` threads.
 
-    At most `ahead` results exist or are being computed at any time, which bounds the memory. Work that has not
-    begun when the caller stops, or when one piece fails, is not done.
+    At most `ahead` results exist or are being computed at any time, which bounds the memory. Work that has
+    not begun when the caller stops, or when one piece fails, is not done.
     """
     if workers <= 1:
         yield from map(work, arguments)

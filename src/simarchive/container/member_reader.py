@@ -5,15 +5,12 @@ from __future__ import annotations
 import io
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import Any
 
 import h5py
 
 from simarchive.container.member_reading import decode_chunk
 from simarchive.container.member_table import ChunkFile, MemberTable, read_table
-
-if TYPE_CHECKING:
-    from collections.abc import Buffer
 
 _CACHED_CHUNKS = 4
 _BUFFER_BYTES = 1 << 16
@@ -22,8 +19,8 @@ _BUFFER_BYTES = 1 << 16
 class MemberReader(io.RawIOBase):
     """A seekable, read-only binary file over the chunks of a member; several threads may use it.
 
-    Each chunk is checked when it is decoded; the last few decoded ones are kept. `read_at` reads at a position
-    without moving the one that `read` and `seek` share.
+    Each chunk is checked when it is decoded; the last few decoded ones are kept. `read_at` reads at a
+    position without moving the one that `read` and `seek` share.
     """
 
     def __init__(self, dataset: h5py.Dataset | MemberTable, file: ChunkFile) -> None:
@@ -65,7 +62,7 @@ class MemberReader(io.RawIOBase):
             self._position = base + offset
             return self._position
 
-    def readinto(self, buffer: Buffer, /) -> int:
+    def readinto(self, buffer: Any, /) -> int:
         """Fill `buffer` from the position, move it, and return how many bytes there were.
 
         Raises
@@ -78,7 +75,7 @@ class MemberReader(io.RawIOBase):
             self._position += n_read
             return n_read
 
-    def read_at(self, buffer: Buffer, offset: int) -> int:
+    def read_at(self, buffer: Any, offset: int) -> int:
         """Fill `buffer` from `offset` and return how many bytes there were: fewer only at the end."""
         self._check_open()
         out = memoryview(buffer).cast("B")

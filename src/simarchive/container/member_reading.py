@@ -144,7 +144,7 @@ def read_stored(table: MemberTable, file: ChunkFile, chunk: int) -> memoryview:
     Empty for a chunk that was not written because it is all zeros.
     """
     size = int(table.stored_sizes[chunk])
-    stored = memoryview(thread_array("stored", size))
+    stored = thread_array("stored", size).data
     offset = int(table.offsets[chunk])
     try:
         file.read_at(stored, offset)
@@ -159,8 +159,8 @@ def chunk_error(table: MemberTable, chunk: int, what: str) -> CorruptMemberError
     """Return the error for one damaged chunk of a member."""
     start = chunk * table.chunk_bytes
     return CorruptMemberError(
-        f"{table.label}: chunk {chunk} (bytes {start} to {start + table.plain_length(chunk)}) is damaged: {what}. "
-        "Restore the container from a copy, or store the object again"
+        f"{table.label}: chunk {chunk} (bytes {start} to {start + table.plain_length(chunk)}) is damaged: "
+        f"{what}. Restore the container from a copy, or store the object again"
     )
 
 

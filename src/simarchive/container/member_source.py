@@ -37,7 +37,7 @@ class MemberSource:
             self._head = bytes(head[: self._read_stream(memoryview(head))])
             return Sample(self._head, (), self.size)
         start = self._stream.tell()
-        pieces = []
+        pieces: list[bytes] = []
         for offset in (0, self.size // 2 & ~3, (self.size - _SAMPLE_BYTES) & ~3):
             if not pieces or offset >= _SAMPLE_BYTES * len(pieces):
                 self._stream.seek(start + offset)

@@ -27,7 +27,7 @@ _PAGE = 4096
 
 
 class _Chunk(NamedTuple):
-    index: int
+    number: int
     buffer: memoryview
 
 
@@ -48,8 +48,8 @@ def store_member(
 ) -> MemberInfo:
     """Store a file as a member of `group` and return what is known about it.
 
-    The member appears under its name when it is complete, never before. Memory stays within tens of MB, however
-    large the file is.
+    The member appears under its name when it is complete, never before. Memory stays within tens of MB,
+    however large the file is.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def link_member(group: h5py.Group, name: str, dataset: h5py.Dataset) -> None:
 
 
 def chunk_length(size: int, codec: Codec) -> int:
-    """Return the chunk size for a member of `size` bytes: even shares, so that little of the last is padding."""
+    """Return the chunk size for a member of `size` bytes: even shares, so that there is little padding."""
     element_size = codec.element_size
     if size <= codec.chunk_bytes:
         return max(1, -(-size // element_size)) * element_size
@@ -154,10 +154,10 @@ def _store_chunks(
     for chunk, encoded, crc in in_order(encode, chunks(), workers=workers, ahead=ahead):
         if encoded is not None:
             with phil:  # h5py before 3.16 does not take its own lock here
-                dataset.id.write_direct_chunk((chunk.index * elements,), encoded.stored, encoded.filter_mask)
-            crcs[chunk.index] = crc
+                dataset.id.write_direct_chunk((chunk.number * elements,), encoded.stored, encoded.filter_mask)
+            crcs[chunk.number] = crc
         free.append(chunk.buffer)
-        progress(min(chunk_bytes, source.size - chunk.index * chunk_bytes))
+        progress(min(chunk_bytes, source.size - chunk.number * chunk_bytes))
     return hasher.hexdigest(), crcs
 
 

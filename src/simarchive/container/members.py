@@ -1,9 +1,9 @@
 """Members: the files of an object, byte for byte, as chunked datasets that any HDF5 reader opens.
 
-A member is a one-dimensional dataset of unsigned bytes, or of little-endian 32-bit words where its codec shuffles
-words; its first `member_size` bytes are the file. The attributes give the true size, the BLAKE3 digest of the file,
-the name of the codec, and the CRC-32 of each chunk as it is stored, so that every stored byte is covered, padding
-too. A chunk of zeros is not written.
+A member is a one-dimensional dataset of unsigned bytes, or of little-endian 32-bit words where its codec
+shuffles words; its first `member_size` bytes are the file. The attributes give the true size, the BLAKE3
+digest of the file, the name of the codec, and the CRC-32 of each chunk as it is stored, so that every stored
+byte is covered, padding too. A chunk of zeros is not written.
 """
 
 from __future__ import annotations
