@@ -59,7 +59,7 @@ class LazyArray:
 def write_variable(group: h5py.Group, name: str, variable: Variable) -> None:
     """Write one array as a dataset of `group`, with units and netCDF-4 dimensions."""
     values = variable.values
-    dataset = group.create_dataset(layout.link_name(name), data=np.ascontiguousarray(values))
+    dataset = group.create_dataset(name, data=np.ascontiguousarray(values))
     if variable.units is not None:
         dataset.attrs.create(layout.UNITS, np.bytes_(variable.units.encode()))
     for axis, length in enumerate(values.shape):
@@ -76,16 +76,19 @@ def read_variable(group: h5py.Group, name: str) -> np.ndarray[Any, Any]:
         If the dataset is missing or cannot be read.
     """
     try:
-        values = group[layout.link_name(name)][()]
+        values = group[name][()]
     except (KeyError, OSError, AttributeError) as error:
         raise CorruptError(f"the array {name!r} of {group.name} cannot be read: {error}") from error
     return np.asarray(values)
 
 
 def _dimension(group: h5py.Group, length: int) -> h5py.Dataset:
-    name = f"{layout.DIMENSION_PREFIX}{length}"
-    if name in group:
-        return group[name]
+    name, count = f"{layout.DIMENSION_PREFIX}{length}", 1
+    while name in group:
+        if group[name].is_scale:
+            return group[name]
+        count += 1
+        name = f"{layout.DIMENSION_PREFIX}{length}~{count}"
     dimension = group.create_dataset(name, shape=(length,), dtype=">f4")
     dimension.make_scale(layout.DIMENSION_WITHOUT_VARIABLE.format(length))
     return dimension

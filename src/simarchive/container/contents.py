@@ -6,7 +6,6 @@ A `Contents` is a view of one HDF5 handle, so it is good for one read or one tra
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -171,29 +170,21 @@ class Contents:
 
     def members(self, key: str) -> list[members.MemberInfo]:
         """Return name, size, stored size, digest and codec of each member of an object."""
-        return [members.member_info(dataset, name) for name, dataset in self._members(key)]
+        return list(members.list_members(self._group(key)))
 
     def extract_member(
         self, key: str, name: str, destination: Path, progress: Progress | None = None
     ) -> None:
         """Write one member to a file, checked against its digest before it gets its name."""
-        with _naming(key):
-            members.extract_member(self._member(key, name), self._file, destination, progress=progress)
+        members.extract_member(self._member(key, name), self._file, destination, progress=progress)
 
     def member_reader(self, key: str, name: str) -> members.MemberReader:
         """Return a seekable binary file over one member, good as long as this view is."""
         return members.MemberReader(self._member(key, name), self._file)
 
-    def verify_members(self, key: str, *, full: bool) -> list[CorruptError]:
-        """Check every stored byte of an object's members; return what is wrong."""
-        errors: list[CorruptError] = []
-        for _, dataset in self._members(key):
-            try:
-                members.verify_member(dataset, self._file, full=full)
-            except CorruptError as error:
-                error.add_note(f"object {key!r}")
-                errors.append(error)
-        return errors
+    def verify_member(self, key: str, name: str, *, full: bool) -> tuple[members.MemberFault, ...]:
+        """Check every stored byte of a member, with `full` also what it decodes to; return what is wrong."""
+        return members.verify_member(self._member(key, name), self._file, full=full)
 
     # --- index -------------------------------------------------------------------------------------------
 
@@ -230,23 +221,16 @@ class Contents:
         except (KeyError, ValueError) as error:
             raise NotFoundError(f"the container has no object with the key {key!r}") from error
 
-    def _members(self, key: str) -> Iterator[tuple[str, h5py.Dataset]]:
-        for link, node in self._group(key).items():
-            if isinstance(node, h5py.Dataset) and members.is_member(node):
-                yield layout.name_of_link(link), node
-
     def _member(self, key: str, name: str) -> h5py.Dataset:
-        group = self._group(key)
-        for link in (layout.link_name(name), layout.distinct_link_name(name)):
-            node = group.get(link)
-            if isinstance(node, h5py.Dataset) and members.is_member(node):
-                return node
-        raise NotFoundError(f"object {key!r} has no member {name!r}: its members are in list_members({key!r})")
+        try:
+            return members.find_member(self._group(key), name)
+        except NotFoundError as error:
+            raise NotFoundError(f"object {key!r} has no member {name!r}: see list_members({key!r})") from error
 
     def _fill(
         self, group: h5py.Group, stored: StoredDocument, identity: str, codec: str, progress: Progress | None
     ) -> None:
-        encoded = documents.encode(stored.tree)
+        encoded = documents.encode(stored.tree, taken=stored.members)
         attributes = {
             layout.DATA_CLASS: np.bytes_(stored.data_class.encode()),
             layout.DATA_CLASS_VERSION: np.int64(stored.data_class_version),
@@ -262,8 +246,7 @@ class Contents:
         for name, variable in encoded.variables.items():
             arrays.write_variable(group, name, variable)
         for name, path in stored.members.items():
-            link = layout.link_name(name)
-            self._write_member(group, layout.distinct_link_name(name) if link in group else link, path, codec, progress)
+            self._write_member(group, name, path, codec, progress)
 
     def _exchange(self, key: str, staged: h5py.Group) -> None:
         """Put a finished object in the place of the one under `key`, which keeps its place in the order."""
@@ -282,14 +265,14 @@ class Contents:
         self.freed = True
 
     def _write_member(
-        self, group: h5py.Group, link: str, path: Path, codec: str, progress: Progress | None
+        self, group: h5py.Group, name: str, path: Path, codec: str, progress: Progress | None
     ) -> None:
         size = path.stat().st_size
         twin = self._equal_member(path, size) if size >= MIN_SHARED_BYTES else None
         if twin is None:
-            members.store_member(group, link, path, codec=codec, progress=progress)
+            members.store_member(group, name, path, codec=codec, progress=progress)
             return
-        members.link_member(group, link, twin)
+        members.link_member(group, name, twin)
         if progress is not None:
             progress(size)
 
@@ -321,9 +304,9 @@ class Contents:
     def _forget_members(self, key: str, group: h5py.Group) -> None:
         table = self.table(layout.MEMBER_TABLE)
         if table is not None:
-            for link in group:
-                place = f"{key}/{layout.name_of_link(link)}"
-                if place in table:
+            for info in members.list_members(group):
+                place = f"{key}/{info.name}"
+                if info.size >= MIN_SHARED_BYTES and place in table:
                     table.remove(place)
 
 
@@ -350,11 +333,3 @@ def write_text(node: h5py.HLObject, name: str, text: str) -> None:
 def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
-
-@contextlib.contextmanager
-def _naming(key: str) -> Iterator[None]:
-    try:
-        yield
-    except CorruptError as error:
-        error.add_note(f"object {key!r}")
-        raise

@@ -22,7 +22,8 @@ import base64
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
@@ -40,6 +41,10 @@ VariableSource: TypeAlias = Callable[[str, np.dtype[Any], tuple[int, ...]], Any]
 MIN_VARIABLE_SIZE = 32
 """Arrays with fewer elements stand in the text: a dataset costs several hundred bytes."""
 
+MAX_VARIABLE_NAME = 60
+"""Characters; netCDF names end at 255 bytes."""
+
+_UNSAFE = re.compile(r"[^\w.~()\[\]+-]|^[^\w]")
 _VARIABLE_KINDS = frozenset("fiu")
 _SPECIAL_FLOATS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -75,8 +80,8 @@ class EncodedDocument:
     variables: dict[str, Variable] = field(default_factory=dict)
 
 
-def encode(tree: Tree) -> EncodedDocument:
-    """Return `tree` as JSON text and variables.
+def encode(tree: Tree, taken: Iterable[str] = ()) -> EncodedDocument:
+    """Return `tree` as JSON text and variables; no variable gets one of the names `taken`.
 
     Raises
     ------
@@ -85,7 +90,7 @@ def encode(tree: Tree) -> EncodedDocument:
         text that is no Unicode.
     """
     variables: dict[str, Variable] = {}
-    plain = _encode_node(tree, (), None, variables)
+    plain = _encode_node(tree, (), None, _Variables(variables, frozenset(taken)))
     return EncodedDocument(_json_text(plain), variables)
 
 
@@ -154,7 +159,7 @@ def _items(node: dict[Any, Any], path: tuple[str, ...]) -> Iterator[tuple[str, A
 
 
 def _encode_node(
-    node: Any, path: tuple[str, ...], units: str | None, variables: dict[str, Variable]
+    node: Any, path: tuple[str, ...], units: str | None, variables: _Variables
 ) -> Any:
     if isinstance(node, dict):
         unit = node.get("unit")
@@ -168,8 +173,7 @@ def _encode_node(
     if is_array(node):
         values = np.asarray(node)
         if _is_variable(values):
-            name = _variable_name(path, variables)
-            variables[name] = Variable(values, units)
+            name = variables.add(path, Variable(values, units))
             return {
                 layout.TAG_VARIABLE: {"name": name, "dtype": values.dtype.str, "shape": list(values.shape)}
             }
@@ -195,18 +199,25 @@ def _is_variable(values: np.ndarray[Any, Any]) -> bool:
     )
 
 
-def _variable_name(path: tuple[str, ...], taken: dict[str, Variable]) -> str:
-    shortened = list(path)
-    while len(shortened) > 1 and shortened[-1] == "value":
-        shortened.pop()
-    name = ".".join(shortened) or "value"
-    if name in taken:
-        name = ".".join(path)
-    count = 1
-    while name in taken:
-        count += 1
-        name = f"{'.'.join(path)}~{count}"
-    return name
+@dataclass(frozen=True, slots=True)
+class _Variables:
+    """The variables of a document so far, under names that are paths in it."""
+
+    by_name: dict[str, Variable]
+    taken: frozenset[str]
+
+    def add(self, path: tuple[str, ...], variable: Variable) -> str:
+        """Keep a variable under the shortest free name for its path, which is returned."""
+        shortened = list(path)
+        while len(shortened) > 1 and shortened[-1] == "value":
+            shortened.pop()
+        plain = _UNSAFE.sub("_", ".".join(shortened))[:MAX_VARIABLE_NAME]
+        name, count = plain, 1
+        while name in self.by_name or name in self.taken:
+            count += 1
+            name = f"{plain}~{count}"
+        self.by_name[name] = variable
+        return name
 
 
 def _small_array(values: np.ndarray[Any, Any], path: tuple[str, ...]) -> dict[str, Any]:
