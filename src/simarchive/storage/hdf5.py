@@ -195,6 +195,43 @@ class HDF5Storage(StorageBackend):
                 contents.extract_member(storage_key, name, directory / name, progress)
         return [directory / name for name in chosen]
 
+    # --- documents as they are kept ---------------------------------------------------------------------
+
+    def retrieve_document(self, storage_key: str) -> tuple[str, int, Any]:
+        """Return the name and version of an object's data class, and its document as a tree.
+
+        The tree holds JSON values, and arrays that are read when someone looks at them. It is there for
+        objects of data classes that are not registered, too.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object.
+        """
+        with self._container.reading() as contents:
+            header = contents.header(storage_key)
+            tree = contents.tree(storage_key, load=functools.partial(self._array, storage_key, header.identity))
+            return header.data_class, header.data_class_version, tree
+
+    def class_name_of(self, storage_key: str) -> str:
+        """Return the registered name of an object's data class.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object.
+        """
+        with self._container.reading() as contents:
+            return contents.header(storage_key).data_class
+
+    def select(self, class_names: Iterable[str], conditions: Sequence[Condition] = ()) -> list[str]:
+        """Return the keys of the objects of some data classes whose indexed values fulfil all conditions.
+
+        Where a class has no usable index, all its keys are returned: a caller has the last word.
+        """
+        with self._container.reading() as contents:
+            return selection.select_by(contents, class_names, conditions)
+
     # --- queries that the index answers alone -----------------------------------------------------------
 
     def keys(self, data_query: BaseDataQuery | None = None) -> list[str]:
@@ -300,9 +337,7 @@ class HDF5Storage(StorageBackend):
             header = contents.header(storage_key)
             stored = interpret(header, contents.tree(storage_key))
             path = self._ancillary_path(header)
-            if path is not None:
-                path.extract()
-            return stored, path
+            return stored, None if path is None else path.extract()
 
     def _document_of(self, storage_key: str) -> BaseStoredData:
         with self._container.reading() as contents:
