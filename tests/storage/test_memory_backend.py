@@ -25,7 +25,7 @@ class MemoryStorage(StorageBackend):
         return copy.deepcopy(self.objects.get(storage_key, (None, None)))
 
     def _object_exists(self, storage_key):
-        return storage_key in self.objects and storage_key in str(self.objects["object_keys"][0].object_keys)
+        return storage_key in self.objects
 
 
 class TestMemoryStorage(BackendContract):

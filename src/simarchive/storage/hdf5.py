@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
+import fnmatch
 import functools
+import io
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
 
 import numpy as np
 
+from simarchive.codecs import CODEC_CHOICES
 from simarchive.conditions import Condition
+from simarchive.container import documents
 from simarchive.container.container import Container
 from simarchive.container.contents import Contents, ObjectHeader, StoredDocument
 from simarchive.container.documents import identity_digest
-from simarchive.container.members import MemberInfo
-from simarchive.data import BaseStoredData, ReplaceableData, data_class_named, name_and_subclasses
-from simarchive.errors import ConflictError, CorruptError, InvalidDataError, NotFoundError, ReadOnlyError, WrongTypeError
+from simarchive.container.members import MemberInfo, member_digest
+from simarchive.container.streams import MemberStream
+from simarchive.data import BaseStoredData, ReplaceableData, data_class_named
+from simarchive.errors import ConflictError, CorruptError, InvalidDataError, NotFoundError
 from simarchive.journal import Durability
 from simarchive.queries import BaseDataQuery
-from simarchive.storage import indexing
-from simarchive.storage.ancillary import ancillary_files
+from simarchive.storage import indexing, selection
+from simarchive.storage.ancillary import AncillaryFiles, ancillary_files
 from simarchive.storage.ancillary_path import AncillaryPath
-from simarchive.storage.backend import PathLike, StorageBackend
+from simarchive.storage.backend import Match, PathLike, StorageBackend
 from simarchive.storage.scratch import Scratch
 
 if TYPE_CHECKING:
@@ -281,6 +286,9 @@ class HDF5Storage(StorageBackend):
     def _object_exists(self, storage_key: str) -> bool:
         with self._container.reading() as contents:
             return storage_key in contents
+
+    def _is_stored(self, storage_key: str) -> bool:
+        return self._object_exists(storage_key)
 
     def _object_keys(self, class_names: tuple[str, ...] | None = None) -> list[str]:
         with self._container.reading() as contents:
