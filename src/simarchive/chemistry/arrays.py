@@ -33,7 +33,7 @@ class ArrayQuantity:
     def of(cls, value: object, what: str) -> ArrayQuantity:
         """Return the array of a quantity: a number becomes one row, a plain list one column."""
         quantity = as_quantity(value, what)
-        array = _two_dimensional(np.atleast_1d(quantity.magnitude), what)
+        array: Any = _two_dimensional(np.atleast_1d(quantity.magnitude), what)
         return cls(array, unit_text(quantity.units), what)
 
     @classmethod

@@ -5,19 +5,10 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any
 
 from simarchive.chemistry.trees import Tree, describe, fields_of
 from simarchive.errors import InvalidDataError
-
-
-class Role(enum.Enum):
-    """The part that a component plays in a substance."""
-
-    Solvent = "solv"
-    Solute = "sol"
-    Ligand = "lig"
-    Receptor = "rec"
 
 
 @lru_cache(maxsize=4096)
@@ -56,7 +47,13 @@ class Component:
         The part it plays; a text such as ``"sol"`` is accepted.
     """
 
-    Role: ClassVar[type[Role]] = Role
+    class Role(enum.Enum):
+        """The part that a component plays in a substance."""
+
+        Solvent = "solv"
+        Solute = "sol"
+        Ligand = "lig"
+        Receptor = "rec"
 
     smiles: str
     role: Role = Role.Solvent
@@ -100,9 +97,9 @@ class Component:
         return f"<Component {self.identifier}>"
 
 
-def _role(role: Any) -> Role:
+def _role(role: Any) -> Component.Role:
     try:
-        return Role(role)
+        return Component.Role(role)
     except ValueError as error:
-        known = ", ".join(known_role.value for known_role in Role)
+        known = ", ".join(known_role.value for known_role in Component.Role)
         raise InvalidDataError(f"{role!r} is not a role: use one of {known}") from error

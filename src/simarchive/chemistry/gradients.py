@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pint.compat
@@ -125,7 +125,7 @@ class ParameterGradient:
         return ParameterGradient(self.key, self.value / _factor(other))
 
     def __neg__(self) -> ParameterGradient:
-        return ParameterGradient(self.key, -self.value)
+        return self * -1.0
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ParameterGradient):
@@ -153,4 +153,5 @@ def _factor(other: object) -> Any:
     return other
 
 
-pint.compat.upcast_type_map[f"{__name__}.ParameterGradient"] = ParameterGradient
+# So that quantity * gradient is left to the gradient; typed as read-only by pint, which documents it.
+cast("dict[str, type]", pint.compat.upcast_type_map)[f"{__name__}.ParameterGradient"] = ParameterGradient

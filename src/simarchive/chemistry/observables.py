@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import pint.compat
@@ -76,24 +76,29 @@ class _Differentiable(ABC):
             )
         return [(gradient, theirs[gradient.key]) for gradient in self._gradients]
 
-    def _add(self, other: Any, sign: float, combine: Callable[[Any, Any], Any]) -> Self:
+    def _add(self, other: Any, sign: float, combine: Callable[[Any, Any], Any]) -> Any:
         if is_quantity(other):
-            return self._with(combine(self.value, other), self._gradients, self._sum_error(other, sign))
+            return self._with(
+                combine(self.value, _column(other)), self._gradients, self._sum_error(other, sign)
+            )
         if type(other) is not type(self):
             return NotImplemented
         gradients = [combine(mine, theirs) for mine, theirs in self._paired_gradients(other)]
         return self._with(combine(self.value, other.value), gradients, self._sum_error(other, sign))
 
     def __add__(self, other: Any) -> Self:
-        return self._add(other, 1.0, operator.add)
+        result: Self = self._add(other, 1.0, operator.add)
+        return result
 
     __radd__ = __add__
 
     def __sub__(self, other: Any) -> Self:
-        return self._add(other, -1.0, operator.sub)
+        result: Self = self._add(other, -1.0, operator.sub)
+        return result
 
     def __rsub__(self, other: Any) -> Self:
-        return -self + other
+        result: Self = -self + other
+        return result
 
     def __neg__(self) -> Self:
         return self * -1.0
@@ -113,7 +118,8 @@ class _Differentiable(ABC):
 
     def __truediv__(self, other: Any) -> Self:
         if _is_scale(other):
-            return self * (1.0 / _column(other))
+            result: Self = self * (1.0 / _column(other))
+            return result
         if type(other) is not type(self):
             return NotImplemented
         mine, theirs = self.value, other.value
@@ -192,14 +198,14 @@ class Observable(_Differentiable):
     def _with(self, value: Quantity, gradients: Gradients, error: Quantity | None) -> Self:
         return type(self)(value, gradients, error=error)
 
-    def _sum_error(self, other: Any, sign: float) -> Quantity | None:
+    def _sum_error(self, other: Any, sign: float) -> Any:
         if not isinstance(other, Observable):
             return self._error
         if other is self:
             return abs((1.0 + sign) * self.error)
         return _root_of_squares(self.error, other.error)
 
-    def _product_error(self, other: Any, mine: Any, theirs: Any) -> Quantity | None:
+    def _product_error(self, other: Any, mine: Any, theirs: Any) -> Any:
         if other is None:
             return abs(self.error * mine)
         if other is self:
@@ -416,4 +422,4 @@ def _gradients_from_tree(tree: Tree) -> list[ParameterGradient]:
 __all__ = ["Observable", "ObservableArray", "ParameterGradientKey"]
 
 for _kind in (Observable, ObservableArray):
-    pint.compat.upcast_type_map[f"{__name__}.{_kind.__name__}"] = _kind
+    cast("dict[str, type]", pint.compat.upcast_type_map)[f"{__name__}.{_kind.__name__}"] = _kind

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from simarchive.chemistry.amounts import Amount, ExactAmount, MoleFraction
-from simarchive.chemistry.components import Component, Role
+from simarchive.chemistry.components import Component
 from simarchive.chemistry.trees import Tree, describe, fields_of
 from simarchive.errors import InvalidDataError, NotFoundError
 
@@ -51,7 +51,7 @@ class Substance:
             match = _COMPONENT_WITH_AMOUNTS.match(identifier, position)
             if match is None:
                 raise InvalidDataError(f"{identifier!r} is not the identifier of a substance")
-            component = Component.as_stored(match[1], Role(match[2]))
+            component = Component.as_stored(match[1], Component.Role(match[2]))
             amounts = tuple(_amount(text, identifier) for text in match[3].split(","))
             substance._append(component, amounts)
             position = match.end()
@@ -79,7 +79,9 @@ class Substance:
         same_kind = [other for other in present if type(other) is type(amount)]
         if same_kind:
             total = amount.value + same_kind[0].value
-            amount = MoleFraction(min(1.0, total)) if isinstance(amount, MoleFraction) else ExactAmount(total)
+            amount = (
+                MoleFraction(min(1.0, total)) if isinstance(amount, MoleFraction) else ExactAmount(int(total))
+            )
         else:
             present = (*present, amount)
         amounts = tuple(amount if type(other) is type(amount) else other for other in present)
@@ -291,6 +293,13 @@ class Substance:
 
     def __repr__(self) -> str:
         return f"<Substance {self.identifier}>"
+
+
+def _sum(first: Amount, second: Amount) -> Amount:
+    if isinstance(first, ExactAmount) and isinstance(second, ExactAmount):
+        return ExactAmount(first.value + second.value)
+    # Shares that add up to one may do so with a rounding error upwards.
+    return MoleFraction(min(1.0, first.value + second.value))
 
 
 def _is_one(total: float) -> bool:

@@ -17,7 +17,7 @@ import pint
 from simarchive.chemistry.trees import Tree, describe, fields_of, is_array_leaf, same_array, same_number
 from simarchive.errors import InvalidDataError
 
-unit = pint.get_application_registry()
+unit: Any = pint.get_application_registry()  # type: ignore[no-untyped-call]
 if TYPE_CHECKING:
     Quantity: TypeAlias = pint.Quantity[Any]
 else:

@@ -212,7 +212,7 @@ class HashableStoredData(BaseStoredData):
     """Data that is compared by a hash of its content: equal objects are one object in a storage."""
 
     @abstractmethod
-    def __hash__(self) -> int:
+    def __hash__(self) -> int:  # type: ignore[override]
         raise NotImplementedError
 
 

@@ -19,5 +19,5 @@ class ForceFieldData(HashableStoredData):
         """Return False: all there is stands in the document."""
         return False
 
-    def __hash__(self) -> int:
+    def __hash__(self) -> int:  # type: ignore[override]
         return hash(self.force_field_source)

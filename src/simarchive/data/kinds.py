@@ -62,6 +62,7 @@ class FieldKind(ABC):
 
     def validate(self, value: Any) -> None:
         """Raise InvalidDataError if the value is not complete."""
+        self.accept(value)
 
     def same(self, first: Any, second: Any) -> bool:
         """Return whether two values are equal; NaN equals itself."""

@@ -105,7 +105,8 @@ def registered_name(cls: type[BaseStoredData]) -> str:
         if registered is cls:
             return name
     raise InvalidDataError(
-        f'{cls.__name__} is not registered: decorate it with @register_data_class("{cls.__name__}", version=1)'
+        f"{cls.__name__} is not registered: decorate it with "
+        f'@register_data_class("{cls.__name__}", version=1)'
     )
 
 

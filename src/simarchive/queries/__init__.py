@@ -3,6 +3,7 @@
 from simarchive.queries.base import BaseDataQuery
 from simarchive.queries.criteria import AnyOf, Between, Not
 from simarchive.queries.equilibration import EquilibrationDataQuery
+from simarchive.queries.expression import parse_query
 from simarchive.queries.force_field import ForceFieldQuery
 from simarchive.queries.free_energy import FreeEnergyDataQuery
 from simarchive.queries.registry import query_class_for, register_query_class
@@ -22,6 +23,7 @@ __all__ = [
     "SimulationDataQuery",
     "SubstanceQuery",
     "TrainedModelQuery",
+    "parse_query",
     "query_class_for",
     "register_query_class",
 ]

@@ -12,7 +12,7 @@ from simarchive.chemistry.trees import describe
 from simarchive.conditions import Condition
 from simarchive.data.base import BaseStoredData, ReplaceableData
 from simarchive.data.fields import Field, terms_of_class
-from simarchive.data.kinds import SubstanceKind, SubstanceListKind, Term
+from simarchive.data.kinds import ScalarKind, SubstanceKind, SubstanceListKind, Term
 from simarchive.errors import InvalidDataError
 from simarchive.queries.explanation import explanation
 from simarchive.queries.predicates import Predicate, predicate_for
@@ -83,6 +83,11 @@ class BaseDataQuery(ABC):
             if name not in _SUBSTANCE_OPTIONS or cls._substance_term() is not None
         ]
         return (*cls._terms(), *options)
+
+    @classmethod
+    def term_kind(cls, name: str) -> ScalarKind:
+        """Return the kind of values that a criterion is about."""
+        return cls._terms()[name][1].kind
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name not in self.criterion_names():
@@ -218,9 +223,9 @@ class BaseDataQuery(ABC):
                 f"{cls.__name__} finds {cls.data_class().__name__}, not {type(data_object).__name__}"
             )
         query = cls()
-        replaceable = isinstance(data_object, ReplaceableData)
+        identity = data_object.identity_fields if isinstance(data_object, ReplaceableData) else None
         for name, (field, term) in cls._terms().items():
-            if term.part is not None or (replaceable and name not in data_object.identity_fields):
+            if term.part is not None or (identity is not None and name not in identity):
                 continue
             value = getattr(data_object, field.name)
             if value is not None:

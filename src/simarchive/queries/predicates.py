@@ -190,10 +190,7 @@ def _range(criterion: Between, kind: ScalarKind) -> InRange:
 
 
 def _bound(bound: Any, kind: ScalarKind) -> float:
-    if isinstance(kind, QuantityKind):
-        number = kind.index_value(kind.accept(bound))
-    else:
-        number = bound
+    number = kind.index_value(kind.accept(bound)) if isinstance(kind, QuantityKind) else bound
     if isinstance(number, bool) or not isinstance(number, int | float) or math.isnan(number):
         raise kind.refuse(bound)
     return number

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from simarchive.chemistry.amounts import ExactAmount
-from simarchive.chemistry.components import Component, Role, canonical_smiles
+from simarchive.chemistry.components import Component, canonical_smiles
 from simarchive.chemistry.substances import Substance
 from simarchive.chemistry.trees import describe
 from simarchive.errors import InvalidDataError
@@ -44,7 +44,7 @@ class ComponentPattern:
     """A molecule in one role, or in any."""
 
     smiles: str
-    role: Role | None = None
+    role: Component.Role | None = None
 
     @classmethod
     def of(cls, component: object) -> ComponentPattern:
@@ -58,7 +58,7 @@ class ComponentPattern:
         match = _SMILES_WITH_ROLE.fullmatch(component)
         if match is None:
             return cls(canonical_smiles(component))
-        return cls(canonical_smiles(match[1]), Role(match[2]))
+        return cls(canonical_smiles(match[1]), Component.Role(match[2]))
 
     def is_in(self, substance: Substance) -> bool:
         """Return whether a substance has such a component."""
