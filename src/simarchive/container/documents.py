@@ -6,7 +6,7 @@ text refers. Every bit comes back: dtypes, shapes, NaN, signed zeros and empty a
 
 Tags
 ----
-``{"@variable": name}``
+``{"@variable": {"name": name, "dtype": "<f8", "shape": [60, 1]}}``
     The array is the dataset `name` of the same object.
 ``{"@array": {"dtype": "<f8", "shape": [2, 1], "data": [1.0, 2.0]}}``
     A small array; ``"base64"`` (its bytes in C order) in place of ``"data"`` where text would lose a bit.
@@ -22,7 +22,8 @@ import base64
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
@@ -34,9 +35,16 @@ from simarchive.errors import CorruptError, InvalidDataError
 Tree: TypeAlias = Any
 """JSON values, numpy arrays, and objects with ``shape``, ``dtype`` and ``__array__``."""
 
+VariableSource: TypeAlias = Callable[[str, np.dtype[Any], tuple[int, ...]], Any]
+"""Gives the array, loaded or lazy, for the name, dtype and shape of a variable."""
+
 MIN_VARIABLE_SIZE = 32
 """Arrays with fewer elements stand in the text: a dataset costs several hundred bytes."""
 
+MAX_VARIABLE_NAME = 60
+"""Characters; netCDF names end at 255 bytes."""
+
+_UNSAFE = re.compile(r"[^\w.~()\[\]+-]|^[^\w]")
 _VARIABLE_KINDS = frozenset("fiu")
 _SPECIAL_FLOATS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -72,8 +80,8 @@ class EncodedDocument:
     variables: dict[str, Variable] = field(default_factory=dict)
 
 
-def encode(tree: Tree) -> EncodedDocument:
-    """Return `tree` as JSON text and variables.
+def encode(tree: Tree, taken: Iterable[str] = ()) -> EncodedDocument:
+    """Return `tree` as JSON text and variables; no variable gets one of the names `taken`.
 
     Raises
     ------
@@ -82,12 +90,12 @@ def encode(tree: Tree) -> EncodedDocument:
         text that is no Unicode.
     """
     variables: dict[str, Variable] = {}
-    plain = _encode_node(tree, (), None, variables)
+    plain = _encode_node(tree, (), None, _Variables(variables, frozenset(taken)))
     return EncodedDocument(_json_text(plain), variables)
 
 
-def decode(text: str, load_variable: Callable[[str], Any]) -> Tree:
-    """Return the tree of a document's `text`; `load_variable` gives the array for a variable's name.
+def decode(text: str, variable: VariableSource) -> Tree:
+    """Return the tree of a document's `text`; `variable` gives the array for a name, dtype and shape.
 
     Raises
     ------
@@ -95,7 +103,7 @@ def decode(text: str, load_variable: Callable[[str], Any]) -> Tree:
         If the text is no JSON, or holds a tag that this version does not know.
     """
     try:
-        return _decode_node(json.loads(text), load_variable)
+        return _decode_node(json.loads(text), variable)
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptError(f"a document cannot be read: {error}") from error
 
@@ -151,7 +159,7 @@ def _items(node: dict[Any, Any], path: tuple[str, ...]) -> Iterator[tuple[str, A
 
 
 def _encode_node(
-    node: Any, path: tuple[str, ...], units: str | None, variables: dict[str, Variable]
+    node: Any, path: tuple[str, ...], units: str | None, variables: _Variables
 ) -> Any:
     if isinstance(node, dict):
         unit = node.get("unit")
@@ -165,9 +173,10 @@ def _encode_node(
     if is_array(node):
         values = np.asarray(node)
         if _is_variable(values):
-            name = _variable_name(path, variables)
-            variables[name] = Variable(values, units)
-            return {layout.TAG_VARIABLE: name}
+            name = variables.add(path, Variable(values, units))
+            return {
+                layout.TAG_VARIABLE: {"name": name, "dtype": values.dtype.str, "shape": list(values.shape)}
+            }
         return {layout.TAG_ARRAY: _small_array(values, path)}
     return _scalar(node, path)
 
@@ -190,18 +199,25 @@ def _is_variable(values: np.ndarray[Any, Any]) -> bool:
     )
 
 
-def _variable_name(path: tuple[str, ...], taken: dict[str, Variable]) -> str:
-    shortened = list(path)
-    while len(shortened) > 1 and shortened[-1] == "value":
-        shortened.pop()
-    name = ".".join(shortened) or "value"
-    if name in taken:
-        name = ".".join(path)
-    count = 1
-    while name in taken:
-        count += 1
-        name = f"{'.'.join(path)}~{count}"
-    return name
+@dataclass(frozen=True, slots=True)
+class _Variables:
+    """The variables of a document so far, under names that are paths in it."""
+
+    by_name: dict[str, Variable]
+    taken: frozenset[str]
+
+    def add(self, path: tuple[str, ...], variable: Variable) -> str:
+        """Keep a variable under the shortest free name for its path, which is returned."""
+        shortened = list(path)
+        while len(shortened) > 1 and shortened[-1] == "value":
+            shortened.pop()
+        plain = _UNSAFE.sub("_", ".".join(shortened))[:MAX_VARIABLE_NAME]
+        name, count = plain, 1
+        while name in self.by_name or name in self.taken:
+            count += 1
+            name = f"{plain}~{count}"
+        self.by_name[name] = variable
+        return name
 
 
 def _small_array(values: np.ndarray[Any, Any], path: tuple[str, ...]) -> dict[str, Any]:
@@ -228,22 +244,22 @@ def _read_small_array(array: dict[str, Any]) -> np.ndarray[Any, Any]:
     return values.reshape(array["shape"])
 
 
-def _decode_node(node: Any, load_variable: Callable[[str], Any]) -> Any:
+def _decode_node(node: Any, variable: VariableSource) -> Any:
     if isinstance(node, list):
-        return [_decode_node(value, load_variable) for value in node]
+        return [_decode_node(value, variable) for value in node]
     if not isinstance(node, dict):
         return node
     for tag in (layout.TAG_VARIABLE, layout.TAG_ARRAY, layout.TAG_FLOAT):
         if tag in node:
             value = node[tag]
             if tag == layout.TAG_VARIABLE:
-                return load_variable(value)
+                return variable(value["name"], np.dtype(value["dtype"]), tuple(value["shape"]))
             return _read_small_array(value) if tag == layout.TAG_ARRAY else _SPECIAL_FLOATS[value]
     decoded = {}
     for key, value in node.items():
         if key.startswith("@") and not key.startswith("@@"):
             raise CorruptError(f"a document has the tag {key!r}, which this version does not know")
-        decoded[key[1:] if key.startswith("@@") else key] = _decode_node(value, load_variable)
+        decoded[key[1:] if key.startswith("@@") else key] = _decode_node(value, variable)
     return decoded
 
 

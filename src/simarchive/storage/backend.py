@@ -13,6 +13,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -35,6 +36,14 @@ Match = tuple[str, BaseStoredData, Any]
 """One match of a query: key, object, and the path of its ancillary data or ``None``."""
 
 REGISTRY_KEY = "object_keys"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOutcome:
+    """The key an object has after it was to be stored, and what was done."""
+
+    key: str
+    action: duplicates.Action
 
 
 class StoredObjectKeys(BaseStoredData):
@@ -117,10 +126,13 @@ class StorageBackend(abc.ABC):
             If the object is incomplete or cannot be read back, a file that it names is missing, or the
             ancillary data is missing, unexpected, no directory, or has links that lead out of it.
         """
-        if not isinstance(object_to_store, BaseStoredData):
-            raise WrongTypeError(
-                f"only objects of a data class can be stored, not {type(object_to_store).__name__}"
-            )
+        return self._store(object_to_store, ancillary_data_path, storage_key=storage_key).key
+
+    def _store(
+        self, object_to_store: BaseStoredData, ancillary_data_path: PathLike | None, *, storage_key: str | None
+    ) -> StoreOutcome:
+        """Do what `store_object` says; return also what was done."""
+        _check_class(object_to_store)
         object_to_store.validate()
         directory = check_ancillary_directory(object_to_store, ancillary_data_path)
         if storage_key is not None:
@@ -131,15 +143,11 @@ class StorageBackend(abc.ABC):
                 self._twins(object_to_store),
                 lambda key: directory is None or self._has_same_files(key, directory),
             )
-            if decision.action is duplicates.Action.KEEP:
-                return decision.existing_key
-            if decision.action is duplicates.Action.REPLACE:
-                key = decision.existing_key
-            else:
-                key = self._free_key(storage_key)
-            self._store_object(object_to_store, key, directory)
-            self._register_key(key, object_to_store)
-            return key
+            key = decision.existing_key or self._free_key(storage_key)
+            if decision.action is not duplicates.Action.KEEP:
+                self._store_object(object_to_store, key, directory)
+                self._register_key(key, object_to_store)
+            return StoreOutcome(key, decision.action)
 
     def store_force_field(self, force_field: ForceFieldSource) -> str:
         """Store a force field source and return its key; one that is there already keeps its key."""
@@ -211,8 +219,7 @@ class StorageBackend(abc.ABC):
         An object counts as there if its document is identical, or if it is another measurement of the
         same calculation.
         """
-        if not isinstance(storage_object, BaseStoredData):
-            raise WrongTypeError(f"only objects of a data class are stored, not {type(storage_object).__name__}")
+        _check_class(storage_object)
         with self._lock:
             return duplicates.find(storage_object, self._twins(storage_object))
 
@@ -280,6 +287,10 @@ class StorageBackend(abc.ABC):
     def __iadd__(self, other: StorageBackend) -> Self:
         self.update(other)
         return self
+
+    def is_same_store(self, other: StorageBackend) -> bool:
+        """Return whether another backend keeps its objects in the same place."""
+        return self is other
 
     def subset(
         self,
@@ -360,6 +371,13 @@ class StorageBackend(abc.ABC):
             if twin is not None:
                 yield key, twin
 
+    def _document_of(self, storage_key: str) -> BaseStoredData:
+        """Return an object without its ancillary data."""
+        stored, _ = self._retrieve_object(storage_key)
+        if stored is None:
+            raise NotFoundError(f"no object has the key {storage_key!r}")
+        return stored
+
     def _has_same_files(self, storage_key: str, directory: Path) -> bool:
         """Return whether the ancillary data of an object and a directory hold the same."""
         _, path = self._retrieve_object(storage_key)
@@ -408,6 +426,11 @@ class StorageBackend(abc.ABC):
             return check_key(storage_key) != REGISTRY_KEY
         except InvalidDataError:
             return False
+
+
+def _check_class(stored: object) -> None:
+    if not isinstance(stored, BaseStoredData):
+        raise WrongTypeError(f"only objects of a data class can be stored, not {type(stored).__name__}")
 
 
 def _class_names(data_query: BaseDataQuery) -> tuple[str, ...]:

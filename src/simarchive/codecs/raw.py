@@ -1,0 +1,22 @@
+"""The codec that leaves bytes as they are, for members that nothing makes smaller."""
+
+from __future__ import annotations
+
+from simarchive.codecs.codec import CHUNK_BYTES, EncodedChunk, copy_stored
+
+
+class Raw:
+    """No filters: the dataset holds the member's bytes."""
+
+    name = "raw"
+    element_size = 1
+    filters = ()
+    chunk_bytes = CHUNK_BYTES
+
+    def encode(self, chunk: memoryview) -> EncodedChunk:
+        """Return the chunk itself."""
+        return EncodedChunk(chunk, 0)
+
+    def decode(self, stored: memoryview, filter_mask: int, out: memoryview) -> None:
+        """Fill `out` from `stored`."""
+        copy_stored(stored, out)

@@ -1,0 +1,94 @@
+"""Arrays of documents: HDF5 variables with units and dimensions, loaded when someone looks at them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import h5py
+import numpy as np
+
+from simarchive.container import layout
+from simarchive.container.documents import Variable
+from simarchive.errors import CorruptError, InvalidDataError
+
+
+class LazyArray:
+    """An array of a stored document whose values are read on first use.
+
+    It knows its shape and dtype from the document. ``numpy.asarray(lazy)`` gives the values.
+    """
+
+    __slots__ = ("_load", "_values", "dtype", "shape")
+
+    def __init__(
+        self, shape: tuple[int, ...], dtype: np.dtype[Any], load: Callable[[], np.ndarray[Any, Any]]
+    ) -> None:
+        self.shape = shape
+        self.dtype = dtype
+        self._load = load
+        self._values: np.ndarray[Any, Any] | None = None
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return int(np.prod(self.shape))
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        if self._values is None:
+            self._values = self._load()
+        if dtype is not None and np.dtype(dtype) != self.dtype:
+            if copy is False:
+                raise InvalidDataError(f"an array of {self.dtype} cannot become {dtype} without a copy")
+            return self._values.astype(dtype)
+        return self._values.copy() if copy else self._values
+
+    def __repr__(self) -> str:
+        state = "loaded" if self._values is not None else "not loaded"
+        return f"<LazyArray shape={self.shape} dtype={self.dtype} {state}>"
+
+
+def write_variable(group: h5py.Group, name: str, variable: Variable) -> None:
+    """Write one array as a dataset of `group`, with units and netCDF-4 dimensions."""
+    values = variable.values
+    dataset = group.create_dataset(name, data=np.ascontiguousarray(values))
+    if variable.units is not None:
+        dataset.attrs.create(layout.UNITS, np.bytes_(variable.units.encode()))
+    for axis, length in enumerate(values.shape):
+        if length:
+            dataset.dims[axis].attach_scale(_dimension(group, length))
+
+
+def read_variable(group: h5py.Group, name: str) -> np.ndarray[Any, Any]:
+    """Return the values of a variable, in the byte order of this machine.
+
+    Raises
+    ------
+    CorruptError
+        If the dataset is missing or cannot be read.
+    """
+    try:
+        values = group[name][()]
+    except (KeyError, OSError, AttributeError) as error:
+        raise CorruptError(f"the array {name!r} of {group.name} cannot be read: {error}") from error
+    return np.asarray(values)
+
+
+def _dimension(group: h5py.Group, length: int) -> h5py.Dataset:
+    name, count = f"{layout.DIMENSION_PREFIX}{length}", 1
+    while name in group:
+        if group[name].is_scale:
+            return group[name]
+        count += 1
+        name = f"{layout.DIMENSION_PREFIX}{length}~{count}"
+    dimension = group.create_dataset(name, shape=(length,), dtype=">f4")
+    dimension.make_scale(layout.DIMENSION_WITHOUT_VARIABLE.format(length))
+    return dimension

@@ -1,0 +1,269 @@
+"""The container: one HDF5 file that is read in snapshots and changed in transactions.
+
+A `Container` holds the journal and, while it pays, an open HDF5 handle on it. Locks are held for one
+read or one transaction, never longer: processes that have the same container open take turns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import threading
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from simarchive.container import layout
+from simarchive.container.contents import Contents, create_group, write_text
+from simarchive.errors import ClosedError, FormatError, NotFoundError, ReadOnlyError, StorageError
+from simarchive.journal import Durability, Journal
+from simarchive.version import __version__
+
+# Readable by every HDF5 since 1.10, attributes above 64 KiB, and superblock 3, whose
+# "open for writing" flag the journal sets while it copies pages.
+LIBVER = ("v110", "v110")
+# Without a cap the cache grows with every object looked at, and slows each look by a factor of ten.
+METADATA_CACHE_BYTES = 1 << 20
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+
+class Container:
+    """One container file.
+
+    Parameters
+    ----------
+    path
+        The file. With `writable` it is made if it is missing.
+    writable
+        Whether transactions are possible. Opening an existing file never writes.
+    lock_timeout_s
+        How long to wait for another process before `LockedError`.
+    lock
+        The lock that threads of this process share.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        writable: bool,
+        durability: Durability = Durability.COMMIT,
+        lock_timeout_s: float = 10.0,
+        lock: threading.RLock | None = None,
+    ) -> None:
+        self.path = Path(path).absolute()
+        self.writable = writable
+        self.lock_timeout_s = lock_timeout_s
+        self._lock = lock or threading.RLock()
+        self._handle: h5py.File | None = None
+        self._contents: Contents | None = None
+        self._depth = 0  # of nested reads and transactions
+        self._writing = False
+        _check_place(self.path, writable=writable)
+        self._journal: Journal | None = Journal.open(
+            self.path, writable=writable, skeleton=skeleton, durability=durability
+        )
+        try:
+            with self.reading():
+                pass
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` has been called."""
+        return self._journal is None
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Contents]:
+        """Give the last committed state, or inside a transaction the state so far."""
+        with self._lock:
+            journal = self._open_journal()
+            if self._depth == 0:
+                moved = journal.begin_read(self.lock_timeout_s)
+                try:
+                    self._attach(writing=False, moved=moved)
+                except BaseException:
+                    journal.end_read()
+                    raise
+            self._depth += 1
+            try:
+                assert self._contents is not None
+                yield self._contents
+            finally:
+                self._depth -= 1
+                if self._depth == 0:
+                    journal.end_read()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Contents]:
+        """Give the contents for changes that become one commit, or none if an error leaves the block.
+
+        A transaction inside another joins it.
+
+        Raises
+        ------
+        ReadOnlyError
+            If the container was opened for reading.
+        LockedError
+            If another process is writing and does not finish within the timeout.
+        """
+        with self._lock:
+            journal = self._open_journal()
+            if not self.writable:
+                raise ReadOnlyError(f"container '{self.path}' is open for reading: open it with mode='a'")
+            if self._writing:
+                assert self._contents is not None
+                yield self._contents
+                return
+            if self._depth:
+                raise StorageError("a change was begun inside a read: finish reading first")
+            moved = journal.begin_write(self.lock_timeout_s)
+            self._depth, self._writing = 1, True
+            try:
+                self._attach(writing=True, moved=moved)
+                assert self._contents is not None
+                yield self._contents
+                self._commit(journal)
+            except BaseException as error:
+                self._roll_back(journal)
+                if journal.failure is not None and journal.failure is not error:
+                    # HDF5 reports a failed write in its own words; the journal knows the reason.
+                    raise journal.failure from error
+                raise
+            finally:
+                self._depth, self._writing = 0, False
+                journal.end_write()
+
+    def checkpoint(self) -> bool:
+        """Copy committed pages from the log into the file; False if a reader is in the way."""
+        with self._lock:
+            return self._open_journal().checkpoint(self.lock_timeout_s)
+
+    def close(self) -> None:
+        """Release the file; the last process out copies the log into it."""
+        with self._lock:
+            journal, self._journal = self._journal, None
+            if journal is None:
+                return
+            try:
+                self._detach()
+            finally:
+                journal.close()
+
+    # --- the parts of the above ----------------------------------------------------------------------
+
+    def _open_journal(self) -> Journal:
+        if self._journal is None:
+            raise ClosedError(f"container '{self.path}' is closed: open it again")
+        return self._journal
+
+    def _attach(self, *, writing: bool, moved: bool) -> None:
+        """Have an HDF5 handle on the state the journal stands at."""
+        if moved or (writing and self._handle is not None and self._handle.mode == "r"):
+            self._detach()
+        if self._handle is None:
+            journal = self._open_journal()
+            self._handle = _open_handle(journal, "r+" if writing else "r", self.path)
+            self._contents = Contents(self._handle, journal.file)
+
+    def _detach(self) -> None:
+        handle, self._handle, self._contents = self._handle, None, None
+        if handle is not None:
+            handle.close()
+
+    def _commit(self, journal: Journal) -> None:
+        assert self._handle is not None
+        assert self._contents is not None
+        if self._contents.freed:
+            # HDF5 writes its list of free space only when it closes the file, and without it the space
+            # that this transaction freed would be lost to the next one.
+            self._detach()
+        else:
+            self._handle.flush()
+        journal.commit()
+
+    def _roll_back(self, journal: Journal) -> None:
+        journal.roll_back()
+        with contextlib.suppress(OSError, RuntimeError):
+            self._detach()
+
+
+def skeleton() -> bytes:
+    """Return the bytes of an empty container."""
+    memory = io.BytesIO()
+    with h5py.File(
+        memory,
+        "w",
+        libver=LIBVER,
+        track_order=True,
+        # Free space is kept in the file, so that later sessions use it. The "page" strategy hung HDF5
+        # 2.0 when files with dimension scales were replaced in many sessions.
+        fs_strategy="fsm",
+        fs_persist=True,
+        fs_threshold=1,
+    ) as handle:
+        handle.attrs[layout.FORMAT] = np.int64(layout.FORMAT_NUMBER)
+        write_text(handle, layout.CONTAINER_ID, uuid.uuid4().hex)
+        write_text(handle, layout.CREATED_BY, f"simarchive {__version__}")
+        write_text(handle, layout.CREATED_AT, datetime.now(UTC).isoformat(timespec="seconds"))
+        write_text(handle, layout.README, layout.README_TEXT)
+        create_group(handle, layout.OBJECTS)
+        create_group(handle, layout.INDEX)
+    return memory.getvalue()
+
+
+def _open_handle(journal: Journal, mode: str, path: Path) -> h5py.File:
+    try:
+        handle = h5py.File(journal.file, mode, libver=LIBVER)
+    except OSError as error:
+        raise FormatError(
+            f"'{path}' cannot be opened as HDF5: it is damaged or was cut short ({error})"
+        ) from error
+    try:
+        _check_format(handle, path)
+        cache = handle.id.get_mdc_config()
+        cache.set_initial_size = True
+        cache.initial_size = cache.min_size = cache.max_size = METADATA_CACHE_BYTES
+        handle.id.set_mdc_config(cache)
+    except BaseException:
+        handle.close()
+        raise
+    return handle
+
+
+def _check_place(path: Path, *, writable: bool) -> None:
+    if path.is_dir():
+        raise FormatError(f"'{path}' is a directory, not a container: name a file")
+    if not path.exists():
+        if not writable:
+            raise NotFoundError(f"there is no container '{path}'")
+        if not path.parent.is_dir():
+            raise NotFoundError(f"there is no directory '{path.parent}' for container '{path.name}'")
+        return
+    try:
+        with path.open("rb") as file:
+            signature = file.read(len(HDF5_SIGNATURE))
+    except PermissionError as error:
+        raise ReadOnlyError(f"container '{path}' may not be read by this user") from error
+    if signature != HDF5_SIGNATURE:
+        raise FormatError(f"'{path}' is no HDF5 file, so no container: see 'simarchive import' to make one")
+
+
+def _check_format(handle: h5py.File, path: Path) -> None:
+    number = handle.attrs.get(layout.FORMAT)
+    if number is None or layout.OBJECTS not in handle or layout.INDEX not in handle:
+        raise FormatError(f"'{path}' is an HDF5 file of another program, not a container")
+    if not isinstance(number, np.integer) or number < 1:
+        raise FormatError(f"container '{path}' has the unreadable format {number!r}")
+    if number > layout.FORMAT_NUMBER:
+        raise FormatError(
+            f"container '{path}' has format {number}; this version reads up to"
+            f" {layout.FORMAT_NUMBER}: upgrade simarchive"
+        )

@@ -1,0 +1,257 @@
+"""Reading members: extraction to a file, random access, and verification. Every stored byte is checked."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+from blake3 import blake3
+from isal import isal_zlib
+
+from simarchive.codecs.planes import thread_array
+from simarchive.container.member_pipeline import in_order, worker_count
+from simarchive.container.member_table import ChunkFile, MemberTable, read_table
+from simarchive.errors import (
+    ConflictError,
+    CorruptMemberError,
+    StorageError,
+    StorageFullError,
+    StorageIOError,
+)
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class MemberFault:
+    """One check that a member failed: the number of the chunk, or None for the member as a whole."""
+
+    chunk: int | None
+    message: str
+
+
+def extract_member(
+    dataset: h5py.Dataset | MemberTable,
+    file: ChunkFile,
+    destination: Path,
+    *,
+    progress: Progress | None = None,
+    sync: bool = False,
+    overwrite: bool = True,
+) -> None:
+    """Write a member's bytes to the file `destination`, which appears complete and checked, or not at all.
+
+    Parameters
+    ----------
+    dataset
+        The member, or its table as `read_table` gives it.
+    file
+        The container's file, by offset.
+    destination
+        Path of the file; folders on the way are created.
+    progress
+        Called with the number of bytes that were done since the last call.
+    sync
+        Whether the file is on the disk, not only in the system's memory, when this returns.
+    overwrite
+        Whether a file that is there is replaced.
+
+    Raises
+    ------
+    CorruptMemberError
+        If a chunk or the whole does not match its check.
+    ConflictError
+        If `destination` is a directory, or is there and is not to be replaced.
+    StorageFullError, StorageIOError
+        If the file cannot be written.
+    """
+    table = dataset if isinstance(dataset, MemberTable) else read_table(dataset)
+    with _errors_named(destination):
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        temporary = destination.parent / f".simarchive-{secrets.token_hex(8)}.part"
+        # Mode 0666 less the umask, as any program's new file.
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            try:
+                os.truncate(fd, table.size)
+                _write_chunks(table, file, fd, progress)
+                if sync:
+                    os.fsync(fd)
+            finally:
+                os.close(fd)
+            _give_name(temporary, destination, overwrite=overwrite)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        if sync:
+            _sync_directory(destination.parent)
+
+
+def verify_member(
+    dataset: h5py.Dataset | MemberTable, file: ChunkFile, *, full: bool, progress: Progress | None = None
+) -> tuple[MemberFault, ...]:
+    """Return every check that a member fails: an empty tuple if it is intact.
+
+    Quick verification reads the stored bytes and compares each chunk's CRC-32. Full verification also decodes
+    every chunk and compares the digest of the whole.
+    """
+    try:
+        table = dataset if isinstance(dataset, MemberTable) else read_table(dataset)
+    except CorruptMemberError as error:
+        return (MemberFault(None, str(error)),)
+    faults: list[MemberFault] = []
+    hasher = blake3()
+    work = _decoded if full else _stored_only
+    for chunk, plain in enumerate(_chunks(table, file, work, raising=False)):
+        if isinstance(plain, CorruptMemberError):
+            faults.append(MemberFault(chunk, str(plain)))
+        elif full:
+            hasher.update(plain)
+        if progress:
+            progress(table.plain_length(chunk))
+    if full and not faults and hasher.hexdigest() != table.digest:
+        faults.append(MemberFault(None, str(_wrong_digest(table, hasher.hexdigest()))))
+    return tuple(faults)
+
+
+def decode_chunk(table: MemberTable, file: ChunkFile, chunk: int, out: memoryview) -> None:
+    """Fill `out`, of `table.chunk_bytes` bytes, with a chunk that passed its check.
+
+    Raises
+    ------
+    CorruptMemberError
+        If its stored bytes fail the CRC-32, or cannot be decoded.
+    """
+    stored = read_stored(table, file, chunk)
+    if not stored:
+        out[:] = bytes(len(out))
+        return
+    try:
+        table.codec.decode(stored, int(table.filter_masks[chunk]), out)
+    except ValueError as error:
+        raise chunk_error(table, chunk, str(error)) from error
+
+
+def read_stored(table: MemberTable, file: ChunkFile, chunk: int) -> memoryview:
+    """Return the stored bytes of a chunk after their check, in an array that this thread uses again.
+
+    Empty for a chunk that was not written because it is all zeros.
+    """
+    size = int(table.stored_sizes[chunk])
+    stored = thread_array("stored", size).data
+    offset = int(table.offsets[chunk])
+    try:
+        file.read_at(stored, offset)
+    except EOFError as error:
+        raise chunk_error(table, chunk, f"the container ends before it ({error})") from error
+    if isal_zlib.crc32(stored) != int(table.crcs[chunk]):
+        raise chunk_error(table, chunk, "its stored bytes do not match their CRC-32")
+    return stored
+
+
+def chunk_error(table: MemberTable, chunk: int, what: str) -> CorruptMemberError:
+    """Return the error for one damaged chunk of a member."""
+    start = chunk * table.chunk_bytes
+    return CorruptMemberError(
+        f"{table.label}: chunk {chunk} (bytes {start} to {start + table.plain_length(chunk)}) is damaged: "
+        f"{what}. Restore the container from a copy, or store the object again"
+    )
+
+
+def _wrong_digest(table: MemberTable, found: str) -> CorruptMemberError:
+    return CorruptMemberError(
+        f"{table.label}: the bytes have BLAKE3 {found}, stored was {table.digest}. "
+        "Restore the container from a copy, or store the object again"
+    )
+
+
+def _decoded(table: MemberTable, file: ChunkFile, chunk: int, buffer: memoryview) -> memoryview:
+    decode_chunk(table, file, chunk, buffer)
+    return buffer[: table.plain_length(chunk)]
+
+
+def _stored_only(table: MemberTable, file: ChunkFile, chunk: int, buffer: memoryview) -> memoryview:
+    read_stored(table, file, chunk)
+    return buffer[:0]
+
+
+def _chunks(
+    table: MemberTable,
+    file: ChunkFile,
+    work: Callable[[MemberTable, ChunkFile, int, memoryview], memoryview],
+    *,
+    raising: bool = True,
+) -> Iterator[memoryview | CorruptMemberError]:
+    """Yield what `work` returns for each chunk, in order; it is valid until the next one is asked for."""
+    workers = worker_count() if table.n_chunks > 1 else 1
+    ahead = 2 * workers
+    # One more than are in flight: the one that the caller has.
+    buffers = [memoryview(bytearray(table.chunk_bytes)) for _ in range(min(ahead + 1, table.n_chunks))]
+
+    def step(chunk: int) -> memoryview | CorruptMemberError:
+        try:
+            return work(table, file, chunk, buffers[chunk % len(buffers)])
+        except CorruptMemberError as error:
+            if raising:
+                raise
+            return error
+
+    yield from in_order(step, range(table.n_chunks), workers=workers, ahead=ahead)
+
+
+def _write_chunks(table: MemberTable, file: ChunkFile, fd: int, progress: Progress | None) -> None:
+    hasher = blake3()
+    for chunk, plain in enumerate(_chunks(table, file, _decoded)):
+        assert isinstance(plain, memoryview)  # noqa: S101 - _chunks raises what it finds
+        hasher.update(plain)
+        # Unwritten chunks stay holes of the new file.
+        if table.stored_sizes[chunk]:
+            _write_at(fd, plain, chunk * table.chunk_bytes)
+        if progress:
+            progress(len(plain))
+    if hasher.hexdigest() != table.digest:
+        raise _wrong_digest(table, hasher.hexdigest())
+
+
+def _write_at(fd: int, data: memoryview, offset: int) -> None:
+    while data:
+        n_written = os.pwrite(fd, data, offset)
+        data, offset = data[n_written:], offset + n_written
+
+
+def _give_name(temporary: Path, destination: Path, *, overwrite: bool) -> None:
+    if overwrite:
+        temporary.replace(destination)
+        return
+    # A link, unlike a rename, never replaces a file.
+    destination.hardlink_to(temporary)
+    temporary.unlink()
+
+
+def _sync_directory(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _errors_named(destination: Path) -> Iterator[None]:
+    try:
+        yield
+    except StorageError:
+        raise
+    except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+        raise ConflictError(
+            f"{str(destination)!r} cannot be written: something else is there ({error})"
+        ) from error
+    except OSError as error:
+        kind = StorageFullError if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageIOError
+        raise kind(f"{str(destination)!r} cannot be written: {error}") from error

@@ -1,0 +1,205 @@
+"""Where the chunks of a member lie in the container's file, and the checks they must pass."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from simarchive.codecs import Codec, codec_named
+from simarchive.container.layout import MEMBER_CHUNK_CRC32, MEMBER_CODEC, MEMBER_DIGEST, MEMBER_SIZE
+from simarchive.errors import CorruptMemberError
+
+# No codec of ours writes larger chunks; a damaged header must not make us allocate more.
+MAX_CHUNK_BYTES = 64 << 20
+
+
+class ChunkFile(Protocol):
+    """What holds the stored chunks: the container, seen through its journal, or a plain file."""
+
+    def read_at(self, buffer: memoryview, offset: int) -> None:
+        """Fill `buffer` from `offset`; thread-safe; raises EOFError past the end."""
+        ...
+
+    def plain_fd(self, offset: int, size: int) -> int | None:
+        """Return a descriptor that holds those bytes at that offset, or None if there is none."""
+        ...
+
+
+class PlainFile:
+    """An HDF5 file without a journal, read by offset."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def read_at(self, buffer: memoryview, offset: int) -> None:
+        """Fill `buffer` from `offset`; raise EOFError if the file ends before."""
+        while buffer:
+            n_read = os.preadv(self._fd, [buffer], offset)
+            if not n_read:
+                raise EOFError(f"{self.path} ends before byte {offset + len(buffer)}")
+            buffer, offset = buffer[n_read:], offset + n_read
+
+    def plain_fd(self, offset: int, size: int) -> int | None:
+        """Return the descriptor of the file."""
+        return self._fd
+
+    def close(self) -> None:
+        """Close the file; later calls do nothing."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True)
+class MemberInfo:
+    """What a container knows about a member without reading it.
+
+    Attributes
+    ----------
+    name
+        Relative path below the object's directory.
+    size
+        Size of the file in bytes.
+    stored_size
+        Bytes its chunks take in the container.
+    digest
+        BLAKE3 of the file, 64 hexadecimal digits.
+    codec
+        Name of the codec.
+    """
+
+    name: str
+    size: int
+    stored_size: int
+    digest: str
+    codec: str
+
+
+@dataclass(frozen=True, eq=False)
+class MemberTable:
+    """All that is needed to read a member by offset, without HDF5.
+
+    Attributes
+    ----------
+    label
+        How messages name the member, with its object.
+    size, digest
+        As in `MemberInfo`.
+    codec
+        The codec that reads the chunks.
+    chunk_bytes
+        Length of each decoded chunk, the padded last one too.
+    offsets, stored_sizes, filter_masks, crcs
+        One element per chunk. An unwritten chunk has stored size 0: its bytes are zeros.
+    """
+
+    label: str
+    size: int
+    digest: str
+    codec: Codec
+    chunk_bytes: int
+    offsets: NDArray[np.uint64]
+    stored_sizes: NDArray[np.uint64]
+    filter_masks: NDArray[np.uint32]
+    crcs: NDArray[np.uint32]
+
+    @property
+    def n_chunks(self) -> int:
+        """The number of chunks, written or not."""
+        return len(self.offsets)
+
+    def plain_length(self, chunk: int) -> int:
+        """Return how many bytes of the file `chunk` holds: fewer than `chunk_bytes` in the last one."""
+        return min(self.chunk_bytes, self.size - chunk * self.chunk_bytes)
+
+
+def is_member(dataset: h5py.HLObject) -> bool:
+    """Return whether an object of a group is a member's dataset."""
+    return isinstance(dataset, h5py.Dataset) and MEMBER_SIZE in dataset.attrs
+
+
+def member_label(dataset: h5py.Dataset) -> str:
+    """Return how a message names the member and its object."""
+    *_, key, link = f"/?/{dataset.name or '?'}".split("/")
+    return f"member {link!r} of object {key!r}"
+
+
+def text_attribute(dataset: h5py.Dataset, name: str) -> str:
+    """Return a text attribute of a member's dataset."""
+    value = dataset.attrs[name]
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def read_table(dataset: h5py.Dataset) -> MemberTable:
+    """Return where the chunks of a member lie; after that the dataset is no longer needed.
+
+    Raises
+    ------
+    CorruptMemberError
+        If the dataset's attributes or chunks contradict each other.
+    FormatError
+        If the codec is unknown.
+    """
+    label = member_label(dataset)
+    try:
+        size = int(dataset.attrs[MEMBER_SIZE])
+        digest = text_attribute(dataset, MEMBER_DIGEST)
+        codec = codec_named(text_attribute(dataset, MEMBER_CODEC))
+        crcs = np.asarray(dataset.attrs[MEMBER_CHUNK_CRC32], np.uint32).reshape(-1)
+        return _checked_table(dataset, label, size, digest, codec, crcs)
+    except (KeyError, ValueError, TypeError, OSError, RuntimeError) as error:
+        raise CorruptMemberError(
+            f"{label}: its description cannot be read ({error}): restore the container from a copy, "
+            "or store the object again"
+        ) from error
+
+
+def _checked_table(
+    dataset: h5py.Dataset, label: str, size: int, digest: str, codec: Codec, crcs: NDArray[np.uint32]
+) -> MemberTable:
+    element_size = dataset.dtype.itemsize
+    chunk_bytes = int(dataset.chunks[0]) * element_size
+    n_chunks = -(-size // chunk_bytes)
+    if (
+        dataset.ndim != 1
+        or element_size != codec.element_size
+        or dataset.shape[0] != -(-size // element_size)
+    ):
+        raise ValueError(
+            f"shape {dataset.shape} of {dataset.dtype} does not fit {size} bytes in {codec.name}"
+        )
+    if chunk_bytes > MAX_CHUNK_BYTES or len(crcs) != n_chunks:
+        raise ValueError(f"{len(crcs)} checks for {n_chunks} chunks of {chunk_bytes} bytes")
+    offsets = np.zeros(n_chunks, np.uint64)
+    stored_sizes = np.zeros(n_chunks, np.uint64)
+    filter_masks = np.zeros(n_chunks, np.uint32)
+
+    def place(chunk: h5py.h5d.StoreInfo) -> None:
+        index = chunk.chunk_offset[0] * element_size // chunk_bytes
+        offsets[index], stored_sizes[index], filter_masks[index] = (
+            chunk.byte_offset,
+            chunk.size,
+            chunk.filter_mask,
+        )
+
+    if n_chunks:
+        dataset.id.chunk_iter(place)
+    if n_chunks and int(stored_sizes.max()) > 2 * chunk_bytes + 4096:
+        raise ValueError(f"a chunk of {int(stored_sizes.max())} stored bytes is too large for {chunk_bytes}")
+    return MemberTable(label, size, digest, codec, chunk_bytes, offsets, stored_sizes, filter_masks, crcs)

@@ -1,0 +1,183 @@
+"""Storing a member: read, digest, encode in several threads, append in order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, NamedTuple
+
+import h5py
+import numpy as np
+from blake3 import blake3
+from h5py import h5d, h5o, h5p, h5s, h5t, h5z
+from h5py._objects import phil
+from isal import isal_zlib
+
+from simarchive.codecs import DEFAULT_CODEC, Codec, EncodedChunk, choose_codec
+from simarchive.container.layout import MEMBER_CHUNK_CRC32, MEMBER_CODEC, MEMBER_DIGEST, MEMBER_SIZE
+from simarchive.container.member_names import keep_long_name, link_name
+from simarchive.container.member_pipeline import in_order, worker_count
+from simarchive.container.member_source import MemberSource, open_source
+from simarchive.container.member_table import MemberInfo
+from simarchive.errors import ConflictError
+
+Progress = Callable[[int], None]
+
+_PAGE = 4096
+
+
+class _Chunk(NamedTuple):
+    number: int
+    buffer: memoryview
+
+
+class _StoredChunk(NamedTuple):
+    chunk: _Chunk
+    encoded: EncodedChunk | None  # None: all zeros, not written
+    crc: int
+
+
+def store_member(
+    group: h5py.Group,
+    name: str,
+    source: str | os.PathLike[str] | BinaryIO,
+    *,
+    codec: str = DEFAULT_CODEC,
+    size: int | None = None,
+    progress: Progress | None = None,
+) -> MemberInfo:
+    """Store a file as a member of `group` and return what is known about it.
+
+    The member appears under its name when it is complete, never before. Memory stays within tens of MB,
+    however large the file is.
+
+    Parameters
+    ----------
+    group
+        Group of the object, open for writing.
+    name
+        Name of the member: a relative path.
+    source
+        Path of the file, or a binary stream, read from its present position to its end.
+    codec
+        One of `simarchive.codecs.CODEC_CHOICES`; the member keeps the variant that fits it.
+    size
+        Number of bytes, needed only for a stream that cannot seek.
+    progress
+        Called with the number of bytes that were done since the last call.
+
+    Raises
+    ------
+    ConflictError
+        If the group has a member of this name, or the source changes while it is read.
+    InvalidDataError, NotFoundError, StorageIOError
+        If the name, the codec or the source will not do. Nothing is stored.
+    """
+    link = link_name(name)
+    if link in group:
+        raise ConflictError(f"member {name!r} is already stored in {group.name}")
+    with open_source(source, size) as opened:
+        chosen = choose_codec(codec, opened.sample())
+        dataset = _create_dataset(group, opened.size, chosen)
+        digest, crcs = _store_chunks(dataset, opened, chosen, progress or _ignore)
+        opened.check_unchanged()
+    _write_attributes(dataset, opened.size, digest, chosen.name, crcs)
+    h5o.link(dataset.id, group.id, link.encode(), lcpl=_link_properties())
+    keep_long_name(group, name)
+    return MemberInfo(name, opened.size, dataset.id.get_storage_size(), digest, chosen.name)
+
+
+def link_member(group: h5py.Group, name: str, dataset: h5py.Dataset) -> None:
+    """Give a stored member one more name: a hard link, so that its bytes are kept once.
+
+    Raises
+    ------
+    ConflictError
+        If the group has a member of this name.
+    """
+    link = link_name(name)
+    if link in group:
+        raise ConflictError(f"member {name!r} is already stored in {group.name}")
+    h5o.link(dataset.id, group.id, link.encode(), lcpl=_link_properties())
+    keep_long_name(group, name)
+
+
+def chunk_length(size: int, codec: Codec) -> int:
+    """Return the chunk size for a member of `size` bytes: even shares, so that there is little padding."""
+    element_size = codec.element_size
+    if size <= codec.chunk_bytes:
+        return max(1, -(-size // element_size)) * element_size
+    n_chunks = -(-size // codec.chunk_bytes)
+    share = -(-size // n_chunks)
+    return min(codec.chunk_bytes, -(-share // _PAGE) * _PAGE)
+
+
+def _create_dataset(group: h5py.Group, size: int, codec: Codec) -> h5py.Dataset:
+    properties = h5p.create(h5p.DATASET_CREATE)
+    properties.set_obj_track_times(False)
+    properties.set_chunk((chunk_length(size, codec) // codec.element_size,))
+    for number, options in codec.filters:
+        # Optional, so that a filter this HDF5 lacks does not forbid writing; reading needs it all the same.
+        properties.set_filter(number, h5z.FLAG_OPTIONAL, options)
+    element = h5t.STD_U32LE if codec.element_size == 4 else h5t.STD_U8LE
+    space = h5s.create_simple((-(-size // codec.element_size),))
+    return h5py.Dataset(h5d.create(group.id, None, element, space, properties))
+
+
+def _store_chunks(
+    dataset: h5py.Dataset, source: MemberSource, codec: Codec, progress: Progress
+) -> tuple[str, np.ndarray]:
+    chunk_bytes = dataset.chunks[0] * codec.element_size
+    n_chunks = -(-source.size // chunk_bytes)
+    crcs = np.zeros(n_chunks, np.uint32)
+    hasher = blake3()
+    workers = worker_count() if n_chunks > 1 else 1
+    ahead = 2 * workers
+    free = [memoryview(bytearray(chunk_bytes)) for _ in range(min(ahead + 1, n_chunks))]
+
+    def chunks() -> Iterator[_Chunk]:
+        for index in range(n_chunks):
+            buffer = free.pop()
+            length = min(chunk_bytes, source.size - index * chunk_bytes)
+            source.read_into(buffer[:length])
+            hasher.update(buffer[:length])
+            buffer[length:] = bytes(chunk_bytes - length)
+            yield _Chunk(index, buffer)
+
+    def encode(chunk: _Chunk) -> _StoredChunk:
+        if _is_zero(chunk.buffer):
+            return _StoredChunk(chunk, None, 0)
+        encoded = codec.encode(chunk.buffer)
+        return _StoredChunk(chunk, encoded, isal_zlib.crc32(encoded.stored))
+
+    elements = chunk_bytes // codec.element_size
+    for chunk, encoded, crc in in_order(encode, chunks(), workers=workers, ahead=ahead):
+        if encoded is not None:
+            with phil:  # h5py before 3.16 does not take its own lock here
+                dataset.id.write_direct_chunk((chunk.number * elements,), encoded.stored, encoded.filter_mask)
+            crcs[chunk.number] = crc
+        free.append(chunk.buffer)
+        progress(min(chunk_bytes, source.size - chunk.number * chunk_bytes))
+    return hasher.hexdigest(), crcs
+
+
+def _is_zero(chunk: memoryview) -> bool:
+    return not any(chunk[:16]) and not np.frombuffer(chunk, np.uint8).any()
+
+
+def _write_attributes(dataset: h5py.Dataset, size: int, digest: str, codec: str, crcs: np.ndarray) -> None:
+    attributes = dataset.attrs
+    attributes.create(MEMBER_SIZE, size, dtype="<u8")
+    attributes.create(MEMBER_DIGEST, np.bytes_(digest.encode()))
+    attributes.create(MEMBER_CODEC, np.bytes_(codec.encode()))
+    attributes.create(MEMBER_CHUNK_CRC32, crcs, dtype="<u4")
+
+
+def _link_properties() -> h5p.PropLCID:
+    properties = h5p.create(h5p.LINK_CREATE)
+    properties.set_char_encoding(h5t.CSET_UTF8)
+    return properties
+
+
+def _ignore(n_bytes: int) -> None:
+    """Take progress that nobody asked for."""

@@ -1,0 +1,95 @@
+"""Members: the files of an object, byte for byte, as chunked datasets that any HDF5 reader opens.
+
+A member is a one-dimensional dataset of unsigned bytes, or of little-endian 32-bit words where its codec
+shuffles words; its first `member_size` bytes are the file. The attributes give the true size, the BLAKE3
+digest of the file, the name of the codec, and the CRC-32 of each chunk as it is stored, so that every stored
+byte is covered, padding too. A chunk of zeros is not written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import h5py
+
+from simarchive.container.layout import MEMBER_CODEC, MEMBER_DIGEST, MEMBER_SIZE
+from simarchive.container.member_names import forget_long_name, link_name, member_name
+from simarchive.container.member_reader import MemberReader, open_member
+from simarchive.container.member_reading import MemberFault, extract_member, verify_member
+from simarchive.container.member_source import member_digest
+from simarchive.container.member_table import (
+    ChunkFile,
+    MemberInfo,
+    MemberTable,
+    PlainFile,
+    is_member,
+    read_table,
+    text_attribute,
+)
+from simarchive.container.member_writing import link_member, store_member
+from simarchive.errors import NotFoundError
+
+__all__ = [
+    "ChunkFile",
+    "MemberFault",
+    "MemberInfo",
+    "MemberReader",
+    "MemberTable",
+    "PlainFile",
+    "extract_member",
+    "find_member",
+    "link_member",
+    "list_members",
+    "member_digest",
+    "member_info",
+    "open_member",
+    "read_table",
+    "store_member",
+    "unlink_member",
+    "verify_member",
+]
+
+
+def list_members(group: h5py.Group) -> Iterator[MemberInfo]:
+    """Yield what is known about each member of `group`, in the group's order."""
+    for link in group:
+        if group.get(link, getclass=True) is h5py.Dataset and is_member(dataset := group[link]):
+            yield member_info(dataset, member_name(group, link))
+
+
+def member_info(dataset: h5py.Dataset, name: str) -> MemberInfo:
+    """Return what is known about the member that `dataset` holds under `name`."""
+    return MemberInfo(
+        name,
+        int(dataset.attrs[MEMBER_SIZE]),
+        dataset.id.get_storage_size(),
+        text_attribute(dataset, MEMBER_DIGEST),
+        text_attribute(dataset, MEMBER_CODEC),
+    )
+
+
+def find_member(group: h5py.Group, name: str) -> h5py.Dataset:
+    """Return the dataset of a member.
+
+    Raises
+    ------
+    NotFoundError
+        If `group` has no member of this name.
+    """
+    dataset = group.get(link_name(name))
+    if dataset is None or not is_member(dataset):
+        raise NotFoundError(f"{group.name} has no member {name!r}")
+    return dataset
+
+
+def unlink_member(group: h5py.Group, name: str) -> None:
+    """Remove a member's name from `group`; its bytes go with the last name.
+
+    Raises
+    ------
+    NotFoundError
+        If `group` has no member of this name.
+    """
+    find_member(group, name)
+    del group[link_name(name)]
+    forget_long_name(group, name)

@@ -1,0 +1,199 @@
+"""Copying objects from one backend into another: merge, subset, import, export.
+
+Keys stay as they are. Where the target has another object under a key already, the copy gets a new
+key and every reference to the old one in the other copied objects is changed with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from simarchive.chemistry import Component, Substance
+from simarchive.data import BaseStoredData
+from simarchive.errors import CorruptError, InvalidDataError, NotFoundError
+from simarchive.storage.duplicates import Action
+
+if TYPE_CHECKING:
+    from simarchive.storage.backend import StorageBackend, StoreOutcome
+
+KeepFilter = Callable[[BaseStoredData], bool]
+
+
+@dataclass(slots=True)
+class MergeReport:
+    """What a merge did, by key of the source."""
+
+    stored: list[str] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)  #: the target had them, or better ones
+    new_keys: dict[str, str] = field(default_factory=dict)  #: key in the source -> key in the target
+    unreadable: dict[str, str] = field(default_factory=dict)  #: key in the source -> what is wrong
+
+    def __str__(self) -> str:
+        parts = [
+            f"{len(self.stored)} stored",
+            f"{len(self.replaced)} replaced",
+            f"{len(self.kept)} there already",
+        ]
+        if self.new_keys:
+            parts.append(f"{len(self.new_keys)} under another key")
+        if self.unreadable:
+            parts.append(f"{len(self.unreadable)} unreadable")
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class SubstanceFilter:
+    """Which substances and components a subset includes and excludes; an empty part lets all pass."""
+
+    include_substances: frozenset[str]
+    include_components: frozenset[str]
+    exclude_substances: frozenset[str]
+    exclude_components: frozenset[str]
+
+    @classmethod
+    def of(
+        cls,
+        include_substances: Iterable[Substance] | None,
+        include_components: Iterable[Component] | None,
+        exclude_substances: Iterable[Substance] | None,
+        exclude_components: Iterable[Component] | None,
+    ) -> SubstanceFilter:
+        """Return the filter for any iterables.
+
+        Raises
+        ------
+        InvalidDataError
+            If something is to be both included and excluded.
+        """
+        parts = [
+            frozenset(value.identifier for value in values or ())
+            for values in (include_substances, include_components, exclude_substances, exclude_components)
+        ]
+        both = (parts[0] & parts[2]) | (parts[1] & parts[3])
+        if both:
+            raise InvalidDataError(f"{', '.join(sorted(both))} cannot be both included and excluded")
+        return cls(*parts)
+
+    def passes(self, stored: BaseStoredData) -> bool:
+        """Return whether an object passes."""
+        substance = getattr(stored, "substance", None)
+        if not isinstance(substance, Substance):
+            return not (self.include_substances or self.include_components)
+        components = {component.identifier for component in substance.components}
+        return (
+            (not self.include_substances or substance.identifier in self.include_substances)
+            and self.include_components <= components
+            and substance.identifier not in self.exclude_substances
+            and not self.exclude_components & components
+        )
+
+
+def merge(
+    target: StorageBackend,
+    source: StorageBackend,
+    *,
+    keep: KeepFilter | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> MergeReport:
+    """Copy objects of `source` into `target` as one change; return what was done.
+
+    Parameters
+    ----------
+    keep
+        Which objects to copy; what they refer to is copied too. All by default.
+    progress
+        Called with the key of each object after it was copied.
+
+    Notes
+    -----
+    An object of the source that cannot be read is reported and left out; an error of the target
+    leaves the target as it was.
+    """
+    report = MergeReport()
+    if target.is_same_store(source):
+        report.kept = source.keys()
+        return report
+    with source._lock, target._lock, target._atomic():
+        for key in _in_order_of_reference(source, report, keep):
+            try:
+                outcome = _copy(target, source, key, report.new_keys)
+            except (CorruptError, InvalidDataError, NotFoundError) as error:
+                report.unreadable[key] = str(error)
+                continue
+            if outcome.key != key:
+                report.new_keys[key] = outcome.key
+            {
+                Action.ADD: report.stored,
+                Action.REPLACE: report.replaced,
+                Action.KEEP: report.kept,
+            }[outcome.action].append(key)
+            if progress is not None:
+                progress(key)
+    return report
+
+
+def _copy(
+    target: StorageBackend, source: StorageBackend, key: str, new_keys: dict[str, str]
+) -> StoreOutcome:
+    stored, path = source.retrieve_object(key)
+    if stored is None:
+        raise NotFoundError(f"object {key!r} is gone")
+    for old in references(stored):
+        if old in new_keys:
+            rename_reference(stored, old, new_keys[old])
+    return target._store(stored, path, storage_key=key)
+
+
+def references(stored: BaseStoredData) -> list[str]:
+    """Return the keys of other objects that an object refers to."""
+    found = []
+    for name in type(stored).reference_fields:
+        value = getattr(stored, name)
+        if isinstance(value, str):
+            found.append(value)
+        elif value is not None:
+            found.extend(value)
+    return found
+
+
+def rename_reference(stored: BaseStoredData, old: str, new: str) -> None:
+    """Make an object refer to `new` wherever it refers to `old`."""
+    for name in type(stored).reference_fields:
+        value = getattr(stored, name)
+        if value == old:
+            setattr(stored, name, new)
+        elif value is not None and not isinstance(value, str) and old in value:
+            setattr(stored, name, type(value)(new if key == old else key for key in value))
+
+
+def _in_order_of_reference(
+    source: StorageBackend, report: MergeReport, keep: KeepFilter | None
+) -> list[str]:
+    """Return the keys to copy, each after those that it refers to."""
+    ordered: dict[str, None] = {}
+    refers: dict[str, list[str]] = {}
+    wanted: list[str] = []
+    for key in source.keys():  # noqa: SIM118 - a backend's iterator would hold no lock
+        try:
+            stored = source._document_of(key)
+        except (CorruptError, InvalidDataError, NotFoundError) as error:
+            report.unreadable[key] = str(error)
+            continue
+        refers[key] = references(stored)
+        if keep is None or keep(stored):
+            wanted.append(key)
+    pending = list(reversed(wanted))
+    visiting: set[str] = set()
+    while pending:
+        key = pending[-1]
+        first = [other for other in refers[key] if other in refers and other not in ordered and other not in visiting]
+        if key not in ordered and first:
+            visiting.add(key)
+            pending.extend(first)
+            continue
+        pending.pop()
+        ordered.setdefault(key)
+    return list(ordered)
