@@ -258,7 +258,7 @@ def _check_place(path: Path, *, writable: bool) -> None:
 
 def _check_format(handle: h5py.File, path: Path) -> None:
     number = handle.attrs.get(layout.FORMAT)
-    if number is None or layout.OBJECTS not in handle or layout.INDEX not in handle:
+    if number is None or layout.OBJECTS not in handle:
         raise FormatError(f"'{path}' is an HDF5 file of another program, not a container")
     if not isinstance(number, np.integer) or number < 1:
         raise FormatError(f"container '{path}' has the unreadable format {number!r}")

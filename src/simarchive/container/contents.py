@@ -64,7 +64,7 @@ class Contents:
         self._handle = handle
         self._file = file
         self._objects = handle[layout.OBJECTS]
-        self._index = handle[layout.INDEX]
+        self._index = handle.get(layout.INDEX)
         self._tables: dict[str, IndexTable] = {}
         self.freed = False  #: whether this handle removed anything whose room can be used again
 
@@ -79,6 +79,11 @@ class Contents:
 
     def __contains__(self, key: str) -> bool:
         return key in self._objects
+
+    def data_classes(self) -> list[str]:
+        """Return the names of the data classes that have objects, or had."""
+        value = self._objects.attrs.get(layout.DATA_CLASSES)
+        return [] if value is None else json.loads(_text(value))
 
     def header(self, key: str) -> ObjectHeader:
         """Return what is known of an object without reading its document.
@@ -157,7 +162,11 @@ class Contents:
                 del self._objects[key]
                 self.freed = True
                 raise
-        self._note_members(key, stored)
+        if any(path.stat().st_size >= MIN_SHARED_BYTES for path in stored.members.values()):
+            self._note_members(key)
+        classes = self.data_classes()
+        if stored.data_class not in classes:
+            write_text(self._objects, layout.DATA_CLASSES, json.dumps([*classes, stored.data_class]))
         return identity
 
     def remove(self, key: str) -> None:
@@ -190,12 +199,12 @@ class Contents:
 
     def tables(self) -> list[str]:
         """Return the names of all index tables."""
-        return [name for name in self._index if name != layout.MEMBER_TABLE]
+        return [] if self._index is None else [name for name in self._index if name != layout.MEMBER_TABLE]
 
     def table(self, name: str) -> IndexTable | None:
         """Return an index table, or ``None`` if there is none of that name."""
         if name not in self._tables:
-            if name not in self._index:
+            if self._index is None or name not in self._index:
                 return None
             self._tables[name] = IndexTable.open(self._index[name])
         return self._tables[name]
@@ -203,15 +212,23 @@ class Contents:
     def create_table(self, name: str, columns: Iterable[Column]) -> IndexTable:
         """Return a new, empty index table in place of any of that name."""
         self.drop_table(name)
+        if self._index is None:
+            self._index = create_group(self._handle, layout.INDEX)
         self._tables[name] = IndexTable.create(self._index, name, tuple(columns))
         return self._tables[name]
 
     def drop_table(self, name: str) -> None:
         """Remove an index table if it is there."""
         self._tables.pop(name, None)
-        if name in self._index:
+        if self._index is not None and name in self._index:
             del self._index[name]
             self.freed = True
+
+    def rebuild_member_table(self) -> None:
+        """Make the table of members by digest anew."""
+        self.drop_table(layout.MEMBER_TABLE)
+        for key in self.keys():  # noqa: SIM118 - not a mapping
+            self._note_members(key)
 
     # --- the parts of the above ----------------------------------------------------------------------
 
@@ -276,10 +293,8 @@ class Contents:
         if progress is not None:
             progress(size)
 
-    def _note_members(self, key: str, stored: StoredDocument) -> None:
-        if not any(path.stat().st_size >= MIN_SHARED_BYTES for path in stored.members.values()):
-            return
-        for info in self.members(key):
+    def _note_members(self, key: str) -> None:
+        for info in members.list_members(self._group(key)):
             if info.size >= MIN_SHARED_BYTES:
                 self._member_table().insert(f"{key}/{info.name}", {"size": info.size, "digest": info.digest})
 

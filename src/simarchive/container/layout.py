@@ -30,6 +30,10 @@ INDEX = "index"
 STAGING = "staging"
 """Group in which an object is made that replaces another; never in a committed state."""
 
+# --- objects: /objects ---------------------------------------------------------------------------------
+DATA_CLASSES = "data_classes"
+"""JSON list of the data classes that have or had objects; absent while there are none."""
+
 # --- one object: /objects/<key> ---------------------------------------------------------------------
 DATA_CLASS = "data_class"
 DATA_CLASS_VERSION = "data_class_version"

@@ -186,7 +186,7 @@ class StorageBackend(abc.ABC):
             If the object is not of the expected type.
         """
         with self._lock:
-            if not self._is_user_key(storage_key):
+            if storage_key not in self:
                 return None, None
             stored, path = self._retrieve_object(storage_key, expected_type)
             if stored is not None and expected_type is not None and not isinstance(stored, expected_type):
@@ -264,7 +264,7 @@ class StorageBackend(abc.ABC):
 
     def __contains__(self, storage_key: object) -> bool:
         with self._lock:
-            return self._is_user_key(storage_key) and self._object_exists(str(storage_key))
+            return self._is_user_key(storage_key) and self._is_stored(str(storage_key))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.keys())
@@ -348,6 +348,20 @@ class StorageBackend(abc.ABC):
             for key in keys
             if self._object_exists(key)
         ]
+
+    @contextlib.contextmanager
+    def _borrowed(self, storage_key: str) -> Iterator[tuple[BaseStoredData, Path | None]]:
+        """Give an object and a directory of its ancillary data that may vanish after the block."""
+        stored, path = self._retrieve_object(storage_key)
+        if stored is None:
+            raise NotFoundError(f"no object has the key {storage_key!r}")
+        yield stored, None if path is None else Path(path)
+
+    def _is_stored(self, storage_key: str) -> bool:
+        """Return whether a key is that of an object which was stored and not removed."""
+        return self._object_exists(storage_key) and any(
+            storage_key in keys for keys in self._registry().values()
+        )
 
     def _register_key(self, storage_key: str, stored: BaseStoredData) -> None:
         """Note that an object was stored under a key."""

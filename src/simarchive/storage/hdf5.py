@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
+import fnmatch
 import functools
+import io
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
 
 import numpy as np
 
+from simarchive.codecs import CODEC_CHOICES
 from simarchive.conditions import Condition
+from simarchive.container import documents
 from simarchive.container.container import Container
 from simarchive.container.contents import Contents, ObjectHeader, StoredDocument
 from simarchive.container.documents import identity_digest
-from simarchive.container.members import MemberInfo
-from simarchive.data import BaseStoredData, ReplaceableData, data_class_named, name_and_subclasses
-from simarchive.errors import ConflictError, CorruptError, InvalidDataError, NotFoundError, ReadOnlyError, WrongTypeError
+from simarchive.container.members import MemberInfo, member_digest
+from simarchive.container.streams import MemberStream
+from simarchive.data import BaseStoredData, ReplaceableData, data_class_named
+from simarchive.errors import ConflictError, CorruptError, InvalidDataError, NotFoundError
 from simarchive.journal import Durability
 from simarchive.queries import BaseDataQuery
-from simarchive.storage import indexing
-from simarchive.storage.ancillary import ancillary_files
+from simarchive.storage import indexing, selection
+from simarchive.storage.ancillary import AncillaryFiles, ancillary_files
 from simarchive.storage.ancillary_path import AncillaryPath
-from simarchive.storage.backend import PathLike, StorageBackend
+from simarchive.storage.backend import Match, PathLike, StorageBackend
 from simarchive.storage.scratch import Scratch
 
 if TYPE_CHECKING:
@@ -91,3 +96,394 @@ class HDF5Storage(StorageBackend):
         )
         self._scratch_directory = None if scratch_directory is None else Path(scratch_directory).absolute()
         self._scratch: Scratch | None = None
+
+    @property
+    def path(self) -> Path:
+        """The container's file."""
+        return self._container.path
+
+    @property
+    def mode(self) -> str:
+        """``"a"`` or ``"r"``."""
+        return "a" if self._container.writable else "r"
+
+    @property
+    def closed(self) -> bool:
+        """Whether the backend has been closed."""
+        return self._container.closed
+
+    def close(self) -> None:
+        """Release the container, and remove a temporary scratch directory. Closing twice does nothing."""
+        with self._lock:
+            scratch, self._scratch = self._scratch, None
+            try:
+                self._container.close()
+            finally:
+                if scratch is not None:
+                    scratch.close()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Self]:
+        """Make every change in the block one commit, or none if an error leaves it.
+
+        Blocks may be nested: only the outermost commits.
+
+        Raises
+        ------
+        ReadOnlyError
+            If the backend was opened for reading.
+        LockedError
+            If another process is writing and does not finish in time.
+        """
+        with self._container.transaction():
+            yield self
+
+    def is_same_store(self, other: StorageBackend) -> bool:
+        """Return whether another backend has the same container open."""
+        return isinstance(other, HDF5Storage) and (
+            other is self or os.path.samefile(other.path, self.path)  # noqa: PTH121
+        )
+
+    # --- members -----------------------------------------------------------------------------------------
+
+    def list_members(self, storage_key: str) -> list[MemberInfo]:
+        """Return name, size, stored size, digest (BLAKE3) and codec of each file of an object.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object.
+        """
+        with self._container.reading() as contents:
+            return contents.members(storage_key)
+
+    def open_member(self, storage_key: str, name: str) -> BinaryIO:
+        """Return a seekable, buffered, read-only binary file over a member, without extracting it.
+
+        Every chunk is checked when it is read. The file stays good when other objects change; if this
+        object is replaced or removed, reading on raises `ConflictError`.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object or member.
+        """
+        return cast("BinaryIO", io.BufferedReader(MemberStream(self._container, storage_key, name)))
+
+    def extract(
+        self,
+        storage_key: str,
+        destination: PathLike,
+        patterns: Sequence[str] | None = None,
+        *,
+        progress: Progress | None = None,
+    ) -> list[Path]:
+        """Write an object's files below a directory; return their paths.
+
+        Each file gets its name when it is complete and its digest is right.
+
+        Parameters
+        ----------
+        patterns
+            Shell patterns such as ``"*.pdb"``, matched against the member's name and its last component.
+            All files by default.
+        """
+        directory = Path(destination)
+        with self._container.reading() as contents:
+            header = contents.header(storage_key)
+            chosen = [info.name for info in contents.members(storage_key) if _is_chosen(info.name, patterns)]
+            directory.mkdir(parents=True, exist_ok=True)
+            if patterns is None:
+                for folder in header.empty_folders:
+                    (directory / folder).mkdir(parents=True, exist_ok=True)
+            for name in chosen:
+                contents.extract_member(storage_key, name, directory / name, progress)
+        return [directory / name for name in chosen]
+
+    # --- documents as they are kept ---------------------------------------------------------------------
+
+    def retrieve_document(self, storage_key: str) -> tuple[str, int, Any]:
+        """Return the name and version of an object's data class, and its document as a tree.
+
+        The tree holds JSON values, and arrays that are read when someone looks at them. It is there for
+        objects of data classes that are not registered, too.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object.
+        """
+        with self._container.reading() as contents:
+            header = contents.header(storage_key)
+            tree = contents.tree(storage_key, load=functools.partial(self._array, storage_key, header.identity))
+            return header.data_class, header.data_class_version, tree
+
+    def class_name_of(self, storage_key: str) -> str:
+        """Return the registered name of an object's data class.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object.
+        """
+        with self._container.reading() as contents:
+            return contents.header(storage_key).data_class
+
+    def select(self, class_names: Iterable[str], conditions: Sequence[Condition] = ()) -> list[str]:
+        """Return the keys of the objects of some data classes whose indexed values fulfil all conditions.
+
+        Where a class has no usable index, all its keys are returned: a caller has the last word.
+        """
+        with self._container.reading() as contents:
+            return selection.select_by(contents, class_names, conditions)
+
+    # --- queries that the index answers alone -----------------------------------------------------------
+
+    def keys(self, data_query: BaseDataQuery | None = None) -> list[str]:
+        """Return the keys of the objects that match a query, or of all objects, in stored order.
+
+        No document is read where the index alone decides.
+        """
+        if data_query is None or not data_query.exact:
+            return super().keys(data_query)
+        data_query.validate()
+        with self._container.reading() as contents:
+            found = selection.select(contents, data_query)
+        return super().keys(data_query) if found is None else found
+
+    def count(self, data_query: BaseDataQuery) -> int:
+        """Return how many objects match a query; no document is read where the index alone decides."""
+        if data_query.exact and data_query.limit is None:
+            data_query.validate()
+            with self._container.reading() as contents:
+                number = selection.count(contents, data_query)
+            if number is not None:
+                return number
+        return len(self.keys(data_query))
+
+    def table(self, data_query: BaseDataQuery) -> pandas.DataFrame:
+        """Return the indexed values of the objects that match a query, one row each, as a DataFrame.
+
+        Needs pandas (``pip install 'simarchive[table]'``). The keys are its index; temperatures are in
+        kelvin and pressures in pascals. No document is read where the index alone decides.
+        """
+        from simarchive.storage import tabulation
+
+        data_query.validate()
+        return tabulation.table(self, data_query)
+
+    def explain(self, data_query: BaseDataQuery) -> str:
+        """Return in words how the index answers a query in this container."""
+        data_query.validate()
+        with self._container.reading() as contents:
+            return selection.explain(contents, data_query)
+
+    # --- what StorageBackend asks for ------------------------------------------------------------------
+
+    def _atomic(self) -> AbstractContextManager[object]:
+        return self._container.transaction()
+
+    def _object_exists(self, storage_key: str) -> bool:
+        with self._container.reading() as contents:
+            return storage_key in contents
+
+    def _is_stored(self, storage_key: str) -> bool:
+        return self._object_exists(storage_key)
+
+    def _object_keys(self, class_names: tuple[str, ...] | None = None) -> list[str]:
+        with self._container.reading() as contents:
+            if class_names is None:
+                return contents.keys()
+            return list(selection.keys_of_classes(contents, class_names))
+
+    def __len__(self) -> int:
+        with self._container.reading() as contents:
+            return len(contents)
+
+    def _register_key(self, storage_key: str, stored: BaseStoredData) -> None:
+        """Do nothing: the objects themselves are the registry."""
+
+    def _store_object(
+        self,
+        object_to_store: BaseStoredData,
+        storage_key: str | None = None,
+        ancillary_data_path: Path | None = None,
+    ) -> None:
+        tree = object_to_store.to_document()
+        check_reads_back(object_to_store, tree)
+        files = AncillaryFiles() if ancillary_data_path is None else ancillary_files(ancillary_data_path)
+        stored = StoredDocument(
+            data_class=type(object_to_store).data_class_name,
+            data_class_version=type(object_to_store).data_class_version,
+            tree=tree,
+            has_ancillary_data=ancillary_data_path is not None,
+            empty_folders=files.empty_folders,
+            members=files.members,
+        )
+        self._write(storage_key or self._free_key(None), stored, object_to_store)
+
+    def _write(self, key: str, stored: StoredDocument, interpreted: BaseStoredData | None) -> None:
+        with self._container.transaction() as contents:
+            # Before the object is written: a table that has to be rebuilt must not find it.
+            table = indexing.writable_table(contents, stored.data_class)
+            replaced = contents.header(key).data_class if key in contents else None
+            identity = contents.write(key, stored, codec=self.codec, progress=self.progress)
+            if replaced is not None and replaced != stored.data_class:
+                indexing.forget(contents, replaced, key)
+            row = indexing.row_of(interpreted, identity)
+            if key in table:
+                table.replace(key, row)
+            else:
+                table.insert(key, row)
+
+    def _retrieve_object(
+        self, storage_key: str, expected_type: type[BaseStoredData] | None = None
+    ) -> tuple[BaseStoredData | None, Any]:
+        with self._container.reading() as contents:
+            if storage_key not in contents:
+                return None, None
+            header = contents.header(storage_key)
+            stored = interpret(header, contents.tree(storage_key))
+            path = self._ancillary_path(header)
+            return stored, None if path is None else path.extract()
+
+    def _document_of(self, storage_key: str) -> BaseStoredData:
+        with self._container.reading() as contents:
+            return self._load(contents, storage_key)
+
+    def _remove_object(self, storage_key: str) -> None:
+        with self._container.transaction() as contents:
+            try:
+                class_name = contents.header(storage_key).data_class
+            except CorruptError:
+                class_name = ""  # A damaged object can still be removed; its row goes with a rebuild.
+            contents.remove(storage_key)
+            if class_name:
+                indexing.forget(contents, class_name, storage_key)
+
+    def _twins(self, stored: BaseStoredData) -> Iterator[tuple[str, BaseStoredData]]:
+        class_name = type(stored).data_class_name
+        with self._container.reading() as contents:
+            table = indexing.usable_table(contents, class_name)
+            if table is None:
+                keys: Iterable[str] = indexing.keys_by_scan(contents, (class_name,))
+            else:
+                identity = identity_digest(class_name, stored.to_document())
+                found = dict.fromkeys(table.select([indexing.identical(identity)]))
+                if isinstance(stored, ReplaceableData):
+                    found.update(dict.fromkeys(table.select(stored.to_storage_query().conditions())))
+                keys = found
+            for key in keys:
+                if key in contents:
+                    yield key, self._load(contents, key)
+
+    def _has_same_files(self, storage_key: str, directory: Path) -> bool:
+        files = ancillary_files(directory)
+        with self._container.reading() as contents:
+            infos = {info.name: info for info in contents.members(storage_key)}
+            return (
+                set(infos) == set(files.members)
+                and contents.header(storage_key).empty_folders == files.empty_folders
+                and all(infos[name].size == path.stat().st_size for name, path in files.members.items())
+                and all(infos[name].digest == member_digest(path)[1] for name, path in files.members.items())
+            )
+
+    def _matches(self, data_query: BaseDataQuery) -> Iterator[tuple[tuple[Any, ...], Match]]:
+        found = []
+        with self._container.reading() as contents:
+            for key in selection.candidates(contents, data_query):
+                try:
+                    stored = self._load(contents, key)
+                except (CorruptError, InvalidDataError, NotFoundError) as error:
+                    indexing.LOGGER.warning("object %r is left out of a query: %s", key, error)
+                    continue
+                matched = data_query.apply(stored)
+                if matched is not None:
+                    path = self._ancillary_path(contents.header(key))
+                    found.append((matched, (key, stored, path)))
+        yield from data_query.arrange(found, lambda pair: pair[1][1].index_values())
+
+    @contextlib.contextmanager
+    def _borrowed(self, storage_key: str) -> Iterator[tuple[BaseStoredData, Path | None]]:
+        with self._container.reading() as contents, tempfile.TemporaryDirectory(
+            prefix="simarchive-", dir=self._scratch_directory
+        ) as directory:
+            header = contents.header(storage_key)
+            stored = self._load(contents, storage_key)
+            if not header.has_ancillary_data:
+                yield stored, None
+                return
+            self.extract(storage_key, directory)
+            yield stored, Path(directory)
+
+    def _new_at(self, destination: PathLike) -> Self:
+        if Path(destination).exists():
+            raise ConflictError(f"'{os.fspath(destination)}' exists already: name a file that does not")
+        return type(self)(destination, codec=self.codec)
+
+    # --- the parts of the above ----------------------------------------------------------------------
+
+    def _load(self, contents: Contents, key: str) -> BaseStoredData:
+        """Return an object whose arrays are read when someone looks at them."""
+        header = contents.header(key)
+        return interpret(header, contents.tree(key, load=functools.partial(self._array, key, header.identity)))
+
+    def _array(self, key: str, identity: str, name: str) -> np.ndarray[Any, Any]:
+        if self._container.closed:
+            with contextlib.closing(Container(self.path, writable=False)) as container:
+                return _array_of(container, key, identity, name)
+        return _array_of(self._container, key, identity, name)
+
+    def _ancillary_path(self, header: ObjectHeader) -> AncillaryPath | None:
+        if not header.has_ancillary_data:
+            return None
+        return AncillaryPath(self, header.key)
+
+
+def interpret(header: ObjectHeader, tree: Any) -> BaseStoredData:
+    """Return the object that a document says.
+
+    Raises
+    ------
+    InvalidDataError
+        If its data class is not registered in this process, or the document does not fit the class.
+    """
+    data_class = data_class_named(header.data_class)
+    if data_class is None:
+        raise InvalidDataError(
+            f"object {header.key!r} is of the data class {header.data_class!r}, which is not registered:"
+            " import the module that defines it"
+        )
+    return data_class.from_document(tree, header.data_class_version)
+
+
+def check_reads_back(stored: BaseStoredData, tree: Any) -> None:
+    """Check that an object comes back from its document as it went in.
+
+    Raises
+    ------
+    InvalidDataError
+        If it does not; nothing has been stored then.
+    """
+    encoded = documents.encode(tree)
+    arrays = {name: variable.values for name, variable in encoded.variables.items()}
+    again = documents.decode(encoded.text, lambda name, dtype, shape: arrays[name])
+    if type(stored).from_document(again, type(stored).data_class_version) != stored:
+        raise InvalidDataError(
+            f"this {type(stored).__name__} is not equal to what would be read back: check its to_document"
+            " and from_document"
+        )
+
+
+def _array_of(container: Container, key: str, identity: str, name: str) -> np.ndarray[Any, Any]:
+    with container.reading() as contents:
+        if key not in contents or contents.header(key).identity != identity:
+            raise ConflictError(f"object {key!r} was replaced or removed before its array {name!r} was read")
+        return contents.variable(key, name)
+
+
+def _is_chosen(name: str, patterns: Sequence[str] | None) -> bool:
+    return patterns is None or any(
+        fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(name.rpartition("/")[2], pattern)
+        for pattern in patterns
+    )

@@ -45,13 +45,17 @@ def identical(identity: str) -> Equals:
 
 
 def usable_table(contents: Contents, class_name: str) -> IndexTable | None:
-    """Return the table of a class if it answers queries of this version, else ``None``."""
+    """Return the table of a class if it answers queries of this version, else ``None``.
+
+    ``None`` also for a class without objects: see `keys_by_scan`.
+    """
     try:
         table = contents.table(class_name)
     except StorageError as error:
-        LOGGER.warning("the index of %s cannot be used: %s", class_name, error)
+        LOGGER.warning("the index of %s cannot be used, objects are read instead: %s", class_name, error)
         return None
-    if table is None or not _fits(table, class_name):
+    if table is not None and not _fits(table, class_name):
+        LOGGER.warning("the index of %s is of another version, objects are read instead", class_name)
         return None
     return table
 
@@ -62,10 +66,19 @@ def writable_table(contents: Contents, class_name: str) -> IndexTable:
     return table if table is not None else rebuild(contents, class_name)
 
 
+def forget(contents: Contents, class_name: str, key: str) -> None:
+    """Remove the row of an object that is no longer of a class."""
+    table = usable_table(contents, class_name)
+    if table is not None and key in table:
+        table.remove(key)
+
+
 def rebuild(contents: Contents, class_name: str, *, keys: Iterable[str] | None = None) -> IndexTable:
     """Make the table of a class anew from its objects; return it."""
     data_class = data_class_named(class_name)
-    rows = list(_rows(contents, class_name, data_class, contents.keys() if keys is None else keys))
+    if keys is None:
+        keys = keys_by_scan(contents, (class_name,))
+    rows = list(_rows(contents, class_name, data_class, keys))
     if rows:
         LOGGER.warning("the index of %s is rebuilt from %d objects", class_name, len(rows))
     table = contents.create_table(class_name, columns_of(data_class))
@@ -90,7 +103,9 @@ def rebuild_all(contents: Contents) -> dict[str, int]:
 
 
 def keys_by_scan(contents: Contents, class_names: tuple[str, ...]) -> Iterator[str]:
-    """Yield the keys of all objects of the classes named, by looking at every object."""
+    """Yield the keys of all objects of the classes named, by looking at every object if there are any."""
+    if not set(class_names) & set(contents.data_classes()):
+        return
     for key in contents.keys():  # noqa: SIM118
         try:
             if contents.header(key).data_class in class_names:
@@ -109,8 +124,6 @@ def _rows(
     for key in keys:
         try:
             header = contents.header(key)
-            if header.data_class != class_name:
-                continue
             stored = None
             if data_class is not None:
                 # The values of arrays are not in the index: nothing loads them here.

@@ -138,13 +138,11 @@ def merge(
 def _copy(
     target: StorageBackend, source: StorageBackend, key: str, new_keys: dict[str, str]
 ) -> StoreOutcome:
-    stored, path = source.retrieve_object(key)
-    if stored is None:
-        raise NotFoundError(f"object {key!r} is gone")
-    for old in references(stored):
-        if old in new_keys:
-            rename_reference(stored, old, new_keys[old])
-    return target._store(stored, path, storage_key=key)
+    with source._borrowed(key) as (stored, path):
+        for old in references(stored):
+            if old in new_keys:
+                rename_reference(stored, old, new_keys[old])
+        return target._store(stored, path, storage_key=key)
 
 
 def references(stored: BaseStoredData) -> list[str]:

@@ -1,0 +1,43 @@
+# Every target sets up what it needs. Only Python 3.11 or later and make have to be there.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo test lint types check docs torture soak bench clean
+
+help:            ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.installed  ## put a real simulation store into one file and get it out again
+	$(BIN)/python examples/demo.py
+
+test: $(VENV)/.installed  ## run the test suite
+	$(BIN)/python -m pytest -q
+
+lint: $(VENV)/.installed  ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed  ## mypy --strict
+	$(BIN)/mypy
+
+check: lint types test  ## all that CI runs
+
+torture: $(VENV)/.installed  ## 100,000 crash images, 200 real kills (hours)
+	SIMARCHIVE_CRASH_IMAGES=100000 SIMARCHIVE_KILLS=200 $(BIN)/python -m pytest -q tests/journal tests/crash
+
+soak: $(VENV)/.installed  ## 4 writers and 4 readers for a minute on one file
+	SIMARCHIVE_SOAK_SECONDS=60 $(BIN)/python -m pytest -q tests/journal tests/crash -k "soak or processes"
+
+bench: $(VENV)/.installed  ## all benchmarks, large (an hour)
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/python -m benchmarks
+
+clean:           ## remove what the targets made
+	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,55 @@
+"""A real simulation store goes into one HDF5 file, and the documented query gets it out again."""
+
+import json
+import shutil
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+import MDAnalysis
+
+from simarchive import HDF5Storage, LocalFileStorage, PropertyPhase, SimulationDataQuery, Substance
+
+EXAMPLES = Path(__file__).parent
+
+
+def main() -> int:
+    """Import, look, query, extract, check, open."""
+    demo = Path("demo")
+    shutil.rmtree(demo, ignore_errors=True)
+    demo.mkdir()
+    container = demo / "water.h5"
+
+    with HDF5Storage(container) as backend, LocalFileStorage(EXAMPLES / "stored_data", mode="r") as directory:
+        print(f"Import {EXAMPLES.name}/stored_data into {container}: {backend.update(directory)}")
+        for key in backend:
+            print(f"  {key}  {backend.class_name_of(key)}")
+    print(f"One file of {container.stat().st_size:,} bytes.")
+
+    with HDF5Storage(container, mode="r", scratch_directory=demo / "scratch") as backend:
+        # Look for all simulation data generated for liquid water
+        substance_query = SimulationDataQuery()
+        substance_query.substance = Substance.from_components("O")
+        substance_query.property_phase = PropertyPhase.Liquid
+        found_data = backend.query(substance_query)
+
+        matches = [match for group in found_data.values() for match in group]
+        print(f"Liquid water: {len(matches)} matches in {len(found_data)} group: {list(found_data)}")
+
+        key, data, path = matches[0]
+        trajectory = Path(path) / data.trajectory_file_name
+        digest = sha256(trajectory.read_bytes()).hexdigest()
+        manifest = json.loads((EXAMPLES / "MANIFEST.json").read_text())
+        expected = manifest["objects"][key]["files"][data.trajectory_file_name]["sha256"]
+        print(f"Extracted {trajectory}: SHA-256 {digest[:16]}... {'as it was' if digest == expected else 'WRONG'}")
+        if digest != expected:
+            return 1
+
+        universe = MDAnalysis.Universe(str(Path(path) / data.coordinate_file_name), str(trajectory))
+        print(f"MDAnalysis reads {len(universe.trajectory)} frames of {len(universe.atoms)} atoms.")
+        universe.trajectory.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
