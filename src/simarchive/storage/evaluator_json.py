@@ -198,3 +198,17 @@ def to_evaluator(data_class_name: str, tree: Mapping[str, Any]) -> Typed:
         for name, value in tree.items()
     }
     return {**typed, TYPE: registered.type_string}
+
+
+def filed_under(data_class_name: str) -> str:
+    """Return the name under which a registry files the keys of a data class: Evaluator's class name."""
+    registered = _by_class.get(data_class_name)
+    return data_class_name if registered is None else registered.type_string.rpartition(".")[2]
+
+
+def data_class_filed_under(name: str) -> str:
+    """Return the data class whose keys a registry files under a name."""
+    for registered in _by_class.values():
+        if registered.type_string.rpartition(".")[2] == name:
+            return registered.data_class_name
+    return name

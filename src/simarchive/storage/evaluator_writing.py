@@ -195,3 +195,14 @@ def with_array_layout(node: Any) -> Any:
     if values.size == 0:
         layout["shape"] = list(values.shape)
     return {**node, **layout}
+
+
+def with_tagged_arrays(tree: Any) -> Any:
+    """Return a tree of a class that Evaluator does not know, its arrays tagged and all else as it is."""
+    if is_array(tree):
+        return array(tree)
+    if isinstance(tree, list):
+        return [with_tagged_arrays(value) for value in tree]
+    if isinstance(tree, dict):
+        return {name: with_tagged_arrays(value) for name, value in tree.items()}
+    return tree
