@@ -1,35 +1,41 @@
-"""How classes, substances and states are written in tables, so that a person can type them back in."""
+"""How classes, substances and states are written for people, in forms that commands read back."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from typing import Any
 
 from simarchive.errors import NotFoundError
 
 _WHOLE = "{x=1.000000}"
 _TRAILING_ZEROS = re.compile(r"(\{x=\d+(?:\.\d*?[1-9])?)\.?0+\}")
-ATMOSPHERE_PA = 101325.0
+_ATMOSPHERE_PA = 101325.0
 
 
 def short_class_name(name: str) -> str:
-    """Return ``Simulation`` for ``StoredSimulationData``: what tables show and ``--class`` accepts."""
-    return name.removeprefix("Stored").removesuffix("Data") or name
+    """Return the short name of a data class, ``simulation`` for ``StoredSimulationData``, if it has one."""
+    from simarchive.queries.expression import CLASS_ALIASES
+
+    return next((short for short, long in CLASS_ALIASES.items() if long == name), name)
 
 
-def class_named(text: str, names: list[str]) -> str:
-    """Return the registered name that a person means.
+def class_named(text: str, names: Iterable[str]) -> str:
+    """Return the one of the registered names that a person means by a short or a long name.
 
     Raises
     ------
     NotFoundError
-        If it is none of `names`, short or long.
+        If it is none of `names`.
     """
-    wanted = text.replace("-", "").replace("_", "").lower()
-    for name in names:
-        if wanted in (name.lower(), short_class_name(name).lower()):
-            return name
-    known = ", ".join(short_class_name(name) for name in names)
-    raise NotFoundError(f"there is no data class {text!r}: the classes are {known}")
+    from simarchive.queries.expression import CLASS_ALIASES
+
+    known = list(names)
+    wanted = CLASS_ALIASES.get(text.replace("-", "_").lower(), text)
+    if wanted in known:
+        return wanted
+    there = ", ".join(map(short_class_name, known)) or "none"
+    raise NotFoundError(f"no object is of a data class {text!r}: the classes here are {there}")
 
 
 def substance_text(identifier: str) -> str:
@@ -50,7 +56,7 @@ def temperature_text(kelvin: object) -> str:
 
 def pressure_text(pascal: object) -> str:
     """Return a pressure in atmospheres, ``1 atm``."""
-    return f"{pascal / ATMOSPHERE_PA:.4g} atm" if isinstance(pascal, float) else ""
+    return f"{pascal / _ATMOSPHERE_PA:.4g} atm" if isinstance(pascal, float) else ""
 
 
 def phase_text(number: object) -> str:
@@ -58,3 +64,29 @@ def phase_text(number: object) -> str:
     from simarchive.chemistry import PropertyPhase
 
     return str(PropertyPhase(number)) if isinstance(number, int) else ""
+
+
+def index_value_text(column: str, value: Any) -> str:
+    """Return what stands in a column of the index, for people."""
+    if value is None:
+        return ""
+    if column.endswith("temperature"):
+        return temperature_text(value)
+    if column.endswith("pressure"):
+        return pressure_text(value)
+    if column == "property_phase":
+        return phase_text(value)
+    if column.startswith("substance"):
+        return substance_text(str(value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def matched_text(value: Any) -> str:
+    """Return one matched value of a query, for people."""
+    from simarchive.chemistry import Substance
+
+    if isinstance(value, Substance):
+        return substance_text(value.identifier)
+    if isinstance(value, tuple):
+        return " + ".join(map(matched_text, value))
+    return str(value)
