@@ -39,7 +39,9 @@ class Walk:
     def __init__(self, *, spacing_ps: float, protein_only: bool = False, seed: int = 1) -> None:
         start, n_protein = _start()
         self._n_protein = n_protein
-        self._start = start[:n_protein] if protein_only else start[: n_protein + (N_ATOMS - n_protein) // 3 * 3]
+        self._start = (
+            start[:n_protein] if protein_only else start[: n_protein + (N_ATOMS - n_protein) // 3 * 3]
+        )
         self._random = np.random.default_rng(seed)
         self._spacing = spacing_ps
         self._walks: dict[str, Coordinates] = {}
@@ -91,7 +93,9 @@ def _start() -> tuple[Coordinates, int]:
     return coordinates.astype(np.float32), len(protein)
 
 
-def _write_frames(path: Path, frames: Iterator[Coordinates], n_frames: int, n_atoms: int, **options: Any) -> None:
+def _write_frames(
+    path: Path, frames: Iterator[Coordinates], n_frames: int, n_atoms: int, **options: Any
+) -> None:
     import MDAnalysis
 
     universe = MDAnalysis.Universe.empty(n_atoms, trajectory=True)
@@ -108,7 +112,13 @@ def _write_frames(path: Path, frames: Iterator[Coordinates], n_frames: int, n_at
 def _frame_template(path: Path, walk: Walk, **options: Any) -> tuple[bytearray, bytes]:
     """Return the header of a file of this format, and the bytes of its second frame."""
     for n_frames in (1, 2):
-        _write_frames(path, iter([np.zeros((walk.n_atoms, 3), np.float32)] * n_frames), n_frames, walk.n_atoms, **options)
+        _write_frames(
+            path,
+            iter([np.zeros((walk.n_atoms, 3), np.float32)] * n_frames),
+            n_frames,
+            walk.n_atoms,
+            **options,
+        )
         if n_frames == 1:
             one = path.stat().st_size
     both = path.read_bytes()
@@ -199,7 +209,9 @@ def parse_size(text: str) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("path", type=Path)
     parser.add_argument("--size", type=parse_size, default=512 << 20)
