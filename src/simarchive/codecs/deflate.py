@@ -47,7 +47,7 @@ class ShuffledDeflate:
         noise = [is_noise(plane) for plane in planes]
         if all(noise):
             return EncodedChunk(chunk, self._all_filters)
-        return keep_smaller(chunk, _zlib_stream(planes, noise), self._all_filters)
+        return keep_smaller(chunk, zlib_stream(planes, noise), self._all_filters)
 
     def decode(self, stored: memoryview, filter_mask: int, out: memoryview) -> None:
         """Fill `out` from one zlib stream, or from the chunk's own bytes if the filters were skipped."""
@@ -90,8 +90,8 @@ def inflate(stored: memoryview, n_bytes: int) -> bytearray:
     return plain
 
 
-def _zlib_stream(planes: list[Bytes], noise: list[bool]) -> memoryview:
-    """Return the zlib stream of planes that need not be contiguous; `noise` says which to store as they are."""
+def zlib_stream(planes: list[Bytes], noise: list[bool]) -> memoryview:
+    """Return the zlib stream of planes, contiguous or not; `noise` says which to store as they are."""
     compressed = [
         b"" if is_random else _flushed(plane) for plane, is_random in zip(planes, noise, strict=True)
     ]
