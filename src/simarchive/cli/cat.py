@@ -31,7 +31,9 @@ def command(container: Path, names: tuple[str, ...]) -> None:
         for written in names:
             start, slash, name = written.partition("/")
             if not slash:
-                raise InvalidDataError(f"{written!r} is a key alone: add the file, as in {written}/output.pdb")
+                raise InvalidDataError(
+                    f"{written!r} is a key alone: add the file, as in {written}/output.pdb"
+                )
             key = object_keys.resolve(backend, start)
             member_named(backend, key, name)
             with backend.open_member(key, name) as member:

@@ -36,7 +36,9 @@ def lines_of(tree: Any, *, depth: int = 0) -> Iterator[str]:
                     yield f"{_INDENT * (depth + 1)}{inline}"
                 else:
                     yield f"{_INDENT * (depth + 1)}{place + 1}"
-                    yield from lines_of({"": element} if isinstance(element, list) else element, depth=depth + 2)
+                    yield from lines_of(
+                        {"": element} if isinstance(element, list) else element, depth=depth + 2
+                    )
 
 
 def _inline(value: Any) -> str | None:

@@ -62,7 +62,9 @@ def _ratio(statistics: ContainerStatistics) -> str:
 
 
 def _index(states: dict[str, str]) -> str:
-    unready = [f"{wording.short_class_name(name)} {state}" for name, state in states.items() if state != "ready"]
+    unready = [
+        f"{wording.short_class_name(name)} {state}" for name, state in states.items() if state != "ready"
+    ]
     if unready:
         return f"{', '.join(unready)}: run 'simarchive repair --index'"
     return f"ready, {count_text(len(states), 'class', 'classes')}"

@@ -77,7 +77,9 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, right
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for heading in headings:
         table.add_column(
-            Text(heading), justify="right" if heading in right else "left", no_wrap=not console.is_terminal,
+            Text(heading),
+            justify="right" if heading in right else "left",
+            no_wrap=not console.is_terminal,
             overflow="fold",
         )
     for row in rows:

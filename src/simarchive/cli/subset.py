@@ -106,7 +106,9 @@ class SubsetFilter:
         if both:
             raise InvalidDataError(f"{', '.join(map(str, both))} cannot be both included and excluded")
         if not any((*components, *substances)):
-            raise InvalidDataError("no filter is given: name a component or substance, as in --exclude-component O")
+            raise InvalidDataError(
+                "no filter is given: name a component or substance, as in --exclude-component O"
+            )
         return cls(components[0], components[1], substances[0], substances[1])
 
     def passes(self, stored: BaseStoredData) -> bool:
