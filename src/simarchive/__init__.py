@@ -1,1 +1,110 @@
-"""Simulation data in one HDF5 file."""
+"""simarchive: a whole collection of simulation data in one HDF5 file.
+
+Everything a user needs is importable from here; each name is loaded from its module when it is first
+used, so that ``import simarchive`` takes no time.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from simarchive.version import __version__
+
+_HOMES = {
+    "simarchive.chemistry": (
+        "Component",
+        "ExactAmount",
+        "ForceFieldSource",
+        "FoyerForceFieldSource",
+        "LigParGenForceFieldSource",
+        "MoleFraction",
+        "Observable",
+        "ObservableArray",
+        "ObservableFrame",
+        "ObservableType",
+        "ParameterGradient",
+        "ParameterGradientKey",
+        "PropertyPhase",
+        "SmirnoffForceFieldSource",
+        "Substance",
+        "TLeapForceFieldSource",
+        "ThermodynamicState",
+        "unit",
+    ),
+    "simarchive.data": (
+        "BaseSimulationData",
+        "BaseStoredData",
+        "FilePath",
+        "ForceFieldData",
+        "HashableStoredData",
+        "InUnit",
+        "NotIndexed",
+        "ReplaceableData",
+        "StoredEquilibrationData",
+        "StoredFreeEnergyData",
+        "StoredSimulationData",
+        "TrainedModelData",
+        "register_data_class",
+    ),
+    "simarchive.errors": (
+        "ClosedError",
+        "CommitInDoubtError",
+        "ConflictError",
+        "CorruptError",
+        "CorruptMemberError",
+        "ForeignChangeError",
+        "FormatError",
+        "InvalidDataError",
+        "LockedError",
+        "NotFoundError",
+        "QuerySyntaxError",
+        "ReadOnlyError",
+        "StorageError",
+        "StorageFullError",
+        "StorageIOError",
+        "WrongTypeError",
+    ),
+    "simarchive.queries": (
+        "AnyOf",
+        "BaseDataQuery",
+        "Between",
+        "EquilibrationDataQuery",
+        "ForceFieldQuery",
+        "FreeEnergyDataQuery",
+        "Not",
+        "SimulationDataQuery",
+        "SubstanceQuery",
+        "TrainedModelQuery",
+        "parse_query",
+        "register_query_class",
+    ),
+    "simarchive.storage.backend": ("StorageBackend",),
+    "simarchive.storage.directory": ("LocalFileStorage",),
+    "simarchive.storage.hdf5": ("HDF5Storage",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", *sorted(_HOME_OF)]  # noqa: PLE0604
+
+if TYPE_CHECKING:
+    from simarchive.chemistry import *  # noqa: F403
+    from simarchive.data import *  # noqa: F403
+    from simarchive.errors import *  # noqa: F403
+    from simarchive.queries import *  # noqa: F403
+    from simarchive.storage.backend import StorageBackend as StorageBackend
+    from simarchive.storage.directory import LocalFileStorage as LocalFileStorage
+    from simarchive.storage.hdf5 import HDF5Storage as HDF5Storage
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'simarchive' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME_OF})

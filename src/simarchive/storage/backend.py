@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from simarchive.chemistry.force_fields import ForceFieldSource
 from simarchive.data import BaseStoredData, ForceFieldData
@@ -23,6 +23,7 @@ from simarchive.errors import InvalidDataError, NotFoundError, WrongTypeError
 from simarchive.keys import check_key, new_key
 from simarchive.queries import BaseDataQuery
 from simarchive.storage import duplicates
+from simarchive.storage.arrangement import arrange
 from simarchive.storage.ancillary import check_ancillary_directory, same_files
 
 if TYPE_CHECKING:
@@ -47,12 +48,10 @@ class StoreOutcome:
 
 
 class StoredObjectKeys(BaseStoredData):
-    """The registry of keys that a backend without a better one keeps among its objects."""
+    """The registry that a backend without a better one keeps among its objects, in stored order."""
 
-    data_class_name: ClassVar[str] = "StoredObjectKeys"
-    data_class_version: ClassVar[int] = 1
-
-    object_keys: dict[str, list[str]] | None = None
+    object_keys: list[str] | None = None
+    object_classes: list[str] | None = None
 
     @classmethod
     def has_ancillary_data(cls) -> bool:
@@ -340,13 +339,10 @@ class StorageBackend(abc.ABC):
 
     def _object_keys(self, class_names: tuple[str, ...] | None = None) -> list[str]:
         """Return the keys of all objects, or of the classes named, in stored order."""
-        registry = self._registry()
         return [
             key
-            for class_name, keys in registry.items()
-            if class_names is None or class_name in class_names
-            for key in keys
-            if self._object_exists(key)
+            for key, class_name in self._registry().items()
+            if (class_names is None or class_name in class_names) and self._object_exists(key)
         ]
 
     @contextlib.contextmanager
@@ -359,24 +355,19 @@ class StorageBackend(abc.ABC):
 
     def _is_stored(self, storage_key: str) -> bool:
         """Return whether a key is that of an object which was stored and not removed."""
-        return self._object_exists(storage_key) and any(
-            storage_key in keys for keys in self._registry().values()
-        )
+        return storage_key in self._registry() and self._object_exists(storage_key)
 
     def _register_key(self, storage_key: str, stored: BaseStoredData) -> None:
         """Note that an object was stored under a key."""
         registry = self._registry()
-        keys = registry.setdefault(type(stored).data_class_name, [])
-        if storage_key not in keys:
-            keys.append(storage_key)
-            self._store_object(StoredObjectKeys(object_keys=registry), REGISTRY_KEY, None)
+        if registry.get(storage_key) != type(stored).data_class_name:
+            self._write_registry({**registry, storage_key: type(stored).data_class_name})
 
     def _remove_object(self, storage_key: str) -> None:
         """Forget an object; a backend that can also frees its room."""
-        registry = {
-            name: [key for key in keys if key != storage_key] for name, keys in self._registry().items()
-        }
-        self._store_object(StoredObjectKeys(object_keys=registry), REGISTRY_KEY, None)
+        registry = self._registry()
+        del registry[storage_key]
+        self._write_registry(registry)
 
     def _twins(self, stored: BaseStoredData) -> Iterator[tuple[str, BaseStoredData]]:
         """Yield keys and objects of the same class, at least all that may be the same as this one."""
@@ -411,7 +402,7 @@ class StorageBackend(abc.ABC):
             matched = data_query.apply(stored)
             if matched is not None:
                 found.append((matched, (key, stored, path)))
-        yield from data_query.arrange(found, lambda pair: pair[1][1].index_values())
+        yield from arranged_matches(data_query, found)
 
     def _new_at(self, destination: PathLike) -> Self:
         """Return a new empty backend of this kind at a place where nothing is."""
@@ -419,12 +410,16 @@ class StorageBackend(abc.ABC):
 
     # --- the parts of the above ----------------------------------------------------------------------
 
-    def _registry(self) -> dict[str, list[str]]:
+    def _registry(self) -> dict[str, str]:
+        """Return the data class by key."""
         registry, _ = self._retrieve_object(REGISTRY_KEY)
-        if registry is None:
+        if not isinstance(registry, StoredObjectKeys):
             return {}
-        assert isinstance(registry, StoredObjectKeys)
-        return {name: list(keys) for name, keys in (registry.object_keys or {}).items()}
+        return dict(zip(registry.object_keys or (), registry.object_classes or (), strict=True))
+
+    def _write_registry(self, registry: dict[str, str]) -> None:
+        stored = StoredObjectKeys(object_keys=list(registry), object_classes=list(registry.values()))
+        self._store_object(stored, REGISTRY_KEY, None)
 
     def _free_key(self, wanted: str | None) -> str:
         if wanted is not None and not self._object_exists(wanted):
@@ -440,6 +435,14 @@ class StorageBackend(abc.ABC):
             return check_key(storage_key) != REGISTRY_KEY
         except InvalidDataError:
             return False
+
+
+def arranged_matches(
+    data_query: BaseDataQuery, found: list[tuple[tuple[Any, ...], Match]]
+) -> Iterator[tuple[tuple[Any, ...], Match]]:
+    """Yield matched values and matches in the order, and up to the limit, that a query asks for."""
+    for _, pair in arrange(data_query, [(match[1], (matched, match)) for matched, match in found]):
+        yield pair
 
 
 def _check_class(stored: object) -> None:

@@ -17,7 +17,6 @@ import numpy as np
 
 from simarchive.codecs import CODEC_CHOICES
 from simarchive.conditions import Condition
-from simarchive.container import documents
 from simarchive.container.container import Container
 from simarchive.container.contents import Contents, ObjectHeader, StoredDocument
 from simarchive.container.documents import identity_digest
@@ -30,7 +29,7 @@ from simarchive.queries import BaseDataQuery
 from simarchive.storage import indexing, selection
 from simarchive.storage.ancillary import AncillaryFiles, ancillary_files
 from simarchive.storage.ancillary_path import AncillaryPath
-from simarchive.storage.backend import Match, PathLike, StorageBackend
+from simarchive.storage.backend import Match, PathLike, StorageBackend, arranged_matches
 from simarchive.storage.scratch import Scratch
 
 if TYPE_CHECKING:
@@ -309,8 +308,7 @@ class HDF5Storage(StorageBackend):
         storage_key: str | None = None,
         ancillary_data_path: Path | None = None,
     ) -> None:
-        tree = object_to_store.to_document()
-        check_reads_back(object_to_store, tree)
+        tree = object_to_store.check_readable()
         files = AncillaryFiles() if ancillary_data_path is None else ancillary_files(ancillary_data_path)
         stored = StoredDocument(
             data_class=type(object_to_store).data_class_name,
@@ -401,7 +399,7 @@ class HDF5Storage(StorageBackend):
                 if matched is not None:
                     path = self._ancillary_path(contents.header(key))
                     found.append((matched, (key, stored, path)))
-        yield from data_query.arrange(found, lambda pair: pair[1][1].index_values())
+        yield from arranged_matches(data_query, found)
 
     @contextlib.contextmanager
     def _borrowed(self, storage_key: str) -> Iterator[tuple[BaseStoredData, Path | None]]:
@@ -455,24 +453,6 @@ def interpret(header: ObjectHeader, tree: Any) -> BaseStoredData:
             " import the module that defines it"
         )
     return data_class.from_document(tree, header.data_class_version)
-
-
-def check_reads_back(stored: BaseStoredData, tree: Any) -> None:
-    """Check that an object comes back from its document as it went in.
-
-    Raises
-    ------
-    InvalidDataError
-        If it does not; nothing has been stored then.
-    """
-    encoded = documents.encode(tree)
-    arrays = {name: variable.values for name, variable in encoded.variables.items()}
-    again = documents.decode(encoded.text, lambda name, dtype, shape: arrays[name])
-    if type(stored).from_document(again, type(stored).data_class_version) != stored:
-        raise InvalidDataError(
-            f"this {type(stored).__name__} is not equal to what would be read back: check its to_document"
-            " and from_document"
-        )
 
 
 def _array_of(container: Container, key: str, identity: str, name: str) -> np.ndarray[Any, Any]:

@@ -1,0 +1,185 @@
+"""Quantities: numbers with units, taken from any pint registry or from text.
+
+``unit`` is pint's application registry, so that quantities survive pickling, and so that users of
+``openff.units`` (which sets that registry) and this package speak of the same units.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import pint
+
+from simarchive.chemistry.trees import Tree, describe, fields_of, is_array_leaf, same_array, same_number
+from simarchive.errors import InvalidDataError
+
+unit: Any = pint.get_application_registry()  # type: ignore[no-untyped-call]
+if TYPE_CHECKING:
+    Quantity: TypeAlias = pint.Quantity[Any]
+else:
+    Quantity = pint.Quantity
+
+_NUMBER_THEN_UNIT = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(.*?)\s*", re.DOTALL)
+
+
+@lru_cache(maxsize=1024)
+def _parsed_unit(registry: object, text: str) -> Any:
+    return unit.Unit(text)
+
+
+def unit_named(text: str) -> Any:
+    """Return the unit that a text names, such as ``kilojoule / mole`` or ``degC``.
+
+    Raises
+    ------
+    InvalidDataError
+        If pint does not know such a unit.
+    """
+    try:
+        return _parsed_unit(unit.get(), text)
+    except Exception as error:  # pint raises its own errors, tokenize's, and AttributeError
+        raise InvalidDataError(f"{text!r} is not a unit that pint knows") from error
+
+
+def unit_text(units: Any) -> str:
+    """Return the long name of a unit, which every pint registry reads back."""
+    return format(units, "D")
+
+
+def quantity_named(text: str, *, default_unit: str | None = None) -> Quantity:
+    """Return the quantity that a text such as ``298.15 K`` or ``25 degC`` names.
+
+    Raises
+    ------
+    InvalidDataError
+        If the text is not a number followed by a unit.
+    """
+    match = _NUMBER_THEN_UNIT.fullmatch(text)
+    if match is None:
+        raise InvalidDataError(f"{text!r} is not a number followed by a unit, such as '298.15 K'")
+    number, unit_name = match.groups()
+    magnitude = int(number) if re.fullmatch(r"[-+]?\d+", number) else float(number)
+    return _quantity(magnitude, unit_named(unit_name or default_unit or "dimensionless"))
+
+
+def _quantity(magnitude: Any, units: Any) -> Quantity:
+    # By the constructor: 25 * degC is ambiguous to pint, Quantity(25, degC) is not.
+    quantity: Quantity = unit.Quantity(magnitude, units)
+    return quantity
+
+
+def is_quantity(value: object) -> bool:
+    """Return whether a value is a quantity of pint, of whatever registry."""
+    return isinstance(value, pint.Quantity)
+
+
+def as_quantity(value: object, what: str, *, compatible_with: str | None = None) -> Quantity:
+    """Return `value` as a quantity of the application registry.
+
+    Parameters
+    ----------
+    value
+        A pint quantity of any registry, or a text such as ``"298.15 K"``.
+    what
+        What the quantity is, for messages.
+    compatible_with
+        The text of a unit whose dimensions the quantity must have.
+
+    Raises
+    ------
+    InvalidDataError
+        If it is no quantity, its dimensions do not fit, or its magnitude is no plain number or array.
+    """
+    if isinstance(value, str):
+        value = quantity_named(value)
+    if not isinstance(value, pint.Quantity):
+        raise InvalidDataError(
+            f"{what} must be a quantity such as 298.15 * unit.kelvin or '298.15 K', not {describe(value)}"
+        )
+    magnitude = _plain_magnitude(value.magnitude, what)
+    if magnitude is value.magnitude and value._REGISTRY is unit.get():
+        quantity = value
+    else:
+        quantity = _quantity(magnitude, unit_named(unit_text(value.units)))
+    if compatible_with is not None:
+        check_dimensions(quantity.units, compatible_with, what)
+    return quantity
+
+
+def check_dimensions(units: Any, compatible_with: str, what: str) -> None:
+    """Raise InvalidDataError if a unit cannot be converted to the one that is named."""
+    if units.dimensionality != unit_named(compatible_with).dimensionality:
+        raise InvalidDataError(f"{what} must be convertible to {compatible_with}, not in {unit_text(units)}")
+
+
+def _plain_magnitude(magnitude: object, what: str) -> Any:
+    if isinstance(magnitude, np.ndarray):
+        return plain_array(magnitude, what)
+    if isinstance(magnitude, np.generic):
+        magnitude = magnitude.item()
+    if isinstance(magnitude, bool) or not isinstance(magnitude, int | float):
+        raise InvalidDataError(f"{what} must have a number or an array of numbers, not {describe(magnitude)}")
+    return magnitude
+
+
+def plain_array(array: np.ndarray[Any, Any], what: str) -> np.ndarray[Any, Any]:
+    """Return an array of integers or floats of at most 64 bits, in native byte order."""
+    if array.dtype.kind not in "iuf" or array.dtype.itemsize > 8:
+        raise InvalidDataError(
+            f"{what} must hold integers or floats of at most 64 bits, not {array.dtype}: convert it first"
+        )
+    if array.dtype.isnative:
+        return array
+    return array.astype(array.dtype.newbyteorder("="))
+
+
+def magnitude_in(quantity: Quantity, unit_name: str) -> float:
+    """Return the number of a scalar quantity in the unit that is named."""
+    if unit_text(quantity.units) == unit_name:
+        return float(quantity.magnitude)
+    return float(quantity.to(unit_name).magnitude)
+
+
+def quantity_to_tree(quantity: Quantity) -> Tree:
+    """Return the tree of a quantity: its number or array as it is, and its unit as text."""
+    return {"value": quantity.magnitude, "unit": unit_text(quantity.units)}
+
+
+def quantity_from_tree(tree: Tree, what: str, *, compatible_with: str | None = None) -> Quantity:
+    """Return the quantity of a tree; an array that is not loaded yet is loaded.
+
+    Raises
+    ------
+    InvalidDataError
+        If the tree is none of a quantity.
+    """
+    fields = fields_of(tree, what, ("value", "unit"))
+    value, text = fields["value"], fields["unit"]
+    if is_array_leaf(value):
+        value = np.asarray(value)
+    if not isinstance(text, str):
+        raise InvalidDataError(f"the unit of {what} must be a text, not {describe(text)}")
+    units = unit_named(text)
+    if compatible_with is not None:
+        check_dimensions(units, compatible_with, what)
+    return _quantity(_plain_magnitude(value, what), units)
+
+
+def same_quantity(first: Quantity, second: Quantity) -> bool:
+    """Return whether two quantities have one unit and the same bits, so NaN equals itself."""
+    if unit_text(first.units) != unit_text(second.units):
+        return False
+    if isinstance(first.magnitude, np.ndarray) and isinstance(second.magnitude, np.ndarray):
+        return same_array(first.magnitude, second.magnitude)
+    if isinstance(first.magnitude, np.ndarray) or isinstance(second.magnitude, np.ndarray):
+        return False
+    return same_number(first.magnitude, second.magnitude)
+
+
+def is_finite(number: float) -> bool:
+    """Return whether a number is neither NaN nor infinite."""
+    return math.isfinite(number)

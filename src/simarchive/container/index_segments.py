@@ -1,0 +1,374 @@
+"""Segments: sealed groups of rows, one attribute for each column, read only when a query needs it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from simarchive.conditions import ColumnKind
+from simarchive.container.index_attributes import Array, Attributes
+from simarchive.container.index_columns import (
+    CategoryValues,
+    ColumnValues,
+    Summary,
+    delete_values,
+    read_bits,
+    read_values,
+)
+from simarchive.container.index_texts import TextArray
+from simarchive.container.layout import (
+    INDEX_DEAD,
+    INDEX_KEY,
+    INDEX_SEGMENTS,
+    INDEX_SEQUENCE,
+    INDEX_SUMMARIES,
+    index_segment_attribute,
+)
+
+_FIELDS = 5  # of a segment in INDEX_SEGMENTS
+_ROOM = 16  # the lists of segments grow in steps, so that most changes are written in place
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How a table grows; part of no file, so it may change at any time.
+
+    The tail is sealed when it has `tail_rows` rows or more text than it has room for. `fan` segments of one
+    level are merged into one. A segment of level n has at most ``tail_rows * fan**n`` rows; those of `levels`
+    and above are not merged again.
+    """
+
+    tail_rows: int = 64
+    tail_bytes: int | None = None
+    fan: int = 8
+    levels: int = 3
+
+    def level(self, rows: int) -> int:
+        """Return the level of a segment of `rows` rows."""
+        level, limit = 0, self.tail_rows
+        while rows > limit and level < self.levels:
+            level, limit = level + 1, limit * self.fan
+        return level
+
+    @property
+    def largest(self) -> int:
+        """The most rows that a bulk load gives to one segment."""
+        return self.tail_rows * self.fan**self.levels
+
+
+class RowSet(ABC):
+    """Rows that a query can look at, stored or not."""
+
+    size: int
+
+    @abstractmethod
+    def live(self) -> Array | None:
+        """Return the rows that were not removed, ascending; ``None`` means all of them."""
+
+    @abstractmethod
+    def sequences(self) -> Array:
+        """Return the place of each row in the order of first insertion, int64."""
+
+    @abstractmethod
+    def keys(self) -> TextArray:
+        """Return the key of each row."""
+
+    @abstractmethod
+    def values(self, column: str) -> ColumnValues:
+        """Return the values of a column."""
+
+    @abstractmethod
+    def summary(self, column: str) -> Summary:
+        """Return what is known of a column without reading it."""
+
+    def live_rows(self) -> Array:
+        """Return the rows that were not removed, ascending."""
+        live = self.live()
+        return np.arange(self.size) if live is None else live
+
+
+class MemoryRows(RowSet):
+    """Rows in memory, none removed; each column is made when it is first asked for."""
+
+    def __init__(self, sequences: Array, keys: TextArray, make: Callable[[str], ColumnValues]) -> None:
+        self.size = len(keys)
+        self._sequences = sequences
+        self._keys = keys
+        self._make = make
+        self._columns: dict[str, ColumnValues] = {}
+
+    def live(self) -> Array | None:
+        return None
+
+    def sequences(self) -> Array:
+        return self._sequences
+
+    def keys(self) -> TextArray:
+        return self._keys
+
+    def values(self, column: str) -> ColumnValues:
+        values = self._columns.get(column)
+        if values is None:
+            values = self._columns[column] = self._make(column)
+        return values
+
+    def summary(self, column: str) -> Summary:
+        return self.values(column).summary()
+
+
+def merged(parts: Sequence[RowSet]) -> MemoryRows:
+    """Return the live rows of several row sets in the order of first insertion."""
+    lives = [part.live() for part in parts]
+
+    def sequences_of(part: RowSet, live: Array | None) -> Array:
+        return part.sequences() if live is None else part.sequences()[live]
+
+    sequences = np.concatenate([sequences_of(*pair) for pair in zip(parts, lives, strict=True)])
+    order = None if bool(np.all(np.diff(sequences) > 0)) else np.argsort(sequences)
+    keys = TextArray.join(
+        [
+            part.keys() if live is None else part.keys().take(live)
+            for part, live in zip(parts, lives, strict=True)
+        ]
+    )
+
+    def make(column: str) -> ColumnValues:
+        found = [
+            part.values(column) if live is None else part.values(column).take(live)
+            for part, live in zip(parts, lives, strict=True)
+        ]
+        joined = found[0].join(found) if len(found) > 1 else found[0]
+        return joined if order is None else joined.take(order)
+
+    if order is not None:
+        sequences, keys = sequences[order], keys.take(order)
+    return MemoryRows(sequences, keys, make)
+
+
+class Segment(RowSet):
+    """One sealed segment; nothing of it is read before it is needed, and nothing twice."""
+
+    def __init__(self, store: SegmentStore, number: int, size: int, dead: int, first: int, last: int) -> None:
+        self._store = store
+        self._attributes = store.attributes
+        self.number = number
+        self.size = size
+        self.dead = dead
+        self.first = first
+        self.last = last
+        self._dead_mask: Array | None = None
+        self._live: Array | None = None
+        self._sequences: Array | None = None
+        self._keys: TextArray | None = None
+        self._columns: dict[str, ColumnValues] = {}
+
+    @property
+    def live_count(self) -> int:
+        """The number of rows that were not removed."""
+        return self.size - self.dead
+
+    def _name(self, column: str) -> str:
+        return index_segment_attribute(self.number, column)
+
+    def dead_mask(self) -> Array:
+        """Return which rows were removed."""
+        if self._dead_mask is None:
+            if self.dead:
+                self._dead_mask = read_bits(self._attributes, self._name(INDEX_DEAD), self.size)
+                if int(np.count_nonzero(self._dead_mask)) != self.dead:
+                    raise self._attributes.corrupt(f"segment {self.number} miscounts its removed rows")
+            else:
+                self._dead_mask = np.zeros(self.size, bool)
+        return self._dead_mask
+
+    def live(self) -> Array | None:
+        if not self.dead:
+            return None
+        if self._live is None:
+            self._live = np.flatnonzero(~self.dead_mask())
+        return self._live
+
+    def sequences(self) -> Array:
+        if self._sequences is None:
+            if self.last - self.first + 1 == self.size:
+                self._sequences = np.arange(self.first, self.last + 1)
+            else:
+                offsets = self._attributes.read(self._name(INDEX_SEQUENCE), self.size)
+                if offsets.dtype.kind != "u" or int(offsets[-1]) != self.last - self.first:
+                    raise self._attributes.corrupt(f"segment {self.number} has wrong sequence numbers")
+                self._sequences = offsets.astype(np.int64) + self.first
+        return self._sequences
+
+    def keys(self) -> TextArray:
+        if self._keys is None:
+            self._keys = TextArray.read(self._attributes, self._name(INDEX_KEY), self.size)
+        return self._keys
+
+    def values(self, column: str) -> ColumnValues:
+        values = self._columns.get(column)
+        if values is None:
+            kind = self._store.kinds[column]
+            missing = self.summary(column).missing
+            values = read_values(self._attributes, self._name(column), kind, self.size, missing)
+            if isinstance(values, CategoryValues):
+                self._store.check_codes(column, values.codes)
+            self._columns[column] = values
+        return values
+
+    def summary(self, column: str) -> Summary:
+        return self._store.summary(self, column)
+
+    def bury(self, row: int) -> None:
+        """Mark one row as removed, in the file too; the list of segments is the caller's."""
+        mask = self.dead_mask()
+        mask[row] = True
+        self.dead += 1
+        self._live = None
+        self._attributes.write(self._name(INDEX_DEAD), np.packbits(mask))
+
+    def write(self, rows: RowSet) -> None:
+        """Write the rows of a new segment, and keep them in memory."""
+        self._keys, self._sequences = rows.keys(), rows.sequences()
+        self._keys.write(self._attributes, self._name(INDEX_KEY))
+        if self.last - self.first + 1 != self.size:
+            offsets = self._sequences - self.first
+            kind = np.min_scalar_type(self.last - self.first)
+            self._attributes.create(self._name(INDEX_SEQUENCE), offsets.astype(kind))
+        for column in self._store.kinds:
+            self._columns[column] = rows.values(column)
+            self._columns[column].write(self._attributes, self._name(column))
+
+    def delete(self) -> None:
+        """Remove the attributes of the segment."""
+        for column, kind in [(INDEX_KEY, ColumnKind.IDENTIFIER), *self._store.kinds.items()]:
+            delete_values(self._attributes, self._name(column), kind)
+        self._attributes.delete_if_there(self._name(INDEX_SEQUENCE))
+        self._attributes.delete_if_there(self._name(INDEX_DEAD))
+
+
+class SegmentStore:
+    """The segments of one table, and the two attributes that list them."""
+
+    def __init__(
+        self,
+        attributes: Attributes,
+        kinds: Mapping[str, ColumnKind],
+        vocabulary_size: Callable[[str], int],
+        shape: Shape,
+    ) -> None:
+        self.attributes = attributes
+        self.kinds = kinds
+        self._vocabulary_size = vocabulary_size
+        self._shape = shape
+        self._places = {column: place for place, column in enumerate(kinds)}
+        self._summaries: dict[int, Array] | None = None
+        self._segments: list[Segment] = []
+
+    def create(self) -> None:
+        """Write the empty lists."""
+        self._summaries = {}
+        self.write_lists()
+
+    def load(self) -> None:
+        """Read the list of segments, and no more.
+
+        Raises
+        ------
+        CorruptError
+            If the list makes no sense.
+        """
+        fields = self.attributes.read(INDEX_SEGMENTS)
+        if fields.dtype != np.int64 or fields.size % _FIELDS:
+            raise self.attributes.corrupt("the list of segments has a wrong form")
+        for number, size, dead, first, last in fields.reshape(-1, _FIELDS).tolist():
+            if not size:
+                break
+            if not (0 <= dead < size <= last - first + 1 and number >= 0 and first >= 0):
+                raise self.attributes.corrupt(f"segment {number} is listed wrongly")
+            self._segments.append(Segment(self, number, size, dead, first, last))
+
+    def __iter__(self) -> Iterator[Segment]:
+        return iter(self._segments)
+
+    def __len__(self) -> int:
+        return len(self._segments)
+
+    @property
+    def live_count(self) -> int:
+        """The number of rows in all segments that were not removed."""
+        return sum(segment.live_count for segment in self._segments)
+
+    def check_codes(self, column: str, codes: Array) -> None:
+        """Raise CorruptError if a code is not in the vocabulary."""
+        if int(codes.max()) >= self._vocabulary_size(column) or int(codes.min()) < -1:
+            raise self.attributes.corrupt(f"a row has a text of column {column!r} that is not there")
+
+    def _all_summaries(self) -> dict[int, Array]:
+        if self._summaries is None:
+            width = 3 * len(self.kinds)
+            numbers = self.attributes.read(INDEX_SUMMARIES) if width else np.zeros(0)
+            if numbers.dtype != np.float64 or numbers.size < width * len(self._segments):
+                raise self.attributes.corrupt("the summaries of the segments have a wrong form")
+            self._summaries = {
+                segment.number: numbers[place * width : (place + 1) * width].reshape(-1, 3)
+                for place, segment in enumerate(self._segments)
+            }
+        return self._summaries
+
+    def summary(self, segment: Segment, column: str) -> Summary:
+        """Return the summary of one column of one segment."""
+        low, high, missing = self._all_summaries()[segment.number][self._places[column]].tolist()
+        if not 0 <= missing <= segment.size:
+            raise self.attributes.corrupt(f"segment {segment.number} miscounts its missing values")
+        return Summary(low, high, int(missing))
+
+    def write_lists(self, *, summaries: bool = True) -> None:
+        """Write the list of segments, and their summaries too unless only removed rows changed."""
+        room = -(-max(len(self._segments), 1) // _ROOM) * _ROOM
+        fields = np.zeros((room, _FIELDS), np.int64)
+        for place, segment in enumerate(self._segments):
+            fields[place] = segment.number, segment.size, segment.dead, segment.first, segment.last
+        self.attributes.write(INDEX_SEGMENTS, fields.reshape(-1))
+        if summaries and self.kinds:
+            known = self._all_summaries()
+            numbers = np.zeros((room, len(self.kinds), 3))
+            for place, segment in enumerate(self._segments):
+                numbers[place] = known[segment.number]
+            self.attributes.write(INDEX_SUMMARIES, numbers.reshape(-1))
+
+    def add(self, rows: RowSet, number: int) -> None:
+        """Write rows as a new segment, merged with others where that keeps the segments few.
+
+        The lists are not written.
+        """
+        summaries = self._all_summaries()
+        parts: list[RowSet] = [rows]
+        total = rows.size
+        while (level := self._shape.level(total)) < self._shape.levels:
+            peers = [s for s in self._segments if self._shape.level(s.live_count) == level]
+            if len(peers) < self._shape.fan - 1:
+                break
+            parts = [*peers, *parts]
+            total += sum(segment.live_count for segment in peers)
+            self._segments = [s for s in self._segments if s not in peers]
+        result = merged(parts)
+        sequences = result.sequences()
+        segment = Segment(self, number, result.size, 0, int(sequences[0]), int(sequences[-1]))
+        # What is made now still needs the old segments; what is deleted first makes room for the new one.
+        columns = {column: result.values(column).summary() for column in self.kinds}
+        for old in parts[:-1]:
+            assert isinstance(old, Segment)
+            old.delete()
+            del summaries[old.number]
+        segment.write(result)
+        summaries[number] = np.array([(s.low, s.high, s.missing) for s in columns.values()]).reshape(-1, 3)
+        self._segments.append(segment)
+
+    def drop(self, segment: Segment) -> None:
+        """Remove a segment; the lists are not written."""
+        del self._all_summaries()[segment.number]
+        self._segments.remove(segment)
+        segment.delete()

@@ -1,0 +1,264 @@
+"""What all data classes have: fields, validation, documents and index columns."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+
+from simarchive.chemistry.trees import Tree, fields_of, same_tree
+from simarchive.conditions import Column, Value
+from simarchive.data.fields import Field, fields_of_class, terms_of_class
+from simarchive.data.kinds import FilePath
+from simarchive.errors import FormatError, InvalidDataError
+
+if TYPE_CHECKING:
+    from simarchive.queries.base import BaseDataQuery
+
+UNSET: Any = None
+"""The default of a field that must be set before the object is stored."""
+
+
+class BaseStoredData(BaseModel):
+    """Data to be stored: a document and, for most classes, a directory of ancillary data.
+
+    Objects are built empty and filled by assignment, or by keywords. A field that was not set is ``None``.
+    A value of a wrong type is refused when it is assigned; a missing one by `validate` and by storage.
+
+    A class of your own declares fields with annotations and `has_ancillary_data`, and is registered::
+
+        @register_data_class("DiffusionData", version=1)
+        class DiffusionData(StoredSimulationData):
+            coefficient: Annotated[Quantity, InUnit("nanometer ** 2 / nanosecond")] = UNSET
+            method: str | None = None  # may stay unset
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", validate_assignment=True, arbitrary_types_allowed=True, protected_namespaces=()
+    )
+
+    data_class_name: ClassVar[str] = ""
+    data_class_version: ClassVar[int] = 1
+    reference_fields: ClassVar[tuple[str, ...]] = ()  #: fields that hold keys of other objects
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Give every field that has no default the default None: all objects can be built empty."""
+        super().__init_subclass__(**kwargs)
+        for name, annotation in inspect.get_annotations(cls).items():
+            if name not in cls.__dict__ and not name.startswith("_") and "ClassVar" not in str(annotation):
+                setattr(cls, name, None)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise _invalid(type(self), error) from error
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        try:
+            super().__setattr__(name, value)
+        except ValidationError as error:
+            raise _invalid(type(self), error) from error
+
+    @field_validator("*", mode="plain")
+    @classmethod
+    def _accept(cls, value: Any, info: ValidationInfo) -> Any:
+        return None if value is None else fields_of_class(cls)[str(info.field_name)].kind.accept(value)
+
+    @classmethod
+    @abstractmethod
+    def has_ancillary_data(cls) -> bool:
+        """Return whether objects of the class come with a directory of files."""
+        raise NotImplementedError
+
+    def validate(self) -> None:  # type: ignore[override]
+        """Raise InvalidDataError unless every field is set that must be, and every value is complete."""
+        missing = [
+            field.name
+            for field, value in self._fields_with_values()
+            if value is None and not field.is_optional
+        ]
+        if missing:
+            raise InvalidDataError(f"{type(self).__name__} lacks {', '.join(missing)}: set before storing")
+        for field, value in self._fields_with_values():
+            if value is None:
+                continue
+            try:
+                field.kind.validate(value)
+            except InvalidDataError as error:
+                raise InvalidDataError(f"{type(self).__name__}.{field.name}: {error}") from error
+
+    def _fields_with_values(self) -> list[tuple[Field, Any]]:
+        return [(field, getattr(self, name)) for name, field in fields_of_class(type(self)).items()]
+
+    def to_document(self) -> dict[str, Any]:
+        """Return the tree of the object: its set fields in their order. Arrays are not copied."""
+        return {
+            field.name: field.kind.to_tree(value)
+            for field, value in self._fields_with_values()
+            if value is not None
+        }
+
+    @classmethod
+    def from_document(cls, tree: Tree, version: int | None = None) -> Self:
+        """Return the object of a tree; arrays that are not loaded stay so.
+
+        Parameters
+        ----------
+        tree
+            What `to_document` returned.
+        version
+            The version of the class that wrote it; the present one if left out.
+
+        Raises
+        ------
+        InvalidDataError
+            If fields are missing, unknown or of a wrong type.
+        FormatError
+            If a later version of the class wrote it.
+        """
+        if version is not None and version != cls.data_class_version:
+            tree = cls._document_of_this_version(tree, version)
+        fields = fields_of_class(cls)
+        required = [name for name, field in fields.items() if not field.is_optional]
+        stored = fields_of(tree, f"a document of {cls.__name__}", required, fields.keys())
+        values = {}
+        for name, subtree in stored.items():
+            try:
+                values[name] = fields[name].kind.from_tree(subtree)
+            except InvalidDataError as error:
+                raise InvalidDataError(f"{cls.__name__}.{name}: {error}") from error
+        return cls.model_construct(**values)
+
+    @classmethod
+    def _document_of_this_version(cls, tree: Tree, version: int) -> Tree:
+        if version > cls.data_class_version:
+            raise FormatError(
+                f"a document of {cls.__name__} has version {version}; this program reads up to "
+                f"{cls.data_class_version}: upgrade the program that defines the class"
+            )
+        return cls.upgrade_document(tree, version)
+
+    @classmethod
+    def upgrade_document(cls, tree: Tree, version: int) -> Tree:
+        """Return the tree of an older version as one of this version; classes with versions override it."""
+        raise FormatError(
+            f"{cls.__name__} does not say how to read documents of version {version}: "
+            "override upgrade_document"
+        )
+
+    def check_readable(self) -> dict[str, Any]:
+        """Return the document, after checking that what is read from it equals this object.
+
+        Raises
+        ------
+        InvalidDataError
+            If the document could not be read back, or would not be the same.
+        """
+        document = self.to_document()
+        try:
+            copy = type(self).from_document(document, self.data_class_version)
+        except InvalidDataError as error:
+            raise InvalidDataError(f"{type(self).__name__} could not be read back: {error}") from error
+        if copy != self or not same_tree(copy.to_document(), document):
+            raise InvalidDataError(f"{type(self).__name__} would not be read back as it is now")
+        return document
+
+    @classmethod
+    def index_columns(cls) -> tuple[Column, ...]:
+        """Return the columns of the class's index, which follow from the annotations."""
+        return tuple(Column(name, term.kind.column_kind) for name, (_, term) in terms_of_class(cls).items())
+
+    def index_values(self) -> dict[str, Value]:
+        """Return what stands in each column for this object; None where a value is missing."""
+        return {
+            name: term.index_value(getattr(self, field.name))
+            for name, (field, term) in terms_of_class(type(self)).items()
+        }
+
+    @classmethod
+    def query_class(cls) -> type[BaseDataQuery]:
+        """Return the class of queries for this class; one is made from the fields if none was written."""
+        from simarchive.queries.registry import query_class_for
+
+        return query_class_for(cls)
+
+    def to_storage_query(self) -> BaseDataQuery:
+        """Return the query that this object, and others like it, match."""
+        return self.query_class().from_data_object(self)
+
+    def member_names(self) -> tuple[str, ...]:
+        """Return the files that the fields name."""
+        return tuple(str(value) for _, value in self._fields_with_values() if isinstance(value, FilePath))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, BaseStoredData):
+            return NotImplemented
+        if type(self) is not type(other):
+            return False
+        pairs = zip(self._fields_with_values(), other._fields_with_values(), strict=True)
+        return all(
+            mine is theirs or (mine is not None and theirs is not None and field.kind.same(mine, theirs))
+            for (field, mine), (_, theirs) in pairs
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class HashableStoredData(BaseStoredData):
+    """Data that is compared by a hash of its content: equal objects are one object in a storage."""
+
+    @abstractmethod
+    def __hash__(self) -> int:  # type: ignore[override]
+        raise NotImplementedError
+
+
+class ReplaceableData(BaseStoredData):
+    """Data of which a storage keeps one object of each measurement: the one with most information."""
+
+    identity_fields: ClassVar[tuple[str, ...]] = ()  #: equal in two objects of the same measurement
+
+    def is_same_measurement(self, other: BaseStoredData) -> bool:
+        """Return whether two objects stem from the same measurement, so that one may replace the other.
+
+        Both must be of one class, and all identity fields equal; an unset field equals only an unset one.
+        """
+        if type(self) is not type(other):
+            return False
+        for name in self.identity_fields:
+            kind = fields_of_class(type(self))[name].kind
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine is None or theirs is None:
+                if mine is not theirs:
+                    return False
+            elif not kind.same(mine, theirs):
+                return False
+        return True
+
+    @classmethod
+    @abstractmethod
+    def most_information(cls, existing: Self, new: Self) -> Self | None:
+        """Return the object to keep of two, or None to keep both."""
+        raise NotImplementedError
+
+
+def _invalid(data_class: type[BaseStoredData], error: ValidationError) -> InvalidDataError:
+    sentences = []
+    for problem in error.errors(include_url=False):
+        name = str(problem["loc"][0]) if problem["loc"] else ""
+        cause = problem.get("ctx", {}).get("error")
+        if problem["type"] in ("extra_forbidden", "no_such_attribute"):
+            name = name or str(problem.get("ctx", {}).get("attribute", ""))
+            close = difflib.get_close_matches(name, data_class.model_fields, 1)
+            hint = (
+                f"; do you mean {close[0]}?"
+                if close
+                else f"; its fields are {', '.join(data_class.model_fields)}"
+            )
+            sentences.append(f"{data_class.__name__} has no field {name!r}{hint}")
+        else:
+            sentences.append(f"{data_class.__name__}.{name}: {cause or problem['msg']}")
+    return InvalidDataError("; ".join(sentences))

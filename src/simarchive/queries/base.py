@@ -1,0 +1,267 @@
+"""What all queries have: criteria by attribute, conditions for an index, and the last word on an object."""
+
+from __future__ import annotations
+
+import difflib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, ClassVar, Self
+
+from simarchive.chemistry.substances import Substance
+from simarchive.chemistry.trees import describe
+from simarchive.conditions import Condition
+from simarchive.data.base import BaseStoredData, ReplaceableData
+from simarchive.data.fields import Field, terms_of_class
+from simarchive.data.kinds import ScalarKind, SubstanceKind, SubstanceListKind, Term
+from simarchive.errors import InvalidDataError
+from simarchive.queries.explanation import explanation
+from simarchive.queries.predicates import Predicate, predicate_for
+from simarchive.queries.substance import (
+    SubstanceQuery,
+    component_patterns,
+    contains,
+    excludes,
+    is_a_component_of,
+)
+
+_SUBSTANCE_OPTIONS = ("substance_query", "contains_components", "excludes_components")
+
+
+class BaseDataQuery(ABC):
+    """A query for objects of one data class and its subclasses.
+
+    Criteria are set as attributes, or by keywords: a value, `Between`, `AnyOf` or `Not`. An attribute that
+    was not set is ``None``: no criterion. A query without criteria matches every object of the class.
+
+    Attributes
+    ----------
+    limit
+        At most so many objects are returned.
+    order_by
+        The index column that decides the order, with ``-`` in front for descending order. Without it,
+        objects come in the order in which they were stored.
+    contains_components, excludes_components
+        Lists of components, or SMILES for components in any role, which the substance must, or must not,
+        all or any hold.
+    """
+
+    limit: int | None
+    order_by: str | None
+    contains_components: Any
+    excludes_components: Any
+
+    _options: ClassVar[tuple[str, ...]] = ("limit", "order_by", *_SUBSTANCE_OPTIONS)
+    _values: dict[str, Any]
+    _predicates: dict[str, Predicate]
+
+    def __init__(self, **criteria: Any) -> None:
+        self.__dict__["_values"] = {}
+        self.__dict__["_predicates"] = {}
+        for name, criterion in criteria.items():
+            setattr(self, name, criterion)
+
+    @classmethod
+    @abstractmethod
+    def data_class(cls) -> type[BaseStoredData]:
+        """Return the class of the objects that the query can find."""
+
+    @classmethod
+    def _terms(cls) -> dict[str, tuple[Field, Term]]:
+        return terms_of_class(cls.data_class())
+
+    @classmethod
+    def _substance_term(cls) -> str | None:
+        kinds = (SubstanceKind, SubstanceListKind)
+        return next((name for name, (_, term) in cls._terms().items() if isinstance(term.kind, kinds)), None)
+
+    @classmethod
+    def criterion_names(cls) -> tuple[str, ...]:
+        """Return the names of all criteria and options that can be set."""
+        options = [
+            name
+            for name in cls._options
+            if name not in _SUBSTANCE_OPTIONS or cls._substance_term() is not None
+        ]
+        return (*cls._terms(), *options)
+
+    @classmethod
+    def term_kind(cls, name: str) -> ScalarKind:
+        """Return the kind of values that a criterion is about."""
+        return cls._terms()[name][1].kind
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name not in self.criterion_names():
+            raise AttributeError(f"{type(self).__name__} has no criterion {name!r}")
+        return self._values.get(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in self.criterion_names():
+            close = difflib.get_close_matches(name, self.criterion_names(), 1)
+            hint = f"do you mean {close[0]}?" if close else f"there are {', '.join(self.criterion_names())}"
+            raise InvalidDataError(f"{type(self).__name__} has no criterion {name!r}: {hint}")
+        try:
+            value = self._checked(name, value)
+        except InvalidDataError as error:
+            raise InvalidDataError(f"{type(self).__name__}.{name}: {error}") from error
+        self._predicates.pop(name, None)
+        if value is None:
+            self._values.pop(name, None)
+        else:
+            self._values[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        setattr(self, name, None)
+
+    def _checked(self, name: str, value: Any) -> Any:
+        if value is None:
+            return None
+        if name in self._terms():
+            predicate_for(value, self._terms()[name][1].kind)
+            return value
+        if name in ("contains_components", "excludes_components"):
+            return component_patterns(value)
+        if name == "substance_query":
+            if not isinstance(value, SubstanceQuery):
+                raise InvalidDataError(f"a SubstanceQuery is expected, not {describe(value)}")
+            value.validate()
+            return value
+        if name == "limit":
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise InvalidDataError(f"a number of objects is expected, not {describe(value)}")
+            return value
+        if not isinstance(value, str) or value.removeprefix("-") not in self._terms():
+            raise InvalidDataError(
+                f"one of the columns {', '.join(self._terms())} is expected, not {describe(value)}"
+            )
+        return value
+
+    def validate(self) -> None:
+        """Raise InvalidDataError if criteria contradict each other.
+
+        A `substance_query` needs a `substance` that is one substance.
+        """
+        part = self._values.get("substance_query")
+        if part is None:
+            return
+        part.validate()
+        name = self._substance_term() or "substance"
+        if not isinstance(self._values.get(name), Substance):
+            raise InvalidDataError(
+                f"{type(self).__name__}.substance_query can only be used when {name} is set to a Substance"
+            )
+
+    def _active(self) -> Iterator[tuple[str, Field, Term, list[Predicate]]]:
+        """Yield each searched term with what is asked of it, in the order the class declares them."""
+        substance_term = self._substance_term()
+        for name, (field, term) in self._terms().items():
+            predicates = []
+            if name in self._values:
+                predicates.append(self._predicate(name, term, is_substance=name == substance_term))
+            if name == substance_term:
+                for option, make in (("contains_components", contains), ("excludes_components", excludes)):
+                    if option in self._values:
+                        predicates.append(make(self._values[option]))
+            if predicates:
+                yield name, field, term, predicates
+
+    def _predicate(self, name: str, term: Term, *, is_substance: bool) -> Predicate:
+        criterion = self._values[name]
+        if is_substance:
+            # Not kept: a substance can grow after it was assigned.
+            part = self._values.get("substance_query")
+            if part is not None and part.components_only and isinstance(criterion, Substance):
+                return is_a_component_of(criterion)
+            return predicate_for(criterion, term.kind)
+        if name not in self._predicates:
+            self._predicates[name] = predicate_for(criterion, term.kind)
+        return self._predicates[name]
+
+    def apply(self, data_object: object) -> tuple[Any, ...] | None:
+        """Return the values of an object that the criteria were about, or None if one does not match.
+
+        The values stand in the order in which the data class declares them, the substance first; they are
+        the object's own. A query without criteria gives ``()``.
+        """
+        self.validate()
+        if not isinstance(data_object, self.data_class()):
+            return None
+        matched = []
+        for _, field, term, predicates in self._active():
+            value = getattr(data_object, field.name)
+            index_value = term.index_value(value)
+            if not all(predicate.matches(index_value) for predicate in predicates):
+                return None
+            matched.append(_hashable(term.value_of(value)))
+        return tuple(matched)
+
+    def conditions(self) -> tuple[Condition, ...]:
+        """Return conditions over the columns of the class's index that hold for every match."""
+        self.validate()
+        return tuple(
+            condition
+            for name, _, _, predicates in self._active()
+            for predicate in predicates
+            for condition in predicate.conditions(name)
+        )
+
+    @property
+    def exact(self) -> bool:
+        """Whether the conditions alone decide, so that no object needs to be read."""
+        return all(predicate.exact for _, _, _, predicates in self._active() for predicate in predicates)
+
+    @classmethod
+    def from_data_object(cls, data_object: BaseStoredData) -> Self:
+        """Return the query that an object, and others of the same measurement, match.
+
+        Raises
+        ------
+        InvalidDataError
+            If the object is of another class.
+        """
+        if not isinstance(data_object, cls.data_class()):
+            raise InvalidDataError(
+                f"{cls.__name__} finds {cls.data_class().__name__}, not {type(data_object).__name__}"
+            )
+        query = cls()
+        identity = data_object.identity_fields if isinstance(data_object, ReplaceableData) else None
+        for name, (field, term) in cls._terms().items():
+            if term.part is not None or (identity is not None and name not in identity):
+                continue
+            value = getattr(data_object, field.name)
+            if value is not None:
+                setattr(query, name, value)
+        return query
+
+    def explain(self) -> str:
+        """Return in words what the index answers and what is asked of the objects themselves."""
+        self.validate()
+        parts = [
+            (predicate.conditions(name), predicate.exact)
+            for name, _, _, predicates in self._active()
+            for predicate in predicates
+        ]
+        title = f"{type(self).__name__} for {self.data_class().__name__} and its subclasses"
+        return explanation(title, parts, order_by=self.order_by, limit=self.limit)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, BaseDataQuery):
+            return NotImplemented
+        return type(self) is type(other) and self._values == other._values
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_values": self._values, "_predicates": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    def __repr__(self) -> str:
+        criteria = ", ".join(
+            f"{name}={self._values[name]!r}" for name in self.criterion_names() if name in self._values
+        )
+        return f"{type(self).__name__}({criteria})"
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,139 @@
+"""Literals: how the values in a query expression are read."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from simarchive.chemistry.amounts import Amount, ExactAmount, MoleFraction
+from simarchive.chemistry.components import Component
+from simarchive.chemistry.phases import PropertyPhase
+from simarchive.chemistry.states import ThermodynamicState
+from simarchive.chemistry.substances import Substance
+from simarchive.chemistry.units import quantity_named
+from simarchive.data.kinds import (
+    BooleanKind,
+    IntegerKind,
+    PhaseKind,
+    QuantityKind,
+    RealKind,
+    ScalarKind,
+    StateKind,
+    SubstanceKind,
+    TextKind,
+)
+from simarchive.errors import InvalidDataError
+from simarchive.queries.criteria import Between
+
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_UNIT_AT_END = re.compile(rf"\s*{_NUMBER}\s*([^\d\s.].*)", re.DOTALL)
+_COMPONENT = re.compile(r"(?P<smiles>[^{}|]+)(?:\{(?P<role>[a-z]+)\})?(?:\{(?P<amounts>[xn]=[^{}]*)\})?")
+
+
+def read_literal(text: str, kind: ScalarKind, *, unit_of: str = "") -> Any:
+    """Return the value that a text means for one kind of field.
+
+    Parameters
+    ----------
+    text
+        The text.
+    kind
+        The kind of the field.
+    unit_of
+        The other end of a range, whose unit counts if this end has none.
+
+    Raises
+    ------
+    InvalidDataError
+        If the text means no such value.
+    """
+    if isinstance(kind, QuantityKind):
+        match = _UNIT_AT_END.fullmatch(unit_of)
+        if re.fullmatch(rf"\s*{_NUMBER}\s*", text) and match is None and kind.unit_name != "dimensionless":
+            example = _EXAMPLE_UNITS.get(kind.unit_name, f" {kind.unit_name}")
+            raise InvalidDataError(f"{text!r} needs a unit, such as {text}{example}")
+        return kind.accept(quantity_named(text, default_unit=match[1] if match else None))
+    if isinstance(kind, IntegerKind | RealKind):
+        return _number(text, kind)
+    if isinstance(kind, BooleanKind):
+        if text.lower() not in ("true", "false"):
+            raise InvalidDataError(f"true or false is expected, not {text!r}")
+        return text.lower() == "true"
+    if isinstance(kind, PhaseKind):
+        return PropertyPhase.from_string(text)
+    if isinstance(kind, SubstanceKind):
+        return read_substance(text)
+    if isinstance(kind, StateKind):
+        temperature, at, pressure = text.partition("@")
+        return ThermodynamicState(temperature, pressure if at else None)
+    if isinstance(kind, TextKind):
+        return text
+    return kind.accept(text)
+
+
+_EXAMPLE_UNITS = {"kelvin": "K", "pascal": "Pa"}
+
+
+def _number(text: str, kind: IntegerKind | RealKind) -> int | float:
+    try:
+        return int(text) if isinstance(kind, IntegerKind) else float(text)
+    except ValueError as error:
+        raise InvalidDataError(f"{kind.wanted} is expected, not {text!r}") from error
+
+
+def open_range(operator: str, text: str, kind: ScalarKind) -> Between:
+    """Return the range that ``>=``, ``<=``, ``>`` or ``<`` and a bound mean.
+
+    Raises
+    ------
+    InvalidDataError
+        If the kind has no order, or an end of a range of quantities should be left out.
+    """
+    if not kind.is_number:
+        raise InvalidDataError(f"{operator} makes no sense here: {kind.wanted} has no order")
+    bound = read_literal(text, kind)
+    if operator in ("<", ">"):
+        if not isinstance(kind, IntegerKind):
+            raise InvalidDataError(f"ranges include their ends: write {operator}= instead of {operator}")
+        bound += 1 if operator == ">" else -1
+    return Between(low=bound) if operator[0] == ">" else Between(high=bound)
+
+
+def read_substance(text: str) -> Substance:
+    """Return the substance of a text such as ``O``, ``O|CO`` or ``C{sol}{n=1}|O{solv}{x=1}``.
+
+    Components without an amount get equal shares of what the given mole fractions leave.
+
+    Raises
+    ------
+    InvalidDataError
+        If the text cannot be read, or the mole fractions do not add up to 1.
+    """
+    parsed: list[tuple[Component, tuple[Amount, ...]]] = []
+    for part in text.split("|"):
+        match = _COMPONENT.fullmatch(part)
+        if match is None:
+            raise InvalidDataError(f"{part!r} is not a component such as O or C{{sol}}{{n=1}}")
+        component = Component(match["smiles"], match["role"] or Component.Role.Solvent)  # type: ignore[arg-type]
+        amounts = tuple(_amount(amount) for amount in (match["amounts"] or "").split(",") if amount)
+        parsed.append((component, amounts))
+    fractions = [
+        amount.value for _, amounts in parsed for amount in amounts if isinstance(amount, MoleFraction)
+    ]
+    without = sum(not amounts for _, amounts in parsed)
+    substance = Substance()
+    for component, amounts in parsed:
+        for amount in amounts or (MoleFraction((1.0 - sum(fractions)) / without),):
+            substance.add_component(component, amount)
+    substance.validate()
+    return substance
+
+
+def _amount(text: str) -> Amount:
+    kind, _, number = text.partition("=")
+    try:
+        return MoleFraction(float(number)) if kind == "x" else ExactAmount(int(number))
+    except ValueError as error:
+        if isinstance(error, InvalidDataError):
+            raise
+        raise InvalidDataError(f"{text!r} is not an amount such as x=0.5 or n=1") from error
