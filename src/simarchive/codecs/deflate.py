@@ -17,8 +17,8 @@ import deflate
 import numpy as np
 from isal import isal_zlib
 
-from simarchive.codecs.codec import CHUNK_BYTES, Buffer, EncodedChunk, copy_stored, keep_smaller
-from simarchive.codecs.planes import SHUFFLE_FILTER, WORD, Bytes, is_noise, shuffle, thread_array, unshuffle
+from simarchive.codecs.codec import CHUNK_BYTES, EncodedChunk, copy_stored, keep_smaller
+from simarchive.codecs.planes import SHUFFLE_FILTER, WORD, Bytes, is_noise, unshuffle
 
 DEFLATE_FILTER = (1, (1,))
 
@@ -43,14 +43,11 @@ class ShuffledDeflate:
     def encode(self, chunk: memoryview) -> EncodedChunk:
         """Return one zlib stream of the chunk's byte planes, or the chunk itself if that gains nothing."""
         words = np.frombuffer(chunk, np.uint8)
-        planes = thread_array("shuffled", len(words))
-        shuffle(words, planes)
-        n_words = len(words) // WORD
-        split = [planes[i * n_words : (i + 1) * n_words] for i in range(WORD)]
-        noise = [is_noise(plane) for plane in split]
+        planes = [words[plane::WORD] for plane in range(WORD)]
+        noise = [is_noise(plane) for plane in planes]
         if all(noise):
             return EncodedChunk(chunk, self._all_filters)
-        return keep_smaller(chunk, _zlib_stream(planes, split, noise), self._all_filters)
+        return keep_smaller(chunk, zlib_stream(planes, noise), self._all_filters)
 
     def decode(self, stored: memoryview, filter_mask: int, out: memoryview) -> None:
         """Fill `out` from one zlib stream, or from the chunk's own bytes if the filters were skipped."""
@@ -93,21 +90,48 @@ def inflate(stored: memoryview, n_bytes: int) -> bytearray:
     return plain
 
 
-def _zlib_stream(planes: Bytes, split: list[Bytes], noise: list[bool]) -> Buffer:
-    parts: list[Buffer] = [_ZLIB_HEADER]
-    for plane, is_random in zip(split, noise, strict=True):
+def zlib_stream(planes: list[Bytes], noise: list[bool]) -> memoryview:
+    """Return the zlib stream of planes, contiguous or not; `noise` says which to store as they are."""
+    compressed = [
+        b"" if is_random else _flushed(plane) for plane, is_random in zip(planes, noise, strict=True)
+    ]
+    n_words = len(planes[0])
+    stored_bytes = n_words + _STORED_HEADER.size * -(-n_words // _MAX_STORED_BLOCK)
+    length = sum(
+        stored_bytes if is_random else len(data) for data, is_random in zip(compressed, noise, strict=True)
+    )
+    stream = np.empty(len(_ZLIB_HEADER) + length + len(_EMPTY_FINAL_BLOCK) + 4, np.uint8)
+    out = stream.data
+    out[:2] = _ZLIB_HEADER
+    position, adler = 2, 1
+    for plane, data, is_random in zip(planes, compressed, noise, strict=True):
         if is_random:
-            _append_stored_blocks(parts, plane.data)
+            adler = _store_blocks(plane, stream[position : position + stored_bytes], adler)
+            position += stored_bytes
         else:
-            compressor = isal_zlib.compressobj(_BINARY_LEVEL, isal_zlib.DEFLATED, _RAW_WINDOW, 9)
-            parts.append(compressor.compress(plane))
-            # A full flush ends on a whole byte, so that the next plane's blocks can follow.
-            parts.append(compressor.flush(isal_zlib.Z_FULL_FLUSH))
-    parts += [_EMPTY_FINAL_BLOCK, deflate.adler32(planes.data).to_bytes(4, "big")]
-    return b"".join(parts)
+            out[position : position + len(data)] = data
+            position += len(data)
+            adler = deflate.adler32(np.ascontiguousarray(plane).data, adler)
+    out[position : position + 5] = _EMPTY_FINAL_BLOCK
+    out[position + 5 :] = adler.to_bytes(4, "big")
+    return out
 
 
-def _append_stored_blocks(parts: list[Buffer], plane: memoryview) -> None:
+def _flushed(plane: Bytes) -> bytes:
+    compressor = isal_zlib.compressobj(_BINARY_LEVEL, isal_zlib.DEFLATED, _RAW_WINDOW, 9)
+    data: bytes = compressor.compress(np.ascontiguousarray(plane))
+    # A full flush ends on a whole byte, so that the next plane's blocks can follow.
+    end: bytes = compressor.flush(isal_zlib.Z_FULL_FLUSH)
+    return data + end
+
+
+def _store_blocks(plane: Bytes, out: Bytes, adler: int) -> int:
+    """Fill `out` with stored blocks that hold `plane`; return the checksum `adler` continued over it."""
     for start in range(0, len(plane), _MAX_STORED_BLOCK):
         block = plane[start : start + _MAX_STORED_BLOCK]
-        parts += [_STORED_HEADER.pack(0, len(block), len(block) ^ 0xFFFF), block]
+        header, out = out[: _STORED_HEADER.size], out[_STORED_HEADER.size :]
+        header.data[:] = _STORED_HEADER.pack(0, len(block), len(block) ^ 0xFFFF)
+        out[: len(block)] = block
+        adler = deflate.adler32(out[: len(block)].data, adler)
+        out = out[len(block) :]
+    return adler

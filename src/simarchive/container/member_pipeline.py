@@ -31,6 +31,7 @@ def in_order(
     if workers <= 1:
         yield from map(work, arguments)
         return
+    _keep_freed_memory()
     pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="simarchive-chunks") as pool:
         try:
@@ -42,3 +43,12 @@ def in_order(
                 yield pending.popleft().result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _keep_freed_memory() -> None:
+    """Make glibc keep what chunk-sized buffers leave, which else is mapped and cleared anew for each chunk.
+
+    Freeing one large block raises the limits above which glibc maps blocks singly and gives memory back. That
+    spares a third of a millisecond per MiB; elsewhere it does nothing.
+    """
+    bytearray(16 << 20)  # never touched, so it takes no memory

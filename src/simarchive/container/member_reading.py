@@ -27,6 +27,8 @@ from simarchive.errors import (
 
 Progress = Callable[[int], None]
 
+_WRITE_BYTES = 1 << 17
+
 
 @dataclass(frozen=True)
 class MemberFault:
@@ -221,7 +223,8 @@ def _write_chunks(table: MemberTable, file: ChunkFile, fd: int, progress: Progre
 
 def _write_at(fd: int, data: memoryview, offset: int) -> None:
     while data:
-        n_written = os.pwrite(fd, data, offset)
+        # Larger writes take several times as long whenever the kernel finds no large free pages.
+        n_written = os.pwrite(fd, data[:_WRITE_BYTES], offset)
         data, offset = data[n_written:], offset + n_written
 
 

@@ -35,15 +35,17 @@ class MemberSource:
         if not self._stream.seekable():
             head = bytearray(min(self.size, _SAMPLE_BYTES))
             self._head = bytes(head[: self._read_stream(memoryview(head))])
-            return Sample(self._head, (), self.size)
+            return Sample(self._head, self.size, None)
         start = self._stream.tell()
-        pieces: list[bytes] = []
-        for offset in (0, self.size // 2 & ~3, (self.size - _SAMPLE_BYTES) & ~3):
-            if not pieces or offset >= _SAMPLE_BYTES * len(pieces):
-                self._stream.seek(start + offset)
-                pieces.append(self._stream.read(_SAMPLE_BYTES))
-        self._stream.seek(start)
-        return Sample(pieces[0], tuple(pieces[1:]), self.size)
+
+        def read_piece(offset: int, n_bytes: int) -> bytes:
+            self._stream.seek(start + offset)
+            piece = memoryview(bytearray(min(n_bytes, self.size - offset)))
+            n_read = self._read_stream(piece)
+            self._stream.seek(start)
+            return bytes(piece[:n_read])
+
+        return Sample(read_piece(0, _SAMPLE_BYTES), self.size, read_piece)
 
     def read_into(self, buffer: memoryview) -> None:
         """Fill `buffer` with the next bytes.

@@ -1,1 +1,9 @@
-"""The journal floor."""
+"""Atomic, durable commits for one HDF5 file: a redo log of pages under h5py's file-object driver.
+
+`Journal` is the whole interface; `PagedFile` is the file object it hands to h5py.
+"""
+
+from simarchive.journal.journal import Durability, Journal
+from simarchive.journal.pager import PagedFile
+
+__all__ = ["Durability", "Journal", "PagedFile"]

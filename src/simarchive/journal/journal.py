@@ -1,0 +1,486 @@
+"""Atomic, durable commits for one HDF5 container file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+
+from simarchive.errors import (
+    ClosedError,
+    LockedError,
+    NotFoundError,
+    ReadOnlyError,
+    StorageError,
+    StorageIOError,
+)
+from simarchive.journal.checkpoint import copy_log_into
+from simarchive.journal.filepair import FilePair
+from simarchive.journal.files import SYSTEM, Files, OpenFile, create_file, sync_name
+from simarchive.journal.frames import round_up
+from simarchive.journal.log import Log
+from simarchive.journal.pager import Access, PagedFile
+from simarchive.journal.recovery import Face, Standing, check_pages, standing_of
+from simarchive.journal.seal import SEAL_BYTES, Seal
+from simarchive.journal.superblock import end_of_file
+
+# How long a close, or the end of a transaction with an overlong log, waits for readers to leave.
+_TIDY_WAIT_S = 0.05
+
+
+class Durability(Enum):
+    """What survives when.
+
+    A killed process never costs a commit, and power loss never damages the container: what differs
+    is which commits a power loss (or a crash of the operating system) can take.
+    """
+
+    COMMIT = "commit"
+    """Each commit is on the device when `commit` returns."""
+
+    CLOSE = "close"
+    """Commits are on the device after a checkpoint or `close`. A power loss before that can take
+    the last ones, always from the end: what stays is the state after some earlier commit."""
+
+
+class Journal:
+    """One container file and its redo log `<file>-wal`.
+
+    The caller opens HDF5 on `file`, begins a read operation or a transaction around everything it
+    does with it, and opens a new HDF5 handle whenever a `begin_*` method returns True (the committed
+    state has moved) or `roll_back` was called. Between operations no lock is held. A Journal is for
+    one thread at a time (`PagedFile.read_at` apart) and for the process that opened it.
+
+    Why a reader's snapshot holds until `end_read`, whatever writers do meanwhile: the pages it knows
+    lie in the log, where nothing that was committed is written again within a generation, and in
+    the container below `bound`, where only a checkpoint writes. A checkpoint, and with it the end of
+    the generation, needs the container exclusively and so waits for the reader.
+
+    A reader may see a commit a moment before it is durable, as soon as it is whole in the log.
+    """
+
+    def __init__(self, pair: FilePair, *, durability: Durability, checkpoint_bytes: int) -> None:
+        self.path, self.writable = pair.path, pair.writable
+        self.durability, self.checkpoint_bytes = durability, checkpoint_bytes
+        self.file = PagedFile(pair.container, None, 0)
+        self._pair = pair
+        self._pid = os.getpid()
+        self._access, self._depth = Access.IDLE, 0
+        self._face: Face | None = None
+        self._standing = Standing.ALONE
+        self._state = b""
+        # Whether the next begin_* must ask for a new HDF5 handle.
+        self._handle_is_old = True
+        self._tail_unsynced = True
+        self._face_is_sealed = self._log_is_ready = False
+        self._checked_salt = b""
+        self._status: tuple[int, int] | None = None
+        self._next_checkpoint_bytes = checkpoint_bytes
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        writable: bool,
+        skeleton: Callable[[], bytes] | None = None,
+        durability: Durability = Durability.COMMIT,
+        checkpoint_bytes: int = 4 << 20,
+        files: Files = SYSTEM,
+    ) -> Journal:
+        """Return the journal of the container at `path`; opening one that is there never writes.
+
+        Parameters
+        ----------
+        skeleton
+            Returns the bytes of an empty HDF5 file. With it, and `writable`, a missing container is
+            created: all or nothing, and never over a file that appears meanwhile.
+        checkpoint_bytes
+            From this size on the log is copied into the container when a transaction ends.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such file, and no `skeleton` to create it.
+        """
+        name = str(Path(os.fspath(path)).absolute())
+        try:
+            container = OpenFile(files, name, writable=writable)
+        except FileNotFoundError as error:
+            if not writable or skeleton is None:
+                raise NotFoundError(f"there is no container {name!r}") from error
+            image = skeleton()
+            # HDF5 may count on bytes that it never wrote; the seal goes behind them.
+            end = end_of_file(image, name)
+            create_file(files, name, image[:end].ljust(end, b"\0") + Seal.new().to_bytes())
+            container = OpenFile(files, name, writable=writable)
+        pair = FilePair(container, writable=writable)
+        return cls(pair, durability=durability, checkpoint_bytes=checkpoint_bytes)
+
+    # ---- reading -------------------------------------------------------------------------
+
+    def begin_read(self, timeout_s: float = 10.0) -> bool:
+        """Begin a read operation on the last commit, and say whether HDF5 needs a new handle on `file`.
+
+        Inside a transaction or another read operation it only nests. It writes nothing, anywhere.
+
+        Returns
+        -------
+        bool
+            True if the committed state has moved since the last operation; True the first time.
+
+        Raises
+        ------
+        LockedError
+            If a checkpoint or a foreign HDF5 writer holds the container for `timeout_s`.
+        ForeignChangeError
+            If another program changed the container while commits were pending in the log.
+        """
+        self._check_usable()
+        if self._access is not Access.IDLE:
+            self._depth += 1
+            return False
+        deadline = time.monotonic() + timeout_s
+        pair = self._pair
+        pair.step_aside_for_checkpoint(deadline)
+        try:
+            if pair.lock_container(deadline):
+                self._face = None
+            log_before, log = pair.log, pair.find_log()
+            moved = log.refresh() if log is not None else False
+            self._follow(log_moved=moved or log is not log_before)
+        except BaseException:
+            self._release()
+            raise
+        self._access, self._depth = Access.READING, 1
+        self.file.access = Access.READING
+        return self._take_news()
+
+    def end_read(self) -> None:
+        """End a read operation; the lock goes with the outermost."""
+        self._check_usable()
+        if self._depth == 0 or (self._access is Access.WRITING and self._depth == 1):
+            raise StorageError("end_read() without begin_read()")
+        self._depth -= 1
+        if self._depth == 0:
+            self._release()
+
+    # ---- writing -------------------------------------------------------------------------
+
+    def begin_write(self, timeout_s: float = 10.0) -> bool:
+        """Begin a transaction on the last commit, and say whether HDF5 needs a new handle on `file`.
+
+        Raises
+        ------
+        LockedError
+            If another process holds the writer lock for `timeout_s`; the message names it.
+        ReadOnlyError
+            If the journal or the medium is read-only.
+        ForeignChangeError
+            If another program changed the container while commits were pending in the log.
+        """
+        self._check_usable()
+        if not self.writable:
+            raise ReadOnlyError(f"container {self.path!r} is open for reading only")
+        if self._access is not Access.IDLE:
+            raise StorageError(f"container {self.path!r}: end the open operation before a transaction")
+        deadline = time.monotonic() + timeout_s
+        pair = self._pair
+        try:
+            log_before, log = pair.log, pair.lock_writer(deadline)
+            if pair.lock_container(deadline):
+                self._face = None
+            log.settle()
+            self._follow(log_moved=log.refresh() or log is not log_before)
+            self._begin_transaction(log)
+        except BaseException:
+            self._release()
+            raise
+        return self._take_news()
+
+    def _begin_transaction(self, log: Log) -> None:
+        """Clear away what an earlier writer left, and accept writes."""
+        was_last = self._pair.sign()
+        log.forget_unfinished()
+        status = self._pair.container.status()
+        touched = was_last and self._status != (status.st_size, status.st_mtime_ns)
+        self._check_for_foreign_bytes(log, touched=touched)
+        # Another writer may have cut a tail off, and died before that was durable.
+        self._tail_unsynced |= not was_last
+        bound = self._bound()
+        if status.st_size > bound:
+            self._pair.container.truncate(bound)
+            self._tail_unsynced = True
+        self._log_is_ready = self._may_append_to(log)
+        self._access, self._depth = Access.WRITING, 1
+        self.file.begin_writing(bound, self._log_to_append)
+
+    def commit(self) -> bool:
+        """Commit what HDF5 flushed, and say whether that was anything.
+
+        HDF5 must have been flushed, or its handle closed, before. The handle may go on after it.
+
+        Raises
+        ------
+        StorageFullError, StorageIOError
+            If the commit failed. Nothing of it counts; `roll_back` makes the journal usable again.
+        CommitInDoubtError
+            If it failed and even that could not be made sure; see `roll_back`.
+        """
+        self._check_writing()
+        file = self.file
+        if file.failure is not None:
+            raise StorageIOError(
+                f"the transaction on {self.path!r} failed earlier ({file.failure}): roll it back"
+            ) from file.failure
+        try:
+            pages = file.changed_pages()
+            if not pages:
+                file.forget_changes()
+                return False
+            log = self._log_to_append()
+            # What the commit points at must be durable before it; with Durability.CLOSE, too, since the
+            # log vouches for its own bytes only. And a hole must read as zeros after a crash as well.
+            if file.wrote_bulk or (self._tail_unsynced and file.end > file.bound):
+                self._pair.container.sync()
+                self._tail_unsynced = False
+            log.append(pages, file.digests_before(log, pages), file.end, commit=True)
+            if self.durability is Durability.COMMIT:
+                log.sync()
+            log.accept()
+        except BaseException as error:
+            file.failure = error
+            if self._pair.log is not None:
+                self._pair.log.retract()
+            raise
+        self._state = log.state
+        if self._standing is Standing.ALONE:
+            self._standing = Standing.BASE
+        file.forget_changes()
+        file.follow(log, log.end)
+        file.bound = self._bound()
+        return True
+
+    def roll_back(self) -> None:
+        """Go back to the last commit, with a new `file`; the transaction stays open.
+
+        The old file is dead: it swallows what HDF5 writes while it closes its handle.
+
+        Raises
+        ------
+        CommitInDoubtError
+            If a failed commit cannot be taken back yet. Try again, or open the container again.
+        """
+        self._check_writing()
+        old, log = self.file, self._pair.log
+        self._tail_unsynced |= old.wrote_bulk
+        shown = None if self._standing is Standing.ALONE else log
+        self._replace_file(shown, old.committed_end)
+        if log is not None:
+            log.retract()
+        bound = self._bound()
+        # This only gives room back; if it fails, the next transaction tries again.
+        with contextlib.suppress(StorageError):
+            if old.wrote_bulk and self._pair.container.status().st_size > bound:
+                self._pair.container.truncate(bound)
+            if log is not None and (old.has_spilled or old.failure is not None):
+                log.cut_debris()
+        self.file.begin_writing(bound, self._log_to_append)
+
+    def end_write(self) -> None:
+        """Release the writer lock; roll back first if there are changes that were not committed.
+
+        An overlong log is copied into the container if no reader is in the way. An error in that is
+        not raised: the commit stands, and the next transaction tries again.
+        """
+        self._check_writing()
+        if self._depth > 1:
+            raise StorageError(f"container {self.path!r}: end the read operation before the transaction")
+        try:
+            if self.file.has_changes:
+                self._handle_is_old = True
+                self.roll_back()
+            log = self._pair.log
+            overlong = log is not None and log.size > self._next_checkpoint_bytes
+            if overlong or self._standing is Standing.COPYING:
+                with contextlib.suppress(StorageError):
+                    self._copy_log(_TIDY_WAIT_S)
+        finally:
+            self._release()
+
+    # ---- checkpoints and the end ---------------------------------------------------------
+
+    def checkpoint(self, timeout_s: float = 10.0) -> bool:
+        """Copy the log into the container, and say whether that worked out: False if readers stayed.
+
+        Not inside an operation. The container holds the last commit by itself afterwards, for every
+        HDF5 program to read.
+        """
+        deadline = time.monotonic() + timeout_s
+        # What another writer committed is for the next begin_* to report.
+        self._handle_is_old |= self.begin_write(timeout_s)
+        try:
+            return self._copy_log(max(0.0, deadline - time.monotonic()))
+        finally:
+            self._release()
+
+    def _copy_log(self, timeout_s: float, *, restart: bool = True) -> bool:
+        """Copy the log, under the writer lock; the lock on the container may be gone afterwards."""
+        pair, log = self._pair, self._pair.log
+        if log is None or log.header is None or not log.states:
+            return True
+        if not pair.lock_out_readers(timeout_s):
+            self._next_checkpoint_bytes = log.size + self.checkpoint_bytes // 4
+            return False
+        if self._standing is Standing.BASE:
+            check_pages(pair.container, log)
+        seal, end = Seal(log.header.base.container_id, log.state), log.end
+        self._face = None
+        copy_log_into(pair.container, log)
+        # From here on the container is the state, whatever becomes of the log.
+        self._face, self._standing = Face.of(pair.container), Standing.ALONE
+        self.file.follow(None, end)
+        if restart:
+            log.restart(seal, end, self._face.superblock)
+        self._next_checkpoint_bytes = self.checkpoint_bytes
+        return True
+
+    def close(self) -> None:
+        """Roll back an open transaction, copy the log into the container and remove it, if nobody reads.
+
+        Otherwise the log stays, with every commit in it, and whoever closes later tidies up.
+        """
+        if self._pair.is_closed:
+            return
+        try:
+            if os.getpid() == self._pid:
+                if self._access is Access.WRITING and self.file.has_changes:
+                    self.roll_back()
+                self._release()
+                if self.writable and self._pair.find_log() is not None:
+                    self._tidy_up()
+        finally:
+            if os.getpid() == self._pid:
+                self._release()
+            self.file.kill()
+            self._pair.close()
+
+    def _tidy_up(self) -> None:
+        """Leave a container without a log, if that can be had now."""
+        try:
+            self.begin_write(_TIDY_WAIT_S)
+        except LockedError:
+            # Whoever writes now closes after us.
+            return
+        log = self._pair.log
+        if self._copy_log(_TIDY_WAIT_S, restart=False):
+            self._pair.remove_log()
+        elif log is not None and not log.synced:
+            log.sync()
+
+    # ---- state ---------------------------------------------------------------------------
+
+    def _follow(self, *, log_moved: bool) -> None:
+        """Take the last commit, as the log and the container show it now, for the state."""
+        container, log = self._pair.container, self._pair.log
+        face = Face.of(container)
+        if face == self._face and self._face_is_sealed and not log_moved and not self.file.wrote_while_idle:
+            return
+        self._standing = standing_of(container, face, log)
+        seal = face.seal
+        self._face, self._face_is_sealed = face, seal is not None
+        shown = None if self._standing is Standing.ALONE else log
+        if shown is not None:
+            state, end = shown.state, shown.end
+        elif seal is not None:
+            state, end = seal.state, face.end
+        else:
+            # A foreign program made the file, or had it open for writing.
+            status = container.status()
+            state = repr((container.identity, status.st_size, status.st_mtime_ns, face)).encode()
+            end = face.end
+        if state != self._state or self.file.wrote_while_idle:
+            self._state, self._handle_is_old = state, True
+            self._replace_file(shown, end)
+        else:
+            self.file.follow(shown, end)
+
+    def _replace_file(self, log: Log | None, end: int) -> None:
+        """Put a new file in place of one whose HDF5 handle shows another state."""
+        self.file.kill()
+        self.file = PagedFile(self._pair.container, log, end)
+
+    def _take_news(self) -> bool:
+        news, self._handle_is_old = self._handle_is_old, False
+        return news
+
+    def _bound(self) -> int:
+        """Return the offset from which on nothing is committed, logged or sealed."""
+        return max(round_up(self._known_face.end + SEAL_BYTES), round_up(self._pair.locked_log.high_water))
+
+    def _log_to_append(self) -> Log:
+        """Return the log, begun anew if what it holds does not count."""
+        pair, log, face = self._pair, self._pair.locked_log, self._known_face
+        if log.in_doubt:
+            log.retract()
+        if self._log_is_ready:
+            return log
+        seal = face.seal
+        if seal is None:
+            seal = Seal.new()
+            pair.container.write(seal.to_bytes(), face.end)
+            pair.container.sync()
+            self._face, self._face_is_sealed = Face.of(pair.container), True
+        log.restart(seal, face.end, face.superblock)
+        sync_name(pair.container.files, pair.log_path)
+        self._log_is_ready, self._checked_salt = True, log.salt
+        return log
+
+    @property
+    def _known_face(self) -> Face:
+        if self._face is None:
+            raise StorageError(f"container {self.path!r}: no operation is open")
+        return self._face
+
+    def _may_append_to(self, log: Log) -> bool:
+        """Return whether the log, as it is, belongs to the container, as it is, durably."""
+        if self._standing is not Standing.ALONE or not log.is_empty:
+            return True
+        face, header = self._face, log.header
+        if header is None or face is None or not log.synced:
+            return False
+        return header.base == face.seal and header.base_superblock == face.superblock
+
+    def _check_for_foreign_bytes(self, log: Log, *, touched: bool) -> None:
+        """Compare the container with the log's digests, once for each log and whenever it was touched."""
+        if self._standing is Standing.BASE and (touched or self._checked_salt != log.salt):
+            check_pages(self._pair.container, log)
+        self._checked_salt = log.salt
+
+    def _check_usable(self) -> None:
+        if os.getpid() != self._pid:
+            raise ClosedError(
+                f"container {self.path!r} was opened by process {self._pid}, which was forked: "
+                "open it again in this process"
+            )
+        if self._pair.is_closed:
+            raise ClosedError(f"container {self.path!r} is closed: open it again")
+
+    def _check_writing(self) -> None:
+        self._check_usable()
+        if self._access is not Access.WRITING:
+            raise StorageError(f"container {self.path!r}: no transaction is open")
+
+    def _release(self) -> None:
+        """Give up all locks; the file answers nothing until the next operation."""
+        self.file.stop()
+        if self._access is Access.WRITING:
+            self._status = None
+            with contextlib.suppress(StorageError):
+                status = self._pair.container.status()
+                self._status = (status.st_size, status.st_mtime_ns)
+        self._access, self._depth = Access.IDLE, 0
+        self._pair.release()

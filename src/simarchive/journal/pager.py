@@ -1,0 +1,332 @@
+"""The file object under h5py: committed pages from the log, the rest from the container.
+
+h5py's `fileobj` driver calls `seek`, `readinto`, `write`, `truncate`, `flush` and `tell`. It
+ignores what `readinto` returns, so a read always fills the whole buffer.
+
+Inside a transaction
+
+* small writes, and all writes below `bound`, become 4 KiB page images that only a commit shows to
+  others; past `SPILL_PAGES` of them they go to the log early, as an unfinished transaction;
+* bulk writes at or above `bound` go straight to the container. No commit of this log generation,
+  seen by whatever reader, reaches as far as `bound`; no page at or above it has ever been logged in
+  this generation; and the container's seal lies below it. So they can disturb nobody.
+
+After `bound` has grown (a commit), pages that were bulk before are like all others.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+from simarchive.errors import ClosedError, ReadOnlyError, StorageError, StorageIOError
+from simarchive.journal.files import OpenFile
+from simarchive.journal.frames import PAGE_BYTES, page_digest, round_up
+from simarchive.journal.log import Log
+
+
+class Access(Enum):
+    """What HDF5 may do with the file object now."""
+
+    IDLE = "idle"
+    READING = "reading"
+    WRITING = "writing"
+    DEAD = "dead"
+
+
+class PagedFile:
+    """The container as of the last commit, plus the changes of the open transaction.
+
+    Attributes
+    ----------
+    end
+        Where the file ends for HDF5.
+    bound
+        Bulk bytes at or above this offset go straight to the container.
+    failure
+        What made the open transaction fail; it can only be rolled back then.
+    """
+
+    BULK_BYTES = 64 << 10
+    SPILL_PAGES = 16384
+
+    def __init__(self, container: OpenFile, log: Log | None, end: int) -> None:
+        self._container = container
+        self._own: dict[int, bytearray | int] = {}
+        self._spilled: set[int] = set()
+        self._in_memory = self._position = self.bound = 0
+        self.wrote_bulk = self.wrote_while_idle = False
+        self.failure: BaseException | None = None
+        self.access = Access.IDLE
+        self._log_for_writing: Callable[[], Log] | None = None
+        self.follow(log, end)
+
+    def __repr__(self) -> str:
+        # h5py shows it as the name of the file.
+        return self._container.path
+
+    # ---- for the journal -----------------------------------------------------------------
+
+    def follow(self, log: Log | None, end: int) -> None:
+        """Read from `log` from now on: the state is the same, its place may not be."""
+        self._log = log
+        self._pages: dict[int, int] = log.pages if log else {}
+        self._pages_file = log.file if log else None
+        self.end = self.committed_end = end
+
+    def begin_writing(self, bound: int, log_for_writing: Callable[[], Log]) -> None:
+        """Accept writes; spilled pages go to the log that `log_for_writing` gives."""
+        self.bound, self._log_for_writing, self.access = bound, log_for_writing, Access.WRITING
+
+    def stop(self) -> None:
+        """Accept nothing until the next operation."""
+        if self.access is not Access.DEAD:
+            self.access = Access.IDLE
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether something was written since the last commit."""
+        return (
+            bool(self._own) or self.wrote_bulk or self.end != self.committed_end or self.failure is not None
+        )
+
+    @property
+    def has_spilled(self) -> bool:
+        """Whether pages of the open transaction lie in the log."""
+        return bool(self._spilled)
+
+    def kill(self) -> None:
+        """Answer nothing more, but swallow writes, so that HDF5 can close its handle."""
+        self.access = Access.DEAD
+
+    def forget_changes(self) -> None:
+        """Show the last commit again."""
+        self._own, self._spilled, self._in_memory = {}, set(), 0
+        self.wrote_bulk, self.failure = False, None
+
+    def changed_pages(self) -> list[tuple[int, bytes | bytearray]]:
+        """Return the pages that the commit must log, in order; empty if nothing changed.
+
+        Page 0 is always among them: a checkpoint needs its clean copy in the log.
+        """
+        own, last = self._own, round_up(self.end) // PAGE_BYTES
+        changed: dict[int, Any] = {}
+        for page, image in own.items():
+            # A page that was spilled must be superseded even if it lies past the end now.
+            if isinstance(image, bytearray) and (page < last or page in self._spilled):
+                changed[page] = image
+        if not self._spilled and len(changed) <= 256:
+            bound = self.bound // PAGE_BYTES
+            for page in [p for p, image in changed.items() if p < bound and self._committed_page(p) == image]:
+                del changed[page], own[page]
+        if not changed and not self._spilled and not self.wrote_bulk and self.end == self.committed_end:
+            return []
+        if 0 not in changed:
+            changed[0] = self._page(0)
+        return sorted(changed.items())
+
+    def digests_before(self, log: Log, pages: list[tuple[int, bytes | bytearray]]) -> dict[int, bytes]:
+        """Return the digests of what the container holds in place of `pages`, where the log lacks them."""
+        read = self._container.read
+        return {
+            page: page_digest(read(PAGE_BYTES, page * PAGE_BYTES))
+            for page, _ in pages
+            if log.lacks_before(page)
+        }
+
+    # ---- pages ---------------------------------------------------------------------------
+
+    def _page(self, page: int) -> bytes | bytearray:
+        own = self._own.get(page)
+        if own is None:
+            return self._committed_page(page)
+        return own if isinstance(own, bytearray) else self._logged_page(own)
+
+    def _committed_page(self, page: int) -> bytes:
+        place = self._pages.get(page)
+        if place is not None:
+            return self._logged_page(place)
+        data = self._container.read(PAGE_BYTES, page * PAGE_BYTES)
+        return data if len(data) == PAGE_BYTES else data.ljust(PAGE_BYTES, b"\0")
+
+    def _logged_page(self, place: int) -> bytes:
+        file = self._pages_file
+        data = file.read(PAGE_BYTES, place) if file is not None else b""
+        if len(data) != PAGE_BYTES:
+            raise StorageIOError(f"the log of {self._container.path!r} ended early: was it cut by someone?")
+        return data
+
+    def _patch(self, offset: int, data: memoryview) -> None:
+        """Change pages in memory."""
+        own, at, size = self._own, 0, len(data)
+        while at < size:
+            page, within = divmod(offset + at, PAGE_BYTES)
+            length = min(PAGE_BYTES - within, size - at)
+            image = own.get(page)
+            if not isinstance(image, bytearray):
+                image = bytearray(PAGE_BYTES) if length == PAGE_BYTES else bytearray(self._page(page))
+                own[page] = image
+                self._in_memory += 1
+            image[within : within + length] = data[at : at + length]
+            at += length
+
+    def _spill(self) -> None:
+        """Move the pages in memory to the log, as part of an unfinished transaction."""
+        if self._log_for_writing is None:
+            return
+        log = self._log_for_writing()
+        self._pages_file = log.file
+        images: list[tuple[int, bytes | bytearray]] = sorted(
+            (page, image) for page, image in self._own.items() if isinstance(image, bytearray)
+        )
+        places = log.append(images, self.digests_before(log, images), self.end, commit=False)
+        self._own.update(places)
+        self._spilled.update(places)
+        self._in_memory = 0
+
+    # ---- reading -------------------------------------------------------------------------
+
+    def read_at(self, buffer: memoryview, offset: int) -> None:
+        """Fill `buffer` with the bytes at `offset`; zeros past the end. Threads may call it at once."""
+        if self.access is Access.IDLE or self.access is Access.DEAD:
+            raise self._unreadable()
+        size = len(buffer)
+        if not size:
+            return
+        first, stop = offset // PAGE_BYTES, (offset + size - 1) // PAGE_BYTES + 1
+        if stop - first == 1 and self._read_one(first, buffer, offset - first * PAGE_BYTES):
+            return
+        self._container.read_into(buffer, offset)
+        for page in self._pages_between(first, stop):
+            image, start = self._page(page), page * PAGE_BYTES
+            low, high = max(offset, start), min(offset + size, start + PAGE_BYTES)
+            buffer[low - offset : high - offset] = image[low - start : high - start]
+
+    def _read_one(self, page: int, buffer: memoryview, within: int) -> bool:
+        """Fill `buffer` from one page outside the container; False if the container has the page."""
+        own = self._own.get(page)
+        if isinstance(own, bytearray):
+            buffer[:] = own[within : within + len(buffer)]
+            return True
+        place = own if own is not None else self._pages.get(page)
+        if place is None or self._pages_file is None:
+            return False
+        self._pages_file.read_into(buffer, place + within)
+        return True
+
+    def _pages_between(self, first: int, stop: int) -> list[int]:
+        """Return the numbers of the pages from `first` up to `stop` that the container lacks."""
+        own, pages, wanted = self._own, self._pages, range(first, stop)
+        if len(own) + len(pages) < stop - first:
+            found = [page for page in pages if page in wanted and page not in own]
+            return found + [page for page in list(own) if page in wanted]
+        if (not own or own.keys().isdisjoint(wanted)) and (not pages or pages.keys().isdisjoint(wanted)):
+            return []
+        return [page for page in wanted if page in own or page in pages]
+
+    def plain_fd(self, offset: int, size: int) -> int | None:
+        """Return the container's descriptor if it holds all bytes of the range by itself, else None.
+
+        The descriptor is for reading (`copy_file_range`, `sendfile`) until the operation ends.
+        """
+        if self.access is Access.IDLE or self.access is Access.DEAD:
+            raise self._unreadable()
+        if size <= 0 or offset + size > self.end:
+            return None
+        pages = self._pages_between(offset // PAGE_BYTES, (offset + size - 1) // PAGE_BYTES + 1)
+        return None if pages else self._container.fd
+
+    def _unreadable(self) -> StorageError:
+        path = self._container.path
+        if self.access is Access.DEAD:
+            return ClosedError(f"this handle on {path!r} shows a state that is gone: open a new one")
+        return ClosedError(f"{path!r} can be read only inside a read operation or a transaction")
+
+    # ---- what h5py calls -----------------------------------------------------------------
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to an offset and return it."""
+        if whence == os.SEEK_CUR:
+            offset += self._position
+        elif whence == os.SEEK_END:
+            offset += self.end
+        self._position = offset
+        return offset
+
+    def tell(self) -> int:
+        """Return the offset of the next read or write."""
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next `size` bytes; all up to the end if negative."""
+        left = max(0, self.end - self._position)
+        data = bytearray(left if size < 0 else min(size, left))
+        self.readinto(data)
+        return bytes(data)
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the whole buffer, with zeros past the end, and return its size."""
+        view = memoryview(buffer).cast("B")
+        self.read_at(view, self._position)
+        self._position += len(view)
+        return len(view)
+
+    def write(self, data: Any) -> int:
+        """Change the file at the present offset and return how many bytes were written."""
+        view = memoryview(data).cast("B")
+        size = len(view)
+        offset, self._position = self._position, self._position + size
+        if self.access is not Access.WRITING:
+            return self._write_elsewhen(size)
+        if self._container.fd < 0:
+            raise ClosedError(
+                f"{self._container.path!r} belongs to another process: open it again in this one"
+            )
+        try:
+            self._write(view, offset)
+        except BaseException as error:
+            self.failure = error
+            raise
+        return size
+
+    def _write(self, view: memoryview, offset: int) -> None:
+        size = len(view)
+        stop = offset + size
+        if stop > self.end:
+            self.end = stop
+        low, high = max(round_up(offset), self.bound), stop - stop % PAGE_BYTES
+        if size >= self.BULK_BYTES and high > low and self._is_unspilled(low, high):
+            for page in range(low // PAGE_BYTES, high // PAGE_BYTES):
+                if isinstance(self._own.pop(page, None), bytearray):
+                    self._in_memory -= 1
+            self.wrote_bulk = True
+            self._container.write(view[low - offset : high - offset], low)
+            self._patch(offset, view[: low - offset])
+            self._patch(high, view[high - offset :])
+        else:
+            self._patch(offset, view)
+        if self._in_memory > self.SPILL_PAGES:
+            self._spill()
+
+    def _is_unspilled(self, low: int, high: int) -> bool:
+        """Return whether no page of the range lies in the log: its copy there would win over bulk bytes."""
+        return not self._spilled or self._spilled.isdisjoint(range(low // PAGE_BYTES, high // PAGE_BYTES))
+
+    def _write_elsewhen(self, size: int) -> int:
+        """Swallow what HDF5 writes while it closes a handle, outside any transaction."""
+        if self.access is Access.READING:
+            raise ReadOnlyError(f"{self._container.path!r}: a change outside a transaction")
+        self.wrote_while_idle = True
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the end of the file; what lies between the old and a later one reads as zeros."""
+        new_end = self._position if size is None else size
+        if self.access is Access.WRITING:
+            self.end = new_end
+        return new_end
+
+    def flush(self) -> None:
+        """Do nothing: durability is the commit's business."""

@@ -1,0 +1,110 @@
+"""Does this log belong to this container, and how far has its checkpoint got?
+
+Recovery itself is reading: the pages of the log shadow those of the container. What can go wrong
+is that the two do not fit, because another program changed the container behind a log with
+commits, or because one of the two was copied, restored or renamed. Then nothing may be written.
+
+How they are matched: the log's header names the container (a random id) and the state it started
+from, and the container bears both in its seal behind the HDF5 end. Every stock HDF5 program that
+opens a file for writing cuts the seal off, whether or not it moves the end of the file; and a
+renamed or copied partner has another id or another state. A copied pair (both files) fits and is
+recovered like the original. A program that changes bytes in place without HDF5 is found by the
+digests that the log keeps of each logged page as it was before (`check_pages`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from simarchive.errors import CorruptError, ForeignChangeError
+from simarchive.journal.files import OpenFile
+from simarchive.journal.frames import PAGE_BYTES, page_digest
+from simarchive.journal.log import Log
+from simarchive.journal.seal import SEAL_BYTES, Seal
+from simarchive.journal.superblock import SUPERBLOCK_BYTES, end_of_file, is_guarded, is_intact
+
+
+class Standing(Enum):
+    """How the container stands to the log beside it."""
+
+    ALONE = "no commit is pending: the container is the state"
+    BASE = "the container is as it was when the log began"
+    COPYING = "a checkpoint has begun and did not finish"
+    COPIED = "a checkpoint has finished; the log has not been restarted"
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """What the container says about itself: its superblock and its seal."""
+
+    superblock: bytes
+    end: int
+    seal_bytes: bytes
+
+    @classmethod
+    def of(cls, container: OpenFile) -> Face:
+        """Read it from the container; FormatError if that is no HDF5 file of ours."""
+        superblock = container.read(SUPERBLOCK_BYTES, 0)
+        end = end_of_file(superblock, container.path)
+        return cls(superblock, end, container.read(SEAL_BYTES, end))
+
+    @property
+    def seal(self) -> Seal | None:
+        """The seal, if there is an intact one."""
+        return Seal.from_bytes(self.seal_bytes)
+
+
+def standing_of(container: OpenFile, face: Face, log: Log | None) -> Standing:
+    """Return how the container stands to its log.
+
+    Raises
+    ------
+    CorruptError
+        If a checkpoint was broken off and its log is gone.
+    ForeignChangeError
+        If the log holds commits and the container is not the one they belong to.
+    """
+    header = log.header if log else None
+    if log is None or header is None or not log.states:
+        if is_guarded(face.superblock):
+            raise CorruptError(
+                f"container {container.path!r} is marked as being written: it was copied in the middle of a "
+                "checkpoint without its '-wal' file, or another HDF5 program was killed while it had the file "
+                "open for writing. Bring the '-wal' file back, or use a backup (h5clear -s drops the mark)"
+            )
+        return Standing.ALONE
+    if is_guarded(face.superblock) and is_intact(face.superblock):
+        # Stock HDF5 refuses a file with this mark, so nobody but a checkpoint has written since.
+        return Standing.COPYING
+    seal = face.seal
+    if seal is not None and seal.container_id == header.base.container_id:
+        if seal.state == header.base.state and face.superblock == header.base_superblock:
+            return Standing.BASE
+        if seal.state in log.states:
+            return Standing.COPIED
+    what = "belongs to another container" if seal else "was changed by another program"
+    raise ForeignChangeError(
+        f"container {container.path!r} does not fit its log {log.file.path!r}: it {what} while commits "
+        "were pending in the log. Nothing was overwritten. To keep the container as it is, move the log away; to "
+        "keep the commits, put the container back as it was"
+    )
+
+
+def check_pages(container: OpenFile, log: Log) -> None:
+    """Check that every page below a logged one is as it was when the log began.
+
+    Valid while the container stands at BASE. Costs one read of 4 KiB for each page in the log.
+
+    Raises
+    ------
+    ForeignChangeError
+        If a page differs: somebody wrote into the container, but not through HDF5.
+    """
+    for page, digest in log.before.items():
+        if page_digest(container.read(PAGE_BYTES, page * PAGE_BYTES)) != digest:
+            raise ForeignChangeError(
+                f"container {container.path!r} was changed by another program at byte {page * PAGE_BYTES} "
+                f"while commits were pending in its log {log.file.path!r}. Nothing was overwritten. To keep "
+                "the container as it is, move the log away; to keep the commits, put it back as it was"
+            )
