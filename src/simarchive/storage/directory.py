@@ -24,7 +24,7 @@ from simarchive.errors import (
 )
 from simarchive.queries import BaseDataQuery
 from simarchive.storage import evaluator_writing
-from simarchive.storage.backend import Match, PathLike, StorageBackend, _class_names
+from simarchive.storage.backend import Match, PathLike, StorageBackend, _class_names, arranged_matches
 from simarchive.storage.directory_registry import (
     EVALUATOR_REGISTRY,
     OWN_REGISTRY,
@@ -140,10 +140,7 @@ class LocalFileStorage(StorageBackend):
         return stored, files
 
     def _object_exists(self, storage_key: str) -> bool:
-        return (
-            any(storage_key in keys for keys in self._registry().values())
-            and self._document_path(storage_key).is_file()
-        )
+        return storage_key in self._registry()
 
     # --- hooks ---------------------------------------------------------------------------------------
 
@@ -167,12 +164,14 @@ class LocalFileStorage(StorageBackend):
     def _atomic(self) -> AbstractContextManager[object]:
         return self._turn()
 
-    def _registry(self) -> dict[str, list[str]]:
-        merged: dict[str, list[str]] = {}
-        for registry in self._registries:
-            for name, keys in registry.read().items():
-                merged.setdefault(data_class_filed_under(name), []).extend(keys)
-        return usable_keys(merged, self.directory, self.problems)
+    def _registry(self) -> dict[str, str]:
+        listed = [
+            (data_class_filed_under(name), key)
+            for registry in self._registries
+            for name, keys in registry.read().items()
+            for key in keys
+        ]
+        return usable_keys(listed, self.directory, self.problems)
 
     def _register_key(self, storage_key: str, stored: BaseStoredData) -> None:
         class_name = type(stored).data_class_name
@@ -187,6 +186,7 @@ class LocalFileStorage(StorageBackend):
 
     def _remove_object(self, storage_key: str) -> None:
         with self._atomic():
+            self.problems.pop(storage_key, None)
             for registry in self._registries:
                 keys = registry.read()
                 if any(storage_key in listed for listed in keys.values()):
@@ -214,7 +214,7 @@ class LocalFileStorage(StorageBackend):
             matched = data_query.apply(match[1])
             if matched is not None:
                 found.append((matched, match))
-        yield from data_query.arrange(found, lambda pair: pair[1][1].index_values())
+        yield from arranged_matches(data_query, found)
 
     def _new_at(self, destination: PathLike) -> Self:
         path = Path(destination).absolute()
@@ -259,6 +259,7 @@ class LocalFileStorage(StorageBackend):
         place = self.directory / storage_key
         token = uuid.uuid4().hex
         new, old = (self.directory / f".{storage_key}.{token}.{word}" for word in ("new", "old"))
+        is_in_place = False
         try:
             if source is not None:
                 shutil.copytree(source, new)
@@ -266,13 +267,13 @@ class LocalFileStorage(StorageBackend):
                 place.rename(old)
             if source is not None:
                 new.rename(place)
+                is_in_place = True
             yield
         except BaseException:
+            if is_in_place:
+                shutil.rmtree(place, ignore_errors=True)
             if old.exists():
-                shutil.rmtree(place, ignore_errors=True)
                 old.rename(place)
-            elif source is not None and not new.exists():
-                shutil.rmtree(place, ignore_errors=True)
             shutil.rmtree(new, ignore_errors=True)
             raise
         shutil.rmtree(old, ignore_errors=True)

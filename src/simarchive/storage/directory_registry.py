@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -113,24 +113,27 @@ def io_error(error: OSError, path: Path) -> StorageIOError | StorageFullError:
     )
 
 
-def usable_keys(keys: Mapping[str, list[str]], root: Path, problems: dict[str, str]) -> dict[str, list[str]]:
-    """Return the keys that name an object; the others go into `problems` with what is wrong."""
-    seen: set[str] = set()
-    usable: dict[str, list[str]] = {}
-    for name, listed in keys.items():
-        for key in listed:
-            try:
-                check_key(key)
-            except InvalidDataError as error:
-                problems.setdefault(key, str(error))
-                continue
-            if key in seen:
-                problems.setdefault(key, "the registry names this key twice")
-            elif not (root / f"{key}.json").is_file():
-                problems.setdefault(key, f"the registry names this key, but there is no file {key}.json")
-            else:
-                seen.add(key)
-                usable.setdefault(name, []).append(key)
+def usable_keys(keys: Iterable[tuple[str, str]], root: Path, problems: dict[str, str]) -> dict[str, str]:
+    """Return the class by key of the keys that name an object; others go into `problems`, with what is wrong.
+
+    Parameters
+    ----------
+    keys
+        Class names and keys as the registries list them.
+    """
+    usable: dict[str, str] = {}
+    for name, key in keys:
+        try:
+            check_key(key)
+        except InvalidDataError as error:
+            problems.setdefault(key, str(error))
+            continue
+        if key in usable:
+            problems.setdefault(key, "the registry names this key twice")
+        elif not (root / f"{key}.json").is_file():
+            problems.setdefault(key, f"the registry names this key, but there is no file {key}.json")
+        else:
+            usable[key] = name
     return usable
 
 

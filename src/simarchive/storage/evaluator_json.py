@@ -212,3 +212,17 @@ def data_class_filed_under(name: str) -> str:
         if registered.type_string.rpartition(".")[2] == name:
             return registered.data_class_name
     return name
+
+
+def has_data_class_for(typed: Mapping[str, Any]) -> bool:
+    """Return whether typed JSON is an object of a class that has a data class here."""
+    full = full_type_string(typed.get(TYPE))
+    return short_name(full) in _FIELDS or full in _by_type
+
+
+def evaluator_type_of(data_class_name: str) -> str | None:
+    """Return the type string of a data class in Evaluator, or ``None`` if it has no form there."""
+    if data_class_name in _FIELDS:
+        return TYPE_STRINGS[data_class_name]
+    registered = _by_class.get(data_class_name)
+    return None if registered is None else registered.type_string

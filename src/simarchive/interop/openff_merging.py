@@ -1,0 +1,191 @@
+"""Copying objects from other storages of OpenFF Evaluator into an `EvaluatorStorage`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from openff.evaluator.storage import LocalFileStorage as EvaluatorLocalFileStorage
+from openff.evaluator.storage import StorageBackend as EvaluatorBackend
+
+from simarchive.data import BaseStoredData
+from simarchive.errors import InvalidDataError, StorageError, WrongTypeError
+from simarchive.interop.openff_values import from_typed, to_typed
+from simarchive.storage import merging
+from simarchive.storage.backend import StorageBackend
+from simarchive.storage.directory import LocalFileStorage
+from simarchive.storage.duplicates import Action
+from simarchive.storage.evaluator_json import parse_typed
+from simarchive.storage.evaluator_objects import EvaluatorObject
+from simarchive.storage.merging import MergeReport
+
+if TYPE_CHECKING:
+    from simarchive.interop.openff import EvaluatorStorage
+
+FoundObject = tuple[str, Any, Any]
+"""The key, the Evaluator object and the directory of something to copy."""
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which substances and components are included and excluded, for both kinds of objects."""
+
+    ours: merging.SubstanceFilter
+
+    @classmethod
+    def of(
+        cls,
+        include_substances: Iterable[Any] | None,
+        include_components: Iterable[Any] | None,
+        exclude_substances: Iterable[Any] | None,
+        exclude_components: Iterable[Any] | None,
+    ) -> Filters:
+        """Return the filters for any iterables of Evaluator's substances and components.
+
+        Raises
+        ------
+        InvalidDataError
+            If a substance or a component is to be both included and excluded.
+        """
+        substances, components, not_substances, not_components = (
+            frozenset(each.identifier for each in values or ())
+            for values in (include_substances, include_components, exclude_substances, exclude_components)
+        )
+        for what, both in (
+            ("substance", substances & not_substances),
+            ("component", components & not_components),
+        ):
+            if both:
+                raise InvalidDataError(
+                    f"the same {what} cannot be both included and excluded: {', '.join(sorted(both))}"
+                )
+        return cls(merging.SubstanceFilter(substances, components, not_substances, not_components))
+
+    def passes(self, stored: Any) -> bool:
+        """Return whether one of our objects or of Evaluator's passes."""
+        if isinstance(stored, BaseStoredData):
+            return self.ours.passes(stored)
+        substance = getattr(stored, "substance", None)
+        if substance is None:
+            return not (self.ours.include_substances or self.ours.include_components)
+        components = {component.identifier for component in substance.components}
+        return (
+            (not self.ours.include_substances or substance.identifier in self.ours.include_substances)
+            and self.ours.include_components <= components
+            and substance.identifier not in self.ours.exclude_substances
+            and not self.ours.exclude_components & components
+        )
+
+
+def merge(
+    target: EvaluatorStorage, other: Any, *, keep: Callable[[Any], bool] = lambda stored: True
+) -> MergeReport:
+    """Copy the objects of another storage that `keep` lets pass, as one change.
+
+    Parameters
+    ----------
+    other
+        An `EvaluatorStorage`, one of Evaluator's own storages, a storage of this package, or a directory.
+    """
+    from simarchive.interop.openff import EvaluatorStorage
+
+    if isinstance(other, EvaluatorStorage):
+        if target.archive.is_same_store(other.archive):
+            return MergeReport(kept=other.archive.keys())
+        return _merge_ours(target, other.archive, keep, lambda report: _opaque_of(other, report))
+    if isinstance(other, StorageBackend):
+        return _merge_ours(target, other, keep, lambda report: iter(()))
+    if isinstance(other, EvaluatorLocalFileStorage):
+        other = Path(other.root_directory)
+    if isinstance(other, str | os.PathLike):
+        directory = LocalFileStorage(other, mode="r")
+        report = _merge_ours(target, directory, keep, lambda report: _unknown_in(directory, report))
+        for key, problem in directory.problems.items():
+            report.unreadable.setdefault(key, problem)
+        return report
+    if not isinstance(other, EvaluatorBackend):
+        raise WrongTypeError(f"{other!r} is no storage: give a storage or the path of a directory")
+    report = MergeReport()
+    with target.archive.transaction():
+        _store_each(target, _all_of(other), report, keep)
+    return report
+
+
+def _merge_ours(
+    target: EvaluatorStorage,
+    source: StorageBackend,
+    keep: Callable[[Any], bool],
+    others: Callable[[MergeReport], Iterator[FoundObject]],
+) -> MergeReport:
+    """Merge what has a data class of ours, then what only Evaluator can interpret."""
+    with target.archive.transaction():
+        report = merging.merge(
+            target.archive,
+            source,
+            keep=lambda stored: not isinstance(stored, EvaluatorObject) and keep(stored),
+        )
+        _store_each(target, others(report), report, keep)
+    return report
+
+
+def _store_each(
+    target: EvaluatorStorage,
+    found: Iterator[FoundObject],
+    report: MergeReport,
+    keep: Callable[[Any], bool],
+) -> None:
+    for key, stored, path in found:
+        if not keep(stored):
+            continue
+        old = getattr(stored, "force_field_id", None)
+        if old in report.new_keys:
+            stored.force_field_id = report.new_keys[old]
+        try:
+            new_key, action = target._store(stored, path, storage_key=key)
+        except InvalidDataError as error:
+            report.unreadable[key] = str(error)
+            continue
+        if new_key != key:
+            report.new_keys[key] = new_key
+        {Action.ADD: report.stored, Action.REPLACE: report.replaced, Action.KEEP: report.kept}[action].append(
+            key
+        )
+
+
+def _opaque_of(other: EvaluatorStorage, report: MergeReport) -> Iterator[FoundObject]:
+    for key in other.opaque_keys():
+        try:
+            stored, path = other.retrieve_object(key)
+        except InvalidDataError as error:
+            report.unreadable[key] = str(error)
+            continue
+        yield key, stored, path
+
+
+def _unknown_in(directory: LocalFileStorage, report: MergeReport) -> Iterator[FoundObject]:
+    """Yield the objects of a directory that our classes could not read, but loaded ones of Evaluator can."""
+    for key in list(report.unreadable):
+        try:
+            typed = parse_typed((directory.directory / f"{key}.json").read_bytes())
+            stored = from_typed(typed)
+            with_files = stored.has_ancillary_data()
+        except (OSError, AttributeError, StorageError):
+            continue
+        del report.unreadable[key]
+        directory.problems.pop(key, None)
+        yield key, stored, directory.directory / key if with_files else None
+
+
+def _all_of(other: Any) -> Iterator[FoundObject]:
+    with other._lock:
+        listed = {name: list(keys) for name, keys in other._stored_object_keys.items()}
+    # What others refer to comes first, so that a key that must change is known to them.
+    for name in sorted(listed, key=lambda name: name != "ForceFieldData"):
+        for key in listed[name]:
+            stored, path = other.retrieve_object(key)
+            if stored is not None:
+                # Another storage may have the object in a cache: a copy shares nothing with it.
+                yield key, from_typed(to_typed(stored)), path
