@@ -15,7 +15,7 @@ from simarchive.errors import InvalidDataError
 _PIECE_BYTES = 1 << 20
 
 
-@click.command("cat")
+@click.command("cat", short_help="Write the bytes of files to standard output.")
 @container_argument
 @click.argument("names", metavar="KEY/NAME...", nargs=-1, required=True)
 def command(container: Path, names: tuple[str, ...]) -> None:

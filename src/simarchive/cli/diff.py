@@ -44,7 +44,7 @@ class Differences:
         return not (self.only_in_first or self.only_in_second or self.other_key or self.changed)
 
 
-@click.command("diff")
+@click.command("diff", short_help="Compare two containers object by object.")
 @click.argument("first", metavar="A", type=PATH)
 @click.argument("second", metavar="B", type=PATH)
 @json_option

@@ -13,7 +13,7 @@ from simarchive.cli.progress_bars import objects_bar
 from simarchive.errors import ConflictError
 
 
-@click.command("export")
+@click.command("export", short_help="Write FILE as a directory that OpenFF Evaluator opens.")
 @container_argument
 @click.argument("directory", metavar="DIR", type=PATH)
 @json_option

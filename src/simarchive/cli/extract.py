@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Chosen = dict[str, list[MemberInfo]]
 
 
-@click.command("extract")
+@click.command("extract", short_help="Write files of objects into a directory.")
 @container_argument
 @click.argument("keys", metavar="KEY...", nargs=-1, required=True)
 @click.option("--output", "-o", "directory", metavar="DIR", type=PATH, required=True, help="Where files go.")

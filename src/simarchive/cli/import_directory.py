@@ -12,7 +12,7 @@ from simarchive.cli.merge_report import report_merge
 from simarchive.cli.progress_bars import objects_bar
 
 
-@click.command("import")
+@click.command("import", short_help="Copy a directory of OpenFF Evaluator into FILE.")
 @click.argument("directory", metavar="DIR", type=PATH)
 @container_argument
 @codec_option

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from simarchive.storage.statistics import ContainerStatistics
 
 
-@click.command("info")
+@click.command("info", short_help="Say what FILE is and holds, and how many bytes that takes.")
 @container_argument
 @json_option
 def command(container: Path, as_json: bool) -> None:

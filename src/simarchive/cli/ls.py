@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from simarchive.storage.hdf5 import HDF5Storage
 
 
-@click.command("ls")
+@click.command("ls", short_help="List the objects of FILE.")
 @container_argument
 @click.option("--class", "class_name", metavar="CLASS", help="Only objects of one data class.")
 @click.option("--long", "-l", "is_long", is_flag=True, help="Whole keys, with number and size of the files.")

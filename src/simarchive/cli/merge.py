@@ -13,7 +13,7 @@ from simarchive.cli.progress_bars import objects_bar
 from simarchive.cli.sources import opened_source
 
 
-@click.command("merge")
+@click.command("merge", short_help="Copy several containers into a new one.")
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, type=PATH)
 @click.option("--output", "-o", "target", metavar="OUT", type=PATH, required=True, help="The new container.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be stored; OUT is not written.")

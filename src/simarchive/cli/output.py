@@ -1,4 +1,4 @@
-"""What commands print: one JSON document for programs, or text and tables that fit a terminal of 80 columns."""
+"""What commands print: one JSON document for programs, or text and tables for a terminal of 80 columns."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from simarchive.storage.hdf5 import HDF5Storage
 
 
-@click.command("query")
+@click.command("query", short_help="Find the objects that fulfil an expression.")
 @container_argument
 @click.argument("expression", default="")
 @click.option("--count", "form", flag_value="count", help="Print how many objects match, nothing else.")
@@ -39,19 +39,19 @@ def command(
 
     \b
     Criteria stand side by side, and all must hold:
-      substance=O                     pure water, as SMILES; O|CO is an equal mixture
-      contains=O excludes=CO          components it has, and has not
-      temperature=290..310K           from 290 to 310 K, both included; also T
-      pressure=1atm pressure=none     also P
-      phase=liquid,gas                one of several; phase!=gas is anything else
-      molecules>=100                  any field of the class, by its name
-      class=equilibration             simulation if left out; also free_energy,
-                                      force_field, trained_model
+      substance=O                  pure water, as SMILES; O|CO: equal parts of two
+      contains=O excludes=CO       components it has, and has not
+      temperature=290..310K        from 290 to 310 K, both included; also T
+      pressure=1atm                also P; pressure=none: not set
+      phase=liquid,gas             one of several; phase!=gas: anything else
+      molecules>=100               any field of the class, by its name
+      class=equilibration          simulation if left out; also free_energy,
+                                   force_field, trained_model
 
     \b
     Examples:
       simarchive query water.h5 "substance=O phase=liquid"
-      simarchive query water.h5 "contains=O temperature=290..310K" --json --explain
+      simarchive query water.h5 "contains=O T=290..310K" --json --explain
       simarchive query water.h5 "phase=liquid" --table --order-by -temperature
 
     No match is no error: the exit code is 0.
@@ -97,7 +97,7 @@ def _table(backend: HDF5Storage, data_query: BaseDataQuery) -> dict[str, Any]:
 
 
 def _groups(backend: HDF5Storage, data_query: BaseDataQuery) -> dict[str, Any]:
-    groups = []
+    groups: list[dict[str, Any]] = []
     for matched, matches in backend.query(data_query).items():
         objects = [
             {"key": key, "data_class": type(stored).data_class_name, **stored.index_values()}

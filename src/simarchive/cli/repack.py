@@ -12,7 +12,7 @@ from simarchive.cli.progress_bars import objects_bar
 from simarchive.errors import NotFoundError
 
 
-@click.command("repack")
+@click.command("repack", short_help="Write FILE anew and compactly.")
 @container_argument
 @click.option("--codec", type=click.Choice(CODECS), help="Store all files anew with this codec.")
 @json_option

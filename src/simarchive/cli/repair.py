@@ -11,7 +11,7 @@ from simarchive.cli.arguments import container_argument, json_option, wait_optio
 from simarchive.cli.output import count_text, print_json, print_line
 
 
-@click.command("repair")
+@click.command("repair", short_help="Make the index of FILE anew.")
 @container_argument
 @click.option("--index", "index", is_flag=True, required=True, help="Make the index anew from the objects.")
 @wait_option

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from simarchive.storage.hdf5 import HDF5Storage
 
 
-@click.command("rm")
+@click.command("rm", short_help="Remove objects and their files.")
 @container_argument
 @click.argument("keys", metavar="KEY...", nargs=-1, required=True)
 @click.option("--force", is_flag=True, help="Also remove what other objects refer to.")

@@ -13,7 +13,7 @@ from simarchive.cli.arguments import container_argument, json_option, key_argume
 from simarchive.cli.output import print_facts, print_json, print_line, print_table, size_text
 
 
-@click.command("show")
+@click.command("show", short_help="Show one object: its document and its files.")
 @container_argument
 @key_argument
 @click.option("--arrays", is_flag=True, help="With --json: the values of arrays, not only their shapes.")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from simarchive.queries.substance import ComponentPattern
 
 
-@click.command("subset")
+@click.command("subset", short_help="Copy the objects that pass filters into a new container.")
 @container_argument
 @click.argument("target", metavar="OUT", type=PATH)
 @click.option(

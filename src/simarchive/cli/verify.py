@@ -14,7 +14,7 @@ from simarchive.cli.progress_bars import bytes_bar
 from simarchive.errors import CorruptError
 
 
-@click.command("verify")
+@click.command("verify", short_help="Check every object, every stored byte and the index.")
 @container_argument
 @click.option("--full", is_flag=True, help="Also decode every file and compare its digest.")
 @json_option
