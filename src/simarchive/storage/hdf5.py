@@ -26,11 +26,12 @@ from simarchive.data import BaseStoredData, ReplaceableData, data_class_named
 from simarchive.errors import ConflictError, CorruptError, InvalidDataError, NotFoundError
 from simarchive.journal import Durability
 from simarchive.queries import BaseDataQuery
-from simarchive.storage import indexing, selection
+from simarchive.storage import indexing, selection, verification
 from simarchive.storage.ancillary import AncillaryFiles, ancillary_files
 from simarchive.storage.ancillary_path import AncillaryPath
 from simarchive.storage.backend import Match, PathLike, StorageBackend, arranged_matches
 from simarchive.storage.scratch import Scratch, ScratchDirectory, ScratchFile
+from simarchive.storage.verification import VerificationReport
 
 if TYPE_CHECKING:
     import pandas
@@ -284,6 +285,26 @@ class HDF5Storage(StorageBackend):
         data_query.validate()
         with self._container.reading() as contents:
             return selection.explain(contents, data_query)
+
+    # --- care ------------------------------------------------------------------------------------------
+
+    def verify(self, *, full: bool = False, progress: Progress | None = None) -> VerificationReport:
+        """Check every object, member and index table; return what is wrong. Nothing is changed.
+
+        Parameters
+        ----------
+        full
+            Also decode every member and compare its digest. Without it every stored byte is read and
+            compared with its CRC-32.
+        progress
+            Called with the bytes of each member after it was checked.
+        """
+        return verification.verify(self._container, full=full, progress=progress)
+
+    def rebuild_index(self) -> dict[str, int]:
+        """Make the whole index anew from the objects, as one transaction; return the rows by data class."""
+        with self._container.transaction() as contents:
+            return indexing.rebuild_all(contents)
 
     # --- what StorageBackend asks for ------------------------------------------------------------------
 
