@@ -224,7 +224,7 @@ def test_documents_are_read_without_leniency(change: dict[str, Any], words: str)
 def test_a_document_that_lacks_fields_is_refused_by_their_names() -> None:
     tree = simulation().to_document()
     del tree["substance"], tree["observables"]
-    with pytest.raises(InvalidDataError, match="lacks the field.s. substance, observables"):
+    with pytest.raises(InvalidDataError, match=r"lacks the field.s. substance, observables"):
         StoredSimulationData.from_document(tree)
     with pytest.raises(InvalidDataError, match="mapping"):
         StoredSimulationData.from_document([1])

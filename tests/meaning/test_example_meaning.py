@@ -101,7 +101,9 @@ def test_queries_give_the_recorded_groups(expected: dict[str, Any], objects: dic
         assert groups(query, objects) == sorted(sorted(keys) for keys in expected["matches"].values())
 
 
-@pytest.mark.parametrize("expected", EXPECTED["range_queries"], ids=lambda expected: str(expected["temperature_K"]))
+@pytest.mark.parametrize(
+    "expected", EXPECTED["range_queries"], ids=lambda expected: str(expected["temperature_K"])
+)
 def test_ranges_give_the_recorded_keys(expected: dict[str, Any], objects: dict[str, Any]) -> None:
     query = SimulationDataQuery()
     if expected["substance"] is not None:
@@ -109,10 +111,12 @@ def test_ranges_give_the_recorded_keys(expected: dict[str, Any], objects: dict[s
     if expected["phase"] is not None:
         query.property_phase = PropertyPhase.from_string(expected["phase"])
     for name, unit_name in (("temperature", "K"), ("pressure", "Pa")):
-        ends = [end if end is None else unit.Quantity(end, unit_name) for end in expected[f"{name}_{unit_name}"]]
+        ends = [
+            end if end is None else unit.Quantity(end, unit_name) for end in expected[f"{name}_{unit_name}"]
+        ]
         if any(end is not None for end in ends):
             setattr(query, name, Between(*ends))
-    assert sorted(sum(groups(query, objects), [])) == sorted(expected["keys"])
+    assert sorted(key for keys in groups(query, objects) for key in keys) == sorted(expected["keys"])
 
 
 def test_the_documented_expression_finds_the_water_at_room_temperature(objects: dict[str, Any]) -> None:

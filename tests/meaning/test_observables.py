@@ -100,9 +100,7 @@ def test_lazy_arrays_stay_unloaded_until_a_value_is_asked() -> None:
     tree = {
         "Volume": {
             "value": {"value": leaf, "unit": "nanometer ** 3"},
-            "gradients": [
-                {"key": EPSILON.to_tree(), "value": {"value": slope, "unit": "nanometer ** 3"}}
-            ],
+            "gradients": [{"key": EPSILON.to_tree(), "value": {"value": slope, "unit": "nanometer ** 3"}}],
         }
     }
     frame = ObservableFrame.from_tree(tree)

@@ -86,9 +86,7 @@ def test_B12_queries_are_validated() -> None:
 
 
 def test_matched_values_stand_in_declared_order_substance_first() -> None:
-    stored = simulation(
-        property_phase=PropertyPhase.Liquid, force_field_id="ff", number_of_molecules=5
-    )
+    stored = simulation(property_phase=PropertyPhase.Liquid, force_field_id="ff", number_of_molecules=5)
     query = SimulationDataQuery()
     query.number_of_molecules = 5
     query.force_field_id = "ff"
@@ -172,6 +170,8 @@ def test_ranges_include_their_ends_within_the_documented_tolerance() -> None:
 def test_a_temperature_alone_is_a_range_of_its_tolerance() -> None:
     query = SimulationDataQuery(temperature=25 * unit.kelvin + 273.15 * unit.kelvin)
     assert query.apply(simulation()) is not None
+    assert query.apply(simulation(state=ThermodynamicState("298.1500009 K"))) is not None
+    assert query.apply(simulation(state=ThermodynamicState("298.1500015 K"))) is None
 
 
 def test_unset_values_match_no_criterion_but_not() -> None:
@@ -191,15 +191,19 @@ def test_unset_values_match_no_criterion_but_not() -> None:
         (AnyOf(5, 7), (OneOf.of("number_of_molecules", [5, 7]),), True),
         (Not(5), (Negated(Equals("number_of_molecules", 5)),), True),
         (Not(Not(5)), (Equals("number_of_molecules", 5),), True),
-        (Not(AnyOf(5, 7)), (
-            Negated(Equals("number_of_molecules", 5)), Negated(Equals("number_of_molecules", 7))
-        ), True),
+        (
+            Not(AnyOf(5, 7)),
+            (Negated(Equals("number_of_molecules", 5)), Negated(Equals("number_of_molecules", 7))),
+            True,
+        ),
         (Between(5), (Within("number_of_molecules", 5, None),), True),
         (AnyOf(Between(1, 3), 7), (Within("number_of_molecules", 1, 7),), False),
         (AnyOf(Between(1, 3), Between(5)), (Within("number_of_molecules", 1, None),), False),
-        (Not(AnyOf(Between(1, 3), 7)), (
-            Negated(Within("number_of_molecules", 1, 3)), Negated(Equals("number_of_molecules", 7))
-        ), True),
+        (
+            Not(AnyOf(Between(1, 3), 7)),
+            (Negated(Within("number_of_molecules", 1, 3)), Negated(Equals("number_of_molecules", 7))),
+            True,
+        ),
         (AnyOf(1, Not(5)), (), False),
     ],
 )

@@ -77,7 +77,10 @@ KELVIN = unit.kelvin
         ("class=equilibration layer=x", EquilibrationDataQuery(calculation_layer="x")),
         ("class=StoredFreeEnergyData", FreeEnergyDataQuery()),
         ("class=force-field", ForceFieldQuery()),
-        ("class=model model=m target_property=density", TrainedModelQuery(name="m", target_property="density")),
+        (
+            "class=model model=m target_property=density",
+            TrainedModelQuery(name="m", target_property="density"),
+        ),
         ("limit=5  order-by=-T", SimulationDataQuery(limit=5, order_by="-temperature")),
     ],
 )

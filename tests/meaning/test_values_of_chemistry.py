@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pint
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from simarchive.chemistry import (
     Component,
@@ -24,7 +26,13 @@ from simarchive.chemistry import (
     TLeapForceFieldSource,
     unit,
 )
-from simarchive.chemistry.units import as_quantity, quantity_from_tree, quantity_to_tree, same_quantity
+from simarchive.chemistry.units import (
+    as_quantity,
+    magnitude_in,
+    quantity_from_tree,
+    quantity_to_tree,
+    same_quantity,
+)
 from simarchive.errors import InvalidDataError, NotFoundError
 
 
@@ -285,3 +293,12 @@ def test_importing_queries_does_not_import_heavy_packages() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@given(
+    st.floats(1e-3, 1e6),
+    st.sampled_from([("standard_atmosphere", "pascal"), ("bar", "pascal"), ("degree_Celsius", "kelvin")]),
+)
+def test_conversion_gives_the_very_number_of_pint(number: float, units: tuple[str, str]) -> None:
+    quantity = unit.Quantity(number, units[0])
+    assert magnitude_in(quantity, units[1]) == quantity.to(units[1]).magnitude
