@@ -174,6 +174,13 @@ def test_a_temperature_alone_is_a_range_of_its_tolerance() -> None:
     assert query.apply(simulation(state=ThermodynamicState("298.1500015 K"))) is None
 
 
+def test_one_quantity_in_two_units_is_a_range() -> None:
+    ends = unit.Quantity(101325.01, "pascal").to("bar"), unit.Quantity(101325.01, "pascal")
+    for low, high in (ends, ends[::-1]):
+        query = SimulationDataQuery(pressure=Between(low, high))
+        assert query.apply(simulation(state=ThermodynamicState("298.15 K", "101325.01 Pa"))) is not None
+
+
 def test_unset_values_match_no_criterion_but_not() -> None:
     stored = simulation()
     assert SimulationDataQuery(number_of_molecules=Between()).apply(stored) is None

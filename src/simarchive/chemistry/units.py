@@ -47,6 +47,12 @@ def unit_named(text: str) -> Any:
 
 def unit_text(units: Any) -> str:
     """Return the long name of a unit, which every pint registry reads back."""
+    return _long_name(units._REGISTRY, units)
+
+
+@lru_cache(maxsize=1024)
+def _long_name(registry: object, units: Any) -> str:
+    # The registry comes first, for units of two registries cannot be compared.
     return format(units, "D")
 
 
