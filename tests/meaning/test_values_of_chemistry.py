@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pint
 import pytest
 from hypothesis import given
@@ -19,6 +20,7 @@ from simarchive.chemistry import (
     FoyerForceFieldSource,
     LigParGenForceFieldSource,
     MoleFraction,
+    ObservableArray,
     PropertyPhase,
     SmirnoffForceFieldSource,
     Substance,
@@ -34,6 +36,7 @@ from simarchive.chemistry.units import (
     same_quantity,
 )
 from simarchive.errors import InvalidDataError, NotFoundError
+from simarchive.queries import Between, SimulationDataQuery
 
 
 @pytest.mark.parametrize(
@@ -302,3 +305,19 @@ def test_importing_queries_does_not_import_heavy_packages() -> None:
 def test_conversion_gives_the_very_number_of_pint(number: float, units: tuple[str, str]) -> None:
     quantity = unit.Quantity(number, units[0])
     assert magnitude_in(quantity, units[1]) == quantity.to(units[1]).magnitude
+
+
+def test_values_outlive_another_application_registry() -> None:
+    before = ThermodynamicState("25 degC", "1 atm")
+    array = ObservableArray(unit.Quantity(np.array([1.0, 2.0]), "kelvin"))
+    previous = unit.get()
+    other = pint.UnitRegistry()
+    try:
+        pint.set_application_registry(other)  # type: ignore[no-untyped-call]
+        assert ThermodynamicState(298.15 * other.kelvin, 1 * other.atmosphere) == before
+        assert ThermodynamicState(before.temperature, "1 atm") == before
+        assert ObservableArray(array.value) == array
+        assert ObservableArray.from_tree(array.to_tree()) == array
+        assert SimulationDataQuery(temperature=Between(before.temperature, 300 * other.kelvin)).exact
+    finally:
+        pint.set_application_registry(previous)  # type: ignore[no-untyped-call]
