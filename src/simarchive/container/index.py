@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 
 from simarchive.conditions import Column, ColumnKind, Condition, Value
-from simarchive.container.index_attributes import Array, Attributes, create_table_group
+from simarchive.container.index_attributes import Array, Attributes
 from simarchive.container.index_columns import ColumnValues, checked_value, checked_values
 from simarchive.container.index_keys import KnownWords
 from simarchive.container.index_matching import (
@@ -101,10 +101,13 @@ class IndexTable:
                 )
         if len({column.name for column in columns}) < len(columns):
             raise InvalidDataError(f"index table {name!r} has two columns of one name")
-        attributes = Attributes(create_table_group(parent, name))
+        above = Attributes.of(parent)
+        if above.has_child(name):
+            raise ConflictError(f"{above.path!r} has {name!r} already: remove it first, or open it")
+        attributes = above.create_child(name, dense=True)
         table = cls(attributes, tuple(columns), shape)
         spec = {"format": INDEX_FORMAT, "columns": {column.name: column.kind.value for column in columns}}
-        attributes.create_text(INDEX_TABLE, json.dumps(spec).encode())
+        attributes.write_text(INDEX_TABLE, json.dumps(spec).encode())
         table._create_vocabularies({})
         table._write_vocabulary_list()
         table._tail.create(shape.tail_bytes or tail_capacity(columns))
@@ -122,7 +125,7 @@ class IndexTable:
         CorruptError
             If it is damaged. Then, and with a FormatError, the index can be rebuilt from the objects.
         """
-        attributes = Attributes(group)
+        attributes = Attributes.of(group)
         table = cls(attributes, _read_columns(attributes), shape)
         try:
             pieces = json.loads(attributes.read_text(INDEX_VOCABULARIES))
@@ -141,11 +144,11 @@ class IndexTable:
                 found = pieces.get(column.name, [])
                 if any(number < 0 or size < 1 for number, size in found):
                     raise ValueError(f"column {column.name!r} has an empty piece")
-                self._vocabularies[column.name] = Vocabulary(self._attributes, column.name, found)
+                self._vocabularies[column.name] = Vocabulary(self._attributes, found)
 
     def _write_vocabulary_list(self) -> None:
         pieces = {name: vocabulary.pieces for name, vocabulary in self._vocabularies.items()}
-        self._attributes.replace_text(INDEX_VOCABULARIES, json.dumps(pieces).encode())
+        self._attributes.write_text(INDEX_VOCABULARIES, json.dumps(pieces).encode())
 
     @property
     def columns_spec(self) -> tuple[Column, ...]:

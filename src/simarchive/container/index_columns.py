@@ -14,7 +14,7 @@ import numpy as np
 from simarchive.conditions import Column, ColumnKind, Value
 from simarchive.container.index_attributes import Array, Attributes
 from simarchive.container.index_texts import TextArray
-from simarchive.container.layout import INDEX_LENGTHS_SUFFIX, INDEX_MISSING_SUFFIX, INDEX_TEXTS_SUFFIX
+from simarchive.container.layout import INDEX_MISSING_SUFFIX
 from simarchive.errors import InvalidDataError
 
 _INTEGER_TYPES = [np.dtype(name) for name in ("i1", "u1", "<i2", "<u2", "<i4", "<u4", "<i8")]
@@ -134,7 +134,7 @@ class ColumnValues(ABC):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IntegerValues(ColumnValues):
-    """Integers of the narrowest type that holds them, and which are missing (their place holds any number)."""
+    """Integers of the narrowest type that holds them, and which are missing (any number is in their place)."""
 
     values: Array
     missing: Array | None
@@ -320,16 +320,6 @@ def read_bits(attributes: Attributes, name: str, rows: int) -> Array:
 
 def _read_mask(attributes: Attributes, name: str, rows: int, missing: int) -> Array | None:
     return read_bits(attributes, name + INDEX_MISSING_SUFFIX, rows) if missing else None
-
-
-def delete_values(attributes: Attributes, name: str, kind: ColumnKind) -> None:
-    """Remove the attributes of one column of a segment."""
-    attributes.delete(name)
-    if kind in (ColumnKind.INTEGER, ColumnKind.IDENTIFIER):
-        attributes.delete_if_there(name + INDEX_MISSING_SUFFIX)
-    if kind is ColumnKind.IDENTIFIER:
-        attributes.delete_if_there(name + INDEX_LENGTHS_SUFFIX)
-        attributes.delete_if_there(name + INDEX_TEXTS_SUFFIX)
 
 
 def rounded_down(number: float) -> float:

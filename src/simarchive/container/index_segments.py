@@ -9,12 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from simarchive.conditions import ColumnKind
-from simarchive.container.index_attributes import Array, Attributes
+from simarchive.container.index_attributes import LARGE_BYTES, Array, Attributes
 from simarchive.container.index_columns import (
     CategoryValues,
     ColumnValues,
     Summary,
-    delete_values,
     read_bits,
     read_values,
 )
@@ -25,11 +24,12 @@ from simarchive.container.layout import (
     INDEX_SEGMENTS,
     INDEX_SEQUENCE,
     INDEX_SUMMARIES,
-    index_segment_attribute,
+    index_segment_group,
 )
 
 _FIELDS = 5  # of a segment in INDEX_SEGMENTS
-_ROOM = 16  # the lists of segments grow in steps, so that most changes are written in place
+_LEAST_ROOM = -(-LARGE_BYTES // (8 * _FIELDS))  # the lists have room to spare: most changes go in place
+_COMPACT_ROWS = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Shape:
     @property
     def largest(self) -> int:
         """The most rows that a bulk load gives to one segment."""
-        return self.tail_rows * self.fan**self.levels
+        return int(self.tail_rows * self.fan**self.levels)
 
 
 class RowSet(ABC):
@@ -153,7 +153,7 @@ class Segment(RowSet):
 
     def __init__(self, store: SegmentStore, number: int, size: int, dead: int, first: int, last: int) -> None:
         self._store = store
-        self._attributes = store.attributes
+        self._own_group: Attributes | None = None
         self.number = number
         self.size = size
         self.dead = dead
@@ -170,18 +170,18 @@ class Segment(RowSet):
         """The number of rows that were not removed."""
         return self.size - self.dead
 
-    def _name(self, column: str) -> str:
-        return index_segment_attribute(self.number, column)
+    @property
+    def _group(self) -> Attributes:
+        if self._own_group is None:
+            self._own_group = self._store.attributes.child(index_segment_group(self.number))
+        return self._own_group
 
     def dead_mask(self) -> Array:
         """Return which rows were removed."""
         if self._dead_mask is None:
-            if self.dead:
-                self._dead_mask = read_bits(self._attributes, self._name(INDEX_DEAD), self.size)
-                if int(np.count_nonzero(self._dead_mask)) != self.dead:
-                    raise self._attributes.corrupt(f"segment {self.number} miscounts its removed rows")
-            else:
-                self._dead_mask = np.zeros(self.size, bool)
+            self._dead_mask = read_bits(self._group, INDEX_DEAD, self.size)
+            if int(np.count_nonzero(self._dead_mask)) != self.dead:
+                raise self._group.corrupt("its removed rows are miscounted")
         return self._dead_mask
 
     def live(self) -> Array | None:
@@ -196,15 +196,15 @@ class Segment(RowSet):
             if self.last - self.first + 1 == self.size:
                 self._sequences = np.arange(self.first, self.last + 1)
             else:
-                offsets = self._attributes.read(self._name(INDEX_SEQUENCE), self.size)
+                offsets = self._group.read(INDEX_SEQUENCE, self.size)
                 if offsets.dtype.kind != "u" or int(offsets[-1]) != self.last - self.first:
-                    raise self._attributes.corrupt(f"segment {self.number} has wrong sequence numbers")
+                    raise self._group.corrupt(f"segment {self.number} has wrong sequence numbers")
                 self._sequences = offsets.astype(np.int64) + self.first
         return self._sequences
 
     def keys(self) -> TextArray:
         if self._keys is None:
-            self._keys = TextArray.read(self._attributes, self._name(INDEX_KEY), self.size)
+            self._keys = TextArray.read(self._group, INDEX_KEY, self.size)
         return self._keys
 
     def values(self, column: str) -> ColumnValues:
@@ -212,7 +212,7 @@ class Segment(RowSet):
         if values is None:
             kind = self._store.kinds[column]
             missing = self.summary(column).missing
-            values = read_values(self._attributes, self._name(column), kind, self.size, missing)
+            values = read_values(self._group, column, kind, self.size, missing)
             if isinstance(values, CategoryValues):
                 self._store.check_codes(column, values.codes)
             self._columns[column] = values
@@ -227,26 +227,28 @@ class Segment(RowSet):
         mask[row] = True
         self.dead += 1
         self._live = None
-        self._attributes.write(self._name(INDEX_DEAD), np.packbits(mask))
+        self._group.write(INDEX_DEAD, np.packbits(mask))
 
     def write(self, rows: RowSet) -> None:
         """Write the rows of a new segment, and keep them in memory."""
+        dense = self.size > _COMPACT_ROWS
+        self._own_group = self._store.attributes.create_child(index_segment_group(self.number), dense=dense)
         self._keys, self._sequences = rows.keys(), rows.sequences()
-        self._keys.write(self._attributes, self._name(INDEX_KEY))
+        self._dead_mask = np.zeros(self.size, bool)
+        self._group.create(INDEX_DEAD, np.packbits(self._dead_mask))
+        self._keys.write(self._group, INDEX_KEY)
         if self.last - self.first + 1 != self.size:
             offsets = self._sequences - self.first
             kind = np.min_scalar_type(self.last - self.first)
-            self._attributes.create(self._name(INDEX_SEQUENCE), offsets.astype(kind))
+            self._group.create(INDEX_SEQUENCE, offsets.astype(kind))
         for column in self._store.kinds:
             self._columns[column] = rows.values(column)
-            self._columns[column].write(self._attributes, self._name(column))
+            self._columns[column].write(self._group, column)
 
     def delete(self) -> None:
-        """Remove the attributes of the segment."""
-        for column, kind in [(INDEX_KEY, ColumnKind.IDENTIFIER), *self._store.kinds.items()]:
-            delete_values(self._attributes, self._name(column), kind)
-        self._attributes.delete_if_there(self._name(INDEX_SEQUENCE))
-        self._attributes.delete_if_there(self._name(INDEX_DEAD))
+        """Remove the segment from the file; what was read of it stays in memory."""
+        self._own_group = None  # an open group would keep its room
+        self._store.attributes.delete_child(index_segment_group(self.number))
 
 
 class SegmentStore:
@@ -327,17 +329,22 @@ class SegmentStore:
 
     def write_lists(self, *, summaries: bool = True) -> None:
         """Write the list of segments, and their summaries too unless only removed rows changed."""
-        room = -(-max(len(self._segments), 1) // _ROOM) * _ROOM
+        room = _LEAST_ROOM
+        while room < len(self._segments):
+            room *= 2
         fields = np.zeros((room, _FIELDS), np.int64)
         for place, segment in enumerate(self._segments):
             fields[place] = segment.number, segment.size, segment.dead, segment.first, segment.last
         self.attributes.write(INDEX_SEGMENTS, fields.reshape(-1))
         if summaries and self.kinds:
             known = self._all_summaries()
-            numbers = np.zeros((room, len(self.kinds), 3))
-            for place, segment in enumerate(self._segments):
-                numbers[place] = known[segment.number]
-            self.attributes.write(INDEX_SUMMARIES, numbers.reshape(-1))
+            least = LARGE_BYTES // 8
+            numbers = np.concatenate(
+                [known[segment.number].reshape(-1) for segment in self._segments] or [[]]
+            )
+            while least < numbers.size:
+                least *= 2
+            self.attributes.write(INDEX_SUMMARIES, np.concatenate([numbers, np.zeros(least - numbers.size)]))
 
     def add(self, rows: RowSet, number: int) -> None:
         """Write rows as a new segment, merged with others where that keeps the segments few.

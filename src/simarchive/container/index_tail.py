@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from simarchive.conditions import Column, ColumnKind, Value
-from simarchive.container.index_attributes import Attributes
+from simarchive.container.index_attributes import LARGE_BYTES, Attributes
 from simarchive.container.index_columns import (
     CategoryValues,
     ColumnValues,
@@ -36,11 +36,8 @@ _HEADER_ROOM = 44
 
 
 def tail_capacity(columns: Sequence[Column]) -> int:
-    """Return the bytes of a new tail: about 32 rows, and above 4 KiB.
-
-    HDF5 keeps an attribute above 4 KiB by itself, so that writing it in place writes nothing else.
-    """
-    return max(4352, 32 * (50 + 9 * len(columns)))
+    """Return the bytes of a new tail: room for about 32 rows."""
+    return max(LARGE_BYTES, 32 * (50 + 9 * len(columns)))
 
 
 @dataclass(slots=True)
