@@ -36,9 +36,9 @@ _SCALAR = h5s.create(h5s.SCALAR)
 LARGE_BYTES = 4352
 """The least size of an attribute of a table's own group.
 
-HDF5 keeps an attribute above 4 KiB by itself: to write it in place writes nothing else. And it is no part of
-the heap of the smaller ones, in which HDF5 2.0 leaks a reference when attributes of a reopened file are removed
-and others created, so that the file cannot be closed ("Pinned entry count not decreasing").
+HDF5 keeps an attribute above 4 KiB by itself: to write it in place writes nothing else. And it is no
+part of the heap of the smaller ones, in which HDF5 2.0 leaks a reference when attributes of a reopened file
+are removed and others created, so that the file cannot be closed ("Pinned entry count not decreasing").
 """
 
 
@@ -57,8 +57,8 @@ class Attributes:
     def create_child(self, name: str, *, dense: bool) -> Attributes:
         """Return the attributes of a new group in this one.
 
-        netCDF-4 demands that the creation order of links is tracked. That of attributes is not: an object that
-        tracks it can create 65,535 attributes in its life and no more.
+        netCDF-4 demands that the creation order of links is tracked. That of attributes is not: an object
+        that tracks it can create 65,535 attributes in its life and no more.
 
         Parameters
         ----------

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +16,7 @@ from simarchive.container.index_columns import (
     read_bits,
     read_values,
 )
+from simarchive.container.index_rowsets import RowSet, merged
 from simarchive.container.index_texts import TextArray
 from simarchive.container.layout import (
     INDEX_DEAD,
@@ -37,14 +37,16 @@ class Shape:
     """How a table grows; part of no file, so it may change at any time.
 
     The tail is sealed when it has `tail_rows` rows or more text than it has room for. `fan` segments of one
-    level are merged into one. A segment of level n has at most ``tail_rows * fan**n`` rows; those of `levels`
-    and above are not merged again.
+    level are merged into one. A segment of level n has at most ``tail_rows * fan**n`` rows; those of level
+    `levels` are not merged again. A vocabulary is cleaned when it has more than two texts for each row of the
+    table, and `spare_texts`.
     """
 
     tail_rows: int = 64
     tail_bytes: int | None = None
     fan: int = 8
     levels: int = 3
+    spare_texts: int = 1024
 
     def level(self, rows: int) -> int:
         """Return the level of a segment of `rows` rows."""
@@ -57,95 +59,6 @@ class Shape:
     def largest(self) -> int:
         """The most rows that a bulk load gives to one segment."""
         return int(self.tail_rows * self.fan**self.levels)
-
-
-class RowSet(ABC):
-    """Rows that a query can look at, stored or not."""
-
-    size: int
-
-    @abstractmethod
-    def live(self) -> Array | None:
-        """Return the rows that were not removed, ascending; ``None`` means all of them."""
-
-    @abstractmethod
-    def sequences(self) -> Array:
-        """Return the place of each row in the order of first insertion, int64."""
-
-    @abstractmethod
-    def keys(self) -> TextArray:
-        """Return the key of each row."""
-
-    @abstractmethod
-    def values(self, column: str) -> ColumnValues:
-        """Return the values of a column."""
-
-    @abstractmethod
-    def summary(self, column: str) -> Summary:
-        """Return what is known of a column without reading it."""
-
-    def live_rows(self) -> Array:
-        """Return the rows that were not removed, ascending."""
-        live = self.live()
-        return np.arange(self.size) if live is None else live
-
-
-class MemoryRows(RowSet):
-    """Rows in memory, none removed; each column is made when it is first asked for."""
-
-    def __init__(self, sequences: Array, keys: TextArray, make: Callable[[str], ColumnValues]) -> None:
-        self.size = len(keys)
-        self._sequences = sequences
-        self._keys = keys
-        self._make = make
-        self._columns: dict[str, ColumnValues] = {}
-
-    def live(self) -> Array | None:
-        return None
-
-    def sequences(self) -> Array:
-        return self._sequences
-
-    def keys(self) -> TextArray:
-        return self._keys
-
-    def values(self, column: str) -> ColumnValues:
-        values = self._columns.get(column)
-        if values is None:
-            values = self._columns[column] = self._make(column)
-        return values
-
-    def summary(self, column: str) -> Summary:
-        return self.values(column).summary()
-
-
-def merged(parts: Sequence[RowSet]) -> MemoryRows:
-    """Return the live rows of several row sets in the order of first insertion."""
-    lives = [part.live() for part in parts]
-
-    def sequences_of(part: RowSet, live: Array | None) -> Array:
-        return part.sequences() if live is None else part.sequences()[live]
-
-    sequences = np.concatenate([sequences_of(*pair) for pair in zip(parts, lives, strict=True)])
-    order = None if bool(np.all(np.diff(sequences) > 0)) else np.argsort(sequences)
-    keys = TextArray.join(
-        [
-            part.keys() if live is None else part.keys().take(live)
-            for part, live in zip(parts, lives, strict=True)
-        ]
-    )
-
-    def make(column: str) -> ColumnValues:
-        found = [
-            part.values(column) if live is None else part.values(column).take(live)
-            for part, live in zip(parts, lives, strict=True)
-        ]
-        joined = found[0].join(found) if len(found) > 1 else found[0]
-        return joined if order is None else joined.take(order)
-
-    if order is not None:
-        sequences, keys = sequences[order], keys.take(order)
-    return MemoryRows(sequences, keys, make)
 
 
 class Segment(RowSet):
@@ -185,6 +98,7 @@ class Segment(RowSet):
         return self._dead_mask
 
     def live(self) -> Array | None:
+        """Return the rows that were not removed, ascending; ``None`` means all of them."""
         if not self.dead:
             return None
         if self._live is None:
@@ -192,6 +106,7 @@ class Segment(RowSet):
         return self._live
 
     def sequences(self) -> Array:
+        """Return the place of each row in the order of first insertion, int64."""
         if self._sequences is None:
             if self.last - self.first + 1 == self.size:
                 self._sequences = np.arange(self.first, self.last + 1)
@@ -203,11 +118,13 @@ class Segment(RowSet):
         return self._sequences
 
     def keys(self) -> TextArray:
+        """Return the key of each row."""
         if self._keys is None:
             self._keys = TextArray.read(self._group, INDEX_KEY, self.size)
         return self._keys
 
     def values(self, column: str) -> ColumnValues:
+        """Return the values of a column."""
         values = self._columns.get(column)
         if values is None:
             kind = self._store.kinds[column]
@@ -219,6 +136,7 @@ class Segment(RowSet):
         return values
 
     def summary(self, column: str) -> Summary:
+        """Return what is known of a column without reading it."""
         return self._store.summary(self, column)
 
     def bury(self, row: int) -> None:
@@ -340,7 +258,7 @@ class SegmentStore:
             known = self._all_summaries()
             least = LARGE_BYTES // 8
             numbers = np.concatenate(
-                [known[segment.number].reshape(-1) for segment in self._segments] or [[]]
+                [known[segment.number].reshape(-1) for segment in self._segments] or [np.zeros(0)]
             )
             while least < numbers.size:
                 least *= 2
@@ -352,22 +270,21 @@ class SegmentStore:
         The lists are not written.
         """
         summaries = self._all_summaries()
-        parts: list[RowSet] = [rows]
+        merging: list[Segment] = []
         total = rows.size
         while (level := self._shape.level(total)) < self._shape.levels:
             peers = [s for s in self._segments if self._shape.level(s.live_count) == level]
             if len(peers) < self._shape.fan - 1:
                 break
-            parts = [*peers, *parts]
+            merging += peers
             total += sum(segment.live_count for segment in peers)
             self._segments = [s for s in self._segments if s not in peers]
-        result = merged(parts)
+        result = merged([*merging, rows])
         sequences = result.sequences()
         segment = Segment(self, number, result.size, 0, int(sequences[0]), int(sequences[-1]))
         # What is made now still needs the old segments; what is deleted first makes room for the new one.
         columns = {column: result.values(column).summary() for column in self.kinds}
-        for old in parts[:-1]:
-            assert isinstance(old, Segment)
+        for old in merging:
             old.delete()
             del summaries[old.number]
         segment.write(result)
