@@ -13,8 +13,8 @@ SHUFFLE_FILTER = (2, (WORD,))
 
 Bytes = NDArray[np.uint8]
 
-# Above this many bits per byte, entropy coding saves less than 5% of a plane, and costs as much time as all the
-# rest of the chunk.
+# Above this many bits per byte, entropy coding saves less than 5% of a plane, and costs as much time as all
+# the rest of the chunk.
 NOISE_BITS = 7.6
 _SAMPLE_PIECES, _SAMPLE_PIECE_BYTES = 64, 64
 

@@ -11,3 +11,5 @@ MEMBER_CHUNK_CRC32 = "member_chunk_crc32"  # uint32 per chunk: of its stored byt
 # Attribute of the group, one for each member whose encoded name is too long for a link; followed by the
 # digits that end the link's name.
 MEMBER_LONG_NAME_PREFIX = "member_name_"
+# Attribute of the group: JSON list of the folders that hold no files.
+MEMBER_EMPTY_FOLDERS = "member_empty_folders"
