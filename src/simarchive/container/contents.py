@@ -97,7 +97,7 @@ class Contents:
         """
         attributes = self._group(key).attrs
         try:
-            folders = attributes.get(layout.EMPTY_FOLDERS)
+            folders = attributes.get(layout.MEMBER_EMPTY_FOLDERS)
             return ObjectHeader(
                 key=key,
                 data_class=_text(attributes[layout.DATA_CLASS]),
@@ -258,7 +258,7 @@ class Contents:
         for name, value in attributes.items():
             group.attrs.create(name, value)
         if stored.empty_folders:
-            write_text(group, layout.EMPTY_FOLDERS, json.dumps(stored.empty_folders))
+            write_text(group, layout.MEMBER_EMPTY_FOLDERS, json.dumps(stored.empty_folders))
         write_text(group, layout.DOCUMENT, encoded.text)
         for name, variable in encoded.variables.items():
             arrays.write_variable(group, name, variable)

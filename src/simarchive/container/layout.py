@@ -40,8 +40,6 @@ DATA_CLASS_VERSION = "data_class_version"
 DOCUMENT = "document"
 IDENTITY = "identity"
 STORED_AT = "stored_at"
-EMPTY_FOLDERS = "empty_folders"
-"""JSON list of the folders of the ancillary data that hold no file; absent if there are none."""
 ANCILLARY = "has_ancillary_data"
 """1 if the object was stored with an ancillary directory, even an empty one."""
 
@@ -70,6 +68,8 @@ MEMBER_CHUNK_CRC32 = "member_chunk_crc32"  # uint32 per chunk: of its stored byt
 # Attribute of the group, one for each member whose encoded name is too long for a link; followed by the
 # digits that end the link's name.
 MEMBER_LONG_NAME_PREFIX = "member_name_"
+# Attribute of the group: JSON list of the folders that hold no files; absent if there are none.
+MEMBER_EMPTY_FOLDERS = "member_empty_folders"
 
 # --- index tables: the attributes of /index/<table>, written by index.py and its modules ---------
 

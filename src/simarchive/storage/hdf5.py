@@ -27,7 +27,7 @@ from simarchive.errors import ConflictError, CorruptError, InvalidDataError, Not
 from simarchive.journal import Durability
 from simarchive.queries import BaseDataQuery
 from simarchive.storage import indexing, selection, verification
-from simarchive.storage.ancillary import AncillaryFiles, ancillary_files
+from simarchive.storage.ancillary import ancillary_files, empty_folders_of, members_of
 from simarchive.storage.ancillary_path import AncillaryPath
 from simarchive.storage.backend import Match, PathLike, StorageBackend, arranged_matches
 from simarchive.storage.scratch import Scratch, ScratchDirectory, ScratchFile
@@ -338,14 +338,14 @@ class HDF5Storage(StorageBackend):
         ancillary_data_path: Path | None = None,
     ) -> None:
         tree = object_to_store.check_readable()
-        files = AncillaryFiles() if ancillary_data_path is None else ancillary_files(ancillary_data_path)
+        files = [] if ancillary_data_path is None else ancillary_files(ancillary_data_path)
         stored = StoredDocument(
             data_class=type(object_to_store).data_class_name,
             data_class_version=type(object_to_store).data_class_version,
             tree=tree,
             has_ancillary_data=ancillary_data_path is not None,
-            empty_folders=files.empty_folders,
-            members=files.members,
+            empty_folders=empty_folders_of(files),
+            members=members_of(files),
         )
         self._write(storage_key or self._free_key(None), stored, object_to_store)
 
@@ -408,13 +408,14 @@ class HDF5Storage(StorageBackend):
 
     def _has_same_files(self, storage_key: str, directory: Path) -> bool:
         files = ancillary_files(directory)
+        members = members_of(files)
         with self._container.reading() as contents:
             infos = {info.name: info for info in contents.members(storage_key)}
             return (
-                set(infos) == set(files.members)
-                and contents.header(storage_key).empty_folders == files.empty_folders
-                and all(infos[name].size == path.stat().st_size for name, path in files.members.items())
-                and all(infos[name].digest == member_digest(path)[1] for name, path in files.members.items())
+                infos.keys() == members.keys()
+                and contents.header(storage_key).empty_folders == empty_folders_of(files)
+                and all(infos[name].size == path.stat().st_size for name, path in members.items())
+                and all(infos[name].digest == member_digest(path)[1] for name, path in members.items())
             )
 
     def _matches(self, data_query: BaseDataQuery) -> Iterator[tuple[tuple[Any, ...], Match]]:
