@@ -22,7 +22,13 @@ from crash_images import (
 from hdf5_workload import LIBVER, Changes, JournalWorkload, skeleton, state_of
 from simulated_disk import Image, Operation, SimulatedDisk
 
-from simarchive.errors import CommitInDoubtError, ReadOnlyError, StorageError, StorageFullError, StorageIOError
+from simarchive.errors import (
+    CommitInDoubtError,
+    ReadOnlyError,
+    StorageError,
+    StorageFullError,
+    StorageIOError,
+)
 from simarchive.journal import Durability, PagedFile
 
 IMAGES = int(os.environ.get("SIMARCHIVE_CRASH_IMAGES", "1500"))
@@ -142,7 +148,9 @@ class _Faults:
         self.hits = 0
 
     def __call__(self, disk: SimulatedDisk, operation: Operation) -> None:
-        if disk.count == self.at or (self.sticky and disk.count > self.at and operation.kind in ("write", "sync")):
+        if disk.count == self.at or (
+            self.sticky and disk.count > self.at and operation.kind in ("write", "sync")
+        ):
             self.hits += 1
             if self.half and operation.kind == "write" and len(operation.data) > 1:
                 disk.image.apply(operation._replace(data=operation.data[: len(operation.data) // 2]))

@@ -305,7 +305,7 @@ class PagedFile:
             return self._write_elsewhen(size)
         if self._container.fd < 0:
             raise ClosedError(
-                f"{self._container.path!r} belongs to another process: open it again in this one"
+                f"{self._container.path!r} belongs to another process: open it again in this process"
             )
         try:
             self._write(view, offset)
