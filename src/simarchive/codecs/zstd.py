@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from simarchive.codecs.codec import CHUNK_BYTES, EncodedChunk, copy_stored, keep_smaller
-from simarchive.codecs.planes import SHUFFLE_FILTER, WORD, is_noise, shuffle, thread_array, unshuffle
+from simarchive.codecs.planes import SHUFFLE_FILTER, WORD, is_noise, unshuffle
 from simarchive.errors import InvalidDataError
 
 ZSTD_FILTER = (32015, (1,))
@@ -31,26 +31,30 @@ class _Zstd:
         self._zstandard = _import_zstandard()
         self._local = threading.local()
 
-    def compress(self, data: Any) -> bytes:
-        """Return one zstd frame."""
+    def compress(self, parts: list[Any], n_bytes: int) -> bytes:
+        """Return one zstd frame of all parts; each starts a block, and so has statistics of its own."""
         compressor = getattr(self._local, "compressor", None)
         if compressor is None:
             compressor = self._local.compressor = self._zstandard.ZstdCompressor(level=_LEVEL)
-        frame: bytes = compressor.compress(data)
-        return frame
+        frame = compressor.compressobj(size=n_bytes)
+        encoded: list[bytes] = []
+        for part in parts[:-1]:
+            encoded += [frame.compress(part), frame.flush(self._zstandard.COMPRESSOBJ_FLUSH_BLOCK)]
+        encoded += [frame.compress(parts[-1]), frame.flush()]
+        return b"".join(encoded)
 
-    def decompress(self, stored: memoryview, out: Any) -> None:
-        """Fill `out` from one zstd frame; raise ValueError if it holds fewer or more bytes."""
+    def decompress(self, stored: memoryview, n_bytes: int) -> bytes:
+        """Return the `n_bytes` bytes of one zstd frame; raise ValueError if it holds fewer or more."""
         decompressor = getattr(self._local, "decompressor", None)
         if decompressor is None:
             decompressor = self._local.decompressor = self._zstandard.ZstdDecompressor()
         try:
-            with decompressor.stream_reader(stored) as reader:
-                n_bytes = reader.readinto(out)
-                if n_bytes != len(out) or reader.read(1):
-                    raise ValueError(f"the chunk does not hold {len(out)} bytes")
+            if self._zstandard.frame_content_size(stored) != n_bytes:
+                raise ValueError(f"the chunk does not hold {n_bytes} bytes")
+            plain: bytes = decompressor.decompress(stored, allow_extra_data=False)
         except self._zstandard.ZstdError as error:
             raise ValueError(f"the chunk is no zstd frame: {error}") from error
+        return plain
 
 
 class ShuffledZstd(_Zstd):
@@ -65,20 +69,19 @@ class ShuffledZstd(_Zstd):
     def encode(self, chunk: memoryview) -> EncodedChunk:
         """Return one zstd frame of the chunk's byte planes, or the chunk itself if that gains nothing."""
         words = np.frombuffer(chunk, np.uint8)
-        if all(is_noise(words[plane::WORD]) for plane in range(WORD)):
+        planes = [words[plane::WORD] for plane in range(WORD)]
+        if all(is_noise(plane) for plane in planes):
             return EncodedChunk(chunk, self._all_filters)
-        planes = thread_array("shuffled", len(words))
-        shuffle(words, planes)
-        return keep_smaller(chunk, self.compress(planes), self._all_filters)
+        parts = [np.ascontiguousarray(plane) for plane in planes]
+        return keep_smaller(chunk, self.compress(parts, len(words)), self._all_filters)
 
     def decode(self, stored: memoryview, filter_mask: int, out: memoryview) -> None:
         """Fill `out` from one zstd frame, or from the chunk's own bytes if the filters were skipped."""
         if filter_mask & self._all_filters:
             copy_stored(stored, out)
             return
-        planes = thread_array("shuffled", len(out))
-        self.decompress(stored, planes)
-        unshuffle(planes, np.frombuffer(out, np.uint8))
+        planes = self.decompress(stored, len(out))
+        unshuffle(np.frombuffer(planes, np.uint8), np.frombuffer(out, np.uint8))
 
 
 class PlainZstd(_Zstd):
@@ -94,14 +97,14 @@ class PlainZstd(_Zstd):
         """Return one zstd frame, or the chunk itself if that gains nothing."""
         if is_noise(np.frombuffer(chunk, np.uint8)):
             return EncodedChunk(chunk, self._all_filters)
-        return keep_smaller(chunk, self.compress(chunk), self._all_filters)
+        return keep_smaller(chunk, self.compress([chunk], len(chunk)), self._all_filters)
 
     def decode(self, stored: memoryview, filter_mask: int, out: memoryview) -> None:
         """Fill `out` from one zstd frame, or from the chunk's own bytes if the filter was skipped."""
         if filter_mask & self._all_filters:
             copy_stored(stored, out)
         else:
-            self.decompress(stored, out)
+            out[:] = self.decompress(stored, len(out))
 
 
 def _import_zstandard() -> ModuleType:

@@ -156,7 +156,7 @@ class Container:
                 return
             try:
                 # An idle handle has nothing that is not committed; what HDF5 writes now is not wanted.
-                journal.file.kill()
+                journal.file.retire()
                 self._detach()
             finally:
                 journal.close()

@@ -95,9 +95,9 @@ class Contents:
         CorruptError
             If an attribute is missing or cannot be read.
         """
-        attributes = self._group(key).attrs
+        group = self._group(key)
+        attributes = group.attrs
         try:
-            folders = attributes.get(layout.EMPTY_FOLDERS)
             return ObjectHeader(
                 key=key,
                 data_class=_text(attributes[layout.DATA_CLASS]),
@@ -105,7 +105,7 @@ class Contents:
                 identity=_text(attributes[layout.IDENTITY]),
                 stored_at=_text(attributes[layout.STORED_AT]),
                 has_ancillary_data=bool(attributes[layout.ANCILLARY]),
-                empty_folders=() if folders is None else tuple(json.loads(_text(folders))),
+                empty_folders=members.empty_folders(group),
             )
         except (KeyError, OSError, ValueError) as error:
             raise CorruptError(f"object {key!r} cannot be read: {error}") from error
@@ -257,8 +257,7 @@ class Contents:
         }
         for name, value in attributes.items():
             group.attrs.create(name, value)
-        if stored.empty_folders:
-            write_text(group, layout.EMPTY_FOLDERS, json.dumps(stored.empty_folders))
+        members.keep_empty_folders(group, stored.empty_folders)
         write_text(group, layout.DOCUMENT, encoded.text)
         for name, variable in encoded.variables.items():
             arrays.write_variable(group, name, variable)

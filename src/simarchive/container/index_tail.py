@@ -1,8 +1,8 @@
 """The tail of a table: its newest rows and its counters, one text attribute written in place.
 
-The text is lines of JSON. The first is ``[next sequence, next number]``; each other one is a row: its sequence
-number, its key, and its values in the order of the columns. A category is a code where the vocabulary has
-the text already, else the text itself. Infinities are the texts ``inf`` and ``-inf``.
+The text is lines of JSON. The first is ``[next sequence, next number]``; each other one is a row: its
+sequence number, its key, and its values in the order of the columns. A category is a code where the
+vocabulary has the text already, else the text itself. Infinities are the texts ``inf`` and ``-inf``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from simarchive.conditions import Column, ColumnKind, Value
-from simarchive.container.index_attributes import Attributes
+from simarchive.container.index_attributes import LARGE_BYTES, Attributes
 from simarchive.container.index_columns import (
     CategoryValues,
     ColumnValues,
@@ -25,7 +25,7 @@ from simarchive.container.index_columns import (
     RealValues,
     checked_value,
 )
-from simarchive.container.index_segments import MemoryRows
+from simarchive.container.index_rowsets import MemoryRows
 from simarchive.container.index_texts import TextArray
 from simarchive.container.index_vocabulary import Vocabulary
 from simarchive.container.layout import INDEX_TAIL
@@ -36,11 +36,8 @@ _HEADER_ROOM = 44
 
 
 def tail_capacity(columns: Sequence[Column]) -> int:
-    """Return the bytes of a new tail: about 32 rows, and above 4 KiB.
-
-    HDF5 keeps an attribute above 4 KiB by itself, so that writing it in place writes nothing else.
-    """
-    return max(4352, 32 * (50 + 9 * len(columns)))
+    """Return the bytes of a new tail: room for about 32 rows."""
+    return max(LARGE_BYTES, 32 * (50 + 9 * len(columns)))
 
 
 @dataclass(slots=True)
@@ -91,10 +88,7 @@ class Tail:
         try:
             self.next_sequence, self.next_number = map(int, json.loads(lines[0]))
             for line in lines[1:]:
-                sequence, key, *values = json.loads(line)
-                if not isinstance(key, str) or not 0 <= int(sequence) < self.next_sequence:
-                    raise ValueError("a row has a wrong key or sequence number")
-                self._rows[key] = TailRow(int(sequence), self._read_values(values), line)
+                self._read_row(line)
         except (ValueError, TypeError, OverflowError, InvalidDataError, RecursionError) as error:
             raise self._corrupt(f"its newest rows cannot be read ({error})") from error
         if len(self._rows) != len(lines) - 1:
@@ -103,6 +97,12 @@ class Tail:
 
     def _corrupt(self, what: str) -> CorruptError:
         return self._attributes.corrupt(what)
+
+    def _read_row(self, line: bytes) -> None:
+        sequence, key, *values = json.loads(line)
+        if not isinstance(key, str) or not 0 <= int(sequence) < self.next_sequence:
+            raise ValueError("a row has a wrong key or sequence number")
+        self._rows[key] = TailRow(int(sequence), self._read_values(values), line)
 
     def _read_values(self, values: list[Any]) -> list[Any]:
         found: list[Any] = []

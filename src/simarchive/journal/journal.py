@@ -15,7 +15,6 @@ from simarchive.errors import (
     NotFoundError,
     ReadOnlyError,
     StorageError,
-    StorageIOError,
 )
 from simarchive.journal.checkpoint import copy_log_into
 from simarchive.journal.filepair import FilePair
@@ -156,7 +155,7 @@ class Journal:
             self._release()
             raise
         self._access, self._depth = Access.READING, 1
-        self.file.access = Access.READING
+        self.file.begin_reading()
         return self._take_news()
 
     def end_read(self) -> None:
@@ -233,9 +232,7 @@ class Journal:
         self._check_writing()
         file = self.file
         if file.failure is not None:
-            raise StorageIOError(
-                f"the transaction on {self.path!r} failed earlier ({file.failure}): roll it back"
-            ) from file.failure
+            raise file.failure
         try:
             pages = file.changed_pages()
             if not pages:
@@ -365,7 +362,7 @@ class Journal:
         finally:
             if os.getpid() == self._pid:
                 self._release()
-            self.file.kill()
+            self.file.retire()
             self._pair.close()
 
     def _tidy_up(self) -> None:
@@ -410,7 +407,7 @@ class Journal:
 
     def _replace_file(self, log: Log | None, end: int) -> None:
         """Put a new file in place of one whose HDF5 handle shows another state."""
-        self.file.kill()
+        self.file.retire()
         self.file = PagedFile(self._pair.container, log, end)
 
     def _take_news(self) -> bool:

@@ -16,7 +16,6 @@ After `bound` has grown (a commit), pages that were bulk before are like all oth
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable
 from enum import Enum
@@ -47,7 +46,8 @@ class PagedFile:
     bound
         Bulk bytes at or above this offset go straight to the container.
     failure
-        What made the open transaction fail; it can only be rolled back then.
+        What made the open operation fail: a transaction can only be rolled back then. A failed write
+        does not raise into HDF5, so look here when HDF5 complains, and between long steps.
     """
 
     BULK_BYTES = 64 << 10
@@ -79,7 +79,12 @@ class PagedFile:
 
     def begin_writing(self, bound: int, log_for_writing: Callable[[], Log]) -> None:
         """Accept writes; spilled pages go to the log that `log_for_writing` gives."""
-        self.bound, self._log_for_writing, self.access = bound, log_for_writing, Access.WRITING
+        self.bound, self._log_for_writing = bound, log_for_writing
+        self.access, self.failure = Access.WRITING, None
+
+    def begin_reading(self) -> None:
+        """Answer reads, and refuse changes."""
+        self.access, self.failure = Access.READING, None
 
     def stop(self) -> None:
         """Accept nothing until the next operation."""
@@ -98,8 +103,8 @@ class PagedFile:
         """Whether pages of the open transaction lie in the log."""
         return bool(self._spilled)
 
-    def kill(self) -> None:
-        """Answer nobody but HDF5 while it closes its handle: swallow what it writes."""
+    def retire(self) -> None:
+        """Show nothing more to anyone but HDF5, which may close its handle: its writes are swallowed."""
         self.access = Access.DEAD
 
     def forget_changes(self) -> None:
@@ -193,12 +198,11 @@ class PagedFile:
         """Fill `buffer` with the bytes at `offset`; zeros past the end. Threads may call it at once."""
         if self.access is Access.IDLE or self.access is Access.DEAD:
             raise self._unreadable()
-        self._fill(buffer, offset)
+        if len(buffer):
+            self._fill(buffer, offset)
 
     def _fill(self, buffer: memoryview, offset: int) -> None:
         size = len(buffer)
-        if not size:
-            return
         first, stop = offset // PAGE_BYTES, (offset + size - 1) // PAGE_BYTES + 1
         if stop - first == 1 and self._read_one(first, buffer, offset - first * PAGE_BYTES):
             return
@@ -273,15 +277,24 @@ class PagedFile:
     def readinto(self, buffer: Any) -> int:
         """Fill the whole buffer, with zeros past the end, and return its size."""
         view = memoryview(buffer).cast("B")
+        offset, self._position = self._position, self._position + len(view)
         if self.access is Access.DEAD:
-            # HDF5 may read while it closes a handle, and h5py takes an error badly there. What HDF5 makes
-            # of it is thrown away.
-            with contextlib.suppress(StorageError, OSError):
-                self._fill(view, self._position)
-        else:
-            self.read_at(view, self._position)
-        self._position += len(view)
+            self._read_for_closing(view, offset)
+            return len(view)
+        try:
+            self.read_at(view, offset)
+        except BaseException as error:
+            if self.failure is None:
+                self.failure = error
+            raise
         return len(view)
+
+    def _read_for_closing(self, buffer: memoryview, offset: int) -> None:
+        """Fill the buffer as well as can be, for HDF5 to close a handle that nobody reads from."""
+        try:
+            self._fill(buffer, offset)
+        except StorageError:
+            buffer[:] = bytes(len(buffer))
 
     def write(self, data: Any) -> int:
         """Change the file at the present offset and return how many bytes were written."""
@@ -292,10 +305,15 @@ class PagedFile:
             return self._write_elsewhen(size)
         if self._container.fd < 0:
             raise ClosedError(
-                f"{self._container.path!r} belongs to another process: open it again in this one"
+                f"{self._container.path!r} belongs to another process: open it again in this process"
             )
         try:
             self._write(view, offset)
+        except StorageError as error:
+            # HDF5 goes on calling after a callback has raised, which hides the reason. So it is kept
+            # for `commit`, and the transaction can only be rolled back.
+            if self.failure is None:
+                self.failure = error
         except BaseException as error:
             self.failure = error
             raise
@@ -312,12 +330,13 @@ class PagedFile:
                 if isinstance(self._own.pop(page, None), bytearray):
                     self._in_memory -= 1
             self.wrote_bulk = True
-            self._container.write(view[low - offset : high - offset], low)
+            if self.failure is None:
+                self._container.write(view[low - offset : high - offset], low)
             self._patch(offset, view[: low - offset])
             self._patch(high, view[high - offset :])
         else:
             self._patch(offset, view)
-        if self._in_memory > self.SPILL_PAGES:
+        if self._in_memory > self.SPILL_PAGES and self.failure is None:
             self._spill()
 
     def _is_unspilled(self, low: int, high: int) -> bool:

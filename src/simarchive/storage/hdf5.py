@@ -26,11 +26,12 @@ from simarchive.data import BaseStoredData, ReplaceableData, data_class_named
 from simarchive.errors import ConflictError, CorruptError, InvalidDataError, NotFoundError
 from simarchive.journal import Durability
 from simarchive.queries import BaseDataQuery
-from simarchive.storage import indexing, selection
-from simarchive.storage.ancillary import AncillaryFiles, ancillary_files
+from simarchive.storage import indexing, selection, verification
+from simarchive.storage.ancillary import ancillary_files, empty_folders_of, members_of
 from simarchive.storage.ancillary_path import AncillaryPath
 from simarchive.storage.backend import Match, PathLike, StorageBackend, arranged_matches
 from simarchive.storage.scratch import Scratch, ScratchDirectory, ScratchFile
+from simarchive.storage.verification import VerificationReport
 
 if TYPE_CHECKING:
     import pandas
@@ -285,6 +286,26 @@ class HDF5Storage(StorageBackend):
         with self._container.reading() as contents:
             return selection.explain(contents, data_query)
 
+    # --- care ------------------------------------------------------------------------------------------
+
+    def verify(self, *, full: bool = False, progress: Progress | None = None) -> VerificationReport:
+        """Check every object, member and index table; return what is wrong. Nothing is changed.
+
+        Parameters
+        ----------
+        full
+            Also decode every member and compare its digest. Without it every stored byte is read and
+            compared with its CRC-32.
+        progress
+            Called with the bytes of each member after it was checked.
+        """
+        return verification.verify(self._container, full=full, progress=progress)
+
+    def rebuild_index(self) -> dict[str, int]:
+        """Make the whole index anew from the objects, as one transaction; return the rows by data class."""
+        with self._container.transaction() as contents:
+            return indexing.rebuild_all(contents)
+
     # --- what StorageBackend asks for ------------------------------------------------------------------
 
     def _atomic(self) -> AbstractContextManager[object]:
@@ -317,14 +338,14 @@ class HDF5Storage(StorageBackend):
         ancillary_data_path: Path | None = None,
     ) -> None:
         tree = object_to_store.check_readable()
-        files = AncillaryFiles() if ancillary_data_path is None else ancillary_files(ancillary_data_path)
+        files = [] if ancillary_data_path is None else ancillary_files(ancillary_data_path)
         stored = StoredDocument(
             data_class=type(object_to_store).data_class_name,
             data_class_version=type(object_to_store).data_class_version,
             tree=tree,
             has_ancillary_data=ancillary_data_path is not None,
-            empty_folders=files.empty_folders,
-            members=files.members,
+            empty_folders=empty_folders_of(files),
+            members=members_of(files),
         )
         self._write(storage_key or self._free_key(None), stored, object_to_store)
 
@@ -387,13 +408,14 @@ class HDF5Storage(StorageBackend):
 
     def _has_same_files(self, storage_key: str, directory: Path) -> bool:
         files = ancillary_files(directory)
+        members = members_of(files)
         with self._container.reading() as contents:
             infos = {info.name: info for info in contents.members(storage_key)}
             return (
-                set(infos) == set(files.members)
-                and contents.header(storage_key).empty_folders == files.empty_folders
-                and all(infos[name].size == path.stat().st_size for name, path in files.members.items())
-                and all(infos[name].digest == member_digest(path)[1] for name, path in files.members.items())
+                infos.keys() == members.keys()
+                and contents.header(storage_key).empty_folders == empty_folders_of(files)
+                and all(infos[name].size == path.stat().st_size for name, path in members.items())
+                and all(infos[name].digest == member_digest(path)[1] for name, path in members.items())
             )
 
     def _matches(self, data_query: BaseDataQuery) -> Iterator[tuple[tuple[Any, ...], Match]]:
