@@ -32,7 +32,7 @@ def command(container: Path, as_json: bool) -> None:
     with opening.for_reading(container) as backend:
         statistics = backend.statistics()
     if as_json:
-        print_json(statistics.as_dict())
+        print_json({**statistics.as_dict(), "path": str(container)})
         return
     print_line(str(container), style="bold")
     print_facts(_facts(statistics), indent=2)
@@ -42,6 +42,8 @@ def _facts(statistics: ContainerStatistics) -> Iterator[tuple[str, str]]:
     yield "format", f"{statistics.format}, created by {statistics.created_by}"
     yield "created", statistics.created_at
     yield "objects", "\n".join([f"{statistics.n_objects:,}", *_classes(statistics.objects_by_class)])
+    if statistics.n_damaged:
+        yield "damaged", f"{count_text(statistics.n_damaged, 'object')}: run 'simarchive verify'"
     yield "files", f"{statistics.n_members:,}, {size_text(statistics.logical_bytes)}"
     yield "stored", f"{size_text(statistics.stored_bytes)}{_ratio(statistics)}"
     yield "shared", size_text(statistics.shared_bytes) if statistics.shared_bytes else "nothing"
