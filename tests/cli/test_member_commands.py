@@ -101,7 +101,7 @@ def test_a_reader_that_has_seen_enough_ends_the_command_silently(water: Path, wh
         ("8d13/nothing.pdb", 3, ["has no file 'nothing.pdb'", "it has output.pdb, trajectory.dcd"]),
         ("8d13/../../etc/passwd", 4, [".."]),
         ("8d13//etc/passwd", 4, ["/etc/passwd"]),
-        ("8d13", 4, ["add a file"]),
+        ("8d13", 4, ["add the file"]),
         ("ffff/output.pdb", 3, ["ffff"]),
         ("1377/output.pdb", 3, ["none"]),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -22,6 +23,10 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 
 # `import` is a word of Python's own, so its module has another name.
 _MODULES = {"import": "import_directory", "export": "export_directory"}
+
+
+_NAME = "simarchive"
+_COMPLETION = "_SIMARCHIVE_COMPLETE"  # what a shell sets when it asks how a line could go on
 
 
 class LazyGroup(click.Group):
@@ -52,7 +57,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="simarchive")
+@click.version_option(__version__, prog_name=_NAME)
 def application() -> None:
     """A whole collection of simulation data in one HDF5 file.
 
@@ -68,7 +73,11 @@ def application() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and leave the process with its exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     with failures.as_exit_codes(as_json=failures.wants_json(given)):
-        application.main(args=given, prog_name="simarchive", standalone_mode=False)
+        if _COMPLETION in os.environ:
+            application.main(args=given, prog_name=_NAME, complete_var=_COMPLETION)
+        # Not `application.main`: it has an answer of its own to a broken pipe and to Ctrl-C.
+        with application.make_context(_NAME, given) as context:
+            application.invoke(context)
     raise SystemExit(0)
