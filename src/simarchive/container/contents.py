@@ -70,6 +70,16 @@ class Contents:
 
     # --- objects -----------------------------------------------------------------------------------------
 
+    def description(self) -> dict[str, Any]:
+        """Return what the container says of itself: format, container_id, created_by, created_at."""
+        attributes = self._handle.attrs
+        return {
+            "format": int(attributes[layout.FORMAT]),
+            "container_id": _text(attributes.get(layout.CONTAINER_ID, "")),
+            "created_by": _text(attributes.get(layout.CREATED_BY, "")),
+            "created_at": _text(attributes.get(layout.CREATED_AT, "")),
+        }
+
     def keys(self) -> list[str]:
         """Return the keys of all objects in the order in which they were first stored."""
         return list(self._objects)
@@ -180,6 +190,11 @@ class Contents:
     def members(self, key: str) -> list[members.MemberInfo]:
         """Return name, size, stored size, digest and codec of each member of an object."""
         return list(members.list_members(self._group(key)))
+
+    def member_places(self, key: str) -> list[tuple[int, members.MemberInfo]]:
+        """Return each member with the address of its dataset, which equal members share."""
+        group = self._group(key)
+        return [(members.address_of(group, info.name), info) for info in members.list_members(group)]
 
     def extract_member(
         self, key: str, name: str, destination: Path, progress: Progress | None = None

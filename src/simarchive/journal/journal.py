@@ -18,7 +18,7 @@ from simarchive.errors import (
 )
 from simarchive.journal.checkpoint import copy_log_into
 from simarchive.journal.filepair import FilePair
-from simarchive.journal.files import SYSTEM, Files, OpenFile, create_file, sync_name
+from simarchive.journal.files import SYSTEM, Files, OpenFile, create_file, storage_error, sync_name
 from simarchive.journal.frames import round_up
 from simarchive.journal.log import Log
 from simarchive.journal.pager import Access, PagedFile
@@ -323,6 +323,39 @@ class Journal:
             return self._copy_log(max(0.0, deadline - time.monotonic()))
         finally:
             self._release()
+
+    def replace_container(self, successor: str | os.PathLike[str], timeout_s: float = 10.0) -> bool:
+        """Give the container's name to another file in one step; False if readers stayed.
+
+        Within a transaction in which nothing was changed. Whatever happens, the name stands for one of
+        the two, whole; processes that have the container open find the other one at their next
+        operation. This journal has to be closed after it.
+
+        Parameters
+        ----------
+        successor
+            A complete HDF5 file in the same directory, not open anywhere.
+        """
+        self._check_writing()
+        if self.file.has_changes:
+            raise StorageError(f"container {self.path!r}: commit or roll back before it is replaced")
+        pair, new = self._pair, os.fspath(successor)
+        # An empty log fits every container: a crash between the two steps below loses nothing.
+        if not self._copy_log(timeout_s) or not pair.lock_out_readers(timeout_s):
+            return False
+        file = OpenFile(pair.container.files, new, writable=True)
+        try:
+            file.sync()
+        finally:
+            file.close()
+        try:
+            pair.container.files.rename(new, self.path)
+        except OSError as error:
+            raise storage_error(error, "replace", self.path) from error
+        sync_name(pair.container.files, self.path)
+        pair.remove_log()
+        self._handle_is_old, self._face = True, None
+        return True
 
     def _copy_log(self, timeout_s: float, *, restart: bool = True) -> bool:
         """Copy the log, under the writer lock; the lock on the container may be gone afterwards."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from simarchive.container import compaction
+from simarchive.container.container import Container
+from simarchive.storage import indexing
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,14 @@ def repack(path: str | os.PathLike[str], *, lock_timeout_s: float = 10.0) -> Rep
         If there is no room for the new file.
     """
     place = Path(path).absolute()
-    before = place.stat().st_size if place.exists() else 0
-    n_objects = compaction.compact(place, lock_timeout_s=lock_timeout_s)
+    with contextlib.closing(Container(place, writable=True, lock_timeout_s=lock_timeout_s)) as container:
+        container.checkpoint()
+        before = place.stat().st_size
+        with container.transaction():
+            n_objects = container.rewrite(_complete)
     return RepackReport(str(place), n_objects, before, place.stat().st_size)
+
+
+def _complete(path: Path) -> None:
+    with contextlib.closing(Container(path, writable=True)) as container, container.transaction() as contents:
+        indexing.rebuild_all(contents)

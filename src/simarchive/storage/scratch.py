@@ -1,8 +1,9 @@
 """Scratch: real directories with the files of objects, extracted once, kept while they are valid.
 
-Below the scratch directory, each object has ``<key>-<generation>/``. The generation is a digest of the names,
-sizes and digests of its files, so that an object that was replaced gets another directory and is never served
-the old files. Beside them, ``.simarchive/`` holds for each a manifest (``.json``), a lock that users share
+Below the scratch directory, each object has ``<key>-<generation>/<key>/``. The generation is a digest of the
+names, sizes and digests of its files, so that an object that was replaced gets another directory and is never
+served the old files; the last component is the key alone, as programs that take a path apart expect. Beside
+them, ``.simarchive/`` holds for each a manifest (``.json``), a lock that users share
 and an eviction takes alone (``.use``), and a lock for extraction (``.extract``). All of it may be deleted
 while no program uses it.
 """
@@ -205,7 +206,7 @@ class Scratch:
             self._make_room(slot, known, missing)
         for folder in folders:
             slot.destination(folder).mkdir(parents=True, exist_ok=True)
-        slot.path.mkdir(exist_ok=True)
+        slot.path.mkdir(parents=True, exist_ok=True)
         for file in missing:
             destination = slot.destination(file.name)
             destination.parent.mkdir(parents=True, exist_ok=True)
@@ -249,7 +250,8 @@ class _Slot:
 
     def __init__(self, scratch: Path, name: str) -> None:
         self.name = name
-        self.path = scratch / name
+        self._place = scratch / name
+        self.path = self._place / name[: -_GENERATION_DIGITS - 1]
         self._state = scratch / _STATE
         self._manifest = self._state / f"{name}.json"
         self._use = self._state / f"{name}.use"
@@ -290,7 +292,7 @@ class _Slot:
             # Renamed first: a kill in between must not leave half a directory with a manifest.
             self._manifest.unlink(missing_ok=True)
             with suppress(FileNotFoundError):
-                self.path.rename(trash)
+                self._place.rename(trash)
                 shutil.rmtree(trash, ignore_errors=True)
             (self._state / f"{self.name}.extract").unlink(missing_ok=True)
             self._use.unlink(missing_ok=True)
@@ -302,7 +304,7 @@ class _Slot:
         """Return where a file goes; raise ConflictError if a link on the way would lead elsewhere."""
         path = self.path / name
         for parent in path.parents:
-            if parent == self.path.parent:
+            if parent == self._place.parent:
                 break
             if parent.is_symlink():
                 raise ConflictError(f"{str(parent)!r} became a link: remove it")
