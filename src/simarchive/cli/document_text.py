@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from simarchive.cli.output import count_text
-from simarchive.cli.wording import substance_text
+from simarchive.cli.wording import phase_text, substance_text
 
 LONGEST_TEXT = 200
 _INDENT = "  "
@@ -22,7 +22,7 @@ def lines_of(tree: Any, *, depth: int = 0) -> Iterator[str]:
     """Yield the lines of a document."""
     width = max((len(name) for name, value in tree.items() if _inline(value) is not None), default=0)
     for name, value in tree.items():
-        text = _inline(value)
+        text = phase_text(value) if name == "property_phase" else _inline(value)
         if text is not None:
             yield f"{_INDENT * depth}{name:<{width}}  {text}"
         elif isinstance(value, dict):
@@ -44,7 +44,7 @@ def lines_of(tree: Any, *, depth: int = 0) -> Iterator[str]:
 def _inline(value: Any) -> str | None:
     """Return a value that fits on a line, or ``None``."""
     if is_array(value):
-        return f"{' x '.join(map(str, value.shape)) or 'one'} values, {value.dtype}"
+        return f"{' x '.join(map(str, value.shape)) or 'one'} values ({value.dtype})"
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, dict):
@@ -59,7 +59,8 @@ def _inline(value: Any) -> str | None:
 def _inline_fields(value: dict[str, Any]) -> str | None:
     fields = set(value)
     if fields == {"value", "unit"}:
-        return f"{_inline(value['value'])} {_unit(value['unit'])}".rstrip()
+        joint = " in " if is_array(value["value"]) and _unit(value["unit"]) else " "
+        return f"{_inline(value['value'])}{joint}{_unit(value['unit'])}".rstrip()
     if fields == {"components", "amounts"}:
         return _substance(value)
     if fields in ({"temperature"}, {"temperature", "pressure"}):

@@ -10,7 +10,7 @@ import click
 
 from simarchive.cli import opening, wording
 from simarchive.cli.arguments import container_argument, json_option
-from simarchive.cli.output import count_text, print_facts, print_json, print_line, size_text
+from simarchive.cli.output import count_text, date_text, print_facts, print_json, print_line, size_text
 
 if TYPE_CHECKING:
     from simarchive.storage.statistics import ContainerStatistics
@@ -40,7 +40,7 @@ def command(container: Path, as_json: bool) -> None:
 
 def _facts(statistics: ContainerStatistics) -> Iterator[tuple[str, str]]:
     yield "format", f"{statistics.format}, created by {statistics.created_by}"
-    yield "created", statistics.created_at
+    yield "created", date_text(statistics.created_at)
     yield "objects", "\n".join([f"{statistics.n_objects:,}", *_classes(statistics.objects_by_class)])
     if statistics.n_damaged:
         yield "damaged", f"{count_text(statistics.n_damaged, 'object')}: run 'simarchive verify'"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 PIPE_WIDTH = 400
 """Columns of a line that goes to a file or a program: nothing is cut there."""
 
+_GAP = 2
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
@@ -74,7 +75,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, right
     from rich.text import Text
 
     console = _console()
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))
     for heading in headings:
         table.add_column(
             Text(heading),
@@ -91,6 +92,24 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, right
         console.print(table)
     for line in capture.get().splitlines():
         print(line.rstrip())
+
+
+def fitting_columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Return how many columns of a table fit side by side; all where no terminal shows them."""
+    console = _console()
+    if not console.is_terminal:
+        return len(headings)
+    used = 0
+    for number, heading in enumerate(headings):
+        used += max(len(heading), *(len(row[number]) for row in rows), 0) + (_GAP if number else 0)
+        if used > console.width:
+            return max(number, 1)
+    return len(headings)
+
+
+def date_text(stored: str) -> str:
+    """Return a time for people, ``2026-11-22 18:12:22 UTC``."""
+    return stored.replace("T", " ").removesuffix("+00:00") + " UTC" if stored.endswith("+00:00") else stored
 
 
 def print_facts(facts: Iterable[tuple[str, str]], *, indent: int = 0) -> None:

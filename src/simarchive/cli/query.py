@@ -9,7 +9,14 @@ import click
 
 from simarchive.cli import listing, opening, wording
 from simarchive.cli.arguments import container_argument, json_option
-from simarchive.cli.output import count_text, print_json, print_line, print_table
+from simarchive.cli.output import (
+    count_text,
+    fitting_columns,
+    print_json,
+    print_line,
+    print_notice,
+    print_table,
+)
 
 if TYPE_CHECKING:
     from simarchive.queries import BaseDataQuery
@@ -118,11 +125,19 @@ def _print_keys(answer: dict[str, Any], backend: HDF5Storage) -> None:
 
 def _print_table(answer: dict[str, Any], backend: HDF5Storage) -> None:
     rows = answer["rows"]
-    shown = [name for name in (rows[0] if rows else ()) if any(row[name] is not None for row in rows)]
-    print_table(
-        [name.upper() for name in shown],
-        ([wording.index_value_text(name, row[name]) for name in shown] for row in rows),
-    )
+    names = [name for name in (rows[0] if rows else ()) if any(row[name] is not None for row in rows)]
+    # The state says no more than temperature and pressure, and identifiers say least to a person.
+    names = sorted((name for name in names if name != "thermodynamic_state"), key=_is_identifier)
+    headings = [wording.short_column_name(name).upper() for name in names]
+    cells = [[wording.index_value_text(name, row[name]) for name in names] for row in rows]
+    number = fitting_columns(headings, cells)
+    print_table(headings[:number], (line[:number] for line in cells))
+    if number < len(names):
+        print_notice(f"more in a wider window or with --json: {', '.join(headings[number:])}")
+
+
+def _is_identifier(name: str) -> bool:
+    return name.endswith("_id")
 
 
 def _print_groups(answer: dict[str, Any], backend: HDF5Storage) -> None:

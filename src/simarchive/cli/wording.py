@@ -38,6 +38,13 @@ def class_named(text: str, names: Iterable[str]) -> str:
     raise NotFoundError(f"no object is of a data class {text!r}: the classes here are {there}")
 
 
+def short_column_name(name: str) -> str:
+    """Return the short name of a column of the index, as query expressions have it."""
+    from simarchive.queries.expression import ALIASES
+
+    return min((short for short, long in ALIASES.items() if long == name), key=len, default=name)
+
+
 def substance_text(identifier: str) -> str:
     """Return a substance in the short form that query expressions read: ``CO{x=0.5}|O{x=0.5}``."""
     lines = []
