@@ -141,13 +141,15 @@ def test_the_pager_equals_an_array_of_bytes_and_survives_every_crash(seed: int) 
 
 def transact(journal: Journal, *writes: tuple[int, bytes]) -> None:
     journal.begin_write(1.0)
-    for offset, data in writes:
-        journal.file.seek(offset)
-        journal.file.write(data)
-    journal.file.seek(0)
-    journal.file.write(superblock(journal.file.end))
-    journal.commit()
-    journal.end_write()
+    try:
+        for offset, data in writes:
+            journal.file.seek(offset)
+            journal.file.write(data)
+        journal.file.seek(0)
+        journal.file.write(superblock(journal.file.end))
+        journal.commit()
+    finally:
+        journal.end_write()
 
 
 @pytest.fixture

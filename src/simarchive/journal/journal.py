@@ -233,6 +233,8 @@ class Journal:
         file = self.file
         if file.failure is not None:
             raise file.failure
+        if self._pair.locked_log.in_doubt:
+            self._pair.locked_log.retract()
         try:
             pages = file.changed_pages()
             if not pages:
