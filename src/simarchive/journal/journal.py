@@ -64,7 +64,7 @@ class Journal:
     def __init__(self, pair: FilePair, *, durability: Durability, checkpoint_bytes: int) -> None:
         self.path, self.writable = pair.path, pair.writable
         self.durability, self.checkpoint_bytes = durability, checkpoint_bytes
-        self.file = PagedFile(pair.container, None, 0)
+        self.file = PagedFile(pair.container, None, 0, 0)
         self._pair = pair
         self._pid = os.getpid()
         self._access, self._depth = Access.IDLE, 0
@@ -233,6 +233,8 @@ class Journal:
         file = self.file
         if file.failure is not None:
             raise file.failure
+        if self._pair.locked_log.in_doubt:
+            self._pair.locked_log.retract()
         try:
             pages = file.changed_pages()
             if not pages:
@@ -257,7 +259,7 @@ class Journal:
         if self._standing is Standing.ALONE:
             self._standing = Standing.BASE
         file.forget_changes()
-        file.follow(log, log.end)
+        file.follow(log, log.end, self._known_face.end)
         file.bound = self._bound()
         return True
 
@@ -372,7 +374,7 @@ class Journal:
         copy_log_into(pair.container, log)
         # From here on the container is the state, whatever becomes of the log.
         self._face, self._standing = Face.of(pair.container), Standing.ALONE
-        self.file.follow(None, end)
+        self.file.follow(None, end, end)
         if restart:
             log.restart(seal, end, self._face.superblock)
         self._next_checkpoint_bytes = self.checkpoint_bytes
@@ -436,12 +438,12 @@ class Journal:
             self._state, self._handle_is_old = state, True
             self._replace_file(shown, end)
         else:
-            self.file.follow(shown, end)
+            self.file.follow(shown, end, face.end)
 
     def _replace_file(self, log: Log | None, end: int) -> None:
         """Put a new file in place of one whose HDF5 handle shows another state."""
         self.file.retire()
-        self.file = PagedFile(self._pair.container, log, end)
+        self.file = PagedFile(self._pair.container, log, end, self._known_face.end)
 
     def _take_news(self) -> bool:
         news, self._handle_is_old = self._handle_is_old, False
