@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from simarchive.conditions import OneOf
-from simarchive.data import BaseStoredData
+from simarchive.data import BaseStoredData, data_class_named
 from simarchive.errors import InvalidDataError, WrongTypeError
 from simarchive.interop import openff_merging, openff_queries
 from simarchive.interop.openff_objects import (
@@ -21,8 +21,9 @@ from simarchive.interop.openff_objects import (
     restored,
     stored_class_name,
 )
-from simarchive.interop.openff_places import ScratchPlace, container_path
+from simarchive.interop.openff_places import EvaluatorScratch, container_path
 from simarchive.interop.openff_values import type_string_of
+from simarchive.storage.ancillary import check_ancillary_directory
 from simarchive.storage.duplicates import Action
 from simarchive.storage.evaluator_objects import OPAQUE_CLASSES
 from simarchive.storage.hdf5 import HDF5Storage
@@ -86,8 +87,8 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
         **options: Any,
     ) -> None:
         container = container_path(path if path is not None else root_directory, make=mode == "a")
-        self._scratch = ScratchPlace(container, scratch_directory)
-        self._archive = HDF5Storage(container, mode, self._scratch.directory, **options)
+        self._archive = HDF5Storage(container, mode, **options)
+        self._scratch = EvaluatorScratch(self._archive, scratch_directory)
         # The backend's own lock: Evaluator's public methods take it.
         self._lock = self._archive._lock
         self._move = move
@@ -185,7 +186,7 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
             return outcome.key, outcome.action
         if winner is not evaluator_object:
             return existing, Action.KEEP
-        self._archive.replace_object(existing, ours, path)
+        self._archive._store_object(ours, existing, check_ancillary_directory(ours, path))
         return existing, Action.REPLACE
 
     def remove_object(self, storage_key: str) -> None:
@@ -216,7 +217,8 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
         found, path = self._restore(storage_key, extract=True)
         if expected_type is not None and not isinstance(found, expected_type):
             raise WrongTypeError(
-                f"object {storage_key!r} is a {type(found).__name__}, not a {expected_type.__name__} as expected"
+                f"object {storage_key!r} is a {type(found).__name__}, not a {expected_type.__name__}:"
+                " ask for another type or key"
             )
         return found, path
 
@@ -269,8 +271,10 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
         return found, self._extracted(storage_key) if extract else None
 
     def _extracted(self, storage_key: str) -> str | None:
-        path = self._archive.ancillary_path(storage_key)
-        return None if path is None else os.fspath(path)
+        data_class = data_class_named(self._archive.class_name_of(storage_key))
+        if data_class is None or not data_class.has_ancillary_data():
+            return None
+        return self._scratch.directory_of(storage_key)
 
     def opaque_keys(self) -> list[str]:
         """Return the keys of objects whose classes only the user's program knows."""
@@ -333,7 +337,8 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
         target = container_path(directory, make=False)
         if require_empty_directory and (target.exists() or any_file_in(directory)):
             raise InvalidDataError(
-                f"{os.fspath(directory)!r} is not empty: name another place, or set require_empty_directory=False"
+                f"{os.fspath(directory)!r} is not empty:"
+                " name another place, or set require_empty_directory=False"
             )
         result = type(self)(directory)
         openff_merging.merge(result, self, keep=filters.passes)
