@@ -21,7 +21,7 @@ import numpy as np
 from simarchive.container import layout
 from simarchive.container.contents import Contents, create_group, write_text
 from simarchive.errors import ClosedError, FormatError, NotFoundError, ReadOnlyError, StorageError
-from simarchive.journal import Durability, Journal
+from simarchive.journal import Durability, Journal, PagedFile
 from simarchive.version import __version__
 
 # Readable by every HDF5 since 1.10, attributes above 64 KiB, and superblock 3, whose
@@ -61,6 +61,7 @@ class Container:
         self.lock_timeout_s = lock_timeout_s
         self._lock = lock or threading.RLock()
         self._handle: h5py.File | None = None
+        self._file: PagedFile | None = None  # what the handle works on
         self._contents: Contents | None = None
         self._depth = 0  # of nested reads and transactions
         self._writing = False
@@ -132,10 +133,11 @@ class Container:
                 yield self._contents
                 self._commit(journal)
             except BaseException as error:
+                failure = journal.file.failure
                 self._roll_back(journal)
-                if journal.failure is not None and journal.failure is not error:
+                if failure is not None and failure is not error:
                     # HDF5 reports a failed write in its own words; the journal knows the reason.
-                    raise journal.failure from error
+                    raise failure from error
                 raise
             finally:
                 self._depth, self._writing = 0, False
@@ -153,6 +155,8 @@ class Container:
             if journal is None:
                 return
             try:
+                # An idle handle has nothing that is not committed; what HDF5 writes now is not wanted.
+                journal.file.kill()
                 self._detach()
             finally:
                 journal.close()
@@ -170,13 +174,17 @@ class Container:
             self._detach()
         if self._handle is None:
             journal = self._open_journal()
-            self._handle = _open_handle(journal, "r+" if writing else "r", self.path)
-            self._contents = Contents(self._handle, journal.file)
+            self._file = journal.file
+            self._handle = _open_handle(self._file, "r+" if writing else "r", self.path)
+            self._contents = Contents(self._handle, self._file)
 
     def _detach(self) -> None:
+        """Let go of the HDF5 handle; what it has not flushed is lost, as it should be."""
         handle, self._handle, self._contents = self._handle, None, None
         if handle is not None:
-            handle.close()
+            # HDF5 may find a state that moved on under it; nobody will look at this handle again.
+            with contextlib.suppress(OSError, RuntimeError):
+                handle.close()
 
     def _commit(self, journal: Journal) -> None:
         assert self._handle is not None
@@ -184,15 +192,15 @@ class Container:
         if self._contents.freed:
             # HDF5 writes its list of free space only when it closes the file, and without it the space
             # that this transaction freed would be lost to the next one.
-            self._detach()
+            handle, self._handle, self._contents = self._handle, None, None
+            handle.close()
         else:
             self._handle.flush()
         journal.commit()
 
     def _roll_back(self, journal: Journal) -> None:
         journal.roll_back()
-        with contextlib.suppress(OSError, RuntimeError):
-            self._detach()
+        self._detach()
 
 
 def skeleton() -> bytes:
@@ -219,9 +227,9 @@ def skeleton() -> bytes:
     return memory.getvalue()
 
 
-def _open_handle(journal: Journal, mode: str, path: Path) -> h5py.File:
+def _open_handle(file: PagedFile, mode: str, path: Path) -> h5py.File:
     try:
-        handle = h5py.File(journal.file, mode, libver=LIBVER)
+        handle = h5py.File(file, mode, libver=LIBVER)
     except OSError as error:
         raise FormatError(
             f"'{path}' cannot be opened as HDF5: it is damaged or was cut short ({error})"

@@ -16,6 +16,7 @@ After `bound` has grown (a commit), pages that were bulk before are like all oth
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from enum import Enum
@@ -98,7 +99,7 @@ class PagedFile:
         return bool(self._spilled)
 
     def kill(self) -> None:
-        """Answer nothing more, but swallow writes, so that HDF5 can close its handle."""
+        """Answer nobody but HDF5 while it closes its handle: swallow what it writes."""
         self.access = Access.DEAD
 
     def forget_changes(self) -> None:
@@ -192,6 +193,9 @@ class PagedFile:
         """Fill `buffer` with the bytes at `offset`; zeros past the end. Threads may call it at once."""
         if self.access is Access.IDLE or self.access is Access.DEAD:
             raise self._unreadable()
+        self._fill(buffer, offset)
+
+    def _fill(self, buffer: memoryview, offset: int) -> None:
         size = len(buffer)
         if not size:
             return
@@ -269,7 +273,13 @@ class PagedFile:
     def readinto(self, buffer: Any) -> int:
         """Fill the whole buffer, with zeros past the end, and return its size."""
         view = memoryview(buffer).cast("B")
-        self.read_at(view, self._position)
+        if self.access is Access.DEAD:
+            # HDF5 may read while it closes a handle, and h5py takes an error badly there. What HDF5 makes
+            # of it is thrown away.
+            with contextlib.suppress(StorageError, OSError):
+                self._fill(view, self._position)
+        else:
+            self.read_at(view, self._position)
         self._position += len(view)
         return len(view)
 

@@ -69,6 +69,7 @@ def check_ancillary_directory(stored: BaseStoredData, path: str | os.PathLike[st
     for name in stored.member_names():
         if not (directory / name).is_file():
             raise InvalidDataError(f"this {class_name} names the file {name!r}, which is not in '{directory}'")
+    ancillary_files(directory)
     return directory
 
 

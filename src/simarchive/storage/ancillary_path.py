@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from simarchive.storage.scratch import ScratchDirectory
+
 
 class AncillaryPath(os.PathLike[str]):
     """A path-like whose directory is extracted on first use, and only as far as it is used.
@@ -18,18 +20,24 @@ class AncillaryPath(os.PathLike[str]):
     key
         Of the object.
     extract
-        Extracts the members whose names it is given, or all for ``None``, and returns the directory.
+        Extracts one member, or all for ``None``, and returns the directory in scratch.
+
+    Notes
+    -----
+    As long as this object lives, its directory is not evicted from a scratch directory of bounded size.
     """
 
-    __slots__ = ("_extract", "key")
+    __slots__ = ("_extract", "_held", "key")
 
-    def __init__(self, key: str, extract: Callable[[str | None], Path]) -> None:
+    def __init__(self, key: str, extract: Callable[[str | None], ScratchDirectory]) -> None:
         self.key = key
         self._extract = extract
+        self._held: ScratchDirectory | None = None
 
-    def extract(self) -> Path:
-        """Extract whatever is not extracted yet; return the directory."""
-        return self._extract(None)
+    def extract(self, name: str | None = None) -> Path:
+        """Extract one file, or whatever is not extracted yet; return the directory."""
+        self._held = self._extract(name)
+        return self._held.path
 
     def __fspath__(self) -> str:
         return str(self.extract())
@@ -38,7 +46,7 @@ class AncillaryPath(os.PathLike[str]):
         return str(self.extract())
 
     def __truediv__(self, name: str | os.PathLike[str]) -> Path:
-        return self._extract(os.fspath(name)) / name
+        return self.extract(os.fspath(name)) / name
 
     def joinpath(self, *names: str | os.PathLike[str]) -> Path:
         """Return the path of one file, extracted."""

@@ -26,14 +26,17 @@ from simarchive.data import BaseStoredData, ReplaceableData, data_class_named
 from simarchive.errors import ConflictError, CorruptError, InvalidDataError, NotFoundError
 from simarchive.journal import Durability
 from simarchive.queries import BaseDataQuery
-from simarchive.storage import indexing, selection
+from simarchive.storage import indexing, selection, verification
 from simarchive.storage.ancillary import AncillaryFiles, ancillary_files
 from simarchive.storage.ancillary_path import AncillaryPath
 from simarchive.storage.backend import Match, PathLike, StorageBackend, arranged_matches
-from simarchive.storage.scratch import Scratch
+from simarchive.storage.scratch import Scratch, ScratchDirectory, ScratchFile
+from simarchive.storage.verification import VerificationReport
 
 if TYPE_CHECKING:
     import pandas
+
+Progress = Callable[[int], None]
 
 
 class HDF5Storage(StorageBackend):
@@ -62,6 +65,8 @@ class HDF5Storage(StorageBackend):
         is closed, which is faster; a power cut may lose the last commits, never the file.
     lock_timeout_s
         How long to wait for another process that is writing.
+    scratch_max_bytes
+        Bound on the size of the scratch directory: what was unused for longest makes room.
 
     Examples
     --------
@@ -81,20 +86,24 @@ class HDF5Storage(StorageBackend):
         codec: str = "deflate",
         durability: str | Durability = Durability.COMMIT,
         lock_timeout_s: float = 10.0,
+        scratch_max_bytes: int | None = None,
     ) -> None:
         super().__init__()
         if mode not in ("a", "r"):
             raise InvalidDataError(f"mode {mode!r} is not known: use 'a' to read and change, 'r' to read")
-        self.codec = checked_codec(codec)
+        self.codec = _checked_codec(codec)
         self._container = Container(
             _checked_path(path),
             writable=mode == "a",
-            durability=Durability(durability),
+            durability=_checked_durability(durability),
             lock_timeout_s=lock_timeout_s,
             lock=self._lock,
         )
         self._scratch_directory = None if scratch_directory is None else Path(scratch_directory).absolute()
+        self._scratch_max_bytes = scratch_max_bytes
         self._scratch: Scratch | None = None
+        self.progress: Progress | None = None
+        """Called with the number of bytes stored since the last call, while files are stored."""
 
     @property
     def path(self) -> Path:
@@ -277,6 +286,26 @@ class HDF5Storage(StorageBackend):
         with self._container.reading() as contents:
             return selection.explain(contents, data_query)
 
+    # --- care ------------------------------------------------------------------------------------------
+
+    def verify(self, *, full: bool = False, progress: Progress | None = None) -> VerificationReport:
+        """Check every object, member and index table; return what is wrong. Nothing is changed.
+
+        Parameters
+        ----------
+        full
+            Also decode every member and compare its digest. Without it every stored byte is read and
+            compared with its CRC-32.
+        progress
+            Called with the bytes of each member after it was checked.
+        """
+        return verification.verify(self._container, full=full, progress=progress)
+
+    def rebuild_index(self) -> dict[str, int]:
+        """Make the whole index anew from the objects, as one transaction; return the rows by data class."""
+        with self._container.transaction() as contents:
+            return indexing.rebuild_all(contents)
+
     # --- what StorageBackend asks for ------------------------------------------------------------------
 
     def _atomic(self) -> AbstractContextManager[object]:
@@ -343,7 +372,9 @@ class HDF5Storage(StorageBackend):
             header = contents.header(storage_key)
             stored = interpret(header, contents.tree(storage_key))
             path = self._ancillary_path(header)
-            return stored, None if path is None else path.extract()
+            if path is not None:
+                path.extract()
+            return stored, path
 
     def _document_of(self, storage_key: str) -> BaseStoredData:
         with self._container.reading() as contents:
@@ -435,7 +466,24 @@ class HDF5Storage(StorageBackend):
     def _ancillary_path(self, header: ObjectHeader) -> AncillaryPath | None:
         if not header.has_ancillary_data:
             return None
-        return AncillaryPath(self, header.key)
+        return AncillaryPath(header.key, functools.partial(self._extract_to_scratch, header.key))
+
+    def _extract_to_scratch(self, key: str, name: str | None) -> ScratchDirectory:
+        """Extract a member, the members below a folder, or all of them; return the object's directory."""
+        with self._container.reading() as contents:
+            header, infos = contents.header(key), contents.members(key)
+            names = None
+            if name is not None:
+                names = [i.name for i in infos if i.name == name or i.name.startswith(f"{name}/")]
+            if self._scratch is None:
+                self._scratch = Scratch(self._scratch_directory, max_bytes=self._scratch_max_bytes)
+            return self._scratch.extract(
+                key,
+                [ScratchFile(info.name, info.size, info.digest) for info in infos],
+                lambda wanted, destination: contents.extract_member(key, wanted, destination),
+                names=names,
+                folders=header.empty_folders,
+            )
 
 
 def interpret(header: ObjectHeader, tree: Any) -> BaseStoredData:
@@ -453,6 +501,25 @@ def interpret(header: ObjectHeader, tree: Any) -> BaseStoredData:
             " import the module that defines it"
         )
     return data_class.from_document(tree, header.data_class_version)
+
+
+def _checked_path(path: object) -> Path:
+    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+        raise InvalidDataError(f"a container is named by a path, not by {path!r}")
+    return Path(path).absolute()
+
+
+def _checked_codec(codec: str) -> str:
+    if codec not in CODEC_CHOICES:
+        raise InvalidDataError(f"codec {codec!r} is not known: use one of {', '.join(CODEC_CHOICES)}")
+    return codec
+
+
+def _checked_durability(durability: str | Durability) -> Durability:
+    try:
+        return Durability(durability)
+    except ValueError as error:
+        raise InvalidDataError(f"durability {durability!r} is not known: use 'commit' or 'close'") from error
 
 
 def _array_of(container: Container, key: str, identity: str, name: str) -> np.ndarray[Any, Any]:
