@@ -12,19 +12,15 @@ from pathlib import Path
 from typing import Any, Self
 
 from simarchive.conditions import OneOf
-from simarchive.data import BaseStoredData, data_class_named
+from simarchive.data import BaseStoredData
 from simarchive.errors import InvalidDataError, WrongTypeError
 from simarchive.interop import openff_merging, openff_queries
-from simarchive.interop.openff_objects import (
-    archived,
-    evaluator_type_string,
-    restored,
-    stored_class_name,
-)
+from simarchive.interop.openff_objects import archived, restored, stored_class_name
 from simarchive.interop.openff_places import EvaluatorScratch, container_path
 from simarchive.interop.openff_values import type_string_of
 from simarchive.storage.ancillary import check_ancillary_directory
 from simarchive.storage.duplicates import Action
+from simarchive.storage.evaluator_json import evaluator_type_of
 from simarchive.storage.evaluator_objects import OPAQUE_CLASSES
 from simarchive.storage.hdf5 import HDF5Storage
 from simarchive.storage.merging import MergeReport
@@ -244,11 +240,12 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
 
     def _query(self, data_query: Any) -> dict[tuple[Any, ...], list[Match]]:
         found: dict[tuple[Any, ...], list[Match]] = {}
-        for key in self._candidates(data_query):
-            stored, _ = self._restore(key, extract=False)
-            matched = openff_queries.apply(data_query, stored)
-            if matched is not None:
-                found.setdefault(matched, []).append((key, stored, self._extracted(key)))
+        with self._archive._container.reading():
+            for key in self._candidates(data_query):
+                stored, _ = self._restore(key, extract=False)
+                matched = openff_queries.apply(data_query, stored)
+                if matched is not None:
+                    found.setdefault(matched, []).append((key, stored, self._extracted(key)))
         return found
 
     def _candidates(self, data_query: Any) -> list[str]:
@@ -262,19 +259,22 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
         return keys
 
     def _restore(self, storage_key: str, *, extract: bool) -> tuple[Any, str | None]:
-        name, _, tree = self._archive.retrieve_document(storage_key)
+        # One read of one committed state, and arrays at once: Evaluator's objects cannot wait for theirs.
+        with self._archive._container.reading() as contents:
+            header = contents.header(storage_key)
+            tree = contents.tree(storage_key)
+            path = self._extracted(storage_key) if extract else None
         try:
-            found = restored(name, tree)
+            return restored(header.data_class, tree), path
         except InvalidDataError as error:
             error.add_note(f"object {storage_key!r} in {str(self._archive.path)!r}")
             raise
-        return found, self._extracted(storage_key) if extract else None
 
     def _extracted(self, storage_key: str) -> str | None:
-        data_class = data_class_named(self._archive.class_name_of(storage_key))
-        if data_class is None or not data_class.has_ancillary_data():
-            return None
-        return self._scratch.directory_of(storage_key)
+        with self._archive._container.reading() as contents:
+            if not contents.header(storage_key).has_ancillary_data:
+                return None
+            return self._scratch.directory_of(storage_key)
 
     def opaque_keys(self) -> list[str]:
         """Return the keys of objects whose classes only the user's program knows."""
@@ -285,10 +285,12 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
         # Evaluator's MutableLocalFileStorage.update(other) reads this of any other storage.
         by_class: dict[str, list[str]] = {}
         for key in self._archive.keys():  # noqa: SIM118
-            name = self._archive.class_name_of(key)
-            type_string = evaluator_type_string(name, lambda key=key: self._archive.retrieve_document(key)[2])
+            type_string = evaluator_type_of(self._archive.class_name_of(key))
             if type_string is not None:
                 by_class.setdefault(stored_class_name(type_string), []).append(key)
+        for key in self.opaque_keys():
+            type_string = str(self._archive.retrieve_document(key)[2]["type_string"])
+            by_class.setdefault(stored_class_name(type_string), []).append(key)
         return by_class
 
     # --- combining -----------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import weakref
 from pathlib import Path
 from typing import NamedTuple
 
-from simarchive.container.members import member_digest
+from simarchive.container.members import MemberInfo, member_digest
 from simarchive.errors import InvalidDataError
 from simarchive.storage.hdf5 import HDF5Storage
 
@@ -98,24 +98,16 @@ class EvaluatorScratch:
 
         Files that someone has changed, moved or deleted since are extracted again.
         """
-        while True:
-            generation = self._generation(key)
-            place = self.directory / generation / key
-            if self._is_valid(place, key):
-                return str(place)
-            self._extract(place, key)
-            if self._generation(key) == generation:
+        # One read: all members are of one committed state.
+        with self._archive._container.reading():
+            infos = self._archive.list_members(key)
+            place = self.directory / _generation(infos) / key
+            if not self._is_valid(place, infos):
+                self._extract(place, key)
                 self._stamps[place] = _stamps(place)
-                return str(place)
-            # Another process replaced the object meanwhile: what was extracted may be a mixture.
-            shutil.rmtree(place)
+        return str(place)
 
-    def _generation(self, key: str) -> str:
-        infos = self._archive.list_members(key)
-        content = json.dumps([[info.name, info.size, info.digest] for info in infos])
-        return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
-
-    def _is_valid(self, place: Path, key: str) -> bool:
+    def _is_valid(self, place: Path, members: list[MemberInfo]) -> bool:
         if not place.is_dir():
             return False
         now = _stamps(place)
@@ -123,7 +115,7 @@ class EvaluatorScratch:
         if known is not None:
             return now == known
         # Left by an earlier storage over a named directory: only the content can tell.
-        infos = {info.name: info for info in self._archive.list_members(key)}
+        infos = {info.name: info for info in members}
         good = now.keys() == infos.keys() and all(
             now[name].size == info.size and member_digest(place / name)[1] == info.digest
             for name, info in infos.items()
@@ -142,6 +134,11 @@ class EvaluatorScratch:
             (temporary / key).rename(place)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _generation(members: list[MemberInfo]) -> str:
+    content = json.dumps([[info.name, info.size, info.digest] for info in members])
+    return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
 
 
 class _Stamp(NamedTuple):
