@@ -5,6 +5,7 @@ Importing this module imports OpenFF Evaluator; nothing else in the package does
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -13,7 +14,7 @@ from typing import Any, Self
 
 from simarchive.conditions import OneOf
 from simarchive.data import BaseStoredData
-from simarchive.errors import InvalidDataError, WrongTypeError
+from simarchive.errors import CorruptError, InvalidDataError, WrongTypeError
 from simarchive.interop import openff_merging, openff_queries
 from simarchive.interop.openff_objects import archived, restored, stored_class_name
 from simarchive.interop.openff_places import EvaluatorScratch, container_path
@@ -33,6 +34,8 @@ except ImportError as error:
         "simarchive.interop.openff needs OpenFF Evaluator: conda install -c conda-forge openff-evaluator"
         " (its environment is in docs/environments/openff-evaluator.yml)"
     ) from error
+
+LOGGER = logging.getLogger("simarchive")
 
 PathLike = str | os.PathLike[str]
 Match = tuple[str, Any, str | None]
@@ -232,8 +235,7 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
             data_query = storage_object.to_storage_query()
         except NotImplementedError:
             return None
-        for key in self._candidates(data_query):
-            stored, _ = self._restore(key, extract=False)
+        for key, stored in self._readable(self._candidates(data_query)):
             if type(stored) is type(storage_object) and openff_queries.apply(data_query, stored) is not None:
                 return key
         return None
@@ -241,12 +243,20 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
     def _query(self, data_query: Any) -> dict[tuple[Any, ...], list[Match]]:
         found: dict[tuple[Any, ...], list[Match]] = {}
         with self._archive._container.reading():
-            for key in self._candidates(data_query):
-                stored, _ = self._restore(key, extract=False)
+            for key, stored in self._readable(self._candidates(data_query)):
                 matched = openff_queries.apply(data_query, stored)
                 if matched is not None:
                     found.setdefault(matched, []).append((key, stored, self._extracted(key)))
         return found
+
+    def _readable(self, keys: Iterable[str]) -> Iterator[tuple[str, Any]]:
+        for key in keys:
+            try:
+                stored, _ = self._restore(key, extract=False)
+            except (CorruptError, InvalidDataError) as error:
+                LOGGER.warning("object %r is left out of a query: %s", key, error)
+                continue
+            yield key, stored
 
     def _candidates(self, data_query: Any) -> list[str]:
         """Return the keys of at least all objects that an Evaluator query matches."""
