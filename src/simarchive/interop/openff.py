@@ -5,6 +5,7 @@ Importing this module imports OpenFF Evaluator; nothing else in the package does
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -13,17 +14,14 @@ from typing import Any, Self
 
 from simarchive.conditions import OneOf
 from simarchive.data import BaseStoredData
-from simarchive.errors import InvalidDataError, WrongTypeError
+from simarchive.errors import CorruptError, InvalidDataError, WrongTypeError
 from simarchive.interop import openff_merging, openff_queries
-from simarchive.interop.openff_objects import (
-    archived,
-    evaluator_type_string,
-    restored,
-    stored_class_name,
-)
-from simarchive.interop.openff_places import ScratchPlace, container_path
+from simarchive.interop.openff_objects import archived, restored, stored_class_name
+from simarchive.interop.openff_places import EvaluatorScratch, container_path
 from simarchive.interop.openff_values import type_string_of
+from simarchive.storage.ancillary import check_ancillary_directory
 from simarchive.storage.duplicates import Action
+from simarchive.storage.evaluator_json import evaluator_type_of
 from simarchive.storage.evaluator_objects import OPAQUE_CLASSES
 from simarchive.storage.hdf5 import HDF5Storage
 from simarchive.storage.merging import MergeReport
@@ -36,6 +34,8 @@ except ImportError as error:
         "simarchive.interop.openff needs OpenFF Evaluator: conda install -c conda-forge openff-evaluator"
         " (its environment is in docs/environments/openff-evaluator.yml)"
     ) from error
+
+LOGGER = logging.getLogger("simarchive")
 
 PathLike = str | os.PathLike[str]
 Match = tuple[str, Any, str | None]
@@ -86,8 +86,8 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
         **options: Any,
     ) -> None:
         container = container_path(path if path is not None else root_directory, make=mode == "a")
-        self._scratch = ScratchPlace(container, scratch_directory)
-        self._archive = HDF5Storage(container, mode, self._scratch.directory, **options)
+        self._archive = HDF5Storage(container, mode, **options)
+        self._scratch = EvaluatorScratch(self._archive, scratch_directory)
         # The backend's own lock: Evaluator's public methods take it.
         self._lock = self._archive._lock
         self._move = move
@@ -185,7 +185,7 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
             return outcome.key, outcome.action
         if winner is not evaluator_object:
             return existing, Action.KEEP
-        self._archive.replace_object(existing, ours, path)
+        self._archive._store_object(ours, existing, check_ancillary_directory(ours, path))
         return existing, Action.REPLACE
 
     def remove_object(self, storage_key: str) -> None:
@@ -216,7 +216,8 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
         found, path = self._restore(storage_key, extract=True)
         if expected_type is not None and not isinstance(found, expected_type):
             raise WrongTypeError(
-                f"object {storage_key!r} is a {type(found).__name__}, not a {expected_type.__name__} as expected"
+                f"object {storage_key!r} is a {type(found).__name__}, not a {expected_type.__name__}:"
+                " ask for another type or key"
             )
         return found, path
 
@@ -234,20 +235,28 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
             data_query = storage_object.to_storage_query()
         except NotImplementedError:
             return None
-        for key in self._candidates(data_query):
-            stored, _ = self._restore(key, extract=False)
+        for key, stored in self._readable(self._candidates(data_query)):
             if type(stored) is type(storage_object) and openff_queries.apply(data_query, stored) is not None:
                 return key
         return None
 
     def _query(self, data_query: Any) -> dict[tuple[Any, ...], list[Match]]:
         found: dict[tuple[Any, ...], list[Match]] = {}
-        for key in self._candidates(data_query):
-            stored, _ = self._restore(key, extract=False)
-            matched = openff_queries.apply(data_query, stored)
-            if matched is not None:
-                found.setdefault(matched, []).append((key, stored, self._extracted(key)))
+        with self._archive._container.reading():
+            for key, stored in self._readable(self._candidates(data_query)):
+                matched = openff_queries.apply(data_query, stored)
+                if matched is not None:
+                    found.setdefault(matched, []).append((key, stored, self._extracted(key)))
         return found
+
+    def _readable(self, keys: Iterable[str]) -> Iterator[tuple[str, Any]]:
+        for key in keys:
+            try:
+                stored, _ = self._restore(key, extract=False)
+            except (CorruptError, InvalidDataError) as error:
+                LOGGER.warning("object %r is left out of a query: %s", key, error)
+                continue
+            yield key, stored
 
     def _candidates(self, data_query: Any) -> list[str]:
         """Return the keys of at least all objects that an Evaluator query matches."""
@@ -260,17 +269,22 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
         return keys
 
     def _restore(self, storage_key: str, *, extract: bool) -> tuple[Any, str | None]:
-        name, _, tree = self._archive.retrieve_document(storage_key)
+        # One read of one committed state, and arrays at once: Evaluator's objects cannot wait for theirs.
+        with self._archive._container.reading() as contents:
+            header = contents.header(storage_key)
+            tree = contents.tree(storage_key)
+            path = self._extracted(storage_key) if extract else None
         try:
-            found = restored(name, tree)
+            return restored(header.data_class, tree), path
         except InvalidDataError as error:
             error.add_note(f"object {storage_key!r} in {str(self._archive.path)!r}")
             raise
-        return found, self._extracted(storage_key) if extract else None
 
     def _extracted(self, storage_key: str) -> str | None:
-        path = self._archive.ancillary_path(storage_key)
-        return None if path is None else os.fspath(path)
+        with self._archive._container.reading() as contents:
+            if not contents.header(storage_key).has_ancillary_data:
+                return None
+            return self._scratch.directory_of(storage_key)
 
     def opaque_keys(self) -> list[str]:
         """Return the keys of objects whose classes only the user's program knows."""
@@ -281,10 +295,12 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
         # Evaluator's MutableLocalFileStorage.update(other) reads this of any other storage.
         by_class: dict[str, list[str]] = {}
         for key in self._archive.keys():  # noqa: SIM118
-            name = self._archive.class_name_of(key)
-            type_string = evaluator_type_string(name, lambda key=key: self._archive.retrieve_document(key)[2])
+            type_string = evaluator_type_of(self._archive.class_name_of(key))
             if type_string is not None:
                 by_class.setdefault(stored_class_name(type_string), []).append(key)
+        for key in self.opaque_keys():
+            type_string = str(self._archive.retrieve_document(key)[2]["type_string"])
+            by_class.setdefault(stored_class_name(type_string), []).append(key)
         return by_class
 
     # --- combining -----------------------------------------------------------------------------------
@@ -333,7 +349,8 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
         target = container_path(directory, make=False)
         if require_empty_directory and (target.exists() or any_file_in(directory)):
             raise InvalidDataError(
-                f"{os.fspath(directory)!r} is not empty: name another place, or set require_empty_directory=False"
+                f"{os.fspath(directory)!r} is not empty:"
+                " name another place, or set require_empty_directory=False"
             )
         result = type(self)(directory)
         openff_merging.merge(result, self, keep=filters.passes)
