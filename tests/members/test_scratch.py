@@ -53,7 +53,8 @@ def test_files_and_empty_folders_are_extracted(tmp_path: Path, extractor: Extrac
         assert content_of(found) == CONTENT
         assert (found.path / "empty" / "inner").is_dir()
         assert os.fspath(found) == str(found) == str(found.path)
-        assert found.path.parent == scratch.directory
+        assert found.path.name == 'k1'
+        assert found.path.parent.parent == scratch.directory
 
 
 def test_valid_files_are_not_extracted_again_even_by_another_scratch(
