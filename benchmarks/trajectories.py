@@ -1,10 +1,10 @@
 """Make trajectories of any size for benchmarks: real coordinates plus thermal motion, no frame twice.
 
-The start is 9,000 atoms of adenylate kinase in water (from MDAnalysisTests): the protein and some of its water.
-Protein atoms move by a slow and a fast autoregressive walk about where they are, water molecules diffuse and
-tumble, with the amplitudes of molecular dynamics at 300 K. MDAnalysis writes the first two frames of each file,
-which give the header and the layout of a frame; the others are put together by numpy, because MDAnalysis would
-take minutes. XTC is written by MDAnalysis throughout.
+The start is 9,000 atoms of adenylate kinase in water (from MDAnalysisTests): the protein and some of its
+water. Protein atoms move by a slow and a fast autoregressive walk about where they are, water molecules
+diffuse and tumble, with the amplitudes of molecular dynamics at 300 K. MDAnalysis writes the first two frames
+of each file, which give the header and the layout of a frame; the others are put together by numpy, because
+MDAnalysis would take minutes. XTC is written by MDAnalysis throughout.
 
     python benchmarks/trajectories.py dcd water.dcd --size 512MiB
 """
@@ -25,8 +25,8 @@ Coordinates = NDArray[np.float32]
 N_ATOMS = 9000
 BOX = np.array([80.0, 80.0, 80.0, 90.0, 90.0, 90.0], np.float32)
 
-# Per coordinate: fluctuation of a protein atom in angstroms and its correlation time in ps; the self-diffusion of
-# water in square angstroms per ps.
+# Per coordinate: fluctuation of a protein atom in angstroms and its correlation time in ps; the
+# self-diffusion of water in square angstroms per ps.
 SLOW_AMPLITUDE, SLOW_TIME = 0.6, 50.0
 FAST_AMPLITUDE, FAST_TIME = 0.2, 0.3
 WATER_DIFFUSION = 0.23
@@ -34,7 +34,7 @@ TUMBLING_AMPLITUDE, TUMBLING_TIME = 0.4, 3.0
 
 
 class Walk:
-    """An endless trajectory: each `step` moves on by `spacing_ps` and returns the coordinates in angstroms."""
+    """An endless trajectory: each `step` moves on by `spacing_ps` and returns coordinates in angstroms."""
 
     def __init__(self, *, spacing_ps: float, protein_only: bool = False, seed: int = 1) -> None:
         start, n_protein = _start()

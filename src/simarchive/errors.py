@@ -104,3 +104,9 @@ class ClosedError(StorageError):
     """A backend that was used after it was closed, or in a forked child."""
 
     exit_code = 16
+
+
+class IncompleteError(StorageError):
+    """Part of what was asked for was done; the rest could not be read, and is named."""
+
+    exit_code = 17

@@ -190,7 +190,9 @@ class CrashSuite:
     def allowed(self, point: int, kind: str) -> list[Mark]:
         """Return the commits that a crash after `point` operations may leave, the oldest first."""
         marks = self.diary.marks
-        known = [i for i, mark in enumerate(marks) if mark.acknowledged is not None and mark.acknowledged <= point]
+        known = [
+            i for i, mark in enumerate(marks) if mark.acknowledged is not None and mark.acknowledged <= point
+        ]
         if not known:
             return [mark for mark in marks[:1] if mark.begun < point]
         last = known[-1]
@@ -205,7 +207,9 @@ class CrashSuite:
         """Return 'ok ...', or what is wrong with one image."""
         allowed = self.allowed(point, kind)
         if PATH not in image.names:
-            done = any(mark.acknowledged is not None and mark.acknowledged <= point for mark in self.diary.marks)
+            done = any(
+                mark.acknowledged is not None and mark.acknowledged <= point for mark in self.diary.marks
+            )
             return "the container is gone" if done else "ok not created yet"
         wrong = self.foreign_view(image)
         if wrong:
@@ -251,7 +255,9 @@ class CrashSuite:
                 continue
             state = self.workload.read_state(SimulatedDisk(second))
             if state not in allowed and state != after:
-                return f"no committed state after a second crash ({kind} at {point} of {len(disk.operations)})"
+                return (
+                    f"no committed state after a second crash ({kind} at {point} of {len(disk.operations)})"
+                )
         return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import random
@@ -157,6 +158,7 @@ class JournalWorkload:
                 raise
             finally:
                 if handle is not None:
+                    journal.file.retire()
                     handle.close()
                 journal.close()
             diary.acknowledge()
@@ -196,7 +198,7 @@ class JournalWorkload:
             try:
                 journal.roll_back()
             except StorageError:
-                journal.file.kill()
+                journal.file.retire()
             _close_quietly(handle)
             raise
         finally:
@@ -244,7 +246,5 @@ def begin(journal: Journal, handle: h5py.File | None, moved: bool) -> h5py.File:
 
 def _close_quietly(handle: h5py.File | None) -> None:
     if handle:
-        try:
+        with contextlib.suppress(Exception):
             handle.close()
-        except Exception:
-            pass

@@ -78,10 +78,7 @@ class Substance:
         present = self._amounts.get(component.identifier, ())
         same_kind = [other for other in present if type(other) is type(amount)]
         if same_kind:
-            total = amount.value + same_kind[0].value
-            amount = (
-                MoleFraction(min(1.0, total)) if isinstance(amount, MoleFraction) else ExactAmount(int(total))
-            )
+            amount = _sum(amount, same_kind[0])
         else:
             present = (*present, amount)
         amounts = tuple(amount if type(other) is type(amount) else other for other in present)

@@ -47,6 +47,12 @@ def unit_named(text: str) -> Any:
 
 def unit_text(units: Any) -> str:
     """Return the long name of a unit, which every pint registry reads back."""
+    return _long_name(units._REGISTRY, units)
+
+
+@lru_cache(maxsize=1024)
+def _long_name(registry: object, units: Any) -> str:
+    # The registry comes first, for units of two registries cannot be compared.
     return format(units, "D")
 
 
@@ -110,10 +116,16 @@ def as_quantity(value: object, what: str, *, compatible_with: str | None = None)
     return quantity
 
 
+@lru_cache(maxsize=1024)
+def _are_compatible(registry: object, first: str, second: str) -> bool:
+    return bool(unit_named(first).dimensionality == unit_named(second).dimensionality)
+
+
 def check_dimensions(units: Any, compatible_with: str, what: str) -> None:
     """Raise InvalidDataError if a unit cannot be converted to the one that is named."""
-    if units.dimensionality != unit_named(compatible_with).dimensionality:
-        raise InvalidDataError(f"{what} must be convertible to {compatible_with}, not in {unit_text(units)}")
+    text = unit_text(units)
+    if text != compatible_with and not _are_compatible(unit.get(), text, compatible_with):
+        raise InvalidDataError(f"{what} must be convertible to {compatible_with}, not in {text}")
 
 
 def _plain_magnitude(magnitude: object, what: str) -> Any:
@@ -137,10 +149,21 @@ def plain_array(array: np.ndarray[Any, Any], what: str) -> np.ndarray[Any, Any]:
     return array.astype(array.dtype.newbyteorder("="))
 
 
+@lru_cache(maxsize=1024)
+def _factor(registry: Any, source: str, target: str) -> float | None:
+    """Return the factor that pint itself multiplies with, or None if units differ by more than a factor."""
+    zero, one, two = (float(registry.Quantity(n, source).to(target).magnitude) for n in (0.0, 1.0, 2.0))
+    return one if zero == 0.0 and two == 2.0 * one else None
+
+
 def magnitude_in(quantity: Quantity, unit_name: str) -> float:
     """Return the number of a scalar quantity in the unit that is named."""
-    if unit_text(quantity.units) == unit_name:
+    text = unit_text(quantity.units)
+    if text == unit_name:
         return float(quantity.magnitude)
+    factor = _factor(quantity._REGISTRY, text, unit_name)
+    if factor is not None:
+        return float(quantity.magnitude * factor)
     return float(quantity.to(unit_name).magnitude)
 
 

@@ -13,8 +13,8 @@ SHUFFLE_FILTER = (2, (WORD,))
 
 Bytes = NDArray[np.uint8]
 
-# Above this many bits per byte, entropy coding saves less than 5% of a plane, and costs as much time as all the
-# rest of the chunk.
+# Above this many bits per byte, entropy coding saves less than 5% of a plane, and costs as much time as all
+# the rest of the chunk.
 NOISE_BITS = 7.6
 _SAMPLE_PIECES, _SAMPLE_PIECE_BYTES = 64, 64
 
@@ -31,17 +31,10 @@ def thread_array(purpose: str, n_bytes: int) -> Bytes:
     return result
 
 
-def shuffle(words: Bytes, out: Bytes) -> None:
-    """Fill `out` with the byte planes of `words`: all first bytes, then all second bytes, ..."""
-    n_words = len(words) // WORD
-    # Four strided copies are three times as fast as one transposition.
-    for plane in range(WORD):
-        out[plane * n_words : (plane + 1) * n_words] = words[plane::WORD]
-
-
 def unshuffle(planes: Bytes, out: Bytes) -> None:
-    """Fill `out` with the words whose byte planes are `planes`: undoes `shuffle`."""
+    """Fill `out` with the words whose byte planes are `planes`: all first bytes, then all second, ..."""
     n_words = len(out) // WORD
+    # Four strided copies are three times as fast as one transposition.
     for plane in range(WORD):
         out[plane::WORD] = planes[plane * n_words : (plane + 1) * n_words]
 

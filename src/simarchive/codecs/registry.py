@@ -103,7 +103,7 @@ def choose_codec(choice: str, sample: Sample) -> Codec:
 
 
 def _trajectory_codec(sample: Sample) -> Codec | None:
-    """Return a codec for the frames of a trajectory, or None if the member is none, or gains nothing by it."""
+    """Return a codec for the frames of a trajectory, or None if the member is none or gains nothing."""
     layout = find_layout(sample.head)
     if layout is None or sample.size < 2 * WORD * layout.frame_words:
         return None

@@ -11,17 +11,25 @@ import io
 import os
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from simarchive.container import layout
+from simarchive.container import compaction, layout
 from simarchive.container.contents import Contents, create_group, write_text
-from simarchive.errors import ClosedError, FormatError, NotFoundError, ReadOnlyError, StorageError
-from simarchive.journal import Durability, Journal, PagedFile
+from simarchive.errors import (
+    ClosedError,
+    FormatError,
+    LockedError,
+    NotFoundError,
+    ReadOnlyError,
+    StorageError,
+    StorageIOError,
+)
+from simarchive.journal import LOG_SUFFIX, Durability, Journal, PagedFile
 from simarchive.version import __version__
 
 # Readable by every HDF5 since 1.10, attributes above 64 KiB, and superblock 3, whose
@@ -148,6 +156,45 @@ class Container:
         with self._lock:
             return self._open_journal().checkpoint(self.lock_timeout_s)
 
+    def rewrite(self, complete: Callable[[Path], None]) -> int:
+        """Put a compact copy in the place of the file, in one step; return the number of objects.
+
+        Only inside a transaction without other changes. Afterwards this container has to be closed.
+
+        Parameters
+        ----------
+        complete
+            Called with the path of the copy, which has no index yet, before it takes the file's place.
+
+        Raises
+        ------
+        LockedError
+            If readers do not leave within the timeout.
+        """
+        journal = self._open_journal()
+        assert self._handle is not None
+        successor = compaction.successor_path(self.path)
+        try:
+            with _new_file(successor) as target:
+                count = compaction.copy_objects(self._handle, target)
+            complete(successor)
+            if not journal.replace_container(successor, self.lock_timeout_s):
+                raise LockedError(f"container '{self.path}' is being read all the time: repack it later")
+        except OSError as error:
+            if isinstance(error, StorageError):
+                raise
+            raise StorageIOError(f"no compact copy of '{self.path}' can be made: {error}") from error
+        finally:
+            successor.unlink(missing_ok=True)
+        return count
+
+    def log_bytes(self) -> int:
+        """Return the size of the redo log; 0 if every commit is in the file."""
+        try:
+            return self.path.with_name(self.path.name + LOG_SUFFIX).stat().st_size
+        except FileNotFoundError:
+            return 0
+
     def close(self) -> None:
         """Release the file; the last process out copies the log into it."""
         with self._lock:
@@ -156,7 +203,7 @@ class Container:
                 return
             try:
                 # An idle handle has nothing that is not committed; what HDF5 writes now is not wanted.
-                journal.file.kill()
+                journal.file.retire()
                 self._detach()
             finally:
                 journal.close()
@@ -206,8 +253,19 @@ class Container:
 def skeleton() -> bytes:
     """Return the bytes of an empty container."""
     memory = io.BytesIO()
-    with h5py.File(
-        memory,
+    with _new_file(memory) as handle:
+        handle.attrs[layout.FORMAT] = np.int64(layout.FORMAT_NUMBER)
+        write_text(handle, layout.CONTAINER_ID, uuid.uuid4().hex)
+        write_text(handle, layout.CREATED_BY, f"simarchive {__version__}")
+        write_text(handle, layout.CREATED_AT, datetime.now(UTC).isoformat(timespec="seconds"))
+        write_text(handle, layout.README, layout.README_TEXT)
+    return memory.getvalue()
+
+
+def _new_file(place: Path | io.BytesIO) -> h5py.File:
+    """Return a new HDF5 file with the groups of a container and nothing in them."""
+    handle = h5py.File(
+        place,
         "w",
         libver=LIBVER,
         track_order=True,
@@ -216,15 +274,10 @@ def skeleton() -> bytes:
         fs_strategy="fsm",
         fs_persist=True,
         fs_threshold=1,
-    ) as handle:
-        handle.attrs[layout.FORMAT] = np.int64(layout.FORMAT_NUMBER)
-        write_text(handle, layout.CONTAINER_ID, uuid.uuid4().hex)
-        write_text(handle, layout.CREATED_BY, f"simarchive {__version__}")
-        write_text(handle, layout.CREATED_AT, datetime.now(UTC).isoformat(timespec="seconds"))
-        write_text(handle, layout.README, layout.README_TEXT)
-        create_group(handle, layout.OBJECTS)
-        create_group(handle, layout.INDEX)
-    return memory.getvalue()
+    )
+    create_group(handle, layout.OBJECTS)
+    create_group(handle, layout.INDEX)
+    return handle
 
 
 def _open_handle(file: PagedFile, mode: str, path: Path) -> h5py.File:

@@ -70,6 +70,16 @@ class Contents:
 
     # --- objects -----------------------------------------------------------------------------------------
 
+    def description(self) -> dict[str, Any]:
+        """Return what the container says of itself: format, container_id, created_by, created_at."""
+        attributes = self._handle.attrs
+        return {
+            "format": int(attributes[layout.FORMAT]),
+            "container_id": _text(attributes.get(layout.CONTAINER_ID, "")),
+            "created_by": _text(attributes.get(layout.CREATED_BY, "")),
+            "created_at": _text(attributes.get(layout.CREATED_AT, "")),
+        }
+
     def keys(self) -> list[str]:
         """Return the keys of all objects in the order in which they were first stored."""
         return list(self._objects)
@@ -95,9 +105,9 @@ class Contents:
         CorruptError
             If an attribute is missing or cannot be read.
         """
-        attributes = self._group(key).attrs
+        group = self._group(key)
+        attributes = group.attrs
         try:
-            folders = attributes.get(layout.EMPTY_FOLDERS)
             return ObjectHeader(
                 key=key,
                 data_class=_text(attributes[layout.DATA_CLASS]),
@@ -105,7 +115,7 @@ class Contents:
                 identity=_text(attributes[layout.IDENTITY]),
                 stored_at=_text(attributes[layout.STORED_AT]),
                 has_ancillary_data=bool(attributes[layout.ANCILLARY]),
-                empty_folders=() if folders is None else tuple(json.loads(_text(folders))),
+                empty_folders=members.empty_folders(group),
             )
         except (KeyError, OSError, ValueError) as error:
             raise CorruptError(f"object {key!r} cannot be read: {error}") from error
@@ -180,6 +190,11 @@ class Contents:
     def members(self, key: str) -> list[members.MemberInfo]:
         """Return name, size, stored size, digest and codec of each member of an object."""
         return list(members.list_members(self._group(key)))
+
+    def member_places(self, key: str) -> list[tuple[int, members.MemberInfo]]:
+        """Return each member with the address of its dataset, which equal members share."""
+        group = self._group(key)
+        return [(members.address_of(group, info.name), info) for info in members.list_members(group)]
 
     def extract_member(
         self, key: str, name: str, destination: Path, progress: Progress | None = None
@@ -257,8 +272,7 @@ class Contents:
         }
         for name, value in attributes.items():
             group.attrs.create(name, value)
-        if stored.empty_folders:
-            write_text(group, layout.EMPTY_FOLDERS, json.dumps(stored.empty_folders))
+        members.keep_empty_folders(group, stored.empty_folders)
         write_text(group, layout.DOCUMENT, encoded.text)
         for name, variable in encoded.variables.items():
             arrays.write_variable(group, name, variable)

@@ -14,10 +14,11 @@ import numpy as np
 from simarchive.conditions import Column, ColumnKind, Value
 from simarchive.container.index_attributes import Array, Attributes
 from simarchive.container.index_texts import TextArray
-from simarchive.container.layout import INDEX_LENGTHS_SUFFIX, INDEX_MISSING_SUFFIX, INDEX_TEXTS_SUFFIX
+from simarchive.container.layout import INDEX_MISSING_SUFFIX
 from simarchive.errors import InvalidDataError
 
 _INTEGER_TYPES = [np.dtype(name) for name in ("i1", "u1", "<i2", "<u2", "<i4", "<u4", "<i8")]
+_TEXT_KINDS = (ColumnKind.CATEGORY, ColumnKind.IDENTIFIER)
 _INT64 = np.iinfo(np.int64)
 
 
@@ -40,6 +41,11 @@ def checked_value(column: Column, value: object) -> Value:
     """
     if value is None:
         return None
+    kind = type(value)
+    if kind is float and column.kind is ColumnKind.REAL:
+        return None if value != value else value  # type: ignore[return-value]
+    if kind is str and column.kind in _TEXT_KINDS and value.isascii():  # type: ignore[attr-defined]
+        return value  # type: ignore[return-value]
     try:
         if column.kind is ColumnKind.INTEGER:
             integer = int(operator.index(value))  # type: ignore[arg-type]
@@ -48,7 +54,7 @@ def checked_value(column: Column, value: object) -> Value:
         elif column.kind is ColumnKind.REAL and not isinstance(value, (str, bytes)):
             number = float(value)  # type: ignore[arg-type]
             return None if math.isnan(number) else number
-        elif column.kind in (ColumnKind.CATEGORY, ColumnKind.IDENTIFIER) and isinstance(value, str):
+        elif column.kind in _TEXT_KINDS and isinstance(value, str):
             text = str.__str__(value)
             text.encode()
             return text
@@ -134,7 +140,7 @@ class ColumnValues(ABC):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IntegerValues(ColumnValues):
-    """Integers of the narrowest type that holds them, and which are missing (their place holds any number)."""
+    """Integers of the narrowest type that holds them, and which are missing (with any number instead)."""
 
     values: Array
     missing: Array | None
@@ -155,11 +161,13 @@ class IntegerValues(ColumnValues):
         return cls(values.astype(kind), missing)
 
     def take(self, rows: Array) -> IntegerValues:
+        """Return the values of `rows`."""
         missing = None if self.missing is None else self.missing[rows]
         return self._narrow(self.values[rows], missing if missing is not None and missing.any() else None)
 
     @classmethod
     def join(cls, parts: Sequence[IntegerValues]) -> IntegerValues:
+        """Return the values of several segments as one."""
         values = np.concatenate([part.values.astype(np.int64) for part in parts])
         if all(part.missing is None for part in parts):
             return cls._narrow(values, None)
@@ -167,15 +175,18 @@ class IntegerValues(ColumnValues):
         return cls._narrow(values, np.concatenate(masks))
 
     def missing_mask(self) -> Array | None:
+        """Return which rows are missing a value; ``None`` if none is."""
         return self.missing
 
     def bounds(self) -> tuple[float, float]:
+        """Return the lowest and the highest number or code, rounded outward."""
         values = self.values if self.missing is None else self.values[~self.missing]
         if not values.size:
             return math.inf, -math.inf
         return rounded_down(int(values.min())), rounded_up(int(values.max()))
 
     def write(self, attributes: Attributes, name: str) -> None:
+        """Write the values to new attributes."""
         attributes.create(name, self.values)
         if self.missing is not None:
             attributes.create(name + INDEX_MISSING_SUFFIX, np.packbits(self.missing))
@@ -193,21 +204,26 @@ class RealValues(ColumnValues):
         return cls(np.array([math.nan if value is None else value for value in values], "<f8"))
 
     def take(self, rows: Array) -> RealValues:
+        """Return the values of `rows`."""
         return RealValues(self.values[rows])
 
     @classmethod
     def join(cls, parts: Sequence[RealValues]) -> RealValues:
+        """Return the values of several segments as one."""
         return cls(np.concatenate([part.values for part in parts]))
 
     def missing_mask(self) -> Array | None:
+        """Return which rows are missing a value; ``None`` if none is."""
         mask: Array = np.isnan(self.values)
         return mask if mask.any() else None
 
     def bounds(self) -> tuple[float, float]:
+        """Return the lowest and the highest number or code, rounded outward."""
         low, high = np.fmin.reduce(self.values), np.fmax.reduce(self.values)
         return (math.inf, -math.inf) if np.isnan(low) else (float(low), float(high))
 
     def write(self, attributes: Attributes, name: str) -> None:
+        """Write the values to new attributes."""
         attributes.create(name, self.values)
 
 
@@ -225,21 +241,26 @@ class CategoryValues(ColumnValues):
         return cls(array.astype(np.min_scalar_type(-max(high, 1) - 1)))
 
     def take(self, rows: Array) -> CategoryValues:
+        """Return the values of `rows`."""
         return self.of(self.codes[rows])
 
     @classmethod
     def join(cls, parts: Sequence[CategoryValues]) -> CategoryValues:
+        """Return the values of several segments as one."""
         return cls.of(np.concatenate([part.codes.astype(np.int64) for part in parts]))
 
     def missing_mask(self) -> Array | None:
+        """Return which rows are missing a value; ``None`` if none is."""
         mask: Array = self.codes < 0
         return mask if mask.any() else None
 
     def bounds(self) -> tuple[float, float]:
+        """Return the lowest and the highest number or code, rounded outward."""
         codes = self.codes[self.codes >= 0]
         return (float(codes.min()), float(codes.max())) if codes.size else (math.inf, -math.inf)
 
     def write(self, attributes: Attributes, name: str) -> None:
+        """Write the values to new attributes."""
         attributes.create(name, self.codes)
 
 
@@ -258,6 +279,7 @@ class IdentifierValues(ColumnValues):
         return cls(TextArray.of_optional(texts), np.array([text is None for text in texts]))
 
     def take(self, rows: Array) -> IdentifierValues:
+        """Return the values of `rows`."""
         missing = None if self.missing is None else self.missing[rows]
         return IdentifierValues(
             self.texts.take(rows), missing if missing is not None and missing.any() else None
@@ -265,6 +287,7 @@ class IdentifierValues(ColumnValues):
 
     @classmethod
     def join(cls, parts: Sequence[IdentifierValues]) -> IdentifierValues:
+        """Return the values of several segments as one."""
         texts = TextArray.join([part.texts for part in parts])
         if all(part.missing is None for part in parts):
             return cls(texts, None)
@@ -276,12 +299,15 @@ class IdentifierValues(ColumnValues):
         )
 
     def missing_mask(self) -> Array | None:
+        """Return which rows are missing a value; ``None`` if none is."""
         return self.missing
 
     def bounds(self) -> tuple[float, float]:
+        """Return the lowest and the highest number or code, rounded outward."""
         return -math.inf, math.inf
 
     def write(self, attributes: Attributes, name: str) -> None:
+        """Write the values to new attributes."""
         self.texts.write(attributes, name)
         if self.missing is not None:
             attributes.create(name + INDEX_MISSING_SUFFIX, np.packbits(self.missing))
@@ -320,16 +346,6 @@ def read_bits(attributes: Attributes, name: str, rows: int) -> Array:
 
 def _read_mask(attributes: Attributes, name: str, rows: int, missing: int) -> Array | None:
     return read_bits(attributes, name + INDEX_MISSING_SUFFIX, rows) if missing else None
-
-
-def delete_values(attributes: Attributes, name: str, kind: ColumnKind) -> None:
-    """Remove the attributes of one column of a segment."""
-    attributes.delete(name)
-    if kind in (ColumnKind.INTEGER, ColumnKind.IDENTIFIER):
-        attributes.delete_if_there(name + INDEX_MISSING_SUFFIX)
-    if kind is ColumnKind.IDENTIFIER:
-        attributes.delete_if_there(name + INDEX_LENGTHS_SUFFIX)
-        attributes.delete_if_there(name + INDEX_TEXTS_SUFFIX)
 
 
 def rounded_down(number: float) -> float:

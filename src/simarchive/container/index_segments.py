@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from simarchive.conditions import ColumnKind
-from simarchive.container.index_attributes import Array, Attributes
+from simarchive.container.index_attributes import LARGE_BYTES, Array, Attributes
 from simarchive.container.index_columns import (
     CategoryValues,
     ColumnValues,
     Summary,
-    delete_values,
     read_bits,
     read_values,
 )
+from simarchive.container.index_rowsets import RowSet, merged
 from simarchive.container.index_texts import TextArray
 from simarchive.container.layout import (
     INDEX_DEAD,
@@ -25,11 +24,12 @@ from simarchive.container.layout import (
     INDEX_SEGMENTS,
     INDEX_SEQUENCE,
     INDEX_SUMMARIES,
-    index_segment_attribute,
+    index_segment_group,
 )
 
 _FIELDS = 5  # of a segment in INDEX_SEGMENTS
-_ROOM = 16  # the lists of segments grow in steps, so that most changes are written in place
+_LEAST_ROOM = -(-LARGE_BYTES // (8 * _FIELDS))  # the lists have room to spare: most changes go in place
+_COMPACT_ROWS = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +37,16 @@ class Shape:
     """How a table grows; part of no file, so it may change at any time.
 
     The tail is sealed when it has `tail_rows` rows or more text than it has room for. `fan` segments of one
-    level are merged into one. A segment of level n has at most ``tail_rows * fan**n`` rows; those of `levels`
-    and above are not merged again.
+    level are merged into one. A segment of level n has at most ``tail_rows * fan**n`` rows; those of level
+    `levels` are not merged again. A vocabulary is cleaned when it has more than two texts for each row of the
+    table, and `spare_texts`.
     """
 
     tail_rows: int = 64
     tail_bytes: int | None = None
     fan: int = 8
     levels: int = 3
+    spare_texts: int = 1024
 
     def level(self, rows: int) -> int:
         """Return the level of a segment of `rows` rows."""
@@ -56,96 +58,7 @@ class Shape:
     @property
     def largest(self) -> int:
         """The most rows that a bulk load gives to one segment."""
-        return self.tail_rows * self.fan**self.levels
-
-
-class RowSet(ABC):
-    """Rows that a query can look at, stored or not."""
-
-    size: int
-
-    @abstractmethod
-    def live(self) -> Array | None:
-        """Return the rows that were not removed, ascending; ``None`` means all of them."""
-
-    @abstractmethod
-    def sequences(self) -> Array:
-        """Return the place of each row in the order of first insertion, int64."""
-
-    @abstractmethod
-    def keys(self) -> TextArray:
-        """Return the key of each row."""
-
-    @abstractmethod
-    def values(self, column: str) -> ColumnValues:
-        """Return the values of a column."""
-
-    @abstractmethod
-    def summary(self, column: str) -> Summary:
-        """Return what is known of a column without reading it."""
-
-    def live_rows(self) -> Array:
-        """Return the rows that were not removed, ascending."""
-        live = self.live()
-        return np.arange(self.size) if live is None else live
-
-
-class MemoryRows(RowSet):
-    """Rows in memory, none removed; each column is made when it is first asked for."""
-
-    def __init__(self, sequences: Array, keys: TextArray, make: Callable[[str], ColumnValues]) -> None:
-        self.size = len(keys)
-        self._sequences = sequences
-        self._keys = keys
-        self._make = make
-        self._columns: dict[str, ColumnValues] = {}
-
-    def live(self) -> Array | None:
-        return None
-
-    def sequences(self) -> Array:
-        return self._sequences
-
-    def keys(self) -> TextArray:
-        return self._keys
-
-    def values(self, column: str) -> ColumnValues:
-        values = self._columns.get(column)
-        if values is None:
-            values = self._columns[column] = self._make(column)
-        return values
-
-    def summary(self, column: str) -> Summary:
-        return self.values(column).summary()
-
-
-def merged(parts: Sequence[RowSet]) -> MemoryRows:
-    """Return the live rows of several row sets in the order of first insertion."""
-    lives = [part.live() for part in parts]
-
-    def sequences_of(part: RowSet, live: Array | None) -> Array:
-        return part.sequences() if live is None else part.sequences()[live]
-
-    sequences = np.concatenate([sequences_of(*pair) for pair in zip(parts, lives, strict=True)])
-    order = None if bool(np.all(np.diff(sequences) > 0)) else np.argsort(sequences)
-    keys = TextArray.join(
-        [
-            part.keys() if live is None else part.keys().take(live)
-            for part, live in zip(parts, lives, strict=True)
-        ]
-    )
-
-    def make(column: str) -> ColumnValues:
-        found = [
-            part.values(column) if live is None else part.values(column).take(live)
-            for part, live in zip(parts, lives, strict=True)
-        ]
-        joined = found[0].join(found) if len(found) > 1 else found[0]
-        return joined if order is None else joined.take(order)
-
-    if order is not None:
-        sequences, keys = sequences[order], keys.take(order)
-    return MemoryRows(sequences, keys, make)
+        return int(self.tail_rows * self.fan**self.levels)
 
 
 class Segment(RowSet):
@@ -153,7 +66,7 @@ class Segment(RowSet):
 
     def __init__(self, store: SegmentStore, number: int, size: int, dead: int, first: int, last: int) -> None:
         self._store = store
-        self._attributes = store.attributes
+        self._own_group: Attributes | None = None
         self.number = number
         self.size = size
         self.dead = dead
@@ -170,21 +83,22 @@ class Segment(RowSet):
         """The number of rows that were not removed."""
         return self.size - self.dead
 
-    def _name(self, column: str) -> str:
-        return index_segment_attribute(self.number, column)
+    @property
+    def _group(self) -> Attributes:
+        if self._own_group is None:
+            self._own_group = self._store.attributes.child(index_segment_group(self.number))
+        return self._own_group
 
     def dead_mask(self) -> Array:
         """Return which rows were removed."""
         if self._dead_mask is None:
-            if self.dead:
-                self._dead_mask = read_bits(self._attributes, self._name(INDEX_DEAD), self.size)
-                if int(np.count_nonzero(self._dead_mask)) != self.dead:
-                    raise self._attributes.corrupt(f"segment {self.number} miscounts its removed rows")
-            else:
-                self._dead_mask = np.zeros(self.size, bool)
+            self._dead_mask = read_bits(self._group, INDEX_DEAD, self.size)
+            if int(np.count_nonzero(self._dead_mask)) != self.dead:
+                raise self._group.corrupt("its removed rows are miscounted")
         return self._dead_mask
 
     def live(self) -> Array | None:
+        """Return the rows that were not removed, ascending; ``None`` means all of them."""
         if not self.dead:
             return None
         if self._live is None:
@@ -192,33 +106,37 @@ class Segment(RowSet):
         return self._live
 
     def sequences(self) -> Array:
+        """Return the place of each row in the order of first insertion, int64."""
         if self._sequences is None:
             if self.last - self.first + 1 == self.size:
                 self._sequences = np.arange(self.first, self.last + 1)
             else:
-                offsets = self._attributes.read(self._name(INDEX_SEQUENCE), self.size)
+                offsets = self._group.read(INDEX_SEQUENCE, self.size)
                 if offsets.dtype.kind != "u" or int(offsets[-1]) != self.last - self.first:
-                    raise self._attributes.corrupt(f"segment {self.number} has wrong sequence numbers")
+                    raise self._group.corrupt(f"segment {self.number} has wrong sequence numbers")
                 self._sequences = offsets.astype(np.int64) + self.first
         return self._sequences
 
     def keys(self) -> TextArray:
+        """Return the key of each row."""
         if self._keys is None:
-            self._keys = TextArray.read(self._attributes, self._name(INDEX_KEY), self.size)
+            self._keys = TextArray.read(self._group, INDEX_KEY, self.size)
         return self._keys
 
     def values(self, column: str) -> ColumnValues:
+        """Return the values of a column."""
         values = self._columns.get(column)
         if values is None:
             kind = self._store.kinds[column]
             missing = self.summary(column).missing
-            values = read_values(self._attributes, self._name(column), kind, self.size, missing)
+            values = read_values(self._group, column, kind, self.size, missing)
             if isinstance(values, CategoryValues):
                 self._store.check_codes(column, values.codes)
             self._columns[column] = values
         return values
 
     def summary(self, column: str) -> Summary:
+        """Return what is known of a column without reading it."""
         return self._store.summary(self, column)
 
     def bury(self, row: int) -> None:
@@ -227,26 +145,28 @@ class Segment(RowSet):
         mask[row] = True
         self.dead += 1
         self._live = None
-        self._attributes.write(self._name(INDEX_DEAD), np.packbits(mask))
+        self._group.write(INDEX_DEAD, np.packbits(mask))
 
     def write(self, rows: RowSet) -> None:
         """Write the rows of a new segment, and keep them in memory."""
+        dense = self.size > _COMPACT_ROWS
+        self._own_group = self._store.attributes.create_child(index_segment_group(self.number), dense=dense)
         self._keys, self._sequences = rows.keys(), rows.sequences()
-        self._keys.write(self._attributes, self._name(INDEX_KEY))
+        self._dead_mask = np.zeros(self.size, bool)
+        self._group.create(INDEX_DEAD, np.packbits(self._dead_mask))
+        self._keys.write(self._group, INDEX_KEY)
         if self.last - self.first + 1 != self.size:
             offsets = self._sequences - self.first
             kind = np.min_scalar_type(self.last - self.first)
-            self._attributes.create(self._name(INDEX_SEQUENCE), offsets.astype(kind))
+            self._group.create(INDEX_SEQUENCE, offsets.astype(kind))
         for column in self._store.kinds:
             self._columns[column] = rows.values(column)
-            self._columns[column].write(self._attributes, self._name(column))
+            self._columns[column].write(self._group, column)
 
     def delete(self) -> None:
-        """Remove the attributes of the segment."""
-        for column, kind in [(INDEX_KEY, ColumnKind.IDENTIFIER), *self._store.kinds.items()]:
-            delete_values(self._attributes, self._name(column), kind)
-        self._attributes.delete_if_there(self._name(INDEX_SEQUENCE))
-        self._attributes.delete_if_there(self._name(INDEX_DEAD))
+        """Remove the segment from the file; what was read of it stays in memory."""
+        self._own_group = None  # an open group would keep its room
+        self._store.attributes.delete_child(index_segment_group(self.number))
 
 
 class SegmentStore:
@@ -327,17 +247,22 @@ class SegmentStore:
 
     def write_lists(self, *, summaries: bool = True) -> None:
         """Write the list of segments, and their summaries too unless only removed rows changed."""
-        room = -(-max(len(self._segments), 1) // _ROOM) * _ROOM
+        room = _LEAST_ROOM
+        while room < len(self._segments):
+            room *= 2
         fields = np.zeros((room, _FIELDS), np.int64)
         for place, segment in enumerate(self._segments):
             fields[place] = segment.number, segment.size, segment.dead, segment.first, segment.last
         self.attributes.write(INDEX_SEGMENTS, fields.reshape(-1))
         if summaries and self.kinds:
             known = self._all_summaries()
-            numbers = np.zeros((room, len(self.kinds), 3))
-            for place, segment in enumerate(self._segments):
-                numbers[place] = known[segment.number]
-            self.attributes.write(INDEX_SUMMARIES, numbers.reshape(-1))
+            least = LARGE_BYTES // 8
+            numbers = np.concatenate(
+                [known[segment.number].reshape(-1) for segment in self._segments] or [np.zeros(0)]
+            )
+            while least < numbers.size:
+                least *= 2
+            self.attributes.write(INDEX_SUMMARIES, np.concatenate([numbers, np.zeros(least - numbers.size)]))
 
     def add(self, rows: RowSet, number: int) -> None:
         """Write rows as a new segment, merged with others where that keeps the segments few.
@@ -345,22 +270,21 @@ class SegmentStore:
         The lists are not written.
         """
         summaries = self._all_summaries()
-        parts: list[RowSet] = [rows]
+        merging: list[Segment] = []
         total = rows.size
         while (level := self._shape.level(total)) < self._shape.levels:
             peers = [s for s in self._segments if self._shape.level(s.live_count) == level]
             if len(peers) < self._shape.fan - 1:
                 break
-            parts = [*peers, *parts]
+            merging += peers
             total += sum(segment.live_count for segment in peers)
             self._segments = [s for s in self._segments if s not in peers]
-        result = merged(parts)
+        result = merged([*merging, rows])
         sequences = result.sequences()
         segment = Segment(self, number, result.size, 0, int(sequences[0]), int(sequences[-1]))
         # What is made now still needs the old segments; what is deleted first makes room for the new one.
         columns = {column: result.values(column).summary() for column in self.kinds}
-        for old in parts[:-1]:
-            assert isinstance(old, Segment)
+        for old in merging:
             old.delete()
             del summaries[old.number]
         segment.write(result)

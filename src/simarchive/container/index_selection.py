@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from simarchive.container.index_attributes import Array
 from simarchive.container.index_columns import CategoryValues, IdentifierValues, IntegerValues, RealValues
-from simarchive.container.index_segments import RowSet
+from simarchive.container.index_rowsets import RowSet
 from simarchive.container.index_vocabulary import Vocabulary
 
 
@@ -59,8 +59,8 @@ class Selection:
             elif isinstance(values, RealValues):
                 numbers.append(np.where(missing[-1], 0.0, values.values))
             else:
-                assert isinstance(values, IntegerValues)
-                numbers.append(np.where(missing[-1], 0, values.values).astype(np.int64))
+                integers = cast(IntegerValues, values).values
+                numbers.append(np.where(missing[-1], 0, integers).astype(np.int64))
         return np.concatenate(numbers), np.concatenate(missing)
 
     def cut(self, limit: int) -> None:
@@ -91,7 +91,7 @@ class Selection:
     def _decoded(self, column: str, values: object) -> list[str | None]:
         if isinstance(values, CategoryValues):
             return self._vocabularies[column].decoded(values.codes)
-        assert isinstance(values, IdentifierValues)
+        values = cast(IdentifierValues, values)
         texts: list[str | None] = list(values.texts.texts(np.arange(len(values.texts))))
         if values.missing is not None:
             for row in np.flatnonzero(values.missing).tolist():

@@ -1,8 +1,8 @@
 """The tail of a table: its newest rows and its counters, one text attribute written in place.
 
-The text is lines of JSON. The first is ``[next sequence, next number]``; each other one is a row: its sequence
-number, its key, and its values in the order of the columns. A category is a code where the vocabulary has
-the text already, else the text itself. Infinities are the texts ``inf`` and ``-inf``.
+The text is lines of JSON. The first is ``[next sequence, next number]``; each other one is a row: its
+sequence number, its key, and its values in the order of the columns. A category is a code where the
+vocabulary has the text already, else the text itself. Infinities are the texts ``inf`` and ``-inf``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from simarchive.conditions import Column, ColumnKind, Value
-from simarchive.container.index_attributes import Attributes
+from simarchive.container.index_attributes import LARGE_BYTES, Attributes
 from simarchive.container.index_columns import (
     CategoryValues,
     ColumnValues,
@@ -25,7 +25,7 @@ from simarchive.container.index_columns import (
     RealValues,
     checked_value,
 )
-from simarchive.container.index_segments import MemoryRows
+from simarchive.container.index_rowsets import MemoryRows
 from simarchive.container.index_texts import TextArray
 from simarchive.container.index_vocabulary import Vocabulary
 from simarchive.container.layout import INDEX_TAIL
@@ -33,14 +33,12 @@ from simarchive.errors import CorruptError, InvalidDataError
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 _HEADER_ROOM = 44
+_INFINITIES = (math.inf, -math.inf)
 
 
 def tail_capacity(columns: Sequence[Column]) -> int:
-    """Return the bytes of a new tail: about 32 rows, and above 4 KiB.
-
-    HDF5 keeps an attribute above 4 KiB by itself, so that writing it in place writes nothing else.
-    """
-    return max(4352, 32 * (50 + 9 * len(columns)))
+    """Return the bytes of a new tail: room for about 32 rows."""
+    return max(LARGE_BYTES, 32 * (50 + 9 * len(columns)))
 
 
 @dataclass(slots=True)
@@ -62,6 +60,7 @@ class Tail:
         self._columns = columns
         self._places = {column.name: place for place, column in enumerate(columns)}
         self._vocabularies = vocabularies
+        self._categories = [(self._places[column], vocabulary) for column, vocabulary in vocabularies.items()]
         self._rows: dict[str, TailRow] = {}
         self._bytes = 0
         self._view: MemoryRows | None = None
@@ -91,10 +90,7 @@ class Tail:
         try:
             self.next_sequence, self.next_number = map(int, json.loads(lines[0]))
             for line in lines[1:]:
-                sequence, key, *values = json.loads(line)
-                if not isinstance(key, str) or not 0 <= int(sequence) < self.next_sequence:
-                    raise ValueError("a row has a wrong key or sequence number")
-                self._rows[key] = TailRow(int(sequence), self._read_values(values), line)
+                self._read_row(line)
         except (ValueError, TypeError, OverflowError, InvalidDataError, RecursionError) as error:
             raise self._corrupt(f"its newest rows cannot be read ({error})") from error
         if len(self._rows) != len(lines) - 1:
@@ -103,6 +99,12 @@ class Tail:
 
     def _corrupt(self, what: str) -> CorruptError:
         return self._attributes.corrupt(what)
+
+    def _read_row(self, line: bytes) -> None:
+        sequence, key, *values = json.loads(line)
+        if not isinstance(key, str) or not 0 <= int(sequence) < self.next_sequence:
+            raise ValueError("a row has a wrong key or sequence number")
+        self._rows[key] = TailRow(int(sequence), self._read_values(values), line)
 
     def _read_values(self, values: list[Any]) -> list[Any]:
         found: list[Any] = []
@@ -118,15 +120,14 @@ class Tail:
         return found
 
     def _line(self, sequence: int, key: str, values: Sequence[Value]) -> TailRow:
-        raw: list[Any] = []
-        for column, value in zip(self._columns, values, strict=True):
-            if column.kind is ColumnKind.CATEGORY and value is not None:
-                vocabulary = self._vocabularies[column.name]
-                code = vocabulary.code(str(value))
-                raw.append(value if code is None or code >= vocabulary.stored else code)
-            else:
-                raw.append(value)
-        return TailRow(sequence, raw, _encode([sequence, key, *map(_plain_json, raw)]).encode())
+        raw: list[Any] = list(values)
+        for place, vocabulary in self._categories:
+            if raw[place] is not None:
+                code = vocabulary.code(raw[place])
+                if code is not None and code < vocabulary.stored:
+                    raw[place] = code
+        shown = [str(value) if value in _INFINITIES else value for value in raw]
+        return TailRow(sequence, raw, _encode([sequence, key, *shown]).encode())
 
     def put(self, sequence: int, key: str, values: Sequence[Value]) -> bool:
         """Add or replace a row; return False, and change nothing, if there is no room for it.
@@ -197,10 +198,6 @@ class Tail:
         return column_values(
             self._columns[place], [row.values[place] for row in self._rows.values()], self._vocabularies
         )
-
-
-def _plain_json(value: Value) -> Value:
-    return str(value) if isinstance(value, float) and math.isinf(value) else value
 
 
 def column_values(

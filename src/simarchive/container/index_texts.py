@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from hashlib import blake2b
+from typing import cast
 
 import numpy as np
 
@@ -79,9 +80,8 @@ class TextArray:
     def _encoded(self, rows: Array) -> list[bytes]:
         if self.lows is not None:
             return [text.encode() for text in self.texts(rows)]
-        assert self.offsets is not None
-        data = self.data
-        starts, ends = self.offsets[rows].tolist(), self.offsets[rows + 1].tolist()
+        data, offsets = self.data, cast(Array, self.offsets)
+        starts, ends = offsets[rows].tolist(), offsets[rows + 1].tolist()
         return [data[start:end] for start, end in zip(starts, ends, strict=True)]
 
     def text(self, row: int) -> str:
@@ -116,6 +116,8 @@ class TextArray:
     @classmethod
     def join(cls, arrays: Sequence[TextArray]) -> TextArray:
         """Return all texts of several arrays as one."""
+        if len(arrays) == 1:
+            return arrays[0]
         words = np.concatenate([array.words for array in arrays])
         lows = [array.lows for array in arrays if array.lows is not None]
         if len(lows) == len(arrays):
@@ -128,8 +130,7 @@ class TextArray:
         if self.lows is not None:
             attributes.create(name, np.concatenate([self.words, self.lows]))
             return
-        assert self.offsets is not None
-        lengths = np.diff(self.offsets)
+        lengths = np.diff(cast(Array, self.offsets))
         attributes.create(name, self.words)
         attributes.create(name + INDEX_LENGTHS_SUFFIX, lengths.astype(np.min_scalar_type(int(lengths.max()))))
         if self.data:

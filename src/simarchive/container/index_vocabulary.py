@@ -6,11 +6,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from simarchive.conditions import ColumnKind
 from simarchive.container.index_attributes import Array, Attributes
-from simarchive.container.index_columns import delete_values
 from simarchive.container.index_texts import TextArray, word_of
-from simarchive.container.layout import index_vocabulary_attribute
+from simarchive.container.layout import INDEX_PIECE_TEXTS, index_vocabulary_group
 
 
 class Vocabulary:
@@ -21,9 +19,8 @@ class Vocabulary:
     tail have them) hold the codes after those that are.
     """
 
-    def __init__(self, attributes: Attributes, column: str, pieces: list[tuple[int, int]]) -> None:
+    def __init__(self, attributes: Attributes, pieces: list[tuple[int, int]]) -> None:
         self._attributes = attributes
-        self._column = column
         self.pieces = pieces
         self.stored = sum(size for _, size in pieces)
         self._texts: TextArray | None = None
@@ -33,12 +30,13 @@ class Vocabulary:
     def __len__(self) -> int:
         return self.stored + len(self._pending)
 
-    def _name(self, piece: int) -> str:
-        return index_vocabulary_attribute(piece, self._column)
+    def _read(self, piece: int, size: int) -> TextArray:
+        group = self._attributes.child(index_vocabulary_group(piece))
+        return TextArray.read(group, INDEX_PIECE_TEXTS, size)
 
     def _stored_texts(self) -> TextArray:
         if self._texts is None:
-            parts = [TextArray.read(self._attributes, self._name(piece), size) for piece, size in self.pieces]
+            parts = [self._read(piece, size) for piece, size in self.pieces]
             self._texts = TextArray.join(parts) if parts else TextArray.of([])
         return self._texts
 
@@ -93,9 +91,10 @@ class Vocabulary:
         size = len(self._pending)
         while self.pieces and self.pieces[-1][1] <= 2 * size:
             old, old_size = self.pieces.pop()
-            delete_values(self._attributes, self._name(old), ColumnKind.IDENTIFIER)
+            self._attributes.delete_child(index_vocabulary_group(old))
             size += old_size
-        texts.take(np.arange(len(texts) - size, len(texts))).write(self._attributes, self._name(piece))
+        group = self._attributes.create_child(index_vocabulary_group(piece), dense=False)
+        texts.take(np.arange(len(texts) - size, len(texts))).write(group, INDEX_PIECE_TEXTS)
         self.pieces.append((piece, size))
         self._texts = texts
         self.stored = len(texts)
@@ -105,7 +104,7 @@ class Vocabulary:
     def clear(self) -> None:
         """Remove every text from the file and from memory."""
         for piece, _ in self.pieces:
-            delete_values(self._attributes, self._name(piece), ColumnKind.IDENTIFIER)
+            self._attributes.delete_child(index_vocabulary_group(piece))
         self.pieces.clear()
         self.stored = 0
         self._texts = None

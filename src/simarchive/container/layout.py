@@ -40,17 +40,18 @@ DATA_CLASS_VERSION = "data_class_version"
 DOCUMENT = "document"
 IDENTITY = "identity"
 STORED_AT = "stored_at"
-EMPTY_FOLDERS = "empty_folders"
-"""JSON list of the folders of the ancillary data that hold no file; absent if there are none."""
 ANCILLARY = "has_ancillary_data"
 """1 if the object was stored with an ancillary directory, even an empty one."""
 
 # --- arrays of a document ----------------------------------------------------------------------------
 UNITS = "units"
 DIMENSION_PREFIX = "dim_"
-# The text that marks a dimension without a coordinate variable, as netCDF-C writes it
-# (netCDF-4 file format, "Dimensions without coordinate variables").
+"""Root datasets: one dimension for each length that an array of the container has along an axis."""
+# As netCDF-C writes a dimension without a coordinate variable, and the dimensions of a variable
+# (netCDF-4 file format, "Dimensions without coordinate variables" and "Hidden attributes").
 DIMENSION_WITHOUT_VARIABLE = "This is a netCDF dimension but not a netCDF variable. {:10d}"
+DIMENSION_ID = "_Netcdf4Dimid"
+DIMENSIONS_OF_VARIABLE = "_Netcdf4Coordinates"
 
 # --- tags inside the document -------------------------------------------------------------------------
 TAG_VARIABLE = "@variable"
@@ -70,28 +71,32 @@ MEMBER_CHUNK_CRC32 = "member_chunk_crc32"  # uint32 per chunk: of its stored byt
 # Attribute of the group, one for each member whose encoded name is too long for a link; followed by the
 # digits that end the link's name.
 MEMBER_LONG_NAME_PREFIX = "member_name_"
+# Attribute of the group: JSON list of the folders that hold no files; absent if there are none.
+MEMBER_EMPTY_FOLDERS = "member_empty_folders"
 
 # --- index tables: the attributes of /index/<table>, written by index.py and its modules ---------
 
 INDEX_FORMAT = 1
 INDEX_TABLE = "table"  #: JSON text: format and columns
 INDEX_TAIL = "tail"  #: JSON lines: counters, then the newest rows
-INDEX_SEGMENTS = "segments"  #: int64: id, rows, dead rows, first and last sequence number of each segment
+INDEX_SEGMENTS = "segments"  #: int64: number, rows, removed rows, first and last sequence number of each
 INDEX_SUMMARIES = "summaries"  #: float64: lowest, highest, number missing of each segment and column
-INDEX_VOCABULARIES = "vocabularies"  #: JSON text: pieces of the vocabulary of each category column
+INDEX_VOCABULARIES = "vocabularies"  #: JSON text: the pieces of the vocabulary of each category column
+
 INDEX_KEY = "_key"
 INDEX_SEQUENCE = "_sequence"
 INDEX_DEAD = "_dead"
 INDEX_MISSING_SUFFIX = "._missing"
 INDEX_LENGTHS_SUFFIX = "._lengths"
 INDEX_TEXTS_SUFFIX = "._texts"
+INDEX_PIECE_TEXTS = "texts"
 
 
-def index_segment_attribute(segment: int, column: str) -> str:
-    """Return the name of the attribute that holds one column of one segment."""
-    return f"s{segment:07d}.{column}"
+def index_segment_group(number: int) -> str:
+    """Return the name of the group that holds one segment of a table, one attribute for each column."""
+    return f"segment_{number:07d}"
 
 
-def index_vocabulary_attribute(piece: int, column: str) -> str:
-    """Return the name of the attribute that holds one piece of a column's vocabulary."""
-    return f"v{piece:07d}.{column}"
+def index_vocabulary_group(number: int) -> str:
+    """Return the name of the group that holds one piece of a vocabulary."""
+    return f"vocabulary_{number:07d}"

@@ -88,6 +88,10 @@ class MemberReader(io.RawIOBase):
             n_done += len(piece)
         return n_done
 
+    def write(self, data: Any, /) -> int:
+        """Raise `io.UnsupportedOperation`: members are replaced as a whole."""
+        raise io.UnsupportedOperation("a stored member cannot be written to")
+
     def close(self) -> None:
         """Forget the decoded chunks; the container stays open."""
         with self._cache_lock:

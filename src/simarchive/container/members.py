@@ -8,11 +8,13 @@ byte is covered, padding too. A chunk of zeros is not written.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 
 import h5py
+import numpy as np
 
-from simarchive.container.layout import MEMBER_CODEC, MEMBER_DIGEST, MEMBER_SIZE
+from simarchive.container.layout import MEMBER_CODEC, MEMBER_DIGEST, MEMBER_EMPTY_FOLDERS, MEMBER_SIZE
 from simarchive.container.member_names import forget_long_name, link_name, member_name
 from simarchive.container.member_reader import MemberReader, open_member
 from simarchive.container.member_reading import MemberFault, extract_member, verify_member
@@ -27,7 +29,8 @@ from simarchive.container.member_table import (
     text_attribute,
 )
 from simarchive.container.member_writing import link_member, store_member
-from simarchive.errors import NotFoundError
+from simarchive.errors import CorruptError, NotFoundError
+from simarchive.keys import check_member_name
 
 __all__ = [
     "ChunkFile",
@@ -36,8 +39,11 @@ __all__ = [
     "MemberReader",
     "MemberTable",
     "PlainFile",
+    "address_of",
+    "empty_folders",
     "extract_member",
     "find_member",
+    "keep_empty_folders",
     "link_member",
     "list_members",
     "member_digest",
@@ -82,6 +88,11 @@ def find_member(group: h5py.Group, name: str) -> h5py.Dataset:
     return dataset
 
 
+def address_of(group: h5py.Group, name: str) -> int:
+    """Return the address of a member's dataset: equal for two names of one dataset."""
+    return int(h5py.h5o.get_info(find_member(group, name).id).addr)
+
+
 def unlink_member(group: h5py.Group, name: str) -> None:
     """Remove a member's name from `group`; its bytes go with the last name.
 
@@ -93,3 +104,29 @@ def unlink_member(group: h5py.Group, name: str) -> None:
     find_member(group, name)
     del group[link_name(name)]
     forget_long_name(group, name)
+
+
+def keep_empty_folders(group: h5py.Group, folders: Iterable[str]) -> None:
+    """Note in `group` the folders that hold no files, in place of those noted before."""
+    names = sorted(check_member_name(folder) for folder in folders)
+    group.attrs.pop(MEMBER_EMPTY_FOLDERS, None)
+    if names:
+        text = json.dumps(names).encode()
+        group.attrs.create(MEMBER_EMPTY_FOLDERS, np.bytes_(text))
+
+
+def empty_folders(group: h5py.Group) -> tuple[str, ...]:
+    """Return the folders that `keep_empty_folders` noted.
+
+    Raises
+    ------
+    CorruptError
+        If they cannot be read.
+    """
+    text = group.attrs.get(MEMBER_EMPTY_FOLDERS)
+    if text is None:
+        return ()
+    try:
+        return tuple(check_member_name(name) for name in json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise CorruptError(f"the empty folders of {group.name} cannot be read: {error}") from error

@@ -17,26 +17,26 @@ from simarchive.chemistry.phases import PropertyPhase
 from simarchive.chemistry.states import ThermodynamicState
 from simarchive.chemistry.substances import Substance
 from simarchive.conditions import ColumnKind
+from simarchive.data.collection_kinds import ListKind, MappingKind, SubstanceListKind
 from simarchive.data.kinds import (
-    ArrayKind,
     BooleanKind,
     EnumKind,
     FieldKind,
     FilePath,
     FilePathKind,
-    ForceFieldKind,
     IntegerKind,
-    ListKind,
-    MappingKind,
-    PhaseKind,
-    QuantityKind,
     RealKind,
-    StateKind,
-    SubstanceKind,
-    SubstanceListKind,
     Term,
     TextKind,
     UnindexedTextKind,
+)
+from simarchive.data.value_kinds import (
+    ArrayKind,
+    ForceFieldKind,
+    PhaseKind,
+    QuantityKind,
+    StateKind,
+    SubstanceKind,
     ValueKind,
 )
 from simarchive.errors import InvalidDataError

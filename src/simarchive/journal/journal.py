@@ -15,11 +15,10 @@ from simarchive.errors import (
     NotFoundError,
     ReadOnlyError,
     StorageError,
-    StorageIOError,
 )
 from simarchive.journal.checkpoint import copy_log_into
 from simarchive.journal.filepair import FilePair
-from simarchive.journal.files import SYSTEM, Files, OpenFile, create_file, sync_name
+from simarchive.journal.files import SYSTEM, Files, OpenFile, create_file, storage_error, sync_name
 from simarchive.journal.frames import round_up
 from simarchive.journal.log import Log
 from simarchive.journal.pager import Access, PagedFile
@@ -65,7 +64,7 @@ class Journal:
     def __init__(self, pair: FilePair, *, durability: Durability, checkpoint_bytes: int) -> None:
         self.path, self.writable = pair.path, pair.writable
         self.durability, self.checkpoint_bytes = durability, checkpoint_bytes
-        self.file = PagedFile(pair.container, None, 0)
+        self.file = PagedFile(pair.container, None, 0, 0)
         self._pair = pair
         self._pid = os.getpid()
         self._access, self._depth = Access.IDLE, 0
@@ -156,7 +155,7 @@ class Journal:
             self._release()
             raise
         self._access, self._depth = Access.READING, 1
-        self.file.access = Access.READING
+        self.file.begin_reading()
         return self._take_news()
 
     def end_read(self) -> None:
@@ -233,9 +232,9 @@ class Journal:
         self._check_writing()
         file = self.file
         if file.failure is not None:
-            raise StorageIOError(
-                f"the transaction on {self.path!r} failed earlier ({file.failure}): roll it back"
-            ) from file.failure
+            raise file.failure
+        if self._pair.locked_log.in_doubt:
+            self._pair.locked_log.retract()
         try:
             pages = file.changed_pages()
             if not pages:
@@ -260,7 +259,7 @@ class Journal:
         if self._standing is Standing.ALONE:
             self._standing = Standing.BASE
         file.forget_changes()
-        file.follow(log, log.end)
+        file.follow(log, log.end, self._known_face.end)
         file.bound = self._bound()
         return True
 
@@ -327,6 +326,39 @@ class Journal:
         finally:
             self._release()
 
+    def replace_container(self, successor: str | os.PathLike[str], timeout_s: float = 10.0) -> bool:
+        """Give the container's name to another file in one step; False if readers stayed.
+
+        Within a transaction in which nothing was changed. Whatever happens, the name stands for one of
+        the two, whole; processes that have the container open find the other one at their next
+        operation. This journal has to be closed after it.
+
+        Parameters
+        ----------
+        successor
+            A complete HDF5 file in the same directory, not open anywhere.
+        """
+        self._check_writing()
+        if self.file.has_changes:
+            raise StorageError(f"container {self.path!r}: commit or roll back before it is replaced")
+        pair, new = self._pair, os.fspath(successor)
+        # An empty log fits every container: a crash between the two steps below loses nothing.
+        if not self._copy_log(timeout_s) or not pair.lock_out_readers(timeout_s):
+            return False
+        file = OpenFile(pair.container.files, new, writable=True)
+        try:
+            file.sync()
+        finally:
+            file.close()
+        try:
+            pair.container.files.rename(new, self.path)
+        except OSError as error:
+            raise storage_error(error, "replace", self.path) from error
+        sync_name(pair.container.files, self.path)
+        pair.remove_log()
+        self._handle_is_old, self._face = True, None
+        return True
+
     def _copy_log(self, timeout_s: float, *, restart: bool = True) -> bool:
         """Copy the log, under the writer lock; the lock on the container may be gone afterwards."""
         pair, log = self._pair, self._pair.log
@@ -342,7 +374,7 @@ class Journal:
         copy_log_into(pair.container, log)
         # From here on the container is the state, whatever becomes of the log.
         self._face, self._standing = Face.of(pair.container), Standing.ALONE
-        self.file.follow(None, end)
+        self.file.follow(None, end, end)
         if restart:
             log.restart(seal, end, self._face.superblock)
         self._next_checkpoint_bytes = self.checkpoint_bytes
@@ -365,7 +397,7 @@ class Journal:
         finally:
             if os.getpid() == self._pid:
                 self._release()
-            self.file.kill()
+            self.file.retire()
             self._pair.close()
 
     def _tidy_up(self) -> None:
@@ -406,12 +438,12 @@ class Journal:
             self._state, self._handle_is_old = state, True
             self._replace_file(shown, end)
         else:
-            self.file.follow(shown, end)
+            self.file.follow(shown, end, face.end)
 
     def _replace_file(self, log: Log | None, end: int) -> None:
         """Put a new file in place of one whose HDF5 handle shows another state."""
-        self.file.kill()
-        self.file = PagedFile(self._pair.container, log, end)
+        self.file.retire()
+        self.file = PagedFile(self._pair.container, log, end, self._known_face.end)
 
     def _take_news(self) -> bool:
         news, self._handle_is_old = self._handle_is_old, False

@@ -16,7 +16,6 @@ After `bound` has grown (a commit), pages that were bulk before are like all oth
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable
 from enum import Enum
@@ -26,6 +25,7 @@ from simarchive.errors import ClosedError, ReadOnlyError, StorageError, StorageI
 from simarchive.journal.files import OpenFile
 from simarchive.journal.frames import PAGE_BYTES, page_digest, round_up
 from simarchive.journal.log import Log
+from simarchive.journal.seal import SEAL_BYTES
 
 
 class Access(Enum):
@@ -47,13 +47,14 @@ class PagedFile:
     bound
         Bulk bytes at or above this offset go straight to the container.
     failure
-        What made the open transaction fail; it can only be rolled back then.
+        What made the open operation fail: a transaction can only be rolled back then. A failed write
+        does not raise into HDF5, so look here when HDF5 complains, and between long steps.
     """
 
     BULK_BYTES = 64 << 10
     SPILL_PAGES = 16384
 
-    def __init__(self, container: OpenFile, log: Log | None, end: int) -> None:
+    def __init__(self, container: OpenFile, log: Log | None, end: int, sealed_from: int) -> None:
         self._container = container
         self._own: dict[int, bytearray | int] = {}
         self._spilled: set[int] = set()
@@ -62,7 +63,7 @@ class PagedFile:
         self.failure: BaseException | None = None
         self.access = Access.IDLE
         self._log_for_writing: Callable[[], Log] | None = None
-        self.follow(log, end)
+        self.follow(log, end, sealed_from)
 
     def __repr__(self) -> str:
         # h5py shows it as the name of the file.
@@ -70,8 +71,12 @@ class PagedFile:
 
     # ---- for the journal -----------------------------------------------------------------
 
-    def follow(self, log: Log | None, end: int) -> None:
-        """Read from `log` from now on: the state is the same, its place may not be."""
+    def follow(self, log: Log | None, end: int, sealed_from: int) -> None:
+        """Read from `log` from now on: the state is the same, its place may not be.
+
+        Behind `sealed_from` the container holds its seal, which is none of HDF5's bytes.
+        """
+        self._sealed_from, self._sealed_to = sealed_from, round_up(sealed_from + SEAL_BYTES)
         self._log = log
         self._pages: dict[int, int] = log.pages if log else {}
         self._pages_file = log.file if log else None
@@ -79,7 +84,12 @@ class PagedFile:
 
     def begin_writing(self, bound: int, log_for_writing: Callable[[], Log]) -> None:
         """Accept writes; spilled pages go to the log that `log_for_writing` gives."""
-        self.bound, self._log_for_writing, self.access = bound, log_for_writing, Access.WRITING
+        self.bound, self._log_for_writing = bound, log_for_writing
+        self.access, self.failure = Access.WRITING, None
+
+    def begin_reading(self) -> None:
+        """Answer reads, and refuse changes."""
+        self.access, self.failure = Access.READING, None
 
     def stop(self) -> None:
         """Accept nothing until the next operation."""
@@ -98,8 +108,8 @@ class PagedFile:
         """Whether pages of the open transaction lie in the log."""
         return bool(self._spilled)
 
-    def kill(self) -> None:
-        """Answer nobody but HDF5 while it closes its handle: swallow what it writes."""
+    def retire(self) -> None:
+        """Show nothing more to anyone but HDF5, which may close its handle: its writes are swallowed."""
         self.access = Access.DEAD
 
     def forget_changes(self) -> None:
@@ -124,8 +134,11 @@ class PagedFile:
                 del changed[page], own[page]
         if not changed and not self._spilled and not self.wrote_bulk and self.end == self.committed_end:
             return []
-        if 0 not in changed:
-            changed[0] = self._page(0)
+        # Growing over the seal: its place must become zeros, or what HDF5 wrote there.
+        seal = range(self._sealed_from // PAGE_BYTES, min(self._sealed_to, round_up(self.end)) // PAGE_BYTES)
+        for page in (0, *(seal if self.end > self._sealed_from else ())):
+            if page not in changed and (page == 0 or (page not in own and page not in self._pages)):
+                changed[page] = self._page(page)
         return sorted(changed.items())
 
     def digests_before(self, log: Log, pages: list[tuple[int, bytes | bytearray]]) -> dict[int, bytes]:
@@ -149,7 +162,10 @@ class PagedFile:
         place = self._pages.get(page)
         if place is not None:
             return self._logged_page(place)
-        data = self._container.read(PAGE_BYTES, page * PAGE_BYTES)
+        start = page * PAGE_BYTES
+        data = self._container.read(PAGE_BYTES, start)
+        if start < self._sealed_to and self._sealed_from < start + PAGE_BYTES:
+            data = data[: max(0, self._sealed_from - start)]
         return data if len(data) == PAGE_BYTES else data.ljust(PAGE_BYTES, b"\0")
 
     def _logged_page(self, place: int) -> bytes:
@@ -193,16 +209,18 @@ class PagedFile:
         """Fill `buffer` with the bytes at `offset`; zeros past the end. Threads may call it at once."""
         if self.access is Access.IDLE or self.access is Access.DEAD:
             raise self._unreadable()
-        self._fill(buffer, offset)
+        if len(buffer):
+            self._fill(buffer, offset)
 
     def _fill(self, buffer: memoryview, offset: int) -> None:
         size = len(buffer)
-        if not size:
-            return
         first, stop = offset // PAGE_BYTES, (offset + size - 1) // PAGE_BYTES + 1
         if stop - first == 1 and self._read_one(first, buffer, offset - first * PAGE_BYTES):
             return
         self._container.read_into(buffer, offset)
+        if offset < self._sealed_to and self._sealed_from < offset + size:
+            low, high = max(offset, self._sealed_from) - offset, min(offset + size, self._sealed_to) - offset
+            buffer[low:high] = bytes(high - low)
         for page in self._pages_between(first, stop):
             image, start = self._page(page), page * PAGE_BYTES
             low, high = max(offset, start), min(offset + size, start + PAGE_BYTES)
@@ -239,6 +257,8 @@ class PagedFile:
             raise self._unreadable()
         if size <= 0 or offset + size > self.end:
             return None
+        if offset < self._sealed_to and self._sealed_from < offset + size:
+            return None
         pages = self._pages_between(offset // PAGE_BYTES, (offset + size - 1) // PAGE_BYTES + 1)
         return None if pages else self._container.fd
 
@@ -273,15 +293,24 @@ class PagedFile:
     def readinto(self, buffer: Any) -> int:
         """Fill the whole buffer, with zeros past the end, and return its size."""
         view = memoryview(buffer).cast("B")
+        offset, self._position = self._position, self._position + len(view)
         if self.access is Access.DEAD:
-            # HDF5 may read while it closes a handle, and h5py takes an error badly there. What HDF5 makes
-            # of it is thrown away.
-            with contextlib.suppress(StorageError, OSError):
-                self._fill(view, self._position)
-        else:
-            self.read_at(view, self._position)
-        self._position += len(view)
+            self._read_for_closing(view, offset)
+            return len(view)
+        try:
+            self.read_at(view, offset)
+        except BaseException as error:
+            if self.failure is None:
+                self.failure = error
+            raise
         return len(view)
+
+    def _read_for_closing(self, buffer: memoryview, offset: int) -> None:
+        """Fill the buffer as well as can be, for HDF5 to close a handle that nobody reads from."""
+        try:
+            self._fill(buffer, offset)
+        except StorageError:
+            buffer[:] = bytes(len(buffer))
 
     def write(self, data: Any) -> int:
         """Change the file at the present offset and return how many bytes were written."""
@@ -292,10 +321,15 @@ class PagedFile:
             return self._write_elsewhen(size)
         if self._container.fd < 0:
             raise ClosedError(
-                f"{self._container.path!r} belongs to another process: open it again in this one"
+                f"{self._container.path!r} belongs to another process: open it again in this process"
             )
         try:
             self._write(view, offset)
+        except StorageError as error:
+            # HDF5 goes on calling after a callback has raised, which hides the reason. So it is kept
+            # for `commit`, and the transaction can only be rolled back.
+            if self.failure is None:
+                self.failure = error
         except BaseException as error:
             self.failure = error
             raise
@@ -312,12 +346,13 @@ class PagedFile:
                 if isinstance(self._own.pop(page, None), bytearray):
                     self._in_memory -= 1
             self.wrote_bulk = True
-            self._container.write(view[low - offset : high - offset], low)
+            if self.failure is None:
+                self._container.write(view[low - offset : high - offset], low)
             self._patch(offset, view[: low - offset])
             self._patch(high, view[high - offset :])
         else:
             self._patch(offset, view)
-        if self._in_memory > self.SPILL_PAGES:
+        if self._in_memory > self.SPILL_PAGES and self.failure is None:
             self._spill()
 
     def _is_unspilled(self, low: int, high: int) -> bool:

@@ -65,17 +65,20 @@ def standing_of(container: OpenFile, face: Face, log: Log | None) -> Standing:
     ForeignChangeError
         If the log holds commits and the container is not the one they belong to.
     """
+    marked = is_guarded(face.superblock) or not is_intact(face.superblock)
     header = log.header if log else None
     if log is None or header is None or not log.states:
-        if is_guarded(face.superblock):
+        if marked:
             raise CorruptError(
-                f"container {container.path!r} is marked as being written: it was copied in the middle of a "
-                "checkpoint without its '-wal' file, or another HDF5 program was killed while it had the file "
-                "open for writing. Bring the '-wal' file back, or use a backup (h5clear -s drops the mark)"
+                f"container {container.path!r} is marked as being written, or its first bytes are damaged: "
+                "it was copied in the middle of a checkpoint without its '-wal' file, or another HDF5 "
+                "program was killed while it had the file open for writing. Bring the '-wal' file back, "
+                "or use a backup (h5clear -s drops the mark)"
             )
         return Standing.ALONE
-    if is_guarded(face.superblock) and is_intact(face.superblock):
-        # Stock HDF5 refuses a file with this mark, so nobody but a checkpoint has written since.
+    if marked:
+        # Stock HDF5 refuses a file with this mark, or with a torn one, so nobody but a checkpoint has
+        # written since.
         return Standing.COPYING
     seal = face.seal
     if seal is not None and seal.container_id == header.base.container_id:
@@ -85,9 +88,9 @@ def standing_of(container: OpenFile, face: Face, log: Log | None) -> Standing:
             return Standing.COPIED
     what = "belongs to another container" if seal else "was changed by another program"
     raise ForeignChangeError(
-        f"container {container.path!r} does not fit its log {log.file.path!r}: it {what} while commits "
-        "were pending in the log. Nothing was overwritten. To keep the container as it is, move the log away; to "
-        "keep the commits, put the container back as it was"
+        f"container {container.path!r} does not fit its log {log.file.path!r}: it {what} while "
+        "commits were pending in the log. Nothing was overwritten. To keep the container as it is, move "
+        "the log away; to keep the commits, put the container back as it was"
     )
 
 
@@ -104,7 +107,8 @@ def check_pages(container: OpenFile, log: Log) -> None:
     for page, digest in log.before.items():
         if page_digest(container.read(PAGE_BYTES, page * PAGE_BYTES)) != digest:
             raise ForeignChangeError(
-                f"container {container.path!r} was changed by another program at byte {page * PAGE_BYTES} "
-                f"while commits were pending in its log {log.file.path!r}. Nothing was overwritten. To keep "
-                "the container as it is, move the log away; to keep the commits, put it back as it was"
+                f"container {container.path!r} was changed by another program near byte "
+                f"{page * PAGE_BYTES} while commits were pending in its log {log.file.path!r}. Nothing was "
+                "overwritten. To keep the container as it is, move the log away; to keep the commits, put "
+                "it back as it was"
             )

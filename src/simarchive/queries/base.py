@@ -11,8 +11,10 @@ from simarchive.chemistry.substances import Substance
 from simarchive.chemistry.trees import describe
 from simarchive.conditions import Condition
 from simarchive.data.base import BaseStoredData, ReplaceableData
+from simarchive.data.collection_kinds import SubstanceListKind
 from simarchive.data.fields import Field, terms_of_class
-from simarchive.data.kinds import ScalarKind, SubstanceKind, SubstanceListKind, Term
+from simarchive.data.kinds import ScalarKind, Term
+from simarchive.data.value_kinds import SubstanceKind
 from simarchive.errors import InvalidDataError
 from simarchive.queries.explanation import explanation
 from simarchive.queries.predicates import Predicate, predicate_for

@@ -11,17 +11,8 @@ from simarchive.chemistry.phases import PropertyPhase
 from simarchive.chemistry.states import ThermodynamicState
 from simarchive.chemistry.substances import Substance
 from simarchive.chemistry.units import quantity_named
-from simarchive.data.kinds import (
-    BooleanKind,
-    IntegerKind,
-    PhaseKind,
-    QuantityKind,
-    RealKind,
-    ScalarKind,
-    StateKind,
-    SubstanceKind,
-    TextKind,
-)
+from simarchive.data.kinds import BooleanKind, IntegerKind, RealKind, ScalarKind, TextKind
+from simarchive.data.value_kinds import PhaseKind, QuantityKind, StateKind, SubstanceKind
 from simarchive.errors import InvalidDataError
 from simarchive.queries.criteria import Between
 

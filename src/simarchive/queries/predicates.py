@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from simarchive.conditions import Condition, Equals, Negated, OneOf, Satisfies, Value, Within
-from simarchive.data.kinds import QuantityKind, ScalarKind
+from simarchive.data.kinds import ScalarKind
+from simarchive.data.value_kinds import QuantityKind
 from simarchive.errors import InvalidDataError
 from simarchive.queries.criteria import AnyOf, Between, Not
 
@@ -181,12 +182,12 @@ def _range(criterion: Between, kind: ScalarKind) -> InRange:
     if not kind.is_number:
         raise InvalidDataError(f"{criterion} makes no sense here: {kind.wanted} has no order")
     low, high = (None if bound is None else _bound(bound, kind) for bound in (criterion.low, criterion.high))
+    # Widened before they are compared: one quantity in two units may be off in the last digit.
+    low = low if low is None else low - kind.tolerance(low)
+    high = high if high is None else high + kind.tolerance(high)
     if low is not None and high is not None and low > high:
         raise InvalidDataError(f"{criterion} is empty: the low end must not be above the high one")
-    return InRange(
-        low if low is None else low - kind.tolerance(low),
-        high if high is None else high + kind.tolerance(high),
-    )
+    return InRange(low, high)
 
 
 def _bound(bound: Any, kind: ScalarKind) -> float:

@@ -1,50 +1,113 @@
-"""Ancillary data as a directory: which files it holds, and what is refused."""
+"""The files of an ancillary directory: which members an object gets when it is stored with one."""
 
 from __future__ import annotations
 
 import filecmp
 import os
 import stat
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from simarchive.data import BaseStoredData
-from simarchive.errors import InvalidDataError, NotFoundError
+from simarchive.errors import InvalidDataError, NotFoundError, StorageIOError
 from simarchive.keys import check_member_name
 
 
-@dataclass(frozen=True, slots=True)
-class AncillaryFiles:
-    """The files of a directory by member name, and the folders that hold none."""
+@dataclass(frozen=True, order=True)
+class AncillaryFile:
+    """One file below a directory, or one empty folder.
 
-    members: dict[str, Path] = field(default_factory=dict)
-    empty_folders: tuple[str, ...] = ()
+    Attributes
+    ----------
+    name
+        Path relative to the directory, with "/" between its components: the name of the member.
+    path
+        Where the file is, or None for an empty folder.
+    """
+
+    name: str
+    path: Path | None
 
 
-def ancillary_files(directory: Path) -> AncillaryFiles:
-    """Return what a directory holds, sorted by name.
+def ancillary_files(directory: str | os.PathLike[str]) -> list[AncillaryFile]:
+    """Return every file and every empty folder below `directory`, in the order of their names.
 
-    A link to a file inside the directory stands for the file's content.
+    A symbolic link to a file inside the directory counts as that file.
 
     Raises
     ------
+    NotFoundError
+        If there is no such directory.
     InvalidDataError
-        If a link leads out of the directory or to a folder, something is neither file nor folder, or a
-        name is no valid Unicode.
+        If it is no directory, or holds what cannot be stored: a link that leads out of it, to a folder or
+        nowhere, a FIFO, socket or device, or a name that is not Unicode.
+    StorageIOError
+        If a folder or file in it cannot be read.
     """
-    root = Path(os.path.realpath(directory))
-    members: dict[str, Path] = {}
-    empty: list[str] = []
-    for folder, folders, files in os.walk(root):
-        folders.sort()
-        here = Path(folder)
-        linked = [name for name in folders if (here / name).is_symlink()]
-        if not files and not folders and here != root:
-            empty.append(check_member_name(here.relative_to(root).as_posix()))
-        for name in sorted([*files, *linked]):
-            path = here / name
-            members[check_member_name(path.relative_to(root).as_posix())] = _regular_file(path, root)
-    return AncillaryFiles(dict(sorted(members.items())), tuple(sorted(empty)))
+    root = Path(directory)
+    if not root.exists():
+        raise NotFoundError(f"ancillary directory {str(root)!r} does not exist")
+    if not root.is_dir():
+        raise InvalidDataError(f"{str(root)!r} is a file: give the directory that holds the ancillary files")
+    return sorted(_walk(root, root.resolve(), ""))
+
+
+def _walk(folder: Path, root: Path, prefix: str) -> Iterator[AncillaryFile]:
+    try:
+        with os.scandir(folder) as listing:
+            entries = list(listing)
+    except OSError as error:
+        raise StorageIOError(f"folder {str(folder)!r} cannot be read: {error.strerror}") from error
+    if not entries and prefix:
+        yield AncillaryFile(prefix, None)
+    for entry in entries:
+        name = check_member_name(f"{prefix}/{entry.name}" if prefix else entry.name)
+        path = folder / entry.name
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(path, root, name)
+        else:
+            _check_file(path, root, is_link=entry.is_symlink())
+            yield AncillaryFile(name, path)
+
+
+def _check_file(path: Path, root: Path, *, is_link: bool) -> None:
+    if is_link:
+        try:
+            target = path.resolve(strict=True)
+        except (OSError, RuntimeError) as error:
+            raise InvalidDataError(f"link {str(path)!r} leads nowhere: remove it") from error
+        if not target.is_relative_to(root):
+            raise InvalidDataError(
+                f"link {str(path)!r} leads out of the directory, to {str(target)!r}: put a copy in its place"
+            )
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise InvalidDataError(f"link {str(path)!r} leads to a folder: put a copy in its place")
+    if not stat.S_ISREG(mode):
+        raise InvalidDataError(f"{str(path)!r} is no regular file: only files can be stored")
+    if not os.access(path, os.R_OK):
+        raise StorageIOError(f"file {str(path)!r} cannot be read: permission denied")
+
+
+def members_of(files: list[AncillaryFile]) -> dict[str, Path]:
+    """Return the files by member name."""
+    return {file.name: file.path for file in files if file.path is not None}
+
+
+def empty_folders_of(files: list[AncillaryFile]) -> tuple[str, ...]:
+    """Return the names of the folders that hold no file."""
+    return tuple(file.name for file in files if file.path is None)
+
+
+def same_files(first: Path, second: Path) -> bool:
+    """Return whether two directories hold the same files, byte for byte, and the same empty folders."""
+    one, other = ancillary_files(first), ancillary_files(second)
+    return [file.name for file in one] == [file.name for file in other] and all(
+        (a.path is None) == (b.path is None)
+        and (a.path is None or b.path is None or filecmp.cmp(a.path, b.path, shallow=False))
+        for a, b in zip(one, other, strict=True)
+    )
 
 
 def check_ancillary_directory(stored: BaseStoredData, path: str | os.PathLike[str] | None) -> Path | None:
@@ -53,48 +116,23 @@ def check_ancillary_directory(stored: BaseStoredData, path: str | os.PathLike[st
     Raises
     ------
     InvalidDataError
-        If it is missing, unexpected, no directory, or lacks a file that the object names.
+        If it is missing, unexpected, no directory, or lacks a file that the object names; or as
+        `ancillary_files`.
     """
     class_name = type(stored).__name__
     if not type(stored).has_ancillary_data():
         if path is not None:
-            raise InvalidDataError(f"a {class_name} has no ancillary data: store it without {os.fspath(path)!r}")
+            raise InvalidDataError(
+                f"a {class_name} has no ancillary data: store it without {os.fspath(path)!r}"
+            )
         return None
     if path is None:
         raise InvalidDataError(f"a {class_name} needs the directory of its ancillary data: give its path")
     directory = Path(path).absolute()
-    if not directory.is_dir():
-        problem = "is not a directory" if directory.exists() else "does not exist"
-        raise InvalidDataError(f"the ancillary data of a {class_name} must be a directory: '{directory}' {problem}")
+    names = {file.name for file in ancillary_files(directory) if file.path is not None}
     for name in stored.member_names():
-        if not (directory / name).is_file():
-            raise InvalidDataError(f"this {class_name} names the file {name!r}, which is not in '{directory}'")
-    ancillary_files(directory)
+        if name not in names:
+            raise InvalidDataError(
+                f"this {class_name} names the file {name!r}, which is not in '{directory}'"
+            )
     return directory
-
-
-def same_files(first: Path, second: Path) -> bool:
-    """Return whether two directories hold the same files, byte for byte, and the same empty folders."""
-    one, other = ancillary_files(first), ancillary_files(second)
-    return (
-        one.members.keys() == other.members.keys()
-        and one.empty_folders == other.empty_folders
-        and all(filecmp.cmp(path, other.members[name], shallow=False) for name, path in one.members.items())
-    )
-
-
-def _regular_file(path: Path, root: Path) -> Path:
-    if path.is_symlink():
-        target = Path(os.path.realpath(path))
-        if not target.is_relative_to(root):
-            raise InvalidDataError(f"'{path}' is a link that leads out of '{root}': replace it by a copy")
-        if target.is_dir():
-            raise InvalidDataError(f"'{path}' is a link to a folder: replace it by a copy")
-        path = target
-    try:
-        mode = path.stat().st_mode
-    except FileNotFoundError as error:
-        raise NotFoundError(f"'{path}' does not exist: a link that leads nowhere?") from error
-    if not stat.S_ISREG(mode):
-        raise InvalidDataError(f"'{path}' is neither a file nor a folder: only these can be stored")
-    return path

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
 import numpy as np
 
 from simarchive.codecs import CODEC_CHOICES
-from simarchive.conditions import Condition
+from simarchive.conditions import Condition, Value
 from simarchive.container.container import Container
 from simarchive.container.contents import Contents, ObjectHeader, StoredDocument
 from simarchive.container.documents import identity_digest
@@ -26,11 +26,12 @@ from simarchive.data import BaseStoredData, ReplaceableData, data_class_named
 from simarchive.errors import ConflictError, CorruptError, InvalidDataError, NotFoundError
 from simarchive.journal import Durability
 from simarchive.queries import BaseDataQuery
-from simarchive.storage import indexing, selection, verification
-from simarchive.storage.ancillary import AncillaryFiles, ancillary_files
+from simarchive.storage import indexing, selection, statistics, tabulation, verification
+from simarchive.storage.ancillary import ancillary_files, empty_folders_of, members_of
 from simarchive.storage.ancillary_path import AncillaryPath
 from simarchive.storage.backend import Match, PathLike, StorageBackend, arranged_matches
 from simarchive.storage.scratch import Scratch, ScratchDirectory, ScratchFile
+from simarchive.storage.statistics import ContainerStatistics
 from simarchive.storage.verification import VerificationReport
 
 if TYPE_CHECKING:
@@ -245,6 +246,43 @@ class HDF5Storage(StorageBackend):
         with self._container.reading() as contents:
             return selection.select_by(contents, class_names, conditions)
 
+    def header(self, storage_key: str) -> ObjectHeader:
+        """Return what is known of an object without reading its document.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object.
+        CorruptError
+            If it cannot be read.
+        """
+        with self._container.reading() as contents:
+            return contents.header(storage_key)
+
+    def headers(
+        self, on_damaged: Callable[[str, CorruptError], None] | None = None
+    ) -> Iterator[ObjectHeader]:
+        """Yield the header of each object in stored order, all of one state of the container.
+
+        Parameters
+        ----------
+        on_damaged
+            Called with the key of an object whose header cannot be read, and the error; by default it is
+            raised.
+        """
+        with self._container.reading() as contents:
+            for key in contents.keys():  # noqa: SIM118 - not a mapping
+                try:
+                    yield contents.header(key)
+                except CorruptError as error:
+                    if on_damaged is None:
+                        raise
+                    on_damaged(key, error)
+
+    def statistics(self) -> ContainerStatistics:
+        """Return how much the container holds, and how much room it takes."""
+        return statistics.statistics(self._container)
+
     # --- queries that the index answers alone -----------------------------------------------------------
 
     def keys(self, data_query: BaseDataQuery | None = None) -> list[str]:
@@ -269,16 +307,21 @@ class HDF5Storage(StorageBackend):
                 return number
         return len(self.keys(data_query))
 
+    def columns(self, data_query: BaseDataQuery, names: Sequence[str] | None = None) -> dict[str, list[Value]]:
+        """Return the indexed values of the objects that match a query, as columns of equal length.
+
+        The first column is ``"key"``; the others are those named, or all. Temperatures are in kelvin,
+        pressures in pascals. No document is read where the index alone decides.
+        """
+        return tabulation.plain(self._columns(data_query, names))
+
     def table(self, data_query: BaseDataQuery) -> pandas.DataFrame:
         """Return the indexed values of the objects that match a query, one row each, as a DataFrame.
 
         Needs pandas (``pip install 'simarchive[table]'``). The keys are its index; temperatures are in
         kelvin and pressures in pascals. No document is read where the index alone decides.
         """
-        from simarchive.storage import tabulation
-
-        data_query.validate()
-        return tabulation.table(self, data_query)
+        return tabulation.data_frame(self._columns(data_query, None))
 
     def explain(self, data_query: BaseDataQuery) -> str:
         """Return in words how the index answers a query in this container."""
@@ -338,14 +381,14 @@ class HDF5Storage(StorageBackend):
         ancillary_data_path: Path | None = None,
     ) -> None:
         tree = object_to_store.check_readable()
-        files = AncillaryFiles() if ancillary_data_path is None else ancillary_files(ancillary_data_path)
+        files = [] if ancillary_data_path is None else ancillary_files(ancillary_data_path)
         stored = StoredDocument(
             data_class=type(object_to_store).data_class_name,
             data_class_version=type(object_to_store).data_class_version,
             tree=tree,
             has_ancillary_data=ancillary_data_path is not None,
-            empty_folders=files.empty_folders,
-            members=files.members,
+            empty_folders=empty_folders_of(files),
+            members=members_of(files),
         )
         self._write(storage_key or self._free_key(None), stored, object_to_store)
 
@@ -408,13 +451,14 @@ class HDF5Storage(StorageBackend):
 
     def _has_same_files(self, storage_key: str, directory: Path) -> bool:
         files = ancillary_files(directory)
+        members = members_of(files)
         with self._container.reading() as contents:
             infos = {info.name: info for info in contents.members(storage_key)}
             return (
-                set(infos) == set(files.members)
-                and contents.header(storage_key).empty_folders == files.empty_folders
-                and all(infos[name].size == path.stat().st_size for name, path in files.members.items())
-                and all(infos[name].digest == member_digest(path)[1] for name, path in files.members.items())
+                infos.keys() == members.keys()
+                and contents.header(storage_key).empty_folders == empty_folders_of(files)
+                and all(infos[name].size == path.stat().st_size for name, path in members.items())
+                and all(infos[name].digest == member_digest(path)[1] for name, path in members.items())
             )
 
     def _matches(self, data_query: BaseDataQuery) -> Iterator[tuple[tuple[Any, ...], Match]]:
@@ -462,6 +506,15 @@ class HDF5Storage(StorageBackend):
             with contextlib.closing(Container(self.path, writable=False)) as container:
                 return _array_of(container, key, identity, name)
         return _array_of(self._container, key, identity, name)
+
+    def _columns(self, data_query: BaseDataQuery, names: Sequence[str] | None) -> dict[str, Any]:
+        data_query.validate()
+        chosen = tabulation.column_names(data_query, names)
+        with self._container.reading() as contents:
+            found = tabulation.columns_of_index(contents, data_query, chosen)
+            if found is None:
+                found = tabulation.columns_of_keys(contents, self.keys(data_query), chosen)
+        return found
 
     def _ancillary_path(self, header: ObjectHeader) -> AncillaryPath | None:
         if not header.has_ancillary_data:

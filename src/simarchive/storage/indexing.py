@@ -60,6 +60,17 @@ def usable_table(contents: Contents, class_name: str) -> IndexTable | None:
     return table
 
 
+def state_of(contents: Contents, class_name: str) -> str:
+    """Return ``"ready"``, ``"missing"`` or ``"out of date"``."""
+    try:
+        table = contents.table(class_name)
+    except StorageError:
+        return "out of date"
+    if table is None:
+        return "missing"
+    return "ready" if _fits(table, class_name) else "out of date"
+
+
 def writable_table(contents: Contents, class_name: str) -> IndexTable:
     """Return the table of a class for changes; one that is missing or out of date is rebuilt first."""
     table = usable_table(contents, class_name)

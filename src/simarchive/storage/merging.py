@@ -7,8 +7,8 @@ key and every reference to the old one in the other copied objects is changed wi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from simarchive.chemistry import Component, Substance
 from simarchive.data import BaseStoredData
@@ -30,6 +30,10 @@ class MergeReport:
     kept: list[str] = field(default_factory=list)  #: the target had them, or better ones
     new_keys: dict[str, str] = field(default_factory=dict)  #: key in the source -> key in the target
     unreadable: dict[str, str] = field(default_factory=dict)  #: key in the source -> what is wrong
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as plain values."""
+        return asdict(self)
 
     def __str__(self) -> str:
         parts = [

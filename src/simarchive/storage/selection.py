@@ -32,25 +32,25 @@ def candidates(contents: Contents, data_query: BaseDataQuery) -> Iterator[str]:
 
 def select(contents: Contents, data_query: BaseDataQuery) -> list[str] | None:
     """Return the keys of the objects that match, or ``None`` if the index alone cannot say."""
-    tables = _tables(contents, data_query)
-    if tables is None or not data_query.exact:
+    found = tables(contents, data_query)
+    if found is None or not data_query.exact:
         return None
-    if len(tables) == 1:
-        return tables[0].select(
+    if len(found) == 1:
+        return found[0].select(
             data_query.conditions(), order_by=data_query.order_by, limit=data_query.limit
         )
     if data_query.order_by is not None:
         return None
-    keys = [key for table in tables for key in table.select(data_query.conditions())]
+    keys = [key for table in found for key in table.select(data_query.conditions())]
     return keys[: data_query.limit]
 
 
 def count(contents: Contents, data_query: BaseDataQuery) -> int | None:
     """Return how many objects match without regard to a limit, or ``None`` if the index cannot say."""
-    tables = _tables(contents, data_query)
-    if tables is None or not data_query.exact:
+    found = tables(contents, data_query)
+    if found is None or not data_query.exact:
         return None
-    return sum(table.count(data_query.conditions()) for table in tables)
+    return sum(table.count(data_query.conditions()) for table in found)
 
 
 def select_by(contents: Contents, class_names: Iterable[str], conditions: Sequence[Condition]) -> list[str]:
@@ -79,19 +79,23 @@ def explain(contents: Contents, data_query: BaseDataQuery) -> str:
             lines.append(f"{name}: no usable index, every object is read")
             continue
         lines.append(f"{name}: {len(table)} objects")
-        lines.extend(f"  {step}" for step in table.explain(data_query.conditions()))
+        lines.extend(
+            f"  {step.reading}: {step.remaining} remain ({step.pruned} of {step.segments} segments not read)"
+            for step in table.explain(data_query.conditions())
+        )
     lines.append(
         "the index decides" if data_query.exact else "each object that the index leaves is read and compared"
     )
     return "\n".join(lines)
 
 
-def _tables(contents: Contents, data_query: BaseDataQuery) -> list[IndexTable] | None:
-    tables = []
+def tables(contents: Contents, data_query: BaseDataQuery) -> list[IndexTable] | None:
+    """Return the tables of all classes that a query is about, or ``None`` if one is missing or unusable."""
+    found = []
     for name in name_and_subclasses(data_query.data_class()):
         table = indexing.usable_table(contents, name)
         if table is not None:
-            tables.append(table)
+            found.append(table)
         elif any(True for _ in indexing.keys_by_scan(contents, (name,))):
             return None
-    return tables
+    return found

@@ -1,0 +1,58 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+# Whether a file exists is asked where it is opened: the error is ours then, and so is its exit code.
+PATH = click.Path(path_type=Path)
+
+CODECS = ("deflate", "zstd", "trajectory", "raw")
+
+
+def container_argument(command: Command) -> Command:
+    """Add the argument FILE, the container."""
+    return click.argument("container", metavar="FILE", type=PATH)(command)
+
+
+def key_argument(command: Command) -> Command:
+    """Add the argument KEY."""
+    return click.argument("key", metavar="KEY")(command)
+
+
+def json_option(command: Command) -> Command:
+    """Add ``--json``."""
+    return click.option(
+        "--json", "as_json", is_flag=True, help="Print one JSON document on standard output, nothing else."
+    )(command)
+
+
+def wait_option(command: Command) -> Command:
+    """Add ``--wait SECONDS``."""
+    return click.option(
+        "--wait",
+        "wait_s",
+        type=click.FloatRange(min=0),
+        default=10.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="How long to wait for another process that has FILE.",
+    )(command)
+
+
+def codec_option(command: Command) -> Command:
+    """Add ``--codec``."""
+    return click.option(
+        "--codec",
+        type=click.Choice(CODECS),
+        default="deflate",
+        show_default=True,
+        help="How files are stored: every HDF5 program reads deflate and raw; zstd needs a plugin there;"
+        " trajectory is smallest.",
+    )(command)

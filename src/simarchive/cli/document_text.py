@@ -1,0 +1,98 @@
+"""A document as lines of text: quantities with units, substances in short, arrays by their shape."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from simarchive.cli.output import count_text
+from simarchive.cli.wording import phase_text, substance_text
+
+LONGEST_TEXT = 200
+_INDENT = "  "
+
+
+def is_array(value: Any) -> bool:
+    """Return whether a leaf of a tree is an array, loaded or not."""
+    return hasattr(value, "shape") and hasattr(value, "dtype")
+
+
+def lines_of(tree: Any, *, depth: int = 0) -> Iterator[str]:
+    """Yield the lines of a document."""
+    width = max((len(name) for name, value in tree.items() if _inline(value) is not None), default=0)
+    for name, value in tree.items():
+        text = phase_text(value) if name == "property_phase" else _inline(value)
+        if text is not None:
+            yield f"{_INDENT * depth}{name:<{width}}  {text}"
+        elif isinstance(value, dict):
+            yield f"{_INDENT * depth}{name}"
+            yield from lines_of(value, depth=depth + 1)
+        else:
+            yield f"{_INDENT * depth}{name}"
+            for place, element in enumerate(value):
+                inline = _inline(element)
+                if inline is not None:
+                    yield f"{_INDENT * (depth + 1)}{inline}"
+                else:
+                    yield f"{_INDENT * (depth + 1)}{place + 1}"
+                    yield from lines_of(
+                        {"": element} if isinstance(element, list) else element, depth=depth + 2
+                    )
+
+
+def _inline(value: Any) -> str | None:
+    """Return a value that fits on a line, or ``None``."""
+    if is_array(value):
+        return f"{' x '.join(map(str, value.shape)) or 'one'} values ({value.dtype})"
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, dict):
+        return _inline_fields(value)
+    if isinstance(value, list):
+        return "none" if not value else None
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _inline_fields(value: dict[str, Any]) -> str | None:
+    fields = set(value)
+    if fields == {"value", "unit"}:
+        joint = " in " if is_array(value["value"]) and _unit(value["unit"]) else " "
+        return f"{_inline(value['value'])}{joint}{_unit(value['unit'])}".rstrip()
+    if fields == {"components", "amounts"}:
+        return _substance(value)
+    if fields in ({"temperature"}, {"temperature", "pressure"}):
+        return ", ".join(str(_inline(quantity)) for quantity in value.values())
+    if fields == {"value", "gradients"}:
+        return str(_inline(value["value"])) + _gradients(value)
+    if fields == {"value", "error", "gradients"}:
+        return f"{_inline(value['value'])} +/- {_inline(value['error'])}{_gradients(value)}"
+    return "none" if not value else None
+
+
+def _gradients(value: dict[str, Any]) -> str:
+    number = len(value["gradients"])
+    return f", {count_text(number, 'gradient')}" if number else ""
+
+
+def _substance(value: dict[str, Any]) -> str:
+    from simarchive.chemistry import Substance
+    from simarchive.errors import InvalidDataError
+
+    try:
+        return substance_text(Substance.from_tree(value).identifier)
+    except InvalidDataError:
+        return "|".join(str(name) for name in value["amounts"])
+
+
+def _unit(text: str) -> str:
+    return "" if text == "dimensionless" else text
+
+
+def _text(text: str) -> str:
+    if len(text) <= LONGEST_TEXT and "\n" not in text:
+        return text
+    start = re.sub(r"\s+", " ", text[:LONGEST_TEXT]).strip()[:48]
+    return f"{len(text):,} characters: {start} ..."

@@ -1,0 +1,100 @@
+"""`simarchive extract`: files out of a container."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from simarchive.cli import object_keys, opening
+from simarchive.cli.arguments import PATH, container_argument, json_option
+from simarchive.cli.member_choice import is_chosen
+from simarchive.cli.output import print_json, print_line
+from simarchive.cli.progress_bars import bytes_bar
+from simarchive.errors import ConflictError, NotFoundError
+
+if TYPE_CHECKING:
+    from simarchive.container.members import MemberInfo
+
+    Chosen = dict[str, list[MemberInfo]]
+
+
+@click.command("extract", short_help="Write files of objects into a directory.")
+@container_argument
+@click.argument("keys", metavar="KEY...", nargs=-1, required=True)
+@click.option("--output", "-o", "directory", metavar="DIR", type=PATH, required=True, help="Where files go.")
+@click.option(
+    "--files",
+    "patterns",
+    metavar="PATTERN",
+    multiple=True,
+    help='Only files whose name fits, such as "*.pdb"; may be given several times.',
+)
+@click.option("--flat", is_flag=True, help="Put files into DIR itself, not into DIR/<key>.")
+@click.option("--overwrite", is_flag=True, help="Replace files that are there already.")
+@json_option
+def command(
+    container: Path,
+    keys: tuple[str, ...],
+    directory: Path,
+    patterns: tuple[str, ...],
+    flat: bool,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Write the files of objects into DIR/<key>/, and print their paths.
+
+    Each file is checked against its digest, and gets its name when it is complete.
+
+    \b
+    Examples:
+      simarchive extract water.h5 8d13dbc1 -o out/
+      simarchive extract water.h5 8d13dbc1 0a701d4c --files "*.pdb" -o out/
+    """
+    with opening.for_reading(container) as backend:
+        chosen = {
+            key: [info for info in backend.list_members(key) if is_chosen(info.name, patterns)]
+            for key in object_keys.resolve_all(backend, keys)
+        }
+        _check_chosen(chosen, patterns)
+        folders = {key: directory if flat else directory / key for key in chosen}
+        _check_places(chosen, folders, overwrite=overwrite)
+        total = sum(info.size for infos in chosen.values() for info in infos)
+        with bytes_bar("extracting", total) as progress:
+            for key in chosen:
+                backend.extract(key, folders[key], patterns or None, progress=progress)
+    files = [
+        {"key": key, "name": info.name, "path": str(folders[key] / info.name), "size": info.size}
+        for key, infos in chosen.items()
+        for info in infos
+    ]
+    if as_json:
+        print_json({"files": files})
+        return
+    for file in files:
+        print_line(str(file["path"]))
+
+
+def _check_chosen(chosen: Chosen, patterns: tuple[str, ...]) -> None:
+    if any(chosen.values()):
+        return
+    objects = ", ".join(chosen)
+    if patterns:
+        wanted = " or ".join(map(repr, patterns))
+        raise NotFoundError(f"no file of {objects} fits {wanted}: see 'simarchive show'")
+    raise NotFoundError(f"{objects} has no files: see 'simarchive show'")
+
+
+def _check_places(chosen: Chosen, folders: dict[str, Path], *, overwrite: bool) -> None:
+    taken: dict[Path, str] = {}
+    for key, infos in chosen.items():
+        for info in infos:
+            place = folders[key] / info.name
+            if place in taken:
+                raise ConflictError(
+                    f"{taken[place]} and {key} both have a file {info.name!r}: extract them without --flat"
+                )
+            taken[place] = key
+            if not overwrite and place.exists():
+                raise ConflictError(f"'{place}' exists already: name another directory, or use --overwrite")

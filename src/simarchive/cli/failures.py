@@ -1,0 +1,139 @@
+"""What a failed command says, and the exit code it leaves with.
+
+People get one line, ``simarchive: <message>``, and notes below it. With ``--json`` standard error is
+JSON Lines: an object with ``warning`` for each warning, and one with ``error`` as the last line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import click
+
+from simarchive.errors import StorageError, StorageFullError, StorageIOError
+
+USAGE = 2
+UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
+BROKEN_PIPE = 141  # 128 + SIGPIPE: what `cat` gives when `head` has seen enough
+
+
+class Findings(Exception):
+    """A command that did its work, and whose answer is not "all is well"; it has printed it."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__(exit_code)
+        self.exit_code = exit_code
+
+
+def wants_json(arguments: Sequence[str]) -> bool:
+    """Return whether a command line asks for JSON."""
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return "--json" in options
+
+
+@contextlib.contextmanager
+def as_exit_codes(*, as_json: bool) -> Iterator[None]:
+    """Turn every expected way in which the block may fail into a message and an exit code.
+
+    An error that nobody expected keeps its traceback, and leaves with code 70.
+    """
+    _send_warnings_to_stderr(as_json=as_json)
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except (Findings, click.exceptions.Exit) as outcome:
+        raise SystemExit(outcome.exit_code) from None
+    except (KeyboardInterrupt, click.Abort):
+        _say("interrupted", as_json=as_json, kind="KeyboardInterrupt", exit_code=INTERRUPTED)
+        raise SystemExit(INTERRUPTED) from None
+    except BrokenPipeError:
+        _forget_stdout()
+        raise SystemExit(BROKEN_PIPE) from None
+    except click.ClickException as error:
+        _explain_usage(error, as_json=as_json)
+        raise SystemExit(error.exit_code) from None
+    except StorageError as error:
+        _report(error, as_json=as_json)
+        raise SystemExit(error.exit_code) from None
+    except OSError as error:
+        _forget_stdout()
+        translated = _as_storage_error(error)
+        _report(translated, as_json=as_json)
+        raise SystemExit(translated.exit_code) from None
+    except Exception:
+        sys.excepthook(*sys.exc_info())
+        raise SystemExit(UNEXPECTED) from None
+
+
+def _report(error: StorageError, *, as_json: bool) -> None:
+    _say(
+        str(error),
+        as_json=as_json,
+        kind=type(error).__name__,
+        exit_code=error.exit_code,
+        notes=getattr(error, "__notes__", []),
+    )
+
+
+def _say(message: str, *, as_json: bool, kind: str, exit_code: int, notes: Sequence[str] = ()) -> None:
+    if as_json:
+        line: dict[str, Any] = {"error": message, "type": kind, "exit_code": exit_code, "notes": list(notes)}
+        print(json.dumps(line), file=sys.stderr)
+        return
+    print(f"simarchive: {message}", file=sys.stderr)
+    for note in notes:
+        for line_of_note in note.splitlines():
+            print(f"  {line_of_note}", file=sys.stderr)
+
+
+def _explain_usage(error: click.ClickException, *, as_json: bool) -> None:
+    context = getattr(error, "ctx", None)
+    notes = []
+    if context is not None:
+        notes.append(f"see: {context.command_path} --help")
+    _say(error.format_message(), as_json=as_json, kind="UsageError", exit_code=error.exit_code, notes=notes)
+
+
+def _as_storage_error(error: OSError) -> StorageError:
+    place = f": '{error.filename}'" if error.filename else ""
+    message = f"{error.strerror or error}{place}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageFullError(message)
+    return StorageIOError(message)
+
+
+def _forget_stdout() -> None:
+    """Let the interpreter find nothing to flush at exit, which would fail once more."""
+    with contextlib.suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+
+
+class _WarningLines(logging.Handler):
+    def __init__(self, *, as_json: bool) -> None:
+        super().__init__(logging.WARNING)
+        self._as_json = as_json
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        print(
+            json.dumps({"warning": message}) if self._as_json else f"simarchive: warning: {message}",
+            file=sys.stderr,
+        )
+
+
+def _send_warnings_to_stderr(*, as_json: bool) -> None:
+    logger = logging.getLogger("simarchive")
+    logger.handlers = [_WarningLines(as_json=as_json)]
+    logger.propagate = False

@@ -1,0 +1,76 @@
+"""`simarchive ls`: the objects of a container, a line each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from simarchive.cli import listing, opening, wording
+from simarchive.cli.arguments import container_argument, json_option
+from simarchive.cli.output import print_json, print_table, size_text
+
+if TYPE_CHECKING:
+    from simarchive.storage.hdf5 import HDF5Storage
+
+
+@click.command("ls", short_help="List the objects of FILE.")
+@container_argument
+@click.option("--class", "class_name", metavar="CLASS", help="Only objects of one data class.")
+@click.option("--long", "-l", "is_long", is_flag=True, help="Whole keys, with number and size of the files.")
+@json_option
+def command(container: Path, class_name: str | None, is_long: bool, as_json: bool) -> None:
+    """List the objects of FILE in the order in which they were stored.
+
+    Keys are cut to what tells them apart; every command takes them so. CLASS is one of the names that
+    "simarchive info" shows, or short: simulation, equilibration, free_energy, force_field, trained_model.
+
+    \b
+    Examples:
+      simarchive ls water.h5
+      simarchive ls water.h5 --class simulation --long
+    """
+    with opening.for_reading(container) as backend:
+        keys = backend.keys()
+        rows = _rows(backend, class_name, files=is_long)
+    if as_json:
+        print_json({"objects": rows})
+    elif is_long:
+        headings = ("KEY", "CLASS", "FILES", "SIZE", "STORED")
+        print_table(headings, map(_long_cells, rows), right=("FILES", "SIZE"))
+    else:
+        listing.print_rows(rows, keys)
+
+
+def _rows(backend: HDF5Storage, class_name: str | None, *, files: bool) -> list[dict[str, Any]]:
+    headers = list(backend.headers())
+    names = list(dict.fromkeys(header.data_class for header in headers))
+    if class_name is not None:
+        names = [wording.class_named(class_name, names)]
+    indexed = listing.indexed_rows(backend, names)
+    rows = []
+    for header in headers:
+        if header.data_class not in names:
+            continue
+        row: dict[str, Any] = {
+            "key": header.key,
+            "data_class": header.data_class,
+            "stored_at": header.stored_at,
+            **indexed.get(header.key, {}),
+        }
+        if files:
+            members = backend.list_members(header.key)
+            row |= {"n_files": len(members), "size": sum(member.size for member in members)}
+        rows.append(row)
+    return rows
+
+
+def _long_cells(row: dict[str, Any]) -> list[str]:
+    return [
+        row["key"],
+        wording.short_class_name(row["data_class"]),
+        str(row["n_files"] or ""),
+        size_text(row["size"]) if row["n_files"] else "",
+        row["stored_at"][:10],
+    ]

@@ -1,0 +1,51 @@
+"""What import, export, merge and subset say when they are done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from simarchive.cli.failures import Findings
+from simarchive.cli.output import count_text, print_json, print_line, print_notice
+from simarchive.errors import IncompleteError
+
+if TYPE_CHECKING:
+    from simarchive.storage.merging import MergeReport
+
+
+def report_merge(
+    reports: Mapping[str, MergeReport], target: Path, *, as_json: bool, dry_run: bool = False
+) -> None:
+    """Print what was copied from each source into `target`.
+
+    Raises
+    ------
+    Findings
+        If something could not be read; the command then leaves with the code of `IncompleteError`.
+    """
+    if as_json:
+        sources = [{"path": source, **asdict(report)} for source, report in reports.items()]
+        print_json({"target": str(target), "dry_run": dry_run, "sources": sources})
+    else:
+        for source, report in reports.items():
+            _print_report(source, report, target, dry_run=dry_run)
+    if any(report.unreadable for report in reports.values()):
+        raise Findings(IncompleteError.exit_code)
+
+
+def _print_report(source: str, report: MergeReport, target: Path, *, dry_run: bool) -> None:
+    would = " would be" if dry_run else ""
+    parts = [f"{count_text(len(report.stored), 'object')}{would} stored"]
+    if report.replaced:
+        parts.append(f"{len(report.replaced):,} replaced")
+    if report.kept:
+        parts.append(f"{len(report.kept):,} there already")
+    print_line(f"{source} -> {target}: {', '.join(parts)}")
+    for old, new in report.new_keys.items():
+        print_line(f"  {old} is {new} there")
+    if report.unreadable:
+        print_notice(f"simarchive: {count_text(len(report.unreadable), 'object')} left out, unreadable:")
+        for key, problem in report.unreadable.items():
+            print_notice(f"  {key}: {problem}")

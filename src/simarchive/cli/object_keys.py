@@ -1,0 +1,62 @@
+"""Keys as people type them: whole, or as much of the start as no other key has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from simarchive.errors import InvalidDataError, NotFoundError
+
+SHORTEST = 8
+"""Characters of a short key, if as many are enough."""
+
+_SHOWN = 5
+
+
+class _Keys(Protocol):
+    """What has keys: a backend."""
+
+    def keys(self) -> list[str]: ...
+
+    def __contains__(self, key: object) -> bool: ...
+
+
+def resolve(backend: _Keys, text: str) -> str:
+    """Return the one key that is `text` or starts with it.
+
+    Raises
+    ------
+    NotFoundError
+        If no key starts so.
+    InvalidDataError
+        If several do: the message names them.
+    """
+    if text in backend:
+        return text
+    found = [key for key in backend.keys() if text and key.startswith(text)]  # noqa: SIM118
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise NotFoundError(f"no object has a key that is or starts with {text!r}: see 'simarchive ls'")
+    shown = ", ".join(found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
+    raise InvalidDataError(f"{len(found)} keys start with {text!r}: {shown}: type more of the key")
+
+
+def resolve_all(backend: _Keys, texts: Sequence[str]) -> list[str]:
+    """Return the keys of several texts, each once, in order."""
+    return list(dict.fromkeys(resolve(backend, text) for text in texts))
+
+
+def short_length(keys: Iterable[str]) -> int:
+    """Return how many characters tell all keys apart, but at least 8."""
+    longest = 0
+    previous = ""
+    for key in sorted(keys):
+        shared = 0
+        for mine, other in zip(key, previous, strict=False):
+            if mine != other:
+                break
+            shared += 1
+        longest = max(longest, shared)
+        previous = key
+    return max(longest + 1, SHORTEST)

@@ -1,0 +1,156 @@
+"""What commands print: one JSON document for programs, or text and tables for a terminal of 80 columns."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PIPE_WIDTH = 400
+"""Columns of a line that goes to a file or a program: nothing is cut there."""
+
+_GAP = 2
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document.
+
+    It is strict JSON: numbers that JSON does not have are the texts ``NaN``, ``Infinity`` and
+    ``-Infinity``.
+    """
+    json.dump(as_json(document), sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
+    sys.stdout.write("\n")
+
+
+def as_json(value: Any) -> Any:
+    """Return a value as JSON has it; numpy's numbers and arrays become plain ones."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else _non_finite(value)
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, dict):
+        return {str(key): as_json(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(inner) for inner in value]
+    if hasattr(value, "tolist"):
+        return as_json(value.tolist())
+    return str(value)
+
+
+def _non_finite(number: float) -> str:
+    if math.isnan(number):
+        return "NaN"
+    return "Infinity" if number > 0 else "-Infinity"
+
+
+def print_line(text: str = "", *, style: str | None = None) -> None:
+    """Print a line of text, in a style if the terminal has any."""
+    console = _console()
+    if style is None or not console.is_terminal:
+        print(printable(text))
+        return
+    console.print(printable(text), style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_notice(text: str) -> None:
+    """Print a line that is no part of the answer, on standard error."""
+    print(printable(text), file=sys.stderr)
+
+
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()) -> None:
+    """Print a table: a line of headings, and a line for each row.
+
+    Parameters
+    ----------
+    right
+        The headings of columns whose values are aligned at the right.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    console = _console()
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))
+    for heading in headings:
+        table.add_column(
+            Text(heading),
+            justify="right" if heading in right else "left",
+            no_wrap=not console.is_terminal,
+            overflow="fold",
+        )
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as capture:
+        console.print(table)
+    for line in capture.get().splitlines():
+        print(line.rstrip())
+
+
+def fitting_columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Return how many columns of a table fit side by side; all where no terminal shows them."""
+    console = _console()
+    if not console.is_terminal:
+        return len(headings)
+    used = 0
+    for number, heading in enumerate(headings):
+        used += max(len(heading), *(len(row[number]) for row in rows), 0) + (_GAP if number else 0)
+        if used > console.width:
+            return max(number, 1)
+    return len(headings)
+
+
+def date_text(stored: str) -> str:
+    """Return a time for people, ``2026-11-22 18:12:22 UTC``."""
+    return stored.replace("T", " ").removesuffix("+00:00") + " UTC" if stored.endswith("+00:00") else stored
+
+
+def print_facts(facts: Iterable[tuple[str, str]], *, indent: int = 0) -> None:
+    """Print names and values side by side, the values in one column."""
+    pairs = list(facts)
+    width = max((len(name) for name, _ in pairs), default=0)
+    for name, value in pairs:
+        first, *more = value.split("\n")
+        print_line(f"{'':{indent}}{name:<{width}}  {first}".rstrip())
+        for line in more:
+            print_line(f"{'':{indent + width}}  {line}")
+
+
+def printable(text: str) -> str:
+    """Return a text with control characters escaped: what a file holds must not command the terminal."""
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() or letter in "\n\t" else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
+
+
+def size_text(size_bytes: int) -> str:
+    """Return a size for people, in powers of 1000: ``2.98 MB``."""
+    size: float = size_bytes
+    for unit in _UNITS:
+        if size < 999.5 or unit == _UNITS[-1]:
+            break
+        size /= 1000
+    return f"{size_bytes} B" if unit == "B" else f"{size:.3g} {unit}"
+
+
+def count_text(number: int, singular: str, plural: str | None = None) -> str:
+    """Return a number with its noun: ``1 object``, ``1,200 objects``."""
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    if sys.stdout.isatty():
+        return Console(file=sys.stdout, highlight=False)
+    return Console(file=sys.stdout, highlight=False, width=PIPE_WIDTH, no_color=True, force_terminal=False)

@@ -1,0 +1,40 @@
+"""`simarchive repack`: a container without the room that removed objects left."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from simarchive.cli.arguments import container_argument, json_option, wait_option
+from simarchive.cli.output import count_text, print_json, print_line, print_notice, size_text
+from simarchive.errors import NotFoundError
+
+
+@click.command("repack", short_help="Write FILE anew and compactly.")
+@container_argument
+@wait_option
+@json_option
+def command(container: Path, wait_s: float, as_json: bool) -> None:
+    """Write FILE anew and compactly, then put the new file in its place.
+
+    Keys, documents, digests and the order of objects stay. Until the last moment the old file is as it
+    was; there must be room for both.
+
+    \b
+    Example:
+      simarchive repack water.h5
+    """
+    from simarchive.storage.repacking import repack
+
+    if not container.exists():
+        raise NotFoundError(f"there is no container '{container}'")
+    if sys.stderr.isatty():
+        print_notice(f"repacking {container} ...")
+    report = repack(container, lock_timeout_s=wait_s)
+    if as_json:
+        print_json({**report.as_dict(), "path": str(container)})
+        return
+    before, after = size_text(report.bytes_before), size_text(report.bytes_after)
+    print_line(f"{container}: {count_text(report.n_objects, 'object')}, {before} -> {after}")

@@ -1,0 +1,53 @@
+"""`simarchive verify`: is everything what it was when it was stored?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from simarchive.cli import opening
+from simarchive.cli.arguments import container_argument, json_option
+from simarchive.cli.failures import Findings
+from simarchive.cli.output import count_text, print_json, print_line, print_table, size_text
+from simarchive.cli.progress_bars import bytes_bar
+from simarchive.errors import CorruptError
+
+
+@click.command("verify", short_help="Check every object, every stored byte and the index.")
+@container_argument
+@click.option("--full", is_flag=True, help="Also decode every file and compare its digest.")
+@json_option
+def command(container: Path, full: bool, as_json: bool) -> None:
+    """Check every object of FILE, every stored byte of its files, and the index.
+
+    Exit code 11 says that something is wrong: object, file and chunk are named. Warnings, such as a
+    reference to an object that is not there, leave it 0.
+
+    \b
+    Example:
+      simarchive verify water.h5 --full
+    """
+    with opening.for_reading(container) as backend, bytes_bar("verifying", None) as progress:
+        report = backend.verify(full=full, progress=progress)
+    if as_json:
+        print_json(report.as_dict())
+    else:
+        files = f"{count_text(report.n_members, 'file')} ({size_text(report.n_bytes)})"
+        errors = sum(problem.is_error for problem in report.problems)
+        state = "all is well" if report.ok else f"{count_text(errors, 'error')}"
+        print_line(f"{container}: {count_text(report.n_objects, 'object')}, {files}: {state}")
+        if report.problems:
+            rows = (
+                (
+                    "error" if problem.is_error else "warning",
+                    problem.key,
+                    problem.member or "",
+                    "" if problem.chunk is None else str(problem.chunk),
+                    problem.message,
+                )
+                for problem in report.problems
+            )
+            print_table(("", "OBJECT", "FILE", "CHUNK", "PROBLEM"), rows)
+    if not report.ok:
+        raise Findings(CorruptError.exit_code)

@@ -1,0 +1,65 @@
+"""A compact copy of a container: the same objects, without the room that others left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+from h5py import h5o
+
+from simarchive.container import arrays, layout, members
+from simarchive.container.contents import create_group
+from simarchive.container.documents import Variable
+from simarchive.errors import CorruptError
+
+
+def copy_objects(source: h5py.File, target: h5py.File) -> int:
+    """Copy everything but the index from one open container into an empty one; return the number of objects.
+
+    Chunks of members are copied as they are stored, and members that are one dataset under several
+    names stay one. Objects keep their order.
+
+    Raises
+    ------
+    CorruptError
+        If an object cannot be read. `repair` sets such objects aside.
+    """
+    _copy_attributes(source, target)
+    objects = target[layout.OBJECTS]
+    _copy_attributes(source[layout.OBJECTS], objects)
+    copied: dict[int, h5py.Dataset] = {}
+    count = 0
+    for key in source[layout.OBJECTS]:
+        try:
+            _copy_object(source[layout.OBJECTS][key], create_group(objects, key), copied)
+        except (OSError, KeyError, RuntimeError) as error:
+            raise CorruptError(f"object {key!r} cannot be copied: {error}") from error
+        count += 1
+    return count
+
+
+def _copy_object(source: h5py.Group, target: h5py.Group, copied: dict[int, h5py.Dataset]) -> None:
+    _copy_attributes(source, target)
+    for link, dataset in source.items():
+        if members.is_member(dataset):
+            address = h5o.get_info(dataset.id).addr
+            if address in copied:
+                h5o.link(copied[address].id, target.id, link.encode())
+            else:
+                h5o.copy(source.id, link.encode(), target.id, link.encode())
+                copied[address] = target[link]
+        else:
+            units = dataset.attrs.get(layout.UNITS)
+            text = None if units is None else units.decode() if isinstance(units, bytes) else str(units)
+            arrays.write_variable(target, link, Variable(dataset[()], text))
+
+
+def _copy_attributes(source: h5py.HLObject, target: h5py.HLObject) -> None:
+    for name in source.attrs:
+        attribute = source.attrs.get_id(name)
+        target.attrs.create(name, source.attrs[name], dtype=attribute.dtype)
+
+
+def successor_path(path: Path) -> Path:
+    """Return where the compact copy of a container is made: beside it, since it will take its name."""
+    return path.with_name(f".{path.name}.repacked")

@@ -1,0 +1,185 @@
+"""Kinds of fields for values of chemistry and for arrays."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from simarchive.chemistry.force_fields import ForceFieldSource
+from simarchive.chemistry.phases import PropertyPhase
+from simarchive.chemistry.states import ThermodynamicState
+from simarchive.chemistry.substances import Substance
+from simarchive.chemistry.trees import Tree, is_array_leaf, same_array
+from simarchive.chemistry.units import (
+    as_quantity,
+    magnitude_in,
+    plain_array,
+    quantity_from_tree,
+    quantity_to_tree,
+    same_quantity,
+)
+from simarchive.conditions import ColumnKind, Value
+from simarchive.data.kinds import FieldKind, ScalarKind, Term
+
+TEMPERATURE_TOLERANCE_K = 1e-6
+PRESSURE_TOLERANCE_PA = 1e-3
+
+
+class PhaseKind(ScalarKind):
+    """Phases, which stand in the index as numbers."""
+
+    wanted = "a PropertyPhase"
+    column_kind = ColumnKind.INTEGER
+
+    def accept(self, value: Any) -> PropertyPhase:
+        """Return the phase."""
+        if not isinstance(value, PropertyPhase):
+            raise self.refuse(value)
+        return value
+
+    def to_tree(self, value: PropertyPhase) -> Tree:
+        """Return the number of the phase."""
+        return value.to_tree()
+
+    def from_tree(self, tree: Tree) -> PropertyPhase:
+        """Return the phase of a number."""
+        return PropertyPhase.from_tree(tree)
+
+    def index_value(self, value: PropertyPhase) -> Value:
+        """Return the number of the phase."""
+        return int(value)
+
+
+class ValueKind(FieldKind):
+    """Values of a class with ``to_tree`` and ``from_tree``, such as observables."""
+
+    def __init__(self, value_class: type[Any]) -> None:
+        self._value_class = value_class
+        self.wanted = f"a {value_class.__name__}"
+
+    def accept(self, value: Any) -> Any:
+        """Return the value, if it is of the class."""
+        if not isinstance(value, self._value_class):
+            raise self.refuse(value)
+        return value
+
+    def to_tree(self, value: Any) -> Tree:
+        """Return the tree of the value."""
+        return value.to_tree()
+
+    def from_tree(self, tree: Tree) -> Any:
+        """Return the value of a tree."""
+        return self._value_class.from_tree(tree)
+
+    def validate(self, value: Any) -> None:
+        """Validate the value, if its class knows how."""
+        validate = getattr(value, "validate", None)
+        if validate is not None:
+            validate()
+
+
+class SubstanceKind(ValueKind, ScalarKind):
+    """Substances, which stand in the index by their identifiers."""
+
+    column_kind = ColumnKind.CATEGORY
+
+    def __init__(self) -> None:
+        super().__init__(Substance)
+
+    def index_value(self, value: Substance) -> Value:
+        """Return the identifier."""
+        return value.identifier
+
+
+class StateKind(ValueKind, ScalarKind):
+    """Thermodynamic states: a text that decides equality, and two numbers to search by range."""
+
+    column_kind = ColumnKind.CATEGORY
+
+    def __init__(self) -> None:
+        super().__init__(ThermodynamicState)
+
+    def index_value(self, value: ThermodynamicState) -> Value:
+        """Return the identifier."""
+        return value.identifier
+
+    def terms(self, name: str) -> tuple[Term, ...]:
+        """Return the state, its temperature and its pressure."""
+        prefix = "" if name == "thermodynamic_state" else f"{name}_"
+        return (
+            Term(name, self),
+            Term(f"{prefix}temperature", QuantityKind("kelvin", TEMPERATURE_TOLERANCE_K), "temperature"),
+            Term(f"{prefix}pressure", QuantityKind("pascal", PRESSURE_TOLERANCE_PA), "pressure"),
+        )
+
+
+class ForceFieldKind(ValueKind, ScalarKind):
+    """Force field sources, which stand in the index by the digest of their canonical JSON."""
+
+    column_kind = ColumnKind.IDENTIFIER
+
+    def __init__(self) -> None:
+        super().__init__(ForceFieldSource)
+
+    def index_value(self, value: ForceFieldSource) -> Value:
+        """Return the SHA-256 of the canonical JSON."""
+        return value.digest
+
+
+class QuantityKind(ScalarKind):
+    """Numbers with a unit, which stand in the index in one declared unit."""
+
+    column_kind = ColumnKind.REAL
+    is_number = True
+
+    def __init__(self, unit_name: str, absolute_tolerance: float | None = None) -> None:
+        self.unit_name = unit_name
+        self._absolute_tolerance = absolute_tolerance
+        self.wanted = f"a quantity convertible to {unit_name}"
+
+    def accept(self, value: Any) -> Any:
+        """Return the quantity, given as such or as text."""
+        quantity = as_quantity(value, "the value", compatible_with=self.unit_name)
+        if not isinstance(quantity.magnitude, int | float):
+            raise self.refuse(value)
+        return quantity
+
+    def to_tree(self, value: Any) -> Tree:
+        """Return number and unit."""
+        return quantity_to_tree(value)
+
+    def from_tree(self, tree: Tree) -> Any:
+        """Return the quantity of a tree."""
+        return self.accept(quantity_from_tree(tree, "a quantity"))
+
+    def same(self, first: Any, second: Any) -> bool:
+        """Return whether unit and bits agree."""
+        return same_quantity(first, second)
+
+    def index_value(self, value: Any) -> Value:
+        """Return the number in the declared unit."""
+        return magnitude_in(value, self.unit_name)
+
+    def tolerance(self, bound: float) -> float:
+        """Return the declared tolerance, else what converting units may lose."""
+        if not math.isfinite(bound):
+            return 0.0
+        return abs(bound) * 1e-12 if self._absolute_tolerance is None else self._absolute_tolerance
+
+
+class ArrayKind(FieldKind):
+    """Numpy arrays of numbers, which may not be loaded yet."""
+
+    wanted = "a numpy array of numbers"
+
+    def accept(self, value: Any) -> Any:
+        """Return the array; one that is not loaded stays so."""
+        if not is_array_leaf(value):
+            raise self.refuse(value)
+        return plain_array(value, "the array") if isinstance(value, np.ndarray) else value
+
+    def same(self, first: Any, second: Any) -> bool:
+        """Return whether element type, shape and every bit agree."""
+        return same_array(np.asarray(first), np.asarray(second))

@@ -1,0 +1,53 @@
+"""Writing a container anew, without the room that removed objects left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from simarchive.container.container import Container
+from simarchive.storage import indexing
+
+
+@dataclass(frozen=True, slots=True)
+class RepackReport:
+    """What a repack did."""
+
+    path: str
+    n_objects: int
+    bytes_before: int
+    bytes_after: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as plain values."""
+        return asdict(self)
+
+
+def repack(path: str | os.PathLike[str], *, lock_timeout_s: float = 10.0) -> RepackReport:
+    """Rewrite a container compactly: keys, documents, members, digests and order stay as they are.
+
+    The new file is made beside the old one, synced, and takes its name in one step, so that a failure
+    leaves the old one. It needs as much free room as the container has live data.
+
+    Raises
+    ------
+    LockedError
+        If another process writes to the container, or reads it, all the time.
+    StorageFullError
+        If there is no room for the new file.
+    """
+    place = Path(path).absolute()
+    with contextlib.closing(Container(place, writable=True, lock_timeout_s=lock_timeout_s)) as container:
+        container.checkpoint()
+        before = place.stat().st_size
+        with container.transaction():
+            n_objects = container.rewrite(_complete)
+    return RepackReport(str(place), n_objects, before, place.stat().st_size)
+
+
+def _complete(path: Path) -> None:
+    with contextlib.closing(Container(path, writable=True)) as container, container.transaction() as contents:
+        indexing.rebuild_all(contents)

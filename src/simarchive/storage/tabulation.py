@@ -1,0 +1,101 @@
+"""The indexed values of matching objects as columns, and as a DataFrame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from simarchive.conditions import Value
+from simarchive.container.contents import Contents
+from simarchive.container.index import KEY_COLUMN
+from simarchive.data import data_class_named
+from simarchive.errors import InvalidDataError
+from simarchive.queries import BaseDataQuery
+from simarchive.storage import indexing, selection
+
+if TYPE_CHECKING:
+    import pandas
+
+KEY = "key"
+
+
+def column_names(data_query: BaseDataQuery, names: Sequence[str] | None) -> list[str]:
+    """Return the names asked for, or those of all index columns of the query's class.
+
+    Raises
+    ------
+    InvalidDataError
+        If a name is none of them.
+    """
+    known = [column.name for column in data_query.data_class().index_columns()]
+    for name in names or ():
+        if name not in known:
+            raise InvalidDataError(f"there is no column {name!r}: there are {', '.join(known)}")
+    return known if names is None else list(names)
+
+
+def columns_of_index(
+    contents: Contents, data_query: BaseDataQuery, names: list[str]
+) -> dict[str, Any] | None:
+    """Return the columns of the matches straight from the index, or ``None`` if it cannot say alone."""
+    tables = selection.tables(contents, data_query)
+    if tables is None or len(tables) != 1 or not data_query.exact:
+        return None
+    found = tables[0].columns(
+        [KEY_COLUMN, *names],
+        data_query.conditions(),
+        order_by=data_query.order_by,
+        limit=data_query.limit,
+    )
+    return {KEY: found.pop(KEY_COLUMN), **found}
+
+
+def columns_of_keys(contents: Contents, keys: list[str], names: list[str]) -> dict[str, list[Value]]:
+    """Return the columns of some objects, from the index where there is one, else from the objects."""
+    columns: dict[str, list[Value]] = {KEY: list(keys), **{name: [] for name in names}}
+    for key in keys:
+        row = _row(contents, key)
+        for name in names:
+            columns[name].append(row.get(name))
+    return columns
+
+
+def data_frame(columns: dict[str, Any]) -> pandas.DataFrame:
+    """Return columns as a pandas DataFrame whose index are the keys.
+
+    Raises
+    ------
+    InvalidDataError
+        If pandas is not installed.
+    """
+    try:
+        import pandas
+    except ImportError as error:
+        raise InvalidDataError("a table needs pandas: pip install 'simarchive[table]'") from error
+    frame = pandas.DataFrame({name: values for name, values in columns.items() if name != KEY})
+    frame.index = pandas.Index(columns[KEY], name=KEY, dtype=object)
+    return frame
+
+
+def plain(columns: dict[str, Any]) -> dict[str, list[Value]]:
+    """Return columns as lists of plain values, with ``None`` where one is missing."""
+    return {
+        name: [None if value != value else value for value in values.tolist()]  # noqa: PLR0124 - NaN
+        if isinstance(values, np.ndarray)
+        else list(values)
+        for name, values in columns.items()
+    }
+
+
+def _row(contents: Contents, key: str) -> dict[str, Value]:
+    header = contents.header(key)
+    table = indexing.usable_table(contents, header.data_class)
+    if table is not None and key in table:
+        return table.row(key)
+    data_class = data_class_named(header.data_class)
+    if data_class is None:
+        return {}
+    tree = contents.tree(key, load=lambda name: contents.variable(key, name))
+    return data_class.from_document(tree, header.data_class_version).index_values()

@@ -1,0 +1,118 @@
+"""`info`, `ls`, `show`: what a person sees before asking for more."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_runs import Run
+
+WATER = "8d13dbc120154cbaade23403d2d22a29"
+
+
+def test_info_counts_objects_and_bytes(run: Run, imported: Path, manifest: dict[str, Any]) -> None:
+    answer = run("info", imported, "--json").succeeded().json
+    objects = manifest["objects"].values()
+    files = [file for about in objects for file in about["files"].values()]
+    assert answer["objects_by_class"] == Counter(about["type"] for about in objects)
+    assert answer["n_objects"] == 13
+    assert answer["n_members"] == len(files)
+    assert answer["logical_bytes"] == sum(file["size"] for file in files)
+    assert 0 < answer["stored_bytes"] < answer["logical_bytes"]
+    assert answer["file_bytes"] == imported.stat().st_size
+    assert set(answer["index"].values()) == {"ready"}
+
+
+def test_info_fits_80_columns_and_names_every_class(run: Run, imported: Path) -> None:
+    output = run("info", imported.name, cwd=imported.parent).succeeded().output
+    assert "8 StoredSimulationData" in output
+    assert "times smaller" in output
+    assert max(map(len, output.splitlines())) <= 80
+
+
+def test_ls_has_a_line_for_each_object_that_fits_80_columns(
+    run: Run, imported: Path, manifest: dict[str, Any]
+) -> None:
+    heading, *lines = run("ls", imported).succeeded().output.splitlines()
+    assert heading.split() == ["KEY", "CLASS", "SUBSTANCE", "T", "P", "PHASE"]
+    assert [line[:8] for line in lines] == [key[:8] for key in order(run, imported)]
+    assert {line[:8] for line in lines} == {key[:8] for key in manifest["objects"]}
+    assert max(len(line) for line in lines) <= 80
+    [line] = [line for line in lines if line.startswith(WATER[:8])]
+    assert line.split() == [WATER[:8], "simulation", "O", "298.15", "K", "1", "atm", "Liquid"]
+
+
+def order(run: Run, container: Path) -> list[str]:
+    return [row["key"] for row in run("ls", container, "--json").succeeded().json["objects"]]
+
+
+def test_ls_shows_one_class_by_its_short_or_long_name(run: Run, imported: Path) -> None:
+    for name in ("free_energy", "free-energy", "StoredFreeEnergyData"):
+        [row] = run("ls", imported, "--class", name, "--json").succeeded().json["objects"]
+        assert row["data_class"] == "StoredFreeEnergyData"
+    run("ls", imported, "--class", "trained_model").failed(3, "simulation, ")
+
+
+def test_ls_long_shows_whole_keys_and_files(run: Run, imported: Path, manifest: dict[str, Any]) -> None:
+    lines = run("ls", imported, "--long").succeeded().output.splitlines()[1:]
+    assert {line.split()[0] for line in lines} == set(manifest["objects"])
+    assert max(len(line) for line in lines) <= 80
+    rows = run("ls", imported, "--long", "--json").succeeded().json["objects"]
+    for row in rows:
+        files = manifest["objects"][row["key"]]["files"]
+        assert row["n_files"] == len(files)
+        assert row["size"] == sum(file["size"] for file in files.values())
+
+
+def test_show_tells_state_and_files(run: Run, imported: Path, manifest: dict[str, Any]) -> None:
+    output = run("show", imported, WATER[:4]).succeeded().output
+    assert output.splitlines()[0] == WATER
+    assert "298.15 kelvin" in output
+    for name in manifest["objects"][WATER]["files"]:
+        assert name in output
+
+
+def test_show_as_json_has_the_document(run: Run, imported: Path, manifest: dict[str, Any]) -> None:
+    answer = run("show", imported, WATER, "--json").succeeded().json
+    about = manifest["objects"][WATER]
+    assert answer["data_class"] == "StoredSimulationData"
+    document = answer["document"]
+    assert document["thermodynamic_state"]["temperature"] == {"value": 298.15, "unit": "kelvin"}
+    assert document["statistical_inefficiency"] == about["statistical_inefficiency"]
+    assert document["number_of_molecules"] == 180
+    sizes = {file["name"]: file["size"] for file in answer["files"]}
+    assert sizes == {name: file["size"] for name, file in about["files"].items()}
+
+
+def test_show_as_json_gives_the_values_of_arrays_when_asked(
+    run: Run, imported: Path, manifest: dict[str, Any]
+) -> None:
+    def energy(*options: str) -> Any:
+        document = run("show", imported, WATER, "--json", *options).succeeded().json["document"]
+        return document["observables"]["PotentialEnergy"]["value"]["value"]
+
+    frames = manifest["objects"][WATER]["n_frames"]
+    assert energy() == {"shape": [frames], "dtype": "float64"}
+    values = energy("--arrays")
+    assert len(values) == frames
+    assert all(isinstance(value, float) for value in values)
+
+
+@pytest.mark.parametrize("key", ["1377ac11", "0f996c1c", "927139cf", "e4a8b4a9", "ed3c43fd"])
+def test_show_fits_80_columns_for_every_class(run: Run, imported: Path, key: str) -> None:
+    lines = run("show", imported, key).succeeded().output.splitlines()
+    assert max(len(line) for line in lines) <= 80
+
+
+def test_json_is_strict(run: Run, imported: Path) -> None:
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is not JSON")
+
+    for arguments in (["show", imported, WATER, "--arrays"], ["ls", imported], ["info", imported]):
+        json.loads(run(*arguments, "--json").succeeded().output, parse_constant=refuse)
+
+
+def test_output_that_goes_to_a_program_has_no_colour(run: Run, imported: Path) -> None:
+    for arguments in (["ls"], ["info"], ["query"]):
+        assert "\x1b" not in run(arguments[0], imported).succeeded().output

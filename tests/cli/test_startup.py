@@ -1,0 +1,44 @@
+"""`simarchive --help` answers at once: what is slow to import is imported by the command that needs it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from command_runs import environment
+
+HEAVY = {"h5py", "numpy", "pydantic", "pint", "rdkit", "rich", "pandas"}
+
+
+def modules_after(*arguments: str) -> set[str]:
+    script = (
+        "import sys, json, atexit\n"
+        "from simarchive.cli import main\n"
+        "atexit.register(lambda: print(json.dumps(sorted(sys.modules)), file=sys.stderr))\n"
+        f"main({list(arguments)!r})\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment(), capture_output=True, timeout=60, check=False
+    )
+    return {name.split(".")[0] for name in json.loads(done.stderr.decode().splitlines()[-1])}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["query", "--help"], ["import"]])
+def test_help_and_usage_errors_import_nothing_heavy(arguments: list[str]) -> None:
+    assert modules_after(*arguments) & HEAVY == set()
+
+
+def test_a_command_imports_only_its_own_module() -> None:
+    script = (
+        "import sys\n"
+        "from simarchive.cli.application import application\n"
+        "application.get_command(None, 'cat')\n"
+        "print(*[name for name in sys.modules if name.startswith('simarchive.cli.')])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment(), capture_output=True, timeout=60, check=True
+    )
+    loaded = done.stdout.decode().split()
+    assert "simarchive.cli.cat" in loaded
+    assert "simarchive.cli.query" not in loaded
+    assert "simarchive.cli.merge" not in loaded
