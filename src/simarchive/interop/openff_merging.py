@@ -21,7 +21,7 @@ from simarchive.storage.evaluator_objects import OPAQUE_CLASSES, EvaluatorObject
 from simarchive.storage.merging import MergeReport
 
 if TYPE_CHECKING:
-    from simarchive.interop.openff import EvaluatorStorage
+    from simarchive.interop.openff_storage import EvaluatorStorage
 
 FoundObject = tuple[str, Any, Any]
 """The key, the Evaluator object and the directory of something to copy."""
@@ -88,7 +88,7 @@ def merge(
     other
         An `EvaluatorStorage`, one of Evaluator's own storages, a storage of this package, or a directory.
     """
-    from simarchive.interop.openff import EvaluatorStorage
+    from simarchive.interop.openff_storage import EvaluatorStorage
 
     if isinstance(other, EvaluatorStorage):
         other = other.archive
