@@ -117,7 +117,8 @@ def test_b06_what_was_stored_before_a_kill_is_there_afterwards(tmp_path: Path) -
         from openff.evaluator.forcefield import SmirnoffForceFieldSource
         storage = EvaluatorStorage({str(tmp_path / "a.h5")!r})
         for number in range(100000):
-            print(storage.store_force_field(SmirnoffForceFieldSource("<SMIRNOFF v='%d'/>" % number)), flush=True)
+            source = SmirnoffForceFieldSource("<SMIRNOFF v='%d'/>" % number)
+            print(storage.store_force_field(source), flush=True)
     """
     child = python(code)
     assert child.stdout is not None
