@@ -5,26 +5,21 @@ from __future__ import annotations
 import errno
 import io
 import os
-import random
 
 import h5py
 import pytest
 from crash_images import (
-    LOG_PATH,
     PATH,
     CrashSuite,
     Diary,
     State,
-    committed_digest,
-    crash_images,
     run_in_children,
 )
 from hdf5_workload import LIBVER, Changes, JournalWorkload, skeleton, state_of
-from simulated_disk import Image, Operation, SimulatedDisk
+from simulated_disk import Operation, SimulatedDisk
 
 from simarchive.errors import (
     CommitInDoubtError,
-    ReadOnlyError,
     StorageError,
     StorageFullError,
     StorageIOError,

@@ -554,10 +554,12 @@ def test_a_log_of_another_container_is_refused(tmp_path: Path) -> None:
     store = Store(second)
     store.write(b=1)
     store.close()
-    log_of(first).rename(log_of(second))
     reader = Store(second, writable=False)
-    with pytest.raises(ForeignChangeError, match="belongs to another container"):
-        reader.journal.begin_read()
+    assert reader.read() == {"b": 1}
+    log_of(first).rename(log_of(second))
+    for _ in range(2):
+        with pytest.raises(ForeignChangeError, match="belongs to another container"):
+            reader.journal.begin_read()
     reader.close()
 
 
@@ -606,7 +608,7 @@ def test_a_container_put_in_place_of_another_is_followed(path: Path, store: Stor
 
 
 def test_opening_creates_once_never_writes_and_names_what_is_missing(path: Path, tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="nothing.h5"):
+    with pytest.raises(NotFoundError, match="nothing"):
         Journal.open(tmp_path / "nothing.h5", writable=True)
     with pytest.raises(NotFoundError):
         Journal.open(tmp_path / "nothing.h5", writable=False, skeleton=skeleton)
@@ -614,7 +616,7 @@ def test_opening_creates_once_never_writes_and_names_what_is_missing(path: Path,
     before = path.read_bytes(), path.stat().st_mtime_ns
     Journal.open(path, writable=True, skeleton=skeleton).close()
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before
-    assert os.listdir(tmp_path) == ["container.h5"]
+    assert [name.name for name in tmp_path.iterdir()] == ["container.h5"]
     (tmp_path / "text").write_text("no HDF5 at all, but long enough to hold a superblock")
     journal = Journal.open(tmp_path / "text", writable=False)
     with pytest.raises(FormatError):

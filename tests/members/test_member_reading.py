@@ -202,17 +202,18 @@ def test_storing_and_extracting_take_tens_of_megabytes_whatever_the_size(tmp_pat
         for seed in range(40):
             out.write(floats(8 << 20, seed))
     script = (
-        "import sys, resource, h5py; from pathlib import Path;"
-        "from simarchive.container.members import *;"
-        "start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss;"
+        "import h5py; from pathlib import Path; from simarchive.container.members import *\n"
+        # Not from getrusage, whose peak begins with that of the process that started this one.
+        "def peak(): return int(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])\n"
+        "start = peak();"
         f"f = h5py.File({str(tmp_path / 'm.h5')!r}, 'w', libver=('v110', 'v110'));"
         f"store_member(f, 'a', Path({str(source)!r})); f.flush();"
         f"p = PlainFile({str(tmp_path / 'm.h5')!r});"
         f"extract_member(f['a'], p, Path({str(tmp_path / 'out')!r})); f.close();"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start)"
+        "print(peak() - start)"
     )
     done = run(script)
-    assert int(done.stdout) < 100 * 1024, done.stderr  # KiB
+    assert 1024 < int(done.stdout) < 80 * 1024, done.stderr  # KiB
     assert (tmp_path / "out").stat().st_size == 320 << 20
 
 

@@ -169,7 +169,12 @@ def test_every_kind_of_member_is_readable_by_h5dump_ncdump_and_netcdf4(box: Box)
     with box.writing() as group:
         for case, data in SIZES.items():
             for codec in ("deflate", "raw"):
-                store_member(group, f"{case} {codec}", io.BytesIO(data[: 1 << 21]), codec=codec)
+                store_member(
+                    group,
+                    f"{case} {codec}",
+                    io.BytesIO(data[: 1_100_000 if case in ("above", "sparse") else 20_000]),
+                    codec=codec,
+                )
     assert_foreign_readers_agree(box, 2 * len(SIZES))
 
 

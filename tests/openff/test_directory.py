@@ -33,6 +33,7 @@ from simarchive.queries import SimulationDataQuery
 from simarchive.storage import directory as directory_module
 from simarchive.storage.directory import LocalFileStorage
 from simarchive.storage.directory_registry import rebuild_registry
+from simarchive.storage.evaluator_objects import EvaluatorObject
 
 STORED_DATA = Path(__file__).parents[2] / "examples" / "stored_data"
 EXPECTED = json.loads((STORED_DATA / "object_keys.json").read_text())["object_keys"]
@@ -164,7 +165,7 @@ def test_a_rebuilt_registry_keeps_the_old_one_beside_it(copied: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", '{"@type": "my.Thing"}', '{"@type": "openff.evaluator.storage.data.ForceFieldData"}']
+    "text", ["{", "[]", '{"@type": 7}', '{"@type": "openff.evaluator.storage.data.ForceFieldData"}']
 )
 def test_b24_one_bad_object_is_reported_and_skipped(copied: Path, text: str) -> None:
     (copied / f"{A_SIMULATION}.json").write_text(text)
@@ -184,6 +185,27 @@ def test_an_object_whose_files_are_gone_is_reported_and_still_found(copied: Path
     assert stored is not None
     assert path is None
     assert "files is missing" in backend.problems[A_SIMULATION]
+
+
+def test_objects_of_a_class_that_only_a_users_program_knows_lose_nothing(
+    copied: Path, tmp_path: Path
+) -> None:
+    typed = json.loads((copied / f"{A_SIMULATION}.json").read_text())
+    typed |= {"window": 3, "@type": "my_program.storage.UmbrellaData"}
+    (copied / f"{A_SIMULATION}.json").write_text(json.dumps(typed))
+    write_registry(copied, UmbrellaData=[A_SIMULATION])
+    backend = LocalFileStorage(copied, mode="r")
+    stored, path = backend.retrieve_object(A_SIMULATION)
+    assert isinstance(stored, EvaluatorObject)
+    assert stored.type_string == "my_program.storage.UmbrellaData"
+    assert stored.substance == Substance.from_components("O")
+    assert Path(path) == copied / A_SIMULATION
+    target = LocalFileStorage(tmp_path / "target")
+    target.update(backend)
+    assert json.loads((tmp_path / "target" / f"{A_SIMULATION}.json").read_text()) == typed
+    assert json.loads((tmp_path / "target" / "object_keys.json").read_text())["object_keys"] == {
+        "UmbrellaData": [A_SIMULATION]
+    }
 
 
 def simulation_and_files(copied: Path, tmp_path: Path) -> tuple[StoredSimulationData, Path]:

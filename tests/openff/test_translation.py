@@ -201,8 +201,8 @@ def test_b16_a_temperature_in_degrees_celsius_is_written_so_that_evaluator_can_r
     state = typed("ThermodynamicState", temperature=typed("Quantity", value=25, unit="degree_Celsius"))
     name, tree = from_evaluator(free_energy_data(thermodynamic_state=state))
     assert tree["thermodynamic_state"]["temperature"] == {"value": 25, "unit": "degree_Celsius"}
-    written = to_evaluator(name, tree)["thermodynamic_state"]["temperature"]
-    assert written == kelvin(298.15)
+    written = json.loads(dump_typed(to_evaluator(name, tree)))
+    assert written["thermodynamic_state"]["temperature"] == kelvin(298.15)
 
 
 @pytest.mark.parametrize(

@@ -177,13 +177,10 @@ def test_h5dump_ncdump_and_h5py_read_the_container(container):
         assert shown.stderr == ""
     with h5py.File(container) as file:
         key = "8d13dbc120154cbaade23403d2d22a29"
-        energies = file[f"objects/{key}/observables.observables.PotentialEnergy"] if (
-            f"objects/{key}/observables.observables.PotentialEnergy" in file
-        ) else file[f"objects/{key}/observables.PotentialEnergy"]
+        energies = file[f"objects/{key}/observables.PotentialEnergy"]
         assert energies.shape == (60, 1)
         assert energies.attrs["units"] == b"kilojoule / mole"
         assert energies[0, 0] == -7170.884258549687
-        assert energies.dims[0][0].name.endswith("dim_60")
 
 
 def test_netcdf4_reads_observables_with_units_and_dimensions(container):

@@ -57,14 +57,19 @@ class LazyArray:
 
 
 def write_variable(group: h5py.Group, name: str, variable: Variable) -> None:
-    """Write one array as a dataset of `group`, with units and netCDF-4 dimensions."""
+    """Write one array as a dataset of `group`, with units and netCDF-4 dimensions.
+
+    The dimensions are named by number, as netCDF-C itself does for some variables, and shared by the
+    whole container. Attached dimension scales would need variable-length references, and HDF5 leaks
+    those when an object is removed.
+    """
     values = variable.values
     dataset = group.create_dataset(name, data=np.ascontiguousarray(values))
     if variable.units is not None:
         dataset.attrs.create(layout.UNITS, np.bytes_(variable.units.encode()))
-    for axis, length in enumerate(values.shape):
-        if length:
-            dataset.dims[axis].attach_scale(_dimension(group, length))
+    if 0 not in values.shape:
+        identifiers = [_dimension(group.file, length) for length in values.shape]
+        dataset.attrs.create(layout.DIMENSIONS_OF_VARIABLE, np.array(identifiers, np.int32))
 
 
 def read_variable(group: h5py.Group, name: str) -> np.ndarray[Any, Any]:
@@ -82,13 +87,17 @@ def read_variable(group: h5py.Group, name: str) -> np.ndarray[Any, Any]:
     return np.asarray(values)
 
 
-def _dimension(group: h5py.Group, length: int) -> h5py.Dataset:
-    name, count = f"{layout.DIMENSION_PREFIX}{length}", 1
-    while name in group:
-        if group[name].is_scale:
-            return group[name]
-        count += 1
-        name = f"{layout.DIMENSION_PREFIX}{length}~{count}"
-    dimension = group.create_dataset(name, shape=(length,), dtype=">f4")
-    dimension.make_scale(layout.DIMENSION_WITHOUT_VARIABLE.format(length))
-    return dimension
+def is_dimension(link: str, node: h5py.HLObject) -> bool:
+    """Return whether a root link is one of the dimensions that variables share."""
+    return link.startswith(layout.DIMENSION_PREFIX) and layout.DIMENSION_ID in node.attrs
+
+
+def _dimension(root: h5py.Group, length: int) -> int:
+    """Return the number of the dimension of a length, which is made if there is none yet."""
+    name = f"{layout.DIMENSION_PREFIX}{length}"
+    if name not in root:
+        taken = sum(is_dimension(link, root[link]) for link in root)
+        dimension = root.create_dataset(name, shape=(length,), dtype=">f4")
+        dimension.make_scale(layout.DIMENSION_WITHOUT_VARIABLE.format(length))
+        dimension.attrs[layout.DIMENSION_ID] = np.int32(taken)
+    return int(root[name].attrs[layout.DIMENSION_ID])

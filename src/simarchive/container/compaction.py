@@ -48,7 +48,7 @@ def _copy_object(source: h5py.Group, target: h5py.Group, copied: dict[int, h5py.
             else:
                 h5o.copy(source.id, link.encode(), target.id, link.encode())
                 copied[address] = target[link]
-        elif not dataset.is_scale:
+        else:
             units = dataset.attrs.get(layout.UNITS)
             text = None if units is None else units.decode() if isinstance(units, bytes) else str(units)
             arrays.write_variable(target, link, Variable(dataset[()], text))

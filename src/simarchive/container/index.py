@@ -9,7 +9,7 @@ reads only the columns it needs, of only those segments that may hold a match.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,6 @@ from simarchive.container.index_rowsets import RowSet
 from simarchive.container.index_segments import Shape
 from simarchive.container.index_selection import Selection
 from simarchive.container.index_tail import tail_capacity
-from simarchive.container.index_vocabulary import Vocabulary
 from simarchive.container.layout import INDEX_FORMAT, INDEX_KEY, INDEX_TABLE, INDEX_VOCABULARIES
 from simarchive.errors import ConflictError, FormatError, InvalidDataError
 
@@ -87,10 +86,9 @@ class IndexTable(TableRows):
         if above.has_child(name):
             raise ConflictError(f"{above.path!r} has {name!r} already: remove it first, or open it")
         attributes = above.create_child(name, dense=True)
-        table = cls(attributes, tuple(columns), shape)
+        table = cls(attributes, tuple(columns), {}, shape)
         spec = {"format": INDEX_FORMAT, "columns": {column.name: column.kind.value for column in columns}}
         attributes.write_text(INDEX_TABLE, json.dumps(spec).encode())
-        table._create_vocabularies({})
         table._write_vocabulary_list()
         table._tail.create(shape.tail_bytes or tail_capacity(columns))
         table._segments.create()
@@ -108,25 +106,11 @@ class IndexTable(TableRows):
             If it is damaged. Then, and with a FormatError, the index can be rebuilt from the objects.
         """
         attributes = Attributes.of(group)
-        table = cls(attributes, _read_columns(attributes), shape)
-        try:
-            pieces = json.loads(attributes.read_text(INDEX_VOCABULARIES))
-            table._create_vocabularies(
-                {name: [(int(number), int(size)) for number, size in found] for name, found in pieces.items()}
-            )
-        except (ValueError, TypeError, AttributeError) as error:
-            raise attributes.corrupt(f"its list of vocabularies cannot be read ({error})") from error
+        columns = _read_columns(attributes)
+        table = cls(attributes, columns, _read_pieces(attributes), shape)
         table._tail.load()
         table._segments.load()
         return table
-
-    def _create_vocabularies(self, pieces: Mapping[str, list[tuple[int, int]]]) -> None:
-        for column in self._columns.values():
-            if column.kind is ColumnKind.CATEGORY:
-                found = pieces.get(column.name, [])
-                if any(number < 0 or size < 1 for number, size in found):
-                    raise ValueError(f"column {column.name!r} has an empty piece")
-                self._vocabularies[column.name] = Vocabulary(self._attributes, found)
 
     @property
     def columns_spec(self) -> tuple[Column, ...]:
@@ -262,3 +246,16 @@ def _read_columns(attributes: Attributes) -> tuple[Column, ...]:
         return tuple(Column(name, ColumnKind(kind)) for name, kind in spec["columns"].items())
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise attributes.corrupt(f"its description cannot be read ({error})") from error
+
+
+def _read_pieces(attributes: Attributes) -> dict[str, list[tuple[int, int]]]:
+    try:
+        pieces = {
+            str(column): [(int(number), int(size)) for number, size in found]
+            for column, found in json.loads(attributes.read_text(INDEX_VOCABULARIES)).items()
+        }
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise attributes.corrupt(f"its list of vocabularies cannot be read ({error})") from error
+    if any(number < 0 or size < 1 for found in pieces.values() for number, size in found):
+        raise attributes.corrupt("its list of vocabularies has an empty piece")
+    return pieces

@@ -26,11 +26,21 @@ from simarchive.errors import ConflictError, InvalidDataError, NotFoundError
 class TableRows:
     """The rows of one table: a tail, and the segments that were made of earlier tails."""
 
-    def __init__(self, attributes: Attributes, columns: tuple[Column, ...], shape: Shape) -> None:
+    def __init__(
+        self,
+        attributes: Attributes,
+        columns: tuple[Column, ...],
+        pieces: Mapping[str, list[tuple[int, int]]],
+        shape: Shape,
+    ) -> None:
         self._attributes = attributes
         self._columns = {column.name: column for column in columns}
         self._shape = shape
-        self._vocabularies: dict[str, Vocabulary] = {}
+        self._vocabularies = {
+            column.name: Vocabulary(attributes, pieces.get(column.name, []))
+            for column in columns
+            if column.kind is ColumnKind.CATEGORY
+        }
         self._tail = Tail(attributes, columns, self._vocabularies)
         kinds = {column.name: column.kind for column in columns}
         self._segments = SegmentStore(
@@ -119,11 +129,15 @@ class TableRows:
 
     def _checked_row(self, key: str, values: Mapping[str, Value]) -> list[Value]:
         _check_key(key)
-        if unknown := values.keys() - self._columns.keys():
-            raise InvalidDataError(
-                f"index table {self._attributes.path!r} has no column {', '.join(map(repr, sorted(unknown)))}"
-            )
+        if not values.keys() <= self._columns.keys():
+            raise self._unknown_columns(values.keys())
         return [checked_value(column, values.get(name)) for name, column in self._columns.items()]
+
+    def _unknown_columns(self, names: Iterable[str]) -> InvalidDataError:
+        unknown = sorted(set(names) - self._columns.keys())
+        return InvalidDataError(
+            f"index table {self._attributes.path!r} has no column {', '.join(map(repr, unknown))}"
+        )
 
     def _put(self, sequence: int, key: str, row: list[Value]) -> None:
         if not self._tail.put(sequence, key, row):
@@ -188,11 +202,9 @@ class TableRows:
         keys = [key for key, _ in batch]
         for key in keys:
             _check_key(key)
-        names = self._columns.keys()
-        if unknown := {name for _, values in batch if not values.keys() <= names for name in values} - names:
-            raise InvalidDataError(
-                f"index table {self._attributes.path!r} has no column {', '.join(map(repr, sorted(unknown)))}"
-            )
+        for _, values in batch:
+            if not values.keys() <= self._columns.keys():
+                raise self._unknown_columns(values.keys())
         columns = [
             checked_values(column, [values.get(name) for _, values in batch])
             for name, column in self._columns.items()

@@ -33,6 +33,7 @@ from simarchive.errors import CorruptError, InvalidDataError
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 _HEADER_ROOM = 44
+_INFINITIES = (math.inf, -math.inf)
 
 
 def tail_capacity(columns: Sequence[Column]) -> int:
@@ -59,6 +60,7 @@ class Tail:
         self._columns = columns
         self._places = {column.name: place for place, column in enumerate(columns)}
         self._vocabularies = vocabularies
+        self._categories = [(self._places[column], vocabulary) for column, vocabulary in vocabularies.items()]
         self._rows: dict[str, TailRow] = {}
         self._bytes = 0
         self._view: MemoryRows | None = None
@@ -118,15 +120,14 @@ class Tail:
         return found
 
     def _line(self, sequence: int, key: str, values: Sequence[Value]) -> TailRow:
-        raw: list[Any] = []
-        for column, value in zip(self._columns, values, strict=True):
-            if column.kind is ColumnKind.CATEGORY and value is not None:
-                vocabulary = self._vocabularies[column.name]
-                code = vocabulary.code(str(value))
-                raw.append(value if code is None or code >= vocabulary.stored else code)
-            else:
-                raw.append(value)
-        return TailRow(sequence, raw, _encode([sequence, key, *map(_plain_json, raw)]).encode())
+        raw: list[Any] = list(values)
+        for place, vocabulary in self._categories:
+            if raw[place] is not None:
+                code = vocabulary.code(raw[place])
+                if code is not None and code < vocabulary.stored:
+                    raw[place] = code
+        shown = [str(value) if value in _INFINITIES else value for value in raw]
+        return TailRow(sequence, raw, _encode([sequence, key, *shown]).encode())
 
     def put(self, sequence: int, key: str, values: Sequence[Value]) -> bool:
         """Add or replace a row; return False, and change nothing, if there is no room for it.
@@ -197,10 +198,6 @@ class Tail:
         return column_values(
             self._columns[place], [row.values[place] for row in self._rows.values()], self._vocabularies
         )
-
-
-def _plain_json(value: Value) -> Value:
-    return str(value) if isinstance(value, float) and math.isinf(value) else value
 
 
 def column_values(

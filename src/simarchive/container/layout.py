@@ -46,9 +46,12 @@ ANCILLARY = "has_ancillary_data"
 # --- arrays of a document ----------------------------------------------------------------------------
 UNITS = "units"
 DIMENSION_PREFIX = "dim_"
-# The text that marks a dimension without a coordinate variable, as netCDF-C writes it
-# (netCDF-4 file format, "Dimensions without coordinate variables").
+"""Root datasets: one dimension for each length that an array of the container has along an axis."""
+# As netCDF-C writes a dimension without a coordinate variable, and the dimensions of a variable
+# (netCDF-4 file format, "Dimensions without coordinate variables" and "Hidden attributes").
 DIMENSION_WITHOUT_VARIABLE = "This is a netCDF dimension but not a netCDF variable. {:10d}"
+DIMENSION_ID = "_Netcdf4Dimid"
+DIMENSIONS_OF_VARIABLE = "_Netcdf4Coordinates"
 
 # --- tags inside the document -------------------------------------------------------------------------
 TAG_VARIABLE = "@variable"

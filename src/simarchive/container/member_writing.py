@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import BinaryIO, NamedTuple
 
 import h5py
 import numpy as np
 from blake3 import blake3
-from h5py import h5d, h5o, h5p, h5s, h5t, h5z
+from h5py import h5a, h5d, h5o, h5p, h5s, h5t, h5z
 from h5py._objects import phil
 from isal import isal_zlib
 
@@ -151,13 +152,15 @@ def _store_chunks(
         return _StoredChunk(chunk, encoded, isal_zlib.crc32(encoded.stored))
 
     elements = chunk_bytes // codec.element_size
-    for chunk, encoded, crc in in_order(encode, chunks(), workers=workers, ahead=ahead):
-        if encoded is not None:
-            with phil:  # h5py before 3.16 does not take its own lock here
-                dataset.id.write_direct_chunk((chunk.number * elements,), encoded.stored, encoded.filter_mask)
-            crcs[chunk.number] = crc
-        free.append(chunk.buffer)
-        progress(min(chunk_bytes, source.size - chunk.number * chunk_bytes))
+    with closing(in_order(encode, chunks(), workers=workers, ahead=ahead)) as encoded_chunks:
+        for chunk, encoded, crc in encoded_chunks:
+            if encoded is not None:
+                offset = (chunk.number * elements,)
+                with phil:  # h5py before 3.16 does not take its own lock here
+                    dataset.id.write_direct_chunk(offset, encoded.stored, encoded.filter_mask)
+                crcs[chunk.number] = crc
+            free.append(chunk.buffer)
+            progress(min(chunk_bytes, source.size - chunk.number * chunk_bytes))
     return hasher.hexdigest(), crcs
 
 
@@ -166,11 +169,16 @@ def _is_zero(chunk: memoryview) -> bool:
 
 
 def _write_attributes(dataset: h5py.Dataset, size: int, digest: str, codec: str, crcs: np.ndarray) -> None:
-    attributes = dataset.attrs
-    attributes.create(MEMBER_SIZE, size, dtype="<u8")
-    attributes.create(MEMBER_DIGEST, np.bytes_(digest.encode()))
-    attributes.create(MEMBER_CODEC, np.bytes_(codec.encode()))
-    attributes.create(MEMBER_CHUNK_CRC32, crcs, dtype="<u4")
+    values = {
+        MEMBER_SIZE: np.array(size, "<u8"),
+        MEMBER_DIGEST: np.array(digest.encode()),
+        MEMBER_CODEC: np.array(codec.encode()),
+        MEMBER_CHUNK_CRC32: crcs.astype("<u4"),
+    }
+    for name, value in values.items():
+        # `dataset.attrs` would take twice as long: it writes each under a temporary name first.
+        space = h5s.create_simple(value.shape) if value.ndim else h5s.create(h5s.SCALAR)
+        h5a.create(dataset.id, name.encode(), h5t.py_create(value.dtype), space).write(value)
 
 
 def _link_properties() -> h5p.PropLCID:

@@ -5,25 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openff.evaluator.storage import LocalFileStorage as EvaluatorLocalFileStorage
 from openff.evaluator.storage import StorageBackend as EvaluatorBackend
 
 from simarchive.data import BaseStoredData
-from simarchive.errors import InvalidDataError, StorageError, WrongTypeError
+from simarchive.errors import InvalidDataError, WrongTypeError
 from simarchive.interop.openff_values import from_typed, to_typed
 from simarchive.storage import merging
 from simarchive.storage.backend import StorageBackend
 from simarchive.storage.directory import LocalFileStorage
 from simarchive.storage.duplicates import Action
-from simarchive.storage.evaluator_json import parse_typed
-from simarchive.storage.evaluator_objects import EvaluatorObject
+from simarchive.storage.evaluator_objects import OPAQUE_CLASSES, EvaluatorObject
 from simarchive.storage.merging import MergeReport
 
 if TYPE_CHECKING:
-    from simarchive.interop.openff import EvaluatorStorage
+    from simarchive.interop.openff_storage import EvaluatorStorage
 
 FoundObject = tuple[str, Any, Any]
 """The key, the Evaluator object and the directory of something to copy."""
@@ -90,22 +88,16 @@ def merge(
     other
         An `EvaluatorStorage`, one of Evaluator's own storages, a storage of this package, or a directory.
     """
-    from simarchive.interop.openff import EvaluatorStorage
+    from simarchive.interop.openff_storage import EvaluatorStorage
 
     if isinstance(other, EvaluatorStorage):
-        if target.archive.is_same_store(other.archive):
-            return MergeReport(kept=other.archive.keys())
-        return _merge_ours(target, other.archive, keep, lambda report: _opaque_of(other, report))
-    if isinstance(other, StorageBackend):
-        return _merge_ours(target, other, keep, lambda report: iter(()))
+        other = other.archive
     if isinstance(other, EvaluatorLocalFileStorage):
-        other = Path(other.root_directory)
+        other = other.root_directory
     if isinstance(other, str | os.PathLike):
-        directory = LocalFileStorage(other, mode="r")
-        report = _merge_ours(target, directory, keep, lambda report: _unknown_in(directory, report))
-        for key, problem in directory.problems.items():
-            report.unreadable.setdefault(key, problem)
-        return report
+        other = LocalFileStorage(other, mode="r")
+    if isinstance(other, StorageBackend):
+        return _merge_ours(target, other, keep)
     if not isinstance(other, EvaluatorBackend):
         raise WrongTypeError(f"{other!r} is no storage: give a storage or the path of a directory")
     report = MergeReport()
@@ -114,20 +106,20 @@ def merge(
     return report
 
 
-def _merge_ours(
-    target: EvaluatorStorage,
-    source: StorageBackend,
-    keep: Callable[[Any], bool],
-    others: Callable[[MergeReport], Iterator[FoundObject]],
-) -> MergeReport:
-    """Merge what has a data class of ours, then what only Evaluator can interpret."""
+def _merge_ours(target: EvaluatorStorage, source: StorageBackend, keep: Callable[[Any], bool]) -> MergeReport:
+    """Merge what has a data class of ours, then what only Evaluator's program can interpret."""
+    if target.archive.is_same_store(source):
+        return MergeReport(kept=source.keys())
     with target.archive.transaction():
         report = merging.merge(
             target.archive,
             source,
             keep=lambda stored: not isinstance(stored, EvaluatorObject) and keep(stored),
         )
-        _store_each(target, others(report), report, keep)
+        _store_each(target, _opaque_of(source), report, keep)
+    if isinstance(source, LocalFileStorage):
+        for key, problem in source.problems.items():
+            report.unreadable.setdefault(key, problem)
     return report
 
 
@@ -141,10 +133,14 @@ def _store_each(
         if not keep(stored):
             continue
         old = getattr(stored, "force_field_id", None)
-        if old in report.new_keys:
+        if isinstance(old, str) and old in report.new_keys:
             stored.force_field_id = report.new_keys[old]
         try:
-            new_key, action = target._store(stored, path, storage_key=key)
+            if isinstance(stored, EvaluatorObject):
+                outcome = target.archive._store(stored, path, storage_key=key)
+                new_key, action = outcome.key, outcome.action
+            else:
+                new_key, action = target._store(stored, path, storage_key=key)
         except InvalidDataError as error:
             report.unreadable[key] = str(error)
             continue
@@ -155,28 +151,16 @@ def _store_each(
         )
 
 
-def _opaque_of(other: EvaluatorStorage, report: MergeReport) -> Iterator[FoundObject]:
-    for key in other.opaque_keys():
-        try:
-            stored, path = other.retrieve_object(key)
-        except InvalidDataError as error:
-            report.unreadable[key] = str(error)
-            continue
-        yield key, stored, path
-
-
-def _unknown_in(directory: LocalFileStorage, report: MergeReport) -> Iterator[FoundObject]:
-    """Yield the objects of a directory that our classes could not read, but loaded ones of Evaluator can."""
-    for key in list(report.unreadable):
-        try:
-            typed = parse_typed((directory.directory / f"{key}.json").read_bytes())
-            stored = from_typed(typed)
-            with_files = stored.has_ancillary_data()
-        except (OSError, AttributeError, StorageError):
-            continue
-        del report.unreadable[key]
-        directory.problems.pop(key, None)
-        yield key, stored, directory.directory / key if with_files else None
+def _opaque_of(source: StorageBackend) -> Iterator[FoundObject]:
+    """Yield the objects of users' classes: as such if the class is loaded, else as they are kept here."""
+    for key in source._object_keys(OPAQUE_CLASSES):
+        with source._borrowed(key) as (stored, path):
+            if not isinstance(stored, EvaluatorObject):
+                continue
+            try:
+                yield key, from_typed(stored.to_typed()), path
+            except InvalidDataError:
+                yield key, stored, path
 
 
 def _all_of(other: Any) -> Iterator[FoundObject]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from simarchive.data import BaseStoredData, data_class_named
 from simarchive.errors import InvalidDataError
 from simarchive.interop.openff_values import from_typed, to_typed
 from simarchive.storage.evaluator_json import (
-    evaluator_type_of,
     from_evaluator,
     has_data_class_for,
     to_evaluator,
@@ -68,13 +67,6 @@ def restored(class_name: str, tree: Mapping[str, Any]) -> Any:
 def typed_document(class_name: str, tree: Mapping[str, Any]) -> dict[str, Any]:
     """Return Evaluator's typed JSON for the document of one of our objects, arrays not yet lists."""
     return typed_of(tree) if class_name in OPAQUE_CLASSES else to_evaluator(class_name, tree)
-
-
-def evaluator_type_string(class_name: str, load_tree: Callable[[], Mapping[str, Any]]) -> str | None:
-    """Return the type string of an object in Evaluator, or ``None`` if it has no form there."""
-    if class_name in OPAQUE_CLASSES:
-        return str(load_tree()["type_string"])
-    return evaluator_type_of(class_name)
 
 
 def stored_class_name(type_string: str) -> str:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
-import socket
 import tempfile
 import uuid
 import weakref
 from pathlib import Path
+from typing import NamedTuple
 
+from simarchive.container.members import MemberInfo, member_digest
 from simarchive.errors import InvalidDataError
+from simarchive.storage.hdf5 import HDF5Storage
 
 PathLike = str | os.PathLike[str]
 
@@ -50,24 +54,34 @@ def container_path(path: PathLike | None, *, make: bool) -> Path:
     return place / CONTAINER_NAME
 
 
-class ScratchPlace:
-    """A directory for extracted files: a named one, which stays, or one of this process, which vanishes.
+class EvaluatorScratch:
+    """The extracted files of objects, as real directories that stay as long as the storage.
 
+    Each lies in ``<scratch>/<generation>/<key>/``: Evaluator takes the last part of a path for the key, and
+    an object that was replaced gets another directory, so that no path ever shows other files than before.
     Nothing is made before the first file is extracted.
+
+    Parameters
+    ----------
+    archive
+        The container.
+    named
+        A directory that stays when the storage is closed, and whose files are used again; by default one of
+        this process beside the container, or in the temporary directory if that place cannot be written.
     """
 
-    def __init__(self, container: Path, named: PathLike | None) -> None:
+    def __init__(self, archive: HDF5Storage, named: PathLike | None) -> None:
+        self._archive = archive
+        self._stamps: dict[Path, dict[str, _Stamp]] = {}
+        self._finalizer = None
         if named is not None:
             self.directory = Path(named).absolute()
-            self._finalizer = None
             return
-        parent = container.parent
-        host = socket.gethostname().replace(os.sep, "_")
-        stem = f"{container.name}.scratch-{host}-"
-        if os.access(parent if parent.exists() else parent.parent, os.W_OK):
-            self.directory = parent / f"{stem}{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        else:
-            self.directory = Path(tempfile.gettempdir()) / f"{stem}{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        parent = archive.path.parent
+        if not os.access(parent, os.W_OK):
+            parent = Path(tempfile.gettempdir())
+        name = f"{archive.path.name}.scratch-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self.directory = parent / name
         self._finalizer = weakref.finalize(self, _remove, self.directory, os.getpid())
 
     def holds(self, path: Path) -> bool:
@@ -78,6 +92,69 @@ class ScratchPlace:
         """Remove the directory, unless it was named."""
         if self._finalizer is not None:
             self._finalizer()
+
+    def directory_of(self, key: str) -> str:
+        """Return the directory with the files of an object, each as it was stored.
+
+        Files that someone has changed, moved or deleted since are extracted again.
+        """
+        # One read: all members are of one committed state.
+        with self._archive._container.reading():
+            infos = self._archive.list_members(key)
+            place = self.directory / _generation(infos) / key
+            if not self._is_valid(place, infos):
+                self._extract(place, key)
+                self._stamps[place] = _stamps(place)
+        return str(place)
+
+    def _is_valid(self, place: Path, members: list[MemberInfo]) -> bool:
+        if not place.is_dir():
+            return False
+        now = _stamps(place)
+        known = self._stamps.get(place)
+        if known is not None:
+            return now == known
+        # Left by an earlier storage over a named directory: only the content can tell.
+        infos = {info.name: info for info in members}
+        good = now.keys() == infos.keys() and all(
+            now[name].size == info.size and member_digest(place / name)[1] == info.digest
+            for name, info in infos.items()
+        )
+        if good:
+            self._stamps[place] = now
+        return good
+
+    def _extract(self, place: Path, key: str) -> None:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=place.parent))
+        try:
+            self._archive.extract(key, temporary / key)
+            if place.exists():
+                place.rename(temporary / "old")
+            (temporary / key).rename(place)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _generation(members: list[MemberInfo]) -> str:
+    content = json.dumps([[info.name, info.size, info.digest] for info in members])
+    return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
+
+
+class _Stamp(NamedTuple):
+    size: int
+    inode: int
+    modified_ns: int
+
+
+def _stamps(directory: Path) -> dict[str, _Stamp]:
+    stamps = {}
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            path = Path(folder, name)
+            now = path.lstat()
+            stamps[path.relative_to(directory).as_posix()] = _Stamp(now.st_size, now.st_ino, now.st_mtime_ns)
+    return stamps
 
 
 def _remove(directory: Path, owner: int) -> None:

@@ -25,6 +25,7 @@ from simarchive.errors import ClosedError, ReadOnlyError, StorageError, StorageI
 from simarchive.journal.files import OpenFile
 from simarchive.journal.frames import PAGE_BYTES, page_digest, round_up
 from simarchive.journal.log import Log
+from simarchive.journal.seal import SEAL_BYTES
 
 
 class Access(Enum):
@@ -53,7 +54,7 @@ class PagedFile:
     BULK_BYTES = 64 << 10
     SPILL_PAGES = 16384
 
-    def __init__(self, container: OpenFile, log: Log | None, end: int) -> None:
+    def __init__(self, container: OpenFile, log: Log | None, end: int, sealed_from: int) -> None:
         self._container = container
         self._own: dict[int, bytearray | int] = {}
         self._spilled: set[int] = set()
@@ -62,7 +63,7 @@ class PagedFile:
         self.failure: BaseException | None = None
         self.access = Access.IDLE
         self._log_for_writing: Callable[[], Log] | None = None
-        self.follow(log, end)
+        self.follow(log, end, sealed_from)
 
     def __repr__(self) -> str:
         # h5py shows it as the name of the file.
@@ -70,8 +71,12 @@ class PagedFile:
 
     # ---- for the journal -----------------------------------------------------------------
 
-    def follow(self, log: Log | None, end: int) -> None:
-        """Read from `log` from now on: the state is the same, its place may not be."""
+    def follow(self, log: Log | None, end: int, sealed_from: int) -> None:
+        """Read from `log` from now on: the state is the same, its place may not be.
+
+        Behind `sealed_from` the container holds its seal, which is none of HDF5's bytes.
+        """
+        self._sealed_from, self._sealed_to = sealed_from, round_up(sealed_from + SEAL_BYTES)
         self._log = log
         self._pages: dict[int, int] = log.pages if log else {}
         self._pages_file = log.file if log else None
@@ -129,8 +134,11 @@ class PagedFile:
                 del changed[page], own[page]
         if not changed and not self._spilled and not self.wrote_bulk and self.end == self.committed_end:
             return []
-        if 0 not in changed:
-            changed[0] = self._page(0)
+        # Growing over the seal: its place must become zeros, or what HDF5 wrote there.
+        seal = range(self._sealed_from // PAGE_BYTES, min(self._sealed_to, round_up(self.end)) // PAGE_BYTES)
+        for page in (0, *(seal if self.end > self._sealed_from else ())):
+            if page not in changed and (page == 0 or (page not in own and page not in self._pages)):
+                changed[page] = self._page(page)
         return sorted(changed.items())
 
     def digests_before(self, log: Log, pages: list[tuple[int, bytes | bytearray]]) -> dict[int, bytes]:
@@ -154,7 +162,10 @@ class PagedFile:
         place = self._pages.get(page)
         if place is not None:
             return self._logged_page(place)
-        data = self._container.read(PAGE_BYTES, page * PAGE_BYTES)
+        start = page * PAGE_BYTES
+        data = self._container.read(PAGE_BYTES, start)
+        if start < self._sealed_to and self._sealed_from < start + PAGE_BYTES:
+            data = data[: max(0, self._sealed_from - start)]
         return data if len(data) == PAGE_BYTES else data.ljust(PAGE_BYTES, b"\0")
 
     def _logged_page(self, place: int) -> bytes:
@@ -204,9 +215,15 @@ class PagedFile:
     def _fill(self, buffer: memoryview, offset: int) -> None:
         size = len(buffer)
         first, stop = offset // PAGE_BYTES, (offset + size - 1) // PAGE_BYTES + 1
-        if stop - first == 1 and self._read_one(first, buffer, offset - first * PAGE_BYTES):
+        one = stop - first == 1
+        if one and self._read_one(first, buffer, offset - first * PAGE_BYTES):
             return
         self._container.read_into(buffer, offset)
+        if offset < self._sealed_to and self._sealed_from < offset + size:
+            low, high = max(offset, self._sealed_from) - offset, min(offset + size, self._sealed_to) - offset
+            buffer[low:high] = bytes(high - low)
+        if one:
+            return
         for page in self._pages_between(first, stop):
             image, start = self._page(page), page * PAGE_BYTES
             low, high = max(offset, start), min(offset + size, start + PAGE_BYTES)
@@ -242,6 +259,8 @@ class PagedFile:
         if self.access is Access.IDLE or self.access is Access.DEAD:
             raise self._unreadable()
         if size <= 0 or offset + size > self.end:
+            return None
+        if offset < self._sealed_to and self._sealed_from < offset + size:
             return None
         pages = self._pages_between(offset // PAGE_BYTES, (offset + size - 1) // PAGE_BYTES + 1)
         return None if pages else self._container.fd

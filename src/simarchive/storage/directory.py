@@ -26,12 +26,9 @@ from simarchive.queries import BaseDataQuery
 from simarchive.storage import evaluator_writing
 from simarchive.storage.backend import Match, PathLike, StorageBackend, _class_names, arranged_matches
 from simarchive.storage.directory_registry import (
-    EVALUATOR_REGISTRY,
-    OWN_REGISTRY,
-    DirectoryRegistry,
+    DirectoryRegistries,
     io_error,
     sync_directory,
-    usable_keys,
     write_text,
 )
 from simarchive.storage.evaluator_json import (
@@ -39,11 +36,13 @@ from simarchive.storage.evaluator_json import (
     dump_typed,
     filed_under,
     from_evaluator,
+    has_data_class_for,
     has_evaluator_form,
     parse_typed,
     to_evaluator,
 )
-from simarchive.storage.evaluator_reading import read_fields
+from simarchive.storage.evaluator_objects import EvaluatorObject, opaque_class
+from simarchive.storage.evaluator_reading import read_fields, with_arrays
 from simarchive.storage.evaluator_types import TYPE
 
 LOGGER = logging.getLogger("simarchive")
@@ -94,9 +93,7 @@ class LocalFileStorage(StorageBackend):
         self.problems: dict[str, str] = {}
         self._writable = mode == "a"
         self._turns = 0
-        self._registries = [
-            DirectoryRegistry(self.directory / name) for name in (EVALUATOR_REGISTRY, OWN_REGISTRY)
-        ]
+        self._registries = DirectoryRegistries(self.directory, self.problems)
         self._check_registries()
         for key, problem in self.problems.items():
             LOGGER.warning("%s: object %r is left out: %s", self.directory, key, problem)
@@ -140,7 +137,7 @@ class LocalFileStorage(StorageBackend):
         return stored, files
 
     def _object_exists(self, storage_key: str) -> bool:
-        return storage_key in self._registry()
+        return storage_key in self._registries.listed() and self._document_path(storage_key).is_file()
 
     # --- hooks ---------------------------------------------------------------------------------------
 
@@ -155,8 +152,12 @@ class LocalFileStorage(StorageBackend):
         try:
             # The lock is on the directory itself, so that no lock file is left in it.
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            self._turns += 1
-            yield
+            self._turns = 1
+            try:
+                yield
+            finally:
+                # After a failure, too: what is registered so far was stored completely.
+                self._registries.flush()
         finally:
             self._turns = 0
             os.close(descriptor)
@@ -165,35 +166,36 @@ class LocalFileStorage(StorageBackend):
         return self._turn()
 
     def _registry(self) -> dict[str, str]:
-        listed = [
-            (data_class_filed_under(name), key)
-            for registry in self._registries
-            for name, keys in registry.read().items()
-            for key in keys
-        ]
-        return usable_keys(listed, self.directory, self.problems)
+        usable = {}
+        for key, name in self._registries.listed().items():
+            if self._document_path(key).is_file():
+                usable[key] = self._class_filed_under(name, key)
+            else:
+                self.problems.setdefault(key, f"the registry names this key, but there is no file {key}.json")
+        return usable
+
+    def _class_filed_under(self, name: str, storage_key: str) -> str:
+        class_name = data_class_filed_under(name)
+        if data_class_named(class_name) is not None or name in self._registries.own.read():
+            return class_name
+        return opaque_class(with_files=(self.directory / storage_key).is_dir()).data_class_name
 
     def _register_key(self, storage_key: str, stored: BaseStoredData) -> None:
         class_name = type(stored).data_class_name
-        registry = self._registries[0 if has_evaluator_form(class_name) else 1]
         with self._atomic():
-            keys = registry.read()
-            listed = keys.setdefault(filed_under(class_name), [])
-            if storage_key not in listed:
-                listed.append(storage_key)
-                registry.write(keys)
+            if isinstance(stored, EvaluatorObject):
+                self._registries.evaluator.add(str(stored.type_string).rpartition(".")[2], storage_key)
+            elif has_evaluator_form(class_name):
+                self._registries.evaluator.add(filed_under(class_name), storage_key)
+            else:
+                self._registries.own.add(class_name, storage_key)
         self.problems.pop(storage_key, None)
 
     def _remove_object(self, storage_key: str) -> None:
         with self._atomic():
             self.problems.pop(storage_key, None)
-            for registry in self._registries:
-                keys = registry.read()
-                if any(storage_key in listed for listed in keys.values()):
-                    kept = {
-                        name: [key for key in listed if key != storage_key] for name, listed in keys.items()
-                    }
-                    registry.write(kept)
+            self._registries.discard(storage_key)
+            self._registries.flush()
             try:
                 self._document_path(storage_key).unlink(missing_ok=True)
                 if (self.directory / storage_key).is_dir():
@@ -244,12 +246,12 @@ class LocalFileStorage(StorageBackend):
 
     def _check_registries(self) -> None:
         self._registry()
-        if self._registries[0].path.exists() or self._registries[1].path.exists():
+        if self._registries.evaluator.path.exists() or self._registries.own.path.exists():
             return
         objects = [path for path in self.directory.glob("*.json") if (self.directory / path.stem).is_dir()]
         if objects:
             raise CorruptError(
-                f"{str(self.directory)!r} has {len(objects)} objects with files, but no {EVALUATOR_REGISTRY}:"
+                f"{str(self.directory)!r} has {len(objects)} objects with files, but no object_keys.json:"
                 " restore it, or let rebuild_registry() make a new one from the objects"
             )
 
@@ -300,6 +302,8 @@ def _checked_directory(directory: PathLike, *, make: bool) -> Path:
 
 def _text_of(stored: BaseStoredData) -> str:
     name, tree = type(stored).data_class_name, stored.to_document()
+    if isinstance(stored, EvaluatorObject):
+        return dump_typed(stored.to_typed())
     if has_evaluator_form(name):
         return dump_typed(to_evaluator(name, tree))
     return dump_typed(
@@ -315,7 +319,7 @@ def _text_of(stored: BaseStoredData) -> str:
 def _object_of(path: Path) -> BaseStoredData:
     try:
         typed = parse_typed(path.read_bytes())
-        return _object_from(typed)
+        return _object_from(typed, with_files=path.with_suffix("").is_dir())
     except OSError as error:
         raise StorageIOError(f"{str(path)!r} cannot be read: {error.strerror}") from error
     except (KeyError, TypeError, AttributeError) as error:
@@ -325,10 +329,13 @@ def _object_of(path: Path) -> BaseStoredData:
         raise
 
 
-def _object_from(typed: Any) -> BaseStoredData:
+def _object_from(typed: Any, *, with_files: bool) -> BaseStoredData:
     if isinstance(typed, dict) and typed.get(TYPE) == OWN_TYPE:
         name, version = str(typed["data_class"]), int(typed["data_class_version"])
         tree = read_fields(typed["document"], "")
+    elif isinstance(typed, dict) and TYPE in typed and not has_data_class_for(typed):
+        # A class that only the user's program knows: nothing of it is lost.
+        return opaque_class(with_files=with_files).of(with_arrays(typed))
     else:
         (name, tree), version = from_evaluator(typed), 1
     data_class = data_class_named(name)

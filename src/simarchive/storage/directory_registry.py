@@ -25,15 +25,19 @@ _Signature = tuple[int, int, int]
 
 
 class DirectoryRegistry:
-    """One registry file: keys by class name, read again whenever the file was replaced."""
+    """One registry file: keys by class name, read again whenever the file was replaced.
+
+    Changes are in memory until `flush`, so that storing many objects writes it once.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._signature: _Signature | None = None
         self._keys: dict[str, list[str]] = {}
+        self._is_changed = False
 
     def read(self) -> dict[str, list[str]]:
-        """Return the keys by class name; the result is the caller's own.
+        """Return the keys by class name; do not change the result.
 
         Raises
         ------
@@ -41,15 +45,37 @@ class DirectoryRegistry:
             If the file is no registry.
         """
         signature = self._current_signature()
-        if signature != self._signature:
+        if not self._is_changed and signature != self._signature:
             self._keys = {} if signature is None else _parse(self.path)
             self._signature = signature
-        return {name: list(keys) for name, keys in self._keys.items()}
+        return self._keys
 
-    def write(self, keys: Mapping[str, list[str]]) -> None:
-        """Replace the file as a whole; on the disk when it returns."""
-        typed = {"object_keys": dict(keys), TYPE: TYPE_STRINGS["ObjectKeys"]}
+    def add(self, name: str, key: str) -> None:
+        """File a key under a name, unless it is there."""
+        keys = self.read()
+        if key not in keys.get(name, ()):
+            self._change({**keys, name: [*keys.get(name, ()), key]})
+
+    def discard(self, key: str) -> None:
+        """Remove a key, if it is there."""
+        keys = self.read()
+        if any(key in listed for listed in keys.values()):
+            self._change({name: [other for other in listed if other != key] for name, listed in keys.items()})
+
+    def replace(self, keys: Mapping[str, list[str]]) -> None:
+        """Make these all the keys."""
+        self._change(dict(keys))
+
+    def flush(self) -> None:
+        """Write what was changed, as a whole; on the disk when it returns. If it fails, the old stays."""
+        if not self._is_changed:
+            return
+        typed = {"object_keys": self._keys, TYPE: TYPE_STRINGS["ObjectKeys"]}
+        self._is_changed, self._signature = False, None
         write_text(self.path, json.dumps(typed))
+
+    def _change(self, keys: dict[str, list[str]]) -> None:
+        self._keys, self._is_changed = keys, True
 
     def _current_signature(self) -> _Signature | None:
         try:
@@ -113,28 +139,54 @@ def io_error(error: OSError, path: Path) -> StorageIOError | StorageFullError:
     )
 
 
-def usable_keys(keys: Iterable[tuple[str, str]], root: Path, problems: dict[str, str]) -> dict[str, str]:
-    """Return the class by key of the keys that name an object; others go into `problems`, with what is wrong.
+class DirectoryRegistries:
+    """Both registries of a directory as one: the class by key, without keys that cannot be.
 
     Parameters
     ----------
-    keys
-        Class names and keys as the registries list them.
+    root
+        The directory.
+    problems
+        Where to note, by key, what is wrong with a key that is left out.
     """
-    usable: dict[str, str] = {}
-    for name, key in keys:
-        try:
-            check_key(key)
-        except InvalidDataError as error:
-            problems.setdefault(key, str(error))
-            continue
-        if key in usable:
-            problems.setdefault(key, "the registry names this key twice")
-        elif not (root / f"{key}.json").is_file():
-            problems.setdefault(key, f"the registry names this key, but there is no file {key}.json")
-        else:
-            usable[key] = name
-    return usable
+
+    def __init__(self, root: Path, problems: dict[str, str]) -> None:
+        self.evaluator = DirectoryRegistry(root / EVALUATOR_REGISTRY)
+        self.own = DirectoryRegistry(root / OWN_REGISTRY)
+        self._problems = problems
+        self._listed: tuple[object, dict[str, str]] = (None, {})
+
+    def listed(self) -> dict[str, str]:
+        """Return the name under which each key is filed; do not change the result."""
+        keys = (self.evaluator.read(), self.own.read())
+        if self._listed[0] != keys:
+            self._listed = (keys, self._merged(keys))
+        return self._listed[1]
+
+    def flush(self) -> None:
+        """Write what was changed."""
+        self.evaluator.flush()
+        self.own.flush()
+
+    def discard(self, key: str) -> None:
+        """Remove a key, if it is there."""
+        self.evaluator.discard(key)
+        self.own.discard(key)
+
+    def _merged(self, registries: Iterable[Mapping[str, list[str]]]) -> dict[str, str]:
+        merged: dict[str, str] = {}
+        for registry in registries:
+            for name, keys in registry.items():
+                for key in keys:
+                    try:
+                        check_key(key)
+                    except InvalidDataError as error:
+                        self._problems.setdefault(key, str(error))
+                        continue
+                    if key in merged:
+                        self._problems.setdefault(key, "the registry names this key twice")
+                    merged.setdefault(key, name)
+        return merged
 
 
 def rebuild_registry(directory: str | os.PathLike[str]) -> dict[str, list[str]]:
@@ -167,7 +219,9 @@ def rebuild_registry(directory: str | os.PathLike[str]) -> dict[str, list[str]]:
         if path.exists():
             path.replace(path.with_name(f"{file_name}.old"))
         if keys or file_name == EVALUATOR_REGISTRY:
-            DirectoryRegistry(path).write(keys)
+            registry = DirectoryRegistry(path)
+            registry.replace(keys)
+            registry.flush()
     return {**found[EVALUATOR_REGISTRY], **found[OWN_REGISTRY]}
 
 

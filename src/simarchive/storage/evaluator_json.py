@@ -127,7 +127,7 @@ def dump_typed(typed: Any) -> str:
         If it holds something that JSON cannot.
     """
     try:
-        return json.dumps(writing.with_array_layout(typed), default=writing.with_json_arrays)
+        return json.dumps(writing.for_text(typed), default=writing.with_json_arrays)
     except (TypeError, ValueError) as error:
         raise InvalidDataError(f"the data cannot be written as OpenFF Evaluator's JSON: {error}") from error
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from simarchive.chemistry import Substance
 from simarchive.chemistry.trees import same_tree
 from simarchive.data import BaseStoredData, register_data_class
 from simarchive.errors import InvalidDataError
+from simarchive.storage.evaluator_reading import read_value
 from simarchive.storage.evaluator_types import TYPE
 
 
@@ -63,6 +65,17 @@ class EvaluatorObject(BaseStoredData):
             state=TypedJSON({name: value for name, value in typed.items() if name != TYPE}),
         )
 
+    @property
+    def substance(self) -> Substance | None:
+        """The substance, if the object has one that can be read."""
+        typed = None if self.state is None else self.state.to_tree().get("substance")
+        if typed is None:
+            return None
+        try:
+            return Substance.from_tree(read_value(typed, "substance"))
+        except InvalidDataError:
+            return None
+
     def to_typed(self) -> dict[str, Any]:
         """Return the typed JSON that the object was made of."""
         return typed_of(self.to_document())
@@ -76,6 +89,11 @@ class EvaluatorObjectWithFiles(EvaluatorObject):
     def has_ancillary_data(cls) -> bool:
         """Return True."""
         return True
+
+
+def opaque_class(*, with_files: bool) -> type[EvaluatorObject]:
+    """Return the data class for objects with or without ancillary data."""
+    return EvaluatorObjectWithFiles if with_files else EvaluatorObject
 
 
 OPAQUE_CLASSES = ("EvaluatorObject", "EvaluatorObjectWithFiles")

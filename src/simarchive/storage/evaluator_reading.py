@@ -240,3 +240,14 @@ _READERS: dict[str, _Reader] = {
     **dict.fromkeys(_FORCE_FIELD_FIELDS, _force_field),
     **dict.fromkeys(("float16", "float32", "float64", "int32", "int64"), _number),
 }
+
+
+def with_arrays(node: Any) -> Any:
+    """Return typed JSON in which the values of arrays are numpy arrays, and all else is as it was."""
+    if isinstance(node, list):
+        return [with_arrays(value) for value in node]
+    if not isinstance(node, dict):
+        return node
+    if TYPE in node and short_name(node[TYPE]) == "ndarray" and isinstance(node.get("value"), list):
+        return {"value": _array(node, "an array", "ndarray"), TYPE: node[TYPE]}
+    return {name: with_arrays(value) for name, value in node.items()}

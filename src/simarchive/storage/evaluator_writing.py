@@ -29,19 +29,8 @@ def is_array(value: object) -> bool:
 
 def quantity(tree: Mapping[str, Any]) -> Typed:
     """Return the typed form of a quantity."""
-    value, unit = tree["value"], tree["unit"]
-    scale = _OFFSET_UNITS.get(unit)
-    if scale is not None:
-        # Evaluator multiplies a number by a unit when it reads, which pint refuses for these.
-        value, unit = scale(np.asarray(value) if is_array(value) else value), "kelvin"
-    return _tagged("Quantity", value=array(value) if is_array(value) else value, unit=unit)
-
-
-_OFFSET_UNITS: dict[str, Callable[[Any], Any]] = {
-    "degree_Celsius": lambda value: value + 273.15,
-    "degree_Fahrenheit": lambda value: (value + 459.67) * 5 / 9,
-    "degree_Reaumur": lambda value: value * 5 / 4 + 273.15,
-}
+    value = tree["value"]
+    return _tagged("Quantity", value=array(value) if is_array(value) else value, unit=tree["unit"])
 
 
 def array(value: Any) -> Typed:
@@ -177,24 +166,42 @@ def with_json_arrays(node: Any) -> Any:
     return node.tolist()
 
 
-def with_array_layout(node: Any) -> Any:
-    """Return typed JSON in which arrays say their dtype and shape where lists would lose them.
+def for_text(node: Any) -> Any:
+    """Return typed JSON as it is written out, where Evaluator's text would lose or refuse something.
 
-    Evaluator ignores the additions; `evaluator_reading` restores every bit from them.
+    Arrays say their dtype and shape where lists of numbers would lose them; Evaluator ignores the additions,
+    `evaluator_reading` restores every bit from them. Temperatures on a scale with an offset are written in
+    kelvin: Evaluator multiplies a number by a unit when it reads, which pint refuses for these.
     """
     if isinstance(node, list):
-        return [with_array_layout(value) for value in node]
+        return [for_text(value) for value in node]
     if not isinstance(node, dict):
         return node
-    values = node.get("value")
-    if not (isinstance(values, np.ndarray) and node.get(TYPE) == TYPE_STRINGS["ndarray"]):
-        return {name: with_array_layout(value) for name, value in node.items()}
+    values, tag = node.get("value"), node.get(TYPE)
+    if tag == TYPE_STRINGS["Quantity"] and node.get("unit") in _OFFSET_UNITS:
+        return for_text(_in_kelvin(node))
+    if not isinstance(values, np.ndarray) or tag != TYPE_STRINGS["ndarray"]:
+        return {name: for_text(value) for name, value in node.items()}
     layout: dict[str, Any] = {}
     if values.size == 0 or values.dtype not in (np.dtype(float), np.dtype(int), np.dtype(bool)):
         layout["dtype"] = values.dtype.newbyteorder("=").name
     if values.size == 0:
         layout["shape"] = list(values.shape)
     return {**node, **layout}
+
+
+_OFFSET_UNITS: dict[str, Callable[[Any], Any]] = {
+    "degree_Celsius": lambda value: value + 273.15,
+    "degree_Fahrenheit": lambda value: (value + 459.67) * 5 / 9,
+    "degree_Reaumur": lambda value: value * 5 / 4 + 273.15,
+}
+
+
+def _in_kelvin(node: Typed) -> Typed:
+    value, scale = node["value"], _OFFSET_UNITS[node["unit"]]
+    if isinstance(value, dict):
+        return {**node, "value": {**value, "value": scale(np.asarray(value["value"]))}, "unit": "kelvin"}
+    return {**node, "value": scale(value), "unit": "kelvin"}
 
 
 def with_tagged_arrays(tree: Any) -> Any:

@@ -3,47 +3,43 @@
 Below the scratch directory, each object has ``<key>-<generation>/<key>/``. The generation is a digest of the
 names, sizes and digests of its files, so that an object that was replaced gets another directory and is never
 served the old files; the last component is the key alone, as programs that take a path apart expect. Beside
-them, ``.simarchive/`` holds for each a manifest (``.json``), a lock that users share
-and an eviction takes alone (``.use``), and a lock for extraction (``.extract``). All of it may be deleted
-while no program uses it.
+them, ``.simarchive/`` holds a manifest for each (``.json``) and the files that stand for locks. All of it may be deleted while no program uses it.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import secrets
 import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from blake3 import blake3
 
-from simarchive.errors import ClosedError, ConflictError, InvalidDataError, StorageFullError, StorageIOError
+from simarchive.errors import ClosedError, InvalidDataError, StorageFullError, StorageIOError
 from simarchive.keys import check_key, check_member_name
+from simarchive.storage.scratch_slot import (
+    STATE_FOLDER,
+    ScratchFile,
+    ScratchSlot,
+    UseLocks,
+    hold_lock,
+    stamp_of,
+)
 
-_STATE = ".simarchive"
+__all__ = ["Scratch", "ScratchDirectory", "ScratchFile"]
+
 _GENERATION_DIGITS = 16
 # Left free on the device, for everyone else.
 _SPARE_BYTES = 16 << 20
 
 Extract = Callable[[str, Path], object]
-
-
-@dataclass(frozen=True, order=True)
-class ScratchFile:
-    """A file that can be extracted: its member name, its size in bytes and the digest of its content."""
-
-    name: str
-    size: int
-    digest: str
 
 
 class ScratchDirectory(os.PathLike[str]):
@@ -52,9 +48,9 @@ class ScratchDirectory(os.PathLike[str]):
     Use it wherever a path is taken, but keep it: a bare string of it does not stop an eviction.
     """
 
-    def __init__(self, path: Path, lock: int) -> None:
+    def __init__(self, path: Path, release: Callable[[], None]) -> None:
         self.path = path
-        self._release = weakref.finalize(self, os.close, lock)
+        self._release = weakref.finalize(self, release)
 
     def release(self) -> None:
         """Allow the eviction of the directory; later calls do nothing."""
@@ -104,8 +100,9 @@ class Scratch:
         with _errors_named("scratch directory"):
             # Resolved now: it must stay the same place when the program changes its directory.
             self.directory = Path(directory or tempfile.mkdtemp(prefix="simarchive-")).resolve()
-            self._state = self.directory / _STATE
+            self._state = self.directory / STATE_FOLDER
             self._state.mkdir(parents=True, exist_ok=True)
+            self._locks = UseLocks(self._state)
         self._closed = False
         self._removal = weakref.finalize(self, _remove_own, self.directory, os.getpid())
         if not self._temporary or self._keep:
@@ -153,16 +150,15 @@ class Scratch:
         if unknown:
             raise InvalidDataError(f"object {key!r} has no file {unknown[0]!r}")
         folders = sorted(check_member_name(folder) for folder in folders)
-        slot = _Slot(self.directory, f"{check_key(key)}-{_generation(by_name.values(), folders)}")
+        slot = ScratchSlot(self.directory, f"{check_key(key)}-{_generation(by_name.values(), folders)}")
         with _errors_named(f"scratch directory of object {key!r}"):
-            lock = slot.share()
-            try:
-                with slot.extracting():
-                    self._fill(slot, [by_name[name] for name in wanted], folders, extract)
-            except BaseException:
-                os.close(lock)
-                raise
-        return ScratchDirectory(slot.path, lock)
+            self._locks.share(slot.name)
+            # From now on it is released when this is forgotten, after an error too.
+            directory = ScratchDirectory(slot.path, partial(self._locks.release, slot.name))
+            with slot.extracting():
+                self._fill(slot, [by_name[name] for name in wanted], folders, extract)
+            slot.touch()
+        return directory
 
     def used_bytes(self) -> int:
         """Return the size of all extracted files, by their manifests."""
@@ -171,7 +167,7 @@ class Scratch:
     def clear(self) -> None:
         """Remove every directory that is not in use."""
         for slot in self._slots():
-            slot.evict()
+            self._evict(slot)
 
     def close(self) -> None:
         """Remove what is not to be kept; later calls do nothing.
@@ -185,6 +181,7 @@ class Scratch:
             self._removal()
         elif not self._keep:
             self.clear()
+        self._locks.close()
 
     def __enter__(self) -> Self:
         return self
@@ -194,12 +191,14 @@ class Scratch:
     ) -> None:
         self.close()
 
-    def _slots(self) -> list[_Slot]:
+    def _slots(self) -> list[ScratchSlot]:
         """Return the directories, the one that was unused for longest first."""
-        found = [_Slot(self.directory, path.stem) for path in self._state.glob("*.use")]
-        return sorted(found, key=_Slot.last_use)
+        found = [ScratchSlot(self.directory, path.stem) for path in self._state.glob("*.json")]
+        return sorted(found, key=ScratchSlot.last_use)
 
-    def _fill(self, slot: _Slot, wanted: list[ScratchFile], folders: list[str], extract: Extract) -> None:
+    def _fill(
+        self, slot: ScratchSlot, wanted: list[ScratchFile], folders: list[str], extract: Extract
+    ) -> None:
         known = slot.manifest()
         missing = [file for file in wanted if not slot.is_valid(file, known.get(file.name))]
         if missing:
@@ -211,23 +210,33 @@ class Scratch:
             destination = slot.destination(file.name)
             destination.parent.mkdir(parents=True, exist_ok=True)
             extract(file.name, destination)
-            known[file.name] = _stamp(file, destination)
-        if missing:
+            known[file.name] = stamp_of(file, destination)
+        if missing or not known:
             slot.write_manifest(known, slot.planned_bytes())
 
-    def _make_room(self, slot: _Slot, known: dict[str, Any], missing: list[ScratchFile]) -> None:
+    def _evict(self, slot: ScratchSlot) -> bool:
+        """Remove a directory and return True, unless it is in use."""
+        with self._locks.alone(slot.name) as alone:
+            if alone:
+                slot.remove()
+            return alone
+
+    def _make_room(self, slot: ScratchSlot, known: dict[str, Any], missing: list[ScratchFile]) -> None:
         """Evict until the files fit, and note their size beforehand, so that others count it."""
         needed = sum(file.size for file in missing)
         kept = {name: stamp for name, stamp in known.items() if name not in {file.name for file in missing}}
         planned = needed + sum(stamp["size"] for stamp in kept.values())
-        with _flock(self._state / "space.lock", fcntl.LOCK_EX):
+        with hold_lock(self._state / "space.lock"):
+            if self._max_bytes is None and self._free_bytes() >= needed + _SPARE_BYTES:
+                slot.write_manifest(kept, planned)
+                return
             others = [other for other in self._slots() if other.name != slot.name]
             sizes = {other.name: other.planned_bytes() for other in others}
             excess = 0 if self._max_bytes is None else planned + sum(sizes.values()) - self._max_bytes
             for other in others:
                 if excess <= 0 and self._free_bytes() >= needed + _SPARE_BYTES:
                     break
-                if other.evict():
+                if self._evict(other):
                     excess -= sizes[other.name]
             if excess > 0:
                 raise StorageFullError(
@@ -245,114 +254,6 @@ class Scratch:
         return shutil.disk_usage(self.directory).free
 
 
-class _Slot:
-    """The place of one object of one generation in scratch."""
-
-    def __init__(self, scratch: Path, name: str) -> None:
-        self.name = name
-        self._place = scratch / name
-        self.path = self._place / name[: -_GENERATION_DIGITS - 1]
-        self._state = scratch / _STATE
-        self._manifest = self._state / f"{name}.json"
-        self._use = self._state / f"{name}.use"
-
-    def share(self) -> int:
-        """Return a descriptor whose shared lock keeps the directory from being evicted."""
-        while True:
-            fd = os.open(self._use, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            fcntl.flock(fd, fcntl.LOCK_SH)
-            # An eviction may have removed the file between the two calls: then this lock protects nothing.
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(fd), self._use.stat()):
-                    os.utime(fd)
-                    return fd
-            os.close(fd)
-
-    def extracting(self) -> Any:
-        """Give the lock under which one process at a time extracts; a killed one gives it up."""
-        return _flock(self._state / f"{self.name}.extract", fcntl.LOCK_EX)
-
-    def last_use(self) -> float:
-        with suppress(FileNotFoundError):
-            return self._use.stat().st_mtime
-        return 0.0
-
-    def evict(self) -> bool:
-        """Remove the directory and return True, unless it is in use."""
-        try:
-            fd = os.open(self._use, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return True
-        try:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-            trash = self._state / f"trash-{secrets.token_hex(8)}"
-            # Renamed first: a kill in between must not leave half a directory with a manifest.
-            self._manifest.unlink(missing_ok=True)
-            with suppress(FileNotFoundError):
-                self._place.rename(trash)
-                shutil.rmtree(trash, ignore_errors=True)
-            (self._state / f"{self.name}.extract").unlink(missing_ok=True)
-            self._use.unlink(missing_ok=True)
-        finally:
-            os.close(fd)
-        return True
-
-    def destination(self, name: str) -> Path:
-        """Return where a file goes; raise ConflictError if a link on the way would lead elsewhere."""
-        path = self.path / name
-        for parent in path.parents:
-            if parent == self._place.parent:
-                break
-            if parent.is_symlink():
-                raise ConflictError(f"{str(parent)!r} became a link: remove it")
-        return path
-
-    def manifest(self) -> dict[str, Any]:
-        """Return the stamps of the extracted files, by name; empty if there is no manifest to be trusted."""
-        files = self._read().get("files")
-        return files if isinstance(files, dict) else {}
-
-    def planned_bytes(self) -> int:
-        """Return the size of the files that are, or are being, extracted."""
-        planned = self._read().get("bytes")
-        return planned if isinstance(planned, int) else 0
-
-    def write_manifest(self, files: dict[str, Any], planned_bytes: int) -> None:
-        """Replace the manifest in one step."""
-        temporary = self._state / f"{secrets.token_hex(8)}.tmp"
-        temporary.write_text(json.dumps({"bytes": planned_bytes, "files": files}), encoding="utf-8")
-        temporary.replace(self._manifest)
-
-    def is_valid(self, file: ScratchFile, stamp: Any) -> bool:
-        """Return whether the file is as it was extracted: same content wanted, not written to since."""
-        try:
-            return bool(stamp == _stamp(file, self.path / file.name))
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-
-    def _read(self) -> dict[str, Any]:
-        try:
-            content = json.loads(self._manifest.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
-            return {}
-        return content if isinstance(content, dict) else {}
-
-
-def _stamp(file: ScratchFile, path: Path) -> dict[str, Any]:
-    """Return what changes when someone writes to the file, even if the modification time is set back."""
-    now = path.lstat()
-    return {
-        "digest": file.digest,
-        "size": now.st_size,
-        "inode": now.st_ino,
-        "modified_ns": now.st_mtime_ns,
-        "changed_ns": now.st_ctime_ns,
-    }
-
-
 def _generation(files: Iterable[ScratchFile], folders: list[str]) -> str:
     content = json.dumps([[[file.name, file.size, file.digest] for file in sorted(files)], folders])
     digest: str = blake3(content.encode()).hexdigest()
@@ -363,16 +264,6 @@ def _remove_own(directory: Path, process: int) -> None:
     # A forked child must not remove what its parent works with.
     if os.getpid() == process:
         shutil.rmtree(directory, ignore_errors=True)
-
-
-@contextmanager
-def _flock(path: Path, kind: int) -> Iterator[None]:
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        fcntl.flock(fd, kind)
-        yield
-    finally:
-        os.close(fd)
 
 
 @contextmanager

@@ -1,0 +1,14 @@
+"""`LocalFileStorage` keeps what every backend promises."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from backend_contract import BackendContract
+
+from simarchive.storage.directory import LocalFileStorage
+
+
+class TestLocalFileStorage(BackendContract):
+    def open_backend(self, root: Path) -> LocalFileStorage:
+        return LocalFileStorage(root)
