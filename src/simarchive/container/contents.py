@@ -17,14 +17,18 @@ import h5py
 import numpy as np
 from h5py import h5g, h5p
 
-from simarchive.container import arrays, documents, layout, members
+from simarchive.container import arrays, documents, layout, members, node_attributes
+from simarchive.conditions import Column, ColumnKind, Equals
 from simarchive.container.documents import Tree
 from simarchive.container.index import IndexTable
-from simarchive.conditions import Column, ColumnKind, Equals
+from simarchive.container.node_attributes import UNREADABLE
 from simarchive.errors import CorruptError, NotFoundError
 from simarchive.journal import PagedFile
 
 Progress = Callable[[int], None]
+
+Loader = Callable[[str, str], np.ndarray[Any, Any]]
+"""Called with an object's identity digest and the name of an array, when someone looks at its values."""
 
 MIN_SHARED_BYTES = 64 << 10
 """Members of this size and more are looked up by digest, and stored once if they are equal."""
@@ -43,6 +47,16 @@ class ObjectHeader:
     stored_at: str  #: ISO 8601, UTC
     has_ancillary_data: bool
     empty_folders: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReadDocument:
+    """What is needed to make the object of a document."""
+
+    data_class: str
+    data_class_version: int
+    has_ancillary_data: bool
+    tree: Tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +80,7 @@ class Contents:
         self._objects = handle[layout.OBJECTS]
         self._index = handle.get(layout.INDEX)
         self._tables: dict[str, IndexTable] = {}
+        self._data_classes: list[str] | None = None
         self.freed = False  #: whether this handle removed anything whose room can be used again
 
     # --- objects -----------------------------------------------------------------------------------------
@@ -88,12 +103,20 @@ class Contents:
         return len(self._objects)
 
     def __contains__(self, key: str) -> bool:
-        return key in self._objects
+        # A key is one path component; HDF5 would take "a/b" for a path and "." for /objects itself.
+        if not key or key.startswith(".") or "/" in key:
+            return False
+        try:
+            return bool(self._objects.id.links.exists(key.encode()))
+        except UnicodeEncodeError:
+            return False
 
     def data_classes(self) -> list[str]:
         """Return the names of the data classes that have objects, or had."""
-        value = self._objects.attrs.get(layout.DATA_CLASSES)
-        return [] if value is None else json.loads(_text(value))
+        if self._data_classes is None:
+            value = self._objects.attrs.get(layout.DATA_CLASSES)
+            self._data_classes = [] if value is None else [str(name) for name in json.loads(_text(value))]
+        return list(self._data_classes)
 
     def header(self, key: str) -> ObjectHeader:
         """Return what is known of an object without reading its document.
@@ -105,46 +128,96 @@ class Contents:
         CorruptError
             If an attribute is missing or cannot be read.
         """
-        group = self._group(key)
-        attributes = group.attrs
+        node = self._node(key)
         try:
+            folders = ()
+            if node_attributes.has_attribute(node, layout.MEMBER_EMPTY_FOLDERS):
+                folders = members.empty_folders(h5py.Group(node))
             return ObjectHeader(
                 key=key,
-                data_class=_text(attributes[layout.DATA_CLASS]),
-                data_class_version=int(attributes[layout.DATA_CLASS_VERSION]),
-                identity=_text(attributes[layout.IDENTITY]),
-                stored_at=_text(attributes[layout.STORED_AT]),
-                has_ancillary_data=bool(attributes[layout.ANCILLARY]),
-                empty_folders=members.empty_folders(group),
+                data_class=node_attributes.read_text(node, layout.DATA_CLASS),
+                data_class_version=node_attributes.read_integer(node, layout.DATA_CLASS_VERSION),
+                identity=node_attributes.read_text(node, layout.IDENTITY),
+                stored_at=node_attributes.read_text(node, layout.STORED_AT),
+                has_ancillary_data=bool(node_attributes.read_integer(node, layout.ANCILLARY)),
+                empty_folders=folders,
             )
-        except (KeyError, OSError, ValueError) as error:
+        except UNREADABLE as error:
             raise CorruptError(f"object {key!r} cannot be read: {error}") from error
 
-    def tree(self, key: str, load: Callable[[str], np.ndarray[Any, Any]] | None = None) -> Tree:
-        """Return the document of an object.
+    def class_name(self, key: str) -> str:
+        """Return the name of an object's data class: the least that `header` reads.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object.
+        CorruptError
+            If it cannot be read.
+        """
+        return self._text_of(self._node(key), key, layout.DATA_CLASS)
+
+    def identity(self, key: str) -> str:
+        """Return the identity digest of an object.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object.
+        CorruptError
+            If it cannot be read.
+        """
+        return self._text_of(self._node(key), key, layout.IDENTITY)
+
+    def document(self, key: str, load: Loader | None = None) -> ReadDocument:
+        """Return the document of an object and its class, in one look at the object.
 
         Parameters
         ----------
         load
-            Called with the name of an array when someone looks at its values; by default all arrays
-            are read now.
+            Called when someone looks at the values of an array; by default all arrays are read now.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object.
+        CorruptError
+            If it cannot be read.
         """
-        group = self._group(key)
+        node = self._node(key)
         try:
-            text = _text(group.attrs[layout.DOCUMENT])
-        except (KeyError, OSError, ValueError) as error:
-            raise CorruptError(f"the document of object {key!r} cannot be read: {error}") from error
+            name = node_attributes.read_text(node, layout.DATA_CLASS)
+            version = node_attributes.read_integer(node, layout.DATA_CLASS_VERSION)
+            has_ancillary_data = bool(node_attributes.read_integer(node, layout.ANCILLARY))
+        except UNREADABLE as error:
+            raise CorruptError(f"object {key!r} cannot be read: {error}") from error
+        return ReadDocument(name, version, has_ancillary_data, self._tree(node, key, load))
+
+    def tree(self, key: str, load: Loader | None = None) -> Tree:
+        """Return the document of an object as a tree; `load` as for `document`."""
+        return self._tree(self._node(key), key, load)
+
+    def _tree(self, node: h5g.GroupID, key: str, load: Loader | None) -> Tree:
+        text = self._text_of(node, key, layout.DOCUMENT)
 
         def variable(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
             if load is None:
-                return arrays.read_variable(group, name)
-            return arrays.LazyArray(shape, dtype, lambda: load(name))
+                return arrays.read_variable(h5py.Group(node), name)
+            identity = self._text_of(node, key, layout.IDENTITY)
+            return arrays.LazyArray(shape, dtype, lambda: load(identity, name))
 
         try:
             return documents.decode(text, variable)
         except CorruptError as error:
             error.add_note(f"object {key!r}")
             raise
+
+    @staticmethod
+    def _text_of(node: h5g.GroupID, key: str, name: str) -> str:
+        try:
+            return node_attributes.read_text(node, name)
+        except UNREADABLE as error:
+            raise CorruptError(f"object {key!r} cannot be read: its {name}: {error}") from error
 
     def variable(self, key: str, name: str) -> np.ndarray[Any, Any]:
         """Return the values of one array of a document."""
@@ -156,7 +229,7 @@ class Contents:
         An object that replaces another keeps its place in the order of keys.
         """
         identity = documents.identity_digest(stored.data_class, stored.tree)
-        if key in self._objects:
+        if key in self:
             staged = create_group(self._handle, layout.STAGING)
             try:
                 self._fill(staged, stored, identity, codec, progress)
@@ -177,6 +250,7 @@ class Contents:
         classes = self.data_classes()
         if stored.data_class not in classes:
             write_text(self._objects, layout.DATA_CLASSES, json.dumps([*classes, stored.data_class]))
+            self._data_classes = None
         return identity
 
     def remove(self, key: str) -> None:
@@ -247,11 +321,17 @@ class Contents:
 
     # --- the parts of the above ----------------------------------------------------------------------
 
-    def _group(self, key: str) -> h5py.Group:
+    def _node(self, key: str) -> h5g.GroupID:
+        """Return the group of an object, as h5py's lower half knows it."""
         try:
-            return self._objects[key]
-        except (KeyError, ValueError) as error:
-            raise NotFoundError(f"the container has no object with the key {key!r}") from error
+            return h5g.open(self._objects.id, key.encode())
+        except UNREADABLE as error:
+            if key not in self:
+                raise NotFoundError(f"the container has no object with the key {key!r}") from error
+            raise CorruptError(f"object {key!r} cannot be read: {error}") from error
+
+    def _group(self, key: str) -> h5py.Group:
+        return h5py.Group(self._node(key))
 
     def _member(self, key: str, name: str) -> h5py.Dataset:
         try:
@@ -263,17 +343,19 @@ class Contents:
         self, group: h5py.Group, stored: StoredDocument, identity: str, codec: str, progress: Progress | None
     ) -> None:
         encoded = documents.encode(stored.tree, taken=stored.members)
-        attributes = {
-            layout.DATA_CLASS: np.bytes_(stored.data_class.encode()),
-            layout.DATA_CLASS_VERSION: np.int64(stored.data_class_version),
-            layout.IDENTITY: np.bytes_(identity.encode()),
-            layout.STORED_AT: np.bytes_(datetime.now(UTC).isoformat(timespec="seconds").encode()),
-            layout.ANCILLARY: np.int8(stored.has_ancillary_data),
-        }
-        for name, value in attributes.items():
-            group.attrs.create(name, value)
-        members.keep_empty_folders(group, stored.empty_folders)
-        write_text(group, layout.DOCUMENT, encoded.text)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        node_attributes.create_text(group.id, layout.DATA_CLASS, stored.data_class, is_ascii=True)
+        node_attributes.create_integer(
+            group.id, layout.DATA_CLASS_VERSION, stored.data_class_version, size_bytes=8
+        )
+        node_attributes.create_text(group.id, layout.IDENTITY, identity, is_ascii=True)
+        node_attributes.create_text(group.id, layout.STORED_AT, now, is_ascii=True)
+        node_attributes.create_integer(
+            group.id, layout.ANCILLARY, int(stored.has_ancillary_data), size_bytes=1
+        )
+        if stored.empty_folders:
+            members.keep_empty_folders(group, stored.empty_folders)
+        node_attributes.create_text(group.id, layout.DOCUMENT, encoded.text)
         for name, variable in encoded.variables.items():
             arrays.write_variable(group, name, variable)
         for name, path in stored.members.items():

@@ -18,7 +18,7 @@ import numpy as np
 from simarchive.codecs import CODEC_CHOICES
 from simarchive.conditions import Condition, Value
 from simarchive.container.container import Container
-from simarchive.container.contents import Contents, ObjectHeader, StoredDocument
+from simarchive.container.contents import Contents, ObjectHeader, ReadDocument, StoredDocument
 from simarchive.container.documents import identity_digest
 from simarchive.container.members import MemberInfo, member_digest
 from simarchive.container.streams import MemberStream
@@ -223,9 +223,8 @@ class HDF5Storage(StorageBackend):
             If there is no such object.
         """
         with self._container.reading() as contents:
-            header = contents.header(storage_key)
-            tree = contents.tree(storage_key, load=functools.partial(self._array, storage_key, header.identity))
-            return header.data_class, header.data_class_version, tree
+            found = contents.document(storage_key, functools.partial(self._array, storage_key))
+            return found.data_class, found.data_class_version, found.tree
 
     def class_name_of(self, storage_key: str) -> str:
         """Return the registered name of an object's data class.
@@ -236,7 +235,7 @@ class HDF5Storage(StorageBackend):
             If there is no such object.
         """
         with self._container.reading() as contents:
-            return contents.header(storage_key).data_class
+            return contents.class_name(storage_key)
 
     def select(self, class_names: Iterable[str], conditions: Sequence[Condition] = ()) -> list[str]:
         """Return the keys of the objects of some data classes whose indexed values fulfil all conditions.
@@ -396,7 +395,7 @@ class HDF5Storage(StorageBackend):
         with self._container.transaction() as contents:
             # Before the object is written: a table that has to be rebuilt must not find it.
             table = indexing.writable_table(contents, stored.data_class)
-            replaced = contents.header(key).data_class if key in contents else None
+            replaced = contents.class_name(key) if key in contents else None
             identity = contents.write(key, stored, codec=self.codec, progress=self.progress)
             if replaced is not None and replaced != stored.data_class:
                 indexing.forget(contents, replaced, key)
@@ -412,12 +411,11 @@ class HDF5Storage(StorageBackend):
         with self._container.reading() as contents:
             if storage_key not in contents:
                 return None, None
-            header = contents.header(storage_key)
-            stored = interpret(header, contents.tree(storage_key))
-            path = self._ancillary_path(header)
+            found = contents.document(storage_key)
+            path = self._ancillary_path(storage_key, found)
             if path is not None:
                 path.extract()
-            return stored, path
+            return interpret(storage_key, found), path
 
     def _document_of(self, storage_key: str) -> BaseStoredData:
         with self._container.reading() as contents:
@@ -426,7 +424,7 @@ class HDF5Storage(StorageBackend):
     def _remove_object(self, storage_key: str) -> None:
         with self._container.transaction() as contents:
             try:
-                class_name = contents.header(storage_key).data_class
+                class_name = contents.class_name(storage_key)
             except CorruptError:
                 class_name = ""  # A damaged object can still be removed; its row goes with a rebuild.
             contents.remove(storage_key)
@@ -466,14 +464,14 @@ class HDF5Storage(StorageBackend):
         with self._container.reading() as contents:
             for key in selection.candidates(contents, data_query):
                 try:
-                    stored = self._load(contents, key)
+                    document = contents.document(key, functools.partial(self._array, key))
+                    stored = interpret(key, document)
                 except (CorruptError, InvalidDataError, NotFoundError) as error:
                     indexing.LOGGER.warning("object %r is left out of a query: %s", key, error)
                     continue
                 matched = data_query.apply(stored)
                 if matched is not None:
-                    path = self._ancillary_path(contents.header(key))
-                    found.append((matched, (key, stored, path)))
+                    found.append((matched, (key, stored, self._ancillary_path(key, document))))
         yield from arranged_matches(data_query, found)
 
     @contextlib.contextmanager
@@ -481,9 +479,9 @@ class HDF5Storage(StorageBackend):
         with self._container.reading() as contents, tempfile.TemporaryDirectory(
             prefix="simarchive-", dir=self._scratch_directory
         ) as directory:
-            header = contents.header(storage_key)
-            stored = self._load(contents, storage_key)
-            if not header.has_ancillary_data:
+            document = contents.document(storage_key, functools.partial(self._array, storage_key))
+            stored = interpret(storage_key, document)
+            if not document.has_ancillary_data:
                 yield stored, None
                 return
             self.extract(storage_key, directory)
@@ -498,8 +496,7 @@ class HDF5Storage(StorageBackend):
 
     def _load(self, contents: Contents, key: str) -> BaseStoredData:
         """Return an object whose arrays are read when someone looks at them."""
-        header = contents.header(key)
-        return interpret(header, contents.tree(key, load=functools.partial(self._array, key, header.identity)))
+        return interpret(key, contents.document(key, functools.partial(self._array, key)))
 
     def _array(self, key: str, identity: str, name: str) -> np.ndarray[Any, Any]:
         if self._container.closed:
@@ -516,10 +513,10 @@ class HDF5Storage(StorageBackend):
                 found = tabulation.columns_of_keys(contents, self.keys(data_query), chosen)
         return found
 
-    def _ancillary_path(self, header: ObjectHeader) -> AncillaryPath | None:
-        if not header.has_ancillary_data:
+    def _ancillary_path(self, key: str, document: ReadDocument) -> AncillaryPath | None:
+        if not document.has_ancillary_data:
             return None
-        return AncillaryPath(header.key, functools.partial(self._extract_to_scratch, header.key))
+        return AncillaryPath(key, functools.partial(self._extract_to_scratch, key))
 
     def _extract_to_scratch(self, key: str, name: str | None) -> ScratchDirectory:
         """Extract a member, the members below a folder, or all of them; return the object's directory."""
@@ -539,7 +536,7 @@ class HDF5Storage(StorageBackend):
             )
 
 
-def interpret(header: ObjectHeader, tree: Any) -> BaseStoredData:
+def interpret(key: str, document: ReadDocument) -> BaseStoredData:
     """Return the object that a document says.
 
     Raises
@@ -547,13 +544,13 @@ def interpret(header: ObjectHeader, tree: Any) -> BaseStoredData:
     InvalidDataError
         If its data class is not registered in this process, or the document does not fit the class.
     """
-    data_class = data_class_named(header.data_class)
+    data_class = data_class_named(document.data_class)
     if data_class is None:
         raise InvalidDataError(
-            f"object {header.key!r} is of the data class {header.data_class!r}, which is not registered:"
+            f"object {key!r} is of the data class {document.data_class!r}, which is not registered:"
             " import the module that defines it"
         )
-    return data_class.from_document(tree, header.data_class_version)
+    return data_class.from_document(document.tree, document.data_class_version)
 
 
 def _checked_path(path: object) -> Path:
@@ -577,7 +574,7 @@ def _checked_durability(durability: str | Durability) -> Durability:
 
 def _array_of(container: Container, key: str, identity: str, name: str) -> np.ndarray[Any, Any]:
     with container.reading() as contents:
-        if key not in contents or contents.header(key).identity != identity:
+        if key not in contents or contents.identity(key) != identity:
             raise ConflictError(f"object {key!r} was replaced or removed before its array {name!r} was read")
         return contents.variable(key, name)
 

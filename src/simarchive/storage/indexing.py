@@ -102,7 +102,7 @@ def rebuild_all(contents: Contents) -> dict[str, int]:
     by_class: dict[str, list[str]] = {}
     for key in contents.keys():  # noqa: SIM118
         try:
-            by_class.setdefault(contents.header(key).data_class, []).append(key)
+            by_class.setdefault(contents.class_name(key), []).append(key)
         except CorruptError as error:
             LOGGER.warning("%s: it is left out of the index", error)
     for name in contents.tables():
@@ -119,7 +119,7 @@ def keys_by_scan(contents: Contents, class_names: tuple[str, ...]) -> Iterator[s
         return
     for key in contents.keys():  # noqa: SIM118
         try:
-            if contents.header(key).data_class in class_names:
+            if contents.class_name(key) in class_names:
                 yield key
         except CorruptError as error:
             LOGGER.warning("%s: it is left out", error)
@@ -134,12 +134,11 @@ def _rows(
 ) -> Iterator[tuple[str, dict[str, Value]]]:
     for key in keys:
         try:
-            header = contents.header(key)
             stored = None
             if data_class is not None:
                 # The values of arrays are not in the index: nothing loads them here.
-                tree = contents.tree(key, load=lambda name, key=key: contents.variable(key, name))
-                stored = data_class.from_document(tree, header.data_class_version)
-            yield key, row_of(stored, header.identity)
+                document = contents.document(key, lambda _, name, key=key: contents.variable(key, name))
+                stored = data_class.from_document(document.tree, document.data_class_version)
+            yield key, row_of(stored, contents.identity(key))
         except (CorruptError, InvalidDataError) as error:
             LOGGER.warning("object %r is left out of the index: %s", key, error)

@@ -90,12 +90,12 @@ def plain(columns: dict[str, Any]) -> dict[str, list[Value]]:
 
 
 def _row(contents: Contents, key: str) -> dict[str, Value]:
-    header = contents.header(key)
-    table = indexing.usable_table(contents, header.data_class)
+    class_name = contents.class_name(key)
+    table = indexing.usable_table(contents, class_name)
     if table is not None and key in table:
         return table.row(key)
-    data_class = data_class_named(header.data_class)
+    data_class = data_class_named(class_name)
     if data_class is None:
         return {}
-    tree = contents.tree(key, load=lambda name: contents.variable(key, name))
-    return data_class.from_document(tree, header.data_class_version).index_values()
+    document = contents.document(key, lambda _, name: contents.variable(key, name))
+    return data_class.from_document(document.tree, document.data_class_version).index_values()
