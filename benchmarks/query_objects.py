@@ -1,4 +1,4 @@
-"""The objects that `benchmarks/queries.py` stores: simulations of mixtures, 2 KB of document and one member each.
+"""The objects that `benchmarks/queries.py` stores: simulations with 2 KB of document and one member each.
 
 Object `number` has its own pair of substance and state, so that a query for both finds it alone. Objects are
 stored in shuffled order: neighbours in the container have nothing in common.

@@ -36,10 +36,13 @@ class ThermodynamicState:
         A positive quantity or a text such as ``"1 atm"``; left out for non-periodic systems.
     """
 
+    _temperature: Quantity
+    _pressure: Quantity | None
+
     def __init__(self, temperature: Quantity | str, pressure: Quantity | str | None = None) -> None:
         given = as_quantity(temperature, "the temperature of a state")
         self._set("temperature", given, unit_text(given.units), "kelvin")
-        self._pressure: Quantity | None = None
+        self._pressure = None
         if pressure is not None:
             given = as_quantity(pressure, "the pressure of a state")
             self._set("pressure", given, unit_text(given.units), "pascal")

@@ -20,6 +20,7 @@ import numpy as np
 
 from simarchive.container import compaction, layout
 from simarchive.container.contents import Contents, create_group, write_text
+from simarchive.container.node_attributes import UNREADABLE
 from simarchive.errors import (
     ClosedError,
     FormatError,
@@ -73,6 +74,7 @@ class Container:
         self._contents: Contents | None = None
         self._depth = 0  # of nested reads and transactions
         self._writing = False
+        self._distrusted: set[str] = set()  # index tables that cannot be used, until they are rebuilt
         _check_place(self.path, writable=writable)
         self._journal: Journal | None = Journal.open(
             self.path, writable=writable, skeleton=skeleton, durability=durability
@@ -223,7 +225,7 @@ class Container:
             journal = self._open_journal()
             self._file = journal.file
             self._handle = _open_handle(self._file, "r+" if writing else "r", self.path)
-            self._contents = Contents(self._handle, self._file)
+            self._contents = Contents(self._handle, self._file, self._distrusted)
 
     def _detach(self) -> None:
         """Let go of the HDF5 handle; what it has not flushed is lost, as it should be."""
@@ -318,8 +320,14 @@ def _check_place(path: Path, *, writable: bool) -> None:
 
 
 def _check_format(handle: h5py.File, path: Path) -> None:
-    number = handle.attrs.get(layout.FORMAT)
-    if number is None or layout.OBJECTS not in handle:
+    try:
+        number = handle.attrs.get(layout.FORMAT)
+        is_ours = number is not None and layout.OBJECTS in handle
+        if is_ours:
+            handle[layout.OBJECTS]
+    except UNREADABLE as error:
+        raise FormatError(f"'{path}' cannot be read: it is damaged or was cut short ({error})") from error
+    if not is_ours:
         raise FormatError(f"'{path}' is an HDF5 file of another program, not a container")
     if not isinstance(number, np.integer) or number < 1:
         raise FormatError(f"container '{path}' has the unreadable format {number!r}")

@@ -6,8 +6,10 @@ A `Contents` is a view of one HDF5 handle, so it is good for one read or one tra
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,12 +19,12 @@ import h5py
 import numpy as np
 from h5py import h5g, h5p
 
-from simarchive.container import arrays, documents, layout, members, node_attributes
 from simarchive.conditions import Column, ColumnKind, Equals
+from simarchive.container import arrays, documents, layout, members, node_attributes
 from simarchive.container.documents import Tree
 from simarchive.container.index import IndexTable
 from simarchive.container.node_attributes import UNREADABLE
-from simarchive.errors import CorruptError, NotFoundError
+from simarchive.errors import CorruptError, NotFoundError, StorageError
 from simarchive.journal import PagedFile
 
 Progress = Callable[[int], None]
@@ -72,13 +74,24 @@ class StoredDocument:
 
 
 class Contents:
-    """The objects and index tables of an open container."""
+    """The objects and index tables of an open container.
 
-    def __init__(self, handle: h5py.File, file: PagedFile) -> None:
+    Attributes
+    ----------
+    distrusted
+        Names of index tables that turned out to be unusable. It is shared by all views of one container, and
+        creating a table anew takes its name out.
+    """
+
+    def __init__(self, handle: h5py.File, file: PagedFile, distrusted: set[str] | None = None) -> None:
         self._handle = handle
         self._file = file
+        self.distrusted: set[str] = set() if distrusted is None else distrusted
         self._objects = handle[layout.OBJECTS]
-        self._index = handle.get(layout.INDEX)
+        try:
+            self._index = handle.get(layout.INDEX)
+        except UNREADABLE:
+            self._index = None
         self._tables: dict[str, IndexTable] = {}
         self._data_classes: list[str] | None = None
         self.freed = False  #: whether this handle removed anything whose room can be used again
@@ -130,7 +143,7 @@ class Contents:
         """
         node = self._node(key)
         try:
-            folders = ()
+            folders: tuple[str, ...] = ()
             if node_attributes.has_attribute(node, layout.MEMBER_EMPTY_FOLDERS):
                 folders = members.empty_folders(h5py.Group(node))
             return ObjectHeader(
@@ -259,16 +272,22 @@ class Contents:
         del self._objects[key]
         self.freed = True
 
+    def set_aside(self, key: str) -> str:
+        """Move what is under a key out of the objects, unread and undeleted; return where it is now."""
+        place = self._put_aside(f"/{layout.OBJECTS}/{key}", key)
+        self.freed = True
+        return place
+
     # --- members -----------------------------------------------------------------------------------------
 
     def members(self, key: str) -> list[members.MemberInfo]:
         """Return name, size, stored size, digest and codec of each member of an object."""
-        return list(members.list_members(self._group(key)))
+        return self._listed(key, self._group(key))
 
     def member_places(self, key: str) -> list[tuple[int, members.MemberInfo]]:
         """Return each member with the address of its dataset, which equal members share."""
         group = self._group(key)
-        return [(members.address_of(group, info.name), info) for info in members.list_members(group)]
+        return [(members.address_of(group, info.name), info) for info in self._listed(key, group)]
 
     def extract_member(
         self, key: str, name: str, destination: Path, progress: Progress | None = None
@@ -302,22 +321,45 @@ class Contents:
         """Return a new, empty index table in place of any of that name."""
         self.drop_table(name)
         if self._index is None:
+            if layout.INDEX in self._handle:
+                self._put_aside(f"/{layout.INDEX}", layout.INDEX)
             self._index = create_group(self._handle, layout.INDEX)
         self._tables[name] = IndexTable.create(self._index, name, tuple(columns))
+        self.distrusted.discard(name)
         return self._tables[name]
 
     def drop_table(self, name: str) -> None:
         """Remove an index table if it is there."""
         self._tables.pop(name, None)
-        if self._index is not None and name in self._index:
+        if self._index is None or name not in self._index:
+            return
+        try:
             del self._index[name]
-            self.freed = True
+        except UNREADABLE:
+            # What HDF5 cannot read it cannot take apart either.
+            self._put_aside(f"{self._index.name}/{name}", f"{layout.INDEX} {name}")
+        self.freed = True
+
+    @property
+    def has_index(self) -> bool:
+        """Whether there is a group of index tables at all."""
+        return self._index is not None
+
+    def member_table_works(self) -> bool:
+        """Return whether the table of members is there and opens, or is not needed yet."""
+        try:
+            self.table(layout.MEMBER_TABLE)
+        except StorageError:
+            return False
+        return self.has_index and layout.MEMBER_TABLE not in self.distrusted
 
     def rebuild_member_table(self) -> None:
-        """Make the table of members by digest anew."""
+        """Make the table of members by digest anew, without members that cannot be read."""
         self.drop_table(layout.MEMBER_TABLE)
-        for key in self.keys():  # noqa: SIM118 - not a mapping
-            self._note_members(key)
+        self.distrusted.discard(layout.MEMBER_TABLE)
+        for key in self.keys():
+            with contextlib.suppress(CorruptError):
+                self._note_members(key)
 
     # --- the parts of the above ----------------------------------------------------------------------
 
@@ -333,11 +375,33 @@ class Contents:
     def _group(self, key: str) -> h5py.Group:
         return h5py.Group(self._node(key))
 
+    @staticmethod
+    def _listed(key: str, group: h5py.Group) -> list[members.MemberInfo]:
+        try:
+            return list(members.list_members(group))
+        except UNREADABLE as error:
+            raise CorruptError(f"the members of object {key!r} cannot be listed: {error}") from error
+
+    def _put_aside(self, path: str, name: str) -> str:
+        if layout.SET_ASIDE not in self._handle:
+            create_group(self._handle, layout.SET_ASIDE)
+        taken = self._handle[layout.SET_ASIDE]
+        free = next(
+            choice
+            for choice in itertools.chain([name], (f"{name}~{number}" for number in itertools.count(2)))
+            if choice not in taken
+        )
+        place = f"/{layout.SET_ASIDE}/{free}"
+        self._handle.move(path, place)
+        return place
+
     def _member(self, key: str, name: str) -> h5py.Dataset:
         try:
             return members.find_member(self._group(key), name)
         except NotFoundError as error:
-            raise NotFoundError(f"object {key!r} has no member {name!r}: see list_members({key!r})") from error
+            raise NotFoundError(
+                f"object {key!r} has no member {name!r}: see list_members({key!r})"
+            ) from error
 
     def _fill(
         self, group: h5py.Group, stored: StoredDocument, identity: str, codec: str, progress: Progress | None
@@ -390,7 +454,7 @@ class Contents:
             progress(size)
 
     def _note_members(self, key: str) -> None:
-        for info in members.list_members(self._group(key)):
+        for info in self._listed(key, self._group(key)):
             if info.size >= MIN_SHARED_BYTES:
                 self._member_table().insert(f"{key}/{info.name}", {"size": info.size, "digest": info.digest})
 
@@ -403,7 +467,7 @@ class Contents:
             key, _, name = place.partition("/")
             try:
                 dataset = self._member(key, name)
-            except NotFoundError:
+            except (NotFoundError, CorruptError):
                 continue  # The index is only an accelerator: what it says is checked on the object.
             if members.member_info(dataset, name).digest == digest:
                 return dataset
@@ -415,7 +479,7 @@ class Contents:
     def _forget_members(self, key: str, group: h5py.Group) -> None:
         table = self.table(layout.MEMBER_TABLE)
         if table is not None:
-            for info in members.list_members(group):
+            for info in self._listed(key, group):
                 place = f"{key}/{info.name}"
                 if info.size >= MIN_SHARED_BYTES and place in table:
                     table.remove(place)
@@ -443,4 +507,3 @@ def write_text(node: h5py.HLObject, name: str, text: str) -> None:
 
 def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
-

@@ -26,10 +26,11 @@ from simarchive.data import BaseStoredData, ReplaceableData, data_class_named
 from simarchive.errors import ConflictError, CorruptError, InvalidDataError, NotFoundError
 from simarchive.journal import Durability
 from simarchive.queries import BaseDataQuery
-from simarchive.storage import indexing, selection, statistics, tabulation, verification
+from simarchive.storage import indexing, repair, selection, statistics, tabulation, verification
 from simarchive.storage.ancillary import ancillary_files, empty_folders_of, members_of
 from simarchive.storage.ancillary_path import AncillaryPath
 from simarchive.storage.backend import Match, PathLike, StorageBackend, arranged_matches
+from simarchive.storage.repair import RepairReport
 from simarchive.storage.scratch import Scratch, ScratchDirectory, ScratchFile
 from simarchive.storage.statistics import ContainerStatistics
 from simarchive.storage.verification import VerificationReport
@@ -103,6 +104,7 @@ class HDF5Storage(StorageBackend):
         self._scratch_directory = None if scratch_directory is None else Path(scratch_directory).absolute()
         self._scratch_max_bytes = scratch_max_bytes
         self._scratch: Scratch | None = None
+        self._index_is_checked = False
         self.progress: Progress | None = None
         """Called with the number of bytes stored since the last call, while files are stored."""
 
@@ -144,7 +146,7 @@ class HDF5Storage(StorageBackend):
         LockedError
             If another process is writing and does not finish in time.
         """
-        with self._container.transaction():
+        with self._changing():
             yield self
 
     def is_same_store(self, other: StorageBackend) -> bool:
@@ -306,7 +308,9 @@ class HDF5Storage(StorageBackend):
                 return number
         return len(self.keys(data_query))
 
-    def columns(self, data_query: BaseDataQuery, names: Sequence[str] | None = None) -> dict[str, list[Value]]:
+    def columns(
+        self, data_query: BaseDataQuery, names: Sequence[str] | None = None
+    ) -> dict[str, list[Value]]:
         """Return the indexed values of the objects that match a query, as columns of equal length.
 
         The first column is ``"key"``; the others are those named, or all. Temperatures are in kelvin,
@@ -348,10 +352,32 @@ class HDF5Storage(StorageBackend):
         with self._container.transaction() as contents:
             return indexing.rebuild_all(contents)
 
+    def repair(self) -> RepairReport:
+        """Set damaged objects aside and make the index anew, as one transaction; return what was done.
+
+        An object is damaged if its document or an array of it cannot be read or does not match its digest.
+        It is moved to the group ``/set_aside`` of the container, where it is no object any more; nothing is
+        deleted. Members that cannot be read stay where they are: `verify` names them.
+        """
+        return repair.repair(self._container)
+
     # --- what StorageBackend asks for ------------------------------------------------------------------
 
     def _atomic(self) -> AbstractContextManager[object]:
-        return self._container.transaction()
+        return self._changing()
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[Contents]:
+        """Give the contents for changes, with an index that works."""
+        with self._container.transaction() as contents:
+            if not self._index_is_checked or contents.distrusted:
+                indexing.restore(contents)
+            checked_before, self._index_is_checked = self._index_is_checked, True
+            try:
+                yield contents
+            except BaseException:
+                self._index_is_checked = checked_before  # What was rebuilt is rolled back.
+                raise
 
     def _object_exists(self, storage_key: str) -> bool:
         with self._container.reading() as contents:
@@ -392,18 +418,14 @@ class HDF5Storage(StorageBackend):
         self._write(storage_key or self._free_key(None), stored, object_to_store)
 
     def _write(self, key: str, stored: StoredDocument, interpreted: BaseStoredData | None) -> None:
-        with self._container.transaction() as contents:
-            # Before the object is written: a table that has to be rebuilt must not find it.
-            table = indexing.writable_table(contents, stored.data_class)
+        with self._changing() as contents:
+            # Before the object is written: a table that has to be made must not find it.
+            indexing.prepare(contents, stored.data_class)
             replaced = contents.class_name(key) if key in contents else None
             identity = contents.write(key, stored, codec=self.codec, progress=self.progress)
             if replaced is not None and replaced != stored.data_class:
                 indexing.forget(contents, replaced, key)
-            row = indexing.row_of(interpreted, identity)
-            if key in table:
-                table.replace(key, row)
-            else:
-                table.insert(key, row)
+            indexing.put(contents, stored.data_class, key, indexing.row_of(interpreted, identity))
 
     def _retrieve_object(
         self, storage_key: str, expected_type: type[BaseStoredData] | None = None
@@ -422,7 +444,7 @@ class HDF5Storage(StorageBackend):
             return self._load(contents, storage_key)
 
     def _remove_object(self, storage_key: str) -> None:
-        with self._container.transaction() as contents:
+        with self._changing() as contents:
             try:
                 class_name = contents.class_name(storage_key)
             except CorruptError:
@@ -434,18 +456,20 @@ class HDF5Storage(StorageBackend):
     def _twins(self, stored: BaseStoredData) -> Iterator[tuple[str, BaseStoredData]]:
         class_name = type(stored).data_class_name
         with self._container.reading() as contents:
-            table = indexing.usable_table(contents, class_name)
-            if table is None:
-                keys: Iterable[str] = indexing.keys_by_scan(contents, (class_name,))
-            else:
-                identity = identity_digest(class_name, stored.to_document())
-                found = dict.fromkeys(table.select([indexing.identical(identity)]))
-                if isinstance(stored, ReplaceableData):
-                    found.update(dict.fromkeys(table.select(stored.to_storage_query().conditions())))
-                keys = found
+            identical = indexing.identical(identity_digest(class_name, stored.to_document()))
+            found = indexing.select(contents, class_name, [identical])
+            if found is not None and isinstance(stored, ReplaceableData):
+                same = indexing.select(contents, class_name, stored.to_storage_query().conditions())
+                found = None if same is None else [*found, *same]
+            keys = indexing.keys_by_scan(contents, (class_name,)) if found is None else dict.fromkeys(found)
             for key in keys:
                 if key in contents:
-                    yield key, self._load(contents, key)
+                    try:
+                        twin = self._load(contents, key)
+                    except CorruptError as error:
+                        indexing.LOGGER.warning("%s: nothing is compared with it", error)
+                        continue
+                    yield key, twin
 
     def _has_same_files(self, storage_key: str, directory: Path) -> bool:
         files = ancillary_files(directory)
@@ -476,9 +500,10 @@ class HDF5Storage(StorageBackend):
 
     @contextlib.contextmanager
     def _borrowed(self, storage_key: str) -> Iterator[tuple[BaseStoredData, Path | None]]:
-        with self._container.reading() as contents, tempfile.TemporaryDirectory(
-            prefix="simarchive-", dir=self._scratch_directory
-        ) as directory:
+        with (
+            self._container.reading() as contents,
+            tempfile.TemporaryDirectory(prefix="simarchive-", dir=self._scratch_directory) as directory,
+        ):
             document = contents.document(storage_key, functools.partial(self._array, storage_key))
             stored = interpret(storage_key, document)
             if not document.has_ancillary_data:
