@@ -93,10 +93,10 @@ def test_show_as_json_gives_the_values_of_arrays_when_asked(
         return document["observables"]["PotentialEnergy"]["value"]["value"]
 
     frames = manifest["objects"][WATER]["n_frames"]
-    assert energy() == {"shape": [frames], "dtype": "float64"}
+    assert energy() == {"shape": [frames, 1], "dtype": "float64"}
     values = energy("--arrays")
     assert len(values) == frames
-    assert all(isinstance(value, float) for value in values)
+    assert all(isinstance(value, float) for [value] in values)
 
 
 @pytest.mark.parametrize("key", ["1377ac11", "0f996c1c", "927139cf", "e4a8b4a9", "ed3c43fd"])

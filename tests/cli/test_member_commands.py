@@ -77,6 +77,23 @@ def test_cat_writes_the_bytes_of_files_one_after_another(imported: Path, manifes
     assert hashlib.sha256(done.stdout[len(first) :]).hexdigest() == files[names[1]]["sha256"]
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_cat_gives_a_slow_reader_every_byte(
+    imported: Path, manifest: dict[str, Any], unbuffered: str
+) -> None:
+    with subprocess.Popen(
+        command_line("cat", imported, f"{WATER}/trajectory.dcd"),
+        env=environment() | {"PYTHONUNBUFFERED": unbuffered},
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        digest = hashlib.sha256()
+        while piece := process.stdout.read(1000):
+            digest.update(piece)
+    assert process.returncode == 0
+    assert digest.hexdigest() == manifest["objects"][WATER]["files"]["trajectory.dcd"]["sha256"]
+
+
 @pytest.mark.parametrize("what", ["cat water.h5 ed3c/trajectory.dcd", "show water.h5 ed3c --json --arrays"])
 def test_a_reader_that_has_seen_enough_ends_the_command_silently(water: Path, what: str) -> None:
     with subprocess.Popen(

@@ -114,7 +114,7 @@ def test_a_row_replaced_forever_takes_no_more_room(tmp_path):
     for start in range(10):
         with h5py.File(path, "r+", libver=LIBVER) as file:
             table = IndexTable.open(file["table"], shape=shape)
-            for number in range(400):
+            for number in range(150):
                 key = f"{1 + number % 9:032x}"
                 values = {"phase": f"text {start} {number}", "calculation": f"id {start} {number}"}
                 table.replace(key, values)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -166,7 +165,7 @@ class IndexAgainstDict(RuleBasedStateMachine):
 
 
 IndexAgainstDict.TestCase.settings = settings(
-    max_examples=int(os.environ.get("HE", "40")),
+    max_examples=60,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -427,3 +427,15 @@ def test_a_writer_in_the_same_process_waits_as_well(disk: SimulatedDisk, journal
     journal.end_write()
     other.begin_write(0.01)
     other.end_write()
+
+
+def test_a_restarted_log_is_durable_before_it_is_used_again(disk: SimulatedDisk, journal: Journal) -> None:
+    transact(journal, (8192, b"1"))
+    disk.operations.clear()
+    assert journal.checkpoint(0.0)
+    transact(journal, (8192, b"2"))
+    log = disk.image.names[LOG_PATH]
+    effects = [(o.kind, o.offset) for o in disk.operations if o.inode == log]
+    header = effects.index(("write", 0))
+    assert effects[header + 1] == ("sync", 0)
+    assert effects[header + 2] == ("write", 4096)

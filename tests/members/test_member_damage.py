@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 
 import h5py
@@ -12,7 +13,7 @@ from member_material import Box, floats, noise, text
 
 from simarchive.codecs import CHUNK_BYTES
 from simarchive.container.members import extract_member, find_member, open_member, store_member, verify_member
-from simarchive.errors import CorruptMemberError, FormatError
+from simarchive.errors import CorruptMemberError, FormatError, InvalidDataError, StorageIOError
 
 # Chunks that are raw, encoded, unwritten, and padded at the end.
 MEMBERS = {
@@ -128,6 +129,35 @@ def test_a_codec_of_a_later_version_is_no_damage(box: Box, tmp_path: Path) -> No
     rewrite_attribute(box, "member_codec", np.bytes_(b"neural"))
     with box.reading() as (group, file), pytest.raises(FormatError, match="upgrade simarchive"):
         extract_member(group["a"], file, tmp_path / "out")
+
+
+def test_a_missing_zstandard_is_no_damage(box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with box.writing() as group:
+        store_member(group, "a", io.BytesIO(floats(100_000)), codec="zstd")
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    with box.reading() as (group, file), pytest.raises(InvalidDataError, match=r"simarchive\[zstd\]"):
+        extract_member(group["a"], file, tmp_path / "out")
+
+
+def test_a_disk_that_fails_is_no_damage(box: Box, tmp_path: Path) -> None:
+    with box.writing() as group:
+        store_member(group, "a", io.BytesIO(floats(3 * CHUNK_BYTES)))
+
+    class Failing:
+        def read_at(self, buffer: memoryview, offset: int) -> None:
+            raise OSError(5, "Input/output error")
+
+        def plain_fd(self, offset: int, size: int) -> int | None:
+            return None
+
+    with box.reading() as (group, _):
+        for act in (
+            lambda: extract_member(group["a"], Failing(), tmp_path / "out"),
+            lambda: verify_member(group["a"], Failing(), full=True),
+            lambda: open_member(group["a"], Failing()).read(),
+        ):
+            with pytest.raises(StorageIOError, match="member 'a' of object 'k1': chunk 0 cannot be read"):
+                act()
 
 
 def test_a_lost_chunk_is_no_chunk_of_zeros(box: Box) -> None:

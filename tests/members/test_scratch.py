@@ -53,7 +53,8 @@ def test_files_and_empty_folders_are_extracted(tmp_path: Path, extractor: Extrac
         assert content_of(found) == CONTENT
         assert (found.path / "empty" / "inner").is_dir()
         assert os.fspath(found) == str(found) == str(found.path)
-        assert found.path.parent == scratch.directory
+        assert found.path.name == 'k1'
+        assert found.path.parent.parent == scratch.directory
 
 
 def test_valid_files_are_not_extracted_again_even_by_another_scratch(
@@ -227,6 +228,51 @@ def test_a_directory_in_use_never_gives_way(tmp_path: Path) -> None:
         gc.collect()
         assert content_of(other.extract("k2", two.files, two)) == two.content
         assert other.used_bytes() == 1000
+
+
+def test_thousands_of_directories_may_be_in_use(tmp_path: Path) -> None:
+    script = (
+        "import resource, sys; from pathlib import Path; from simarchive.storage.scratch import *\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
+        f"scratch = Scratch({str(tmp_path)!r})\n"
+        "extract = lambda name, destination: destination.write_bytes(b'x')\n"
+        "used = [scratch.extract(f'k{n}', [ScratchFile('f', 1, 'd')], extract) for n in range(300)]\n"
+        "scratch.clear(); print(sum(path.path.exists() for path in used))\n"
+        "del used; scratch.clear(); print(len(list(Path(scratch.directory).iterdir())))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+    )
+    assert done.stdout.split() == ["300", "1"], done.stderr
+
+
+def test_one_directory_is_in_use_until_its_last_user_releases_it(
+    tmp_path: Path, extractor: Extractor
+) -> None:
+    with Scratch(tmp_path) as scratch, Scratch(tmp_path) as other:
+        users = [scratch.extract("k1", extractor.files, extractor) for _ in range(2)]
+        users.append(other.extract("k1", extractor.files, extractor))
+        for user in users:
+            scratch.clear()
+            other.clear()
+            assert content_of(user) == CONTENT
+            user.release()
+            user.release()
+        scratch.clear()
+        assert not users[0].path.exists()
+
+
+def test_an_object_of_empty_folders_alone_has_a_directory(tmp_path: Path, extractor: Extractor) -> None:
+    with Scratch(tmp_path) as scratch:
+        found = scratch.extract("k1", [], extractor, folders=["a/b"])
+        assert (found.path / "a" / "b").is_dir()
+        found.release()
+        scratch.clear()
+        assert not found.path.exists()
 
 
 def test_a_device_without_room_is_refused_before_extraction(

@@ -53,7 +53,7 @@ def _inline(value: Any) -> str | None:
         return "none" if not value else None
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return repr(value) if isinstance(value, float) else str(value)
+    return f"{value:.7g}" if isinstance(value, float) else str(value)
 
 
 def _inline_fields(value: dict[str, Any]) -> str | None:
@@ -68,8 +68,14 @@ def _inline_fields(value: dict[str, Any]) -> str | None:
     if fields == {"value", "gradients"}:
         return str(_inline(value["value"])) + _gradients(value)
     if fields == {"value", "error", "gradients"}:
-        return f"{_inline(value['value'])} +/- {_inline(value['error'])}{_gradients(value)}"
+        return _with_error(value["value"], value["error"]) + _gradients(value)
     return "none" if not value else None
+
+
+def _with_error(value: dict[str, Any], error: dict[str, Any]) -> str:
+    if value["unit"] != error["unit"]:
+        return f"{_inline(value)} +/- {_inline(error)}"
+    return f"{_inline(value['value'])} +/- {_inline(error['value'])} {_unit(value['unit'])}".rstrip()
 
 
 def _gradients(value: dict[str, Any]) -> str:
@@ -94,5 +100,5 @@ def _unit(text: str) -> str:
 def _text(text: str) -> str:
     if len(text) <= LONGEST_TEXT and "\n" not in text:
         return text
-    start = re.sub(r"\s+", " ", text[:LONGEST_TEXT]).strip()[:48]
+    start = re.sub(r"\s+", " ", text[:LONGEST_TEXT]).strip()[:40]
     return f"{len(text):,} characters: {start} ..."

@@ -11,7 +11,9 @@ import errno
 import json
 import logging
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -90,10 +92,20 @@ def _say(message: str, *, as_json: bool, kind: str, exit_code: int, notes: Seque
         line: dict[str, Any] = {"error": message, "type": kind, "exit_code": exit_code, "notes": list(notes)}
         print(json.dumps(line), file=sys.stderr)
         return
-    print(f"simarchive: {message}", file=sys.stderr)
+    print(_wrapped(f"simarchive: {message}"), file=sys.stderr)
     for note in notes:
         for line_of_note in note.splitlines():
             print(f"  {line_of_note}", file=sys.stderr)
+
+
+def _wrapped(message: str) -> str:
+    """Return a message in lines of whole words for a terminal, as it is for everything else."""
+    if not sys.stderr.isatty() or "\n" in message:
+        return message
+    width = shutil.get_terminal_size().columns
+    return textwrap.fill(
+        message, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _explain_usage(error: click.ClickException, *, as_json: bool) -> None:

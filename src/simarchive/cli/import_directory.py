@@ -22,7 +22,8 @@ def command(directory: Path, container: Path, codec: str, wait_s: float, as_json
     """Copy a directory that OpenFF Evaluator wrote into FILE.
 
     FILE is made if it is missing. The directory stays as it is: nothing is moved. Objects keep their keys;
-    one that is in FILE already is not stored again, so an import that was cut short can be repeated.
+    one that is in FILE already is not stored again, so an import can be
+    repeated. Either all of it is in FILE afterwards, or, after a failure, none.
 
     \b
     Example:

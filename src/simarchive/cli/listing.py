@@ -32,7 +32,7 @@ def indexed_rows(backend: HDF5Storage, class_names: Iterable[str]) -> dict[str, 
         names = [column for column in columns if column != "key"]
         for place, key in enumerate(columns["key"]):
             # A query on a class finds its subclasses too; those are listed by their own names.
-            rows.setdefault(key, {column: columns[column][place] for column in names})
+            rows.setdefault(str(key), {column: columns[column][place] for column in names})
     return rows
 
 

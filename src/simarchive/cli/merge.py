@@ -32,11 +32,13 @@ def command(sources: tuple[Path, ...], target: Path, dry_run: bool, codec: str, 
     """
     from contextlib import ExitStack
 
-    from simarchive.storage.merging import merge, plan
+    from simarchive.storage.merging import merge
 
     with ExitStack() as stack:
         backends = {str(path): stack.enter_context(opened_source(path)) for path in sources}
         if dry_run:
+            from simarchive.storage.merging import plan
+
             planned = dict(zip(backends, plan(None, list(backends.values())), strict=True))
             report_merge(planned, target, as_json=as_json, dry_run=True)
             return

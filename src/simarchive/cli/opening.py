@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from simarchive.cli.new_container import new_container
 from simarchive.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -35,8 +37,12 @@ def for_changes(path: Path, *, wait_s: float) -> Iterator[HDF5Storage]:
 
 @contextlib.contextmanager
 def existing_or_new(path: Path, *, codec: str, wait_s: float) -> Iterator[HDF5Storage]:
-    """Give a container to add to; it is made if it is missing."""
+    """Give a container to add to; one that is missing is made, and is there if nothing fails."""
     from simarchive.storage.hdf5 import HDF5Storage
 
+    if not os.path.lexists(path):
+        with new_container(path, codec=codec) as backend:
+            yield backend
+        return
     with HDF5Storage(path, codec=codec, lock_timeout_s=wait_s) as backend:
         yield backend

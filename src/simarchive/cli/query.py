@@ -131,9 +131,14 @@ def _print_table(answer: dict[str, Any], backend: HDF5Storage) -> None:
     headings = [wording.short_column_name(name).upper() for name in names]
     cells = [[wording.index_value_text(name, row[name]) for name in names] for row in rows]
     number = fitting_columns(headings, cells)
-    print_table(headings[:number], (line[:number] for line in cells))
+    right = [heading for name, heading in zip(names, headings, strict=True) if _is_number(rows, name)]
+    print_table(headings[:number], (line[:number] for line in cells), right=right)
     if number < len(names):
         print_notice(f"more in a wider window or with --json: {', '.join(headings[number:])}")
+
+
+def _is_number(rows: list[dict[str, Any]], name: str) -> bool:
+    return name != "property_phase" and not any(isinstance(row[name], str) for row in rows)
 
 
 def _is_identifier(name: str) -> bool:

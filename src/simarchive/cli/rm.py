@@ -56,8 +56,8 @@ def _check_references(backend: HDF5Storage, doomed: list[str]) -> None:
             found = backend.select([data_class.data_class_name], [OneOf.of(field, doomed)])
             staying = [key for key in found if key not in doomed]
             if staying:
-                others = count_text(len(staying), "object")
+                others = f"object {staying[0]}" + (f" and {len(staying) - 1} more" if staying[1:] else "")
                 raise ConflictError(
-                    f"{others} refer to what is to be removed, {staying[0]} is one: nothing was removed;"
-                    " remove them too, or use --force"
+                    f"nothing was removed, because {others} would refer to what is gone: remove that too,"
+                    " or use --force"
                 )

@@ -96,20 +96,21 @@ def choose_codec(choice: str, sample: Sample) -> Codec:
     if choice == "raw" or not sample.size:
         return Raw()
     if choice == "trajectory":
-        return _trajectory_codec(sample) or choose_codec("deflate", sample)
+        default = choose_codec("deflate", sample)
+        return _trajectory_codec(sample, default) or default
     codecs = (codec_named(choice), codec_named(f"{choice}-text"))
     # The shuffled variant is taken if both do as well.
     return min(codecs, key=lambda codec: _encoded_size(codec, sample.pieces()))
 
 
-def _trajectory_codec(sample: Sample) -> Codec | None:
-    """Return a codec for the frames of a trajectory, or None if the member is none or gains nothing."""
+def _trajectory_codec(sample: Sample, default: Codec) -> Codec | None:
+    """Return a codec for the frames of a trajectory, or None if `default` does as well."""
     layout = find_layout(sample.head)
     if layout is None or sample.size < 2 * WORD * layout.frame_words:
         return None
     codec = Trajectory(layout)
     piece = [sample.middle(codec.chunk_bytes)]
-    return codec if _encoded_size(codec, piece) < _encoded_size(ShuffledDeflate(), piece) else None
+    return codec if _encoded_size(codec, piece) < _encoded_size(default, piece) else None
 
 
 def _encoded_size(codec: Codec, pieces: list[bytes]) -> int:

@@ -35,6 +35,7 @@ word at its place. Grids, in float32 arithmetic where every step is rounded, unl
 2. ``v * float32(0.001)``: the same in nanometres
 3. ``v / 100``, rounded once: two decimals
 4. ``v / 1000``, rounded once: three decimals
+5. ``((v * float32(0.001)) * 10) * float32(0.1)``: grid 1 turned back into nanometres, as MDAnalysis does
 """
 
 from __future__ import annotations
@@ -78,6 +79,7 @@ _GRIDS: dict[int, tuple[float, Callable[[Steps], NDArray[np.float32]]]] = {
     2: (0.001, _float32_steps),
     3: (0.01, lambda steps: (steps / 100.0).astype(np.float32)),
     4: (0.001, lambda steps: (steps / 1000.0).astype(np.float32)),
+    5: (0.001, lambda steps: _float32_steps(steps) * np.float32(10) * np.float32(0.1)),
 }
 
 

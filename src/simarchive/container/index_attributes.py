@@ -150,7 +150,8 @@ class Attributes:
         encoded = name.encode()
         if h5a.exists(self._id, encoded):
             attribute = h5a.open(self._id, encoded)
-            if attribute.shape == values.shape and attribute.dtype == values.dtype:
+            dimensions = attribute.get_space().get_simple_extent_dims()
+            if dimensions == values.shape and _number_dtype(attribute.get_type()) == values.dtype:
                 attribute.write(np.ascontiguousarray(values), _NUMBER_TYPES[values.dtype.str])
                 return
             del attribute

@@ -100,7 +100,7 @@ class TextArray:
 
     def find(self, text: str, word: int) -> Array:
         """Return the rows that hold `text`, whose word is `word`."""
-        rows = np.flatnonzero(self.words == WORD.type(word))
+        rows: Array = (self.words == WORD.type(word)).nonzero()[0]
         if not rows.size:
             return rows
         if self.lows is not None:

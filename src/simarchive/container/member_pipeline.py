@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -22,7 +22,7 @@ def worker_count() -> int:
 
 def in_order(
     work: Callable[[Argument], Result], arguments: Iterable[Argument], *, workers: int, ahead: int
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Yield ``work(argument)`` for each argument, in order, computed by `workers` threads.
 
     At most `ahead` results exist or are being computed at any time, which bounds the memory. Work that has

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,13 +110,14 @@ def verify_member(
     faults: list[MemberFault] = []
     hasher = blake3()
     work = _decoded if full else _stored_only
-    for chunk, plain in enumerate(_chunks(table, file, work, raising=False)):
-        if isinstance(plain, CorruptMemberError):
-            faults.append(MemberFault(chunk, str(plain)))
-        elif full:
-            hasher.update(plain)
-        if progress:
-            progress(table.plain_length(chunk))
+    with closing(_chunks(table, file, work, raising=False)) as chunks:
+        for chunk, plain in enumerate(chunks):
+            if isinstance(plain, CorruptMemberError):
+                faults.append(MemberFault(chunk, str(plain)))
+            elif full:
+                hasher.update(plain)
+            if progress:
+                progress(table.plain_length(chunk))
     if full and not faults and hasher.hexdigest() != table.digest:
         faults.append(MemberFault(None, str(_wrong_digest(table, hasher.hexdigest()))))
     return tuple(faults)
@@ -152,6 +153,10 @@ def read_stored(table: MemberTable, file: ChunkFile, chunk: int) -> memoryview:
         file.read_at(stored, offset)
     except EOFError as error:
         raise chunk_error(table, chunk, f"the container ends before it ({error})") from error
+    except StorageError:
+        raise
+    except OSError as error:
+        raise StorageIOError(f"{table.label}: chunk {chunk} cannot be read: {error}") from error
     if isal_zlib.crc32(stored) != int(table.crcs[chunk]):
         raise chunk_error(table, chunk, "its stored bytes do not match their CRC-32")
     return stored
@@ -189,7 +194,7 @@ def _chunks(
     work: Callable[[MemberTable, ChunkFile, int, memoryview], memoryview],
     *,
     raising: bool = True,
-) -> Iterator[memoryview | CorruptMemberError]:
+) -> Generator[memoryview | CorruptMemberError, None, None]:
     """Yield what `work` returns for each chunk, in order; it is valid until the next one is asked for."""
     workers = worker_count() if table.n_chunks > 1 else 1
     ahead = 2 * workers
@@ -209,14 +214,15 @@ def _chunks(
 
 def _write_chunks(table: MemberTable, file: ChunkFile, fd: int, progress: Progress | None) -> None:
     hasher = blake3()
-    for chunk, plain in enumerate(_chunks(table, file, _decoded)):
-        assert isinstance(plain, memoryview)  # noqa: S101 - _chunks raises what it finds
-        hasher.update(plain)
-        # Unwritten chunks stay holes of the new file.
-        if table.stored_sizes[chunk]:
-            _write_at(fd, plain, chunk * table.chunk_bytes)
-        if progress:
-            progress(len(plain))
+    with closing(_chunks(table, file, _decoded)) as chunks:
+        for chunk, plain in enumerate(chunks):
+            assert isinstance(plain, memoryview)  # noqa: S101 - _chunks raises what it finds
+            hasher.update(plain)
+            # Unwritten chunks stay holes of the new file.
+            if table.stored_sizes[chunk]:
+                _write_at(fd, plain, chunk * table.chunk_bytes)
+            if progress:
+                progress(len(plain))
     if hasher.hexdigest() != table.digest:
         raise _wrong_digest(table, hasher.hexdigest())
 

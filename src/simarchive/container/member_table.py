@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from simarchive.codecs import Codec, codec_named
 from simarchive.container.layout import MEMBER_CHUNK_CRC32, MEMBER_CODEC, MEMBER_DIGEST, MEMBER_SIZE
-from simarchive.errors import CorruptMemberError
+from simarchive.errors import CorruptMemberError, StorageError
 
 # No codec of ours writes larger chunks; a damaged header must not make us allocate more.
 MAX_CHUNK_BYTES = 64 << 20
@@ -163,6 +163,8 @@ def read_table(dataset: h5py.Dataset) -> MemberTable:
         codec = codec_named(text_attribute(dataset, MEMBER_CODEC))
         crcs = np.asarray(dataset.attrs[MEMBER_CHUNK_CRC32], np.uint32).reshape(-1)
         return _checked_table(dataset, label, size, digest, codec, crcs)
+    except StorageError:
+        raise
     except (KeyError, ValueError, TypeError, OSError, RuntimeError) as error:
         raise CorruptMemberError(
             f"{label}: its description cannot be read ({error}): restore the container from a copy, "

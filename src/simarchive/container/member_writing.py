@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import BinaryIO, NamedTuple
 
 import h5py
@@ -151,13 +152,15 @@ def _store_chunks(
         return _StoredChunk(chunk, encoded, isal_zlib.crc32(encoded.stored))
 
     elements = chunk_bytes // codec.element_size
-    for chunk, encoded, crc in in_order(encode, chunks(), workers=workers, ahead=ahead):
-        if encoded is not None:
-            with phil:  # h5py before 3.16 does not take its own lock here
-                dataset.id.write_direct_chunk((chunk.number * elements,), encoded.stored, encoded.filter_mask)
-            crcs[chunk.number] = crc
-        free.append(chunk.buffer)
-        progress(min(chunk_bytes, source.size - chunk.number * chunk_bytes))
+    with closing(in_order(encode, chunks(), workers=workers, ahead=ahead)) as encoded_chunks:
+        for chunk, encoded, crc in encoded_chunks:
+            if encoded is not None:
+                offset = (chunk.number * elements,)
+                with phil:  # h5py before 3.16 does not take its own lock here
+                    dataset.id.write_direct_chunk(offset, encoded.stored, encoded.filter_mask)
+                crcs[chunk.number] = crc
+            free.append(chunk.buffer)
+            progress(min(chunk_bytes, source.size - chunk.number * chunk_bytes))
     return hasher.hexdigest(), crcs
 
 

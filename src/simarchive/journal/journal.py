@@ -19,12 +19,12 @@ from simarchive.errors import (
 from simarchive.journal.checkpoint import copy_log_into
 from simarchive.journal.filepair import FilePair
 from simarchive.journal.files import SYSTEM, Files, OpenFile, create_file, storage_error, sync_name
-from simarchive.journal.frames import round_up
 from simarchive.journal.log import Log
 from simarchive.journal.pager import Access, PagedFile
-from simarchive.journal.recovery import Face, Standing, check_pages, standing_of
-from simarchive.journal.seal import SEAL_BYTES, Seal
+from simarchive.journal.recovery import Standing, check_pages
+from simarchive.journal.seal import Seal
 from simarchive.journal.superblock import end_of_file
+from simarchive.journal.view import View
 
 # How long a close, or the end of a transaction with an overlong log, waits for readers to leave.
 _TIDY_WAIT_S = 0.05
@@ -68,15 +68,12 @@ class Journal:
         self._pair = pair
         self._pid = os.getpid()
         self._access, self._depth = Access.IDLE, 0
-        self._face: Face | None = None
-        self._standing = Standing.ALONE
-        self._state = b""
+        self._view = View(pair)
         # Whether the next begin_* must ask for a new HDF5 handle.
         self._handle_is_old = True
+        # Whether a tail of the container may have been cut off without a sync.
         self._tail_unsynced = True
-        self._face_is_sealed = self._log_is_ready = False
-        self._checked_salt = b""
-        self._status: tuple[int, int] | None = None
+        self._log_is_ready = False
         self._next_checkpoint_bytes = checkpoint_bytes
 
     @classmethod
@@ -147,11 +144,13 @@ class Journal:
         pair.step_aside_for_checkpoint(deadline)
         try:
             if pair.lock_container(deadline):
-                self._face = None
+                self._view.forget_container()
             log_before, log = pair.log, pair.find_log()
             moved = log.refresh() if log is not None else False
             self._follow(log_moved=moved or log is not log_before)
         except BaseException:
+            # What was learnt on the way may not have been taken in.
+            self._view.forget_container()
             self._release()
             raise
         self._access, self._depth = Access.READING, 1
@@ -191,29 +190,29 @@ class Journal:
         try:
             log_before, log = pair.log, pair.lock_writer(deadline)
             if pair.lock_container(deadline):
-                self._face = None
+                self._view.forget_container()
             log.settle()
             self._follow(log_moved=log.refresh() or log is not log_before)
             self._begin_transaction(log)
         except BaseException:
+            # What was learnt on the way may not have been taken in.
+            self._view.forget_container()
             self._release()
             raise
         return self._take_news()
 
     def _begin_transaction(self, log: Log) -> None:
         """Clear away what an earlier writer left, and accept writes."""
-        was_last = self._pair.sign()
+        alone = self._pair.sign()
         log.forget_unfinished()
-        status = self._pair.container.status()
-        touched = was_last and self._status != (status.st_size, status.st_mtime_ns)
-        self._check_for_foreign_bytes(log, touched=touched)
+        self._view.check_for_foreign_bytes(alone=alone)
         # Another writer may have cut a tail off, and died before that was durable.
-        self._tail_unsynced |= not was_last
-        bound = self._bound()
-        if status.st_size > bound:
+        self._tail_unsynced |= not alone
+        bound = self._view.bound
+        if self._pair.container.status().st_size > bound:
             self._pair.container.truncate(bound)
             self._tail_unsynced = True
-        self._log_is_ready = self._may_append_to(log)
+        self._log_is_ready = self._view.may_append()
         self._access, self._depth = Access.WRITING, 1
         self.file.begin_writing(bound, self._log_to_append)
 
@@ -255,12 +254,10 @@ class Journal:
             if self._pair.log is not None:
                 self._pair.log.retract()
             raise
-        self._state = log.state
-        if self._standing is Standing.ALONE:
-            self._standing = Standing.BASE
+        self._view.note_commit()
         file.forget_changes()
-        file.follow(log, log.end, self._known_face.end)
-        file.bound = self._bound()
+        file.follow(log, log.end, self._view.face.end)
+        file.bound = self._view.bound
         return True
 
     def roll_back(self) -> None:
@@ -276,11 +273,10 @@ class Journal:
         self._check_writing()
         old, log = self.file, self._pair.log
         self._tail_unsynced |= old.wrote_bulk
-        shown = None if self._standing is Standing.ALONE else log
-        self._replace_file(shown, old.committed_end)
+        self._replace_file()
         if log is not None:
             log.retract()
-        bound = self._bound()
+        bound = self._view.bound
         # This only gives room back; if it fails, the next transaction tries again.
         with contextlib.suppress(StorageError):
             if old.wrote_bulk and self._pair.container.status().st_size > bound:
@@ -304,7 +300,7 @@ class Journal:
                 self.roll_back()
             log = self._pair.log
             overlong = log is not None and log.size > self._next_checkpoint_bytes
-            if overlong or self._standing is Standing.COPYING:
+            if overlong or self._view.standing is Standing.COPYING:
                 with contextlib.suppress(StorageError):
                     self._copy_log(_TIDY_WAIT_S)
         finally:
@@ -356,7 +352,8 @@ class Journal:
             raise storage_error(error, "replace", self.path) from error
         sync_name(pair.container.files, self.path)
         pair.remove_log()
-        self._handle_is_old, self._face = True, None
+        self._handle_is_old = True
+        self._view.forget_container()
         return True
 
     def _copy_log(self, timeout_s: float, *, restart: bool = True) -> bool:
@@ -367,16 +364,15 @@ class Journal:
         if not pair.lock_out_readers(timeout_s):
             self._next_checkpoint_bytes = log.size + self.checkpoint_bytes // 4
             return False
-        if self._standing is Standing.BASE:
+        if self._view.standing is Standing.BASE:
             check_pages(pair.container, log)
         seal, end = Seal(log.header.base.container_id, log.state), log.end
-        self._face = None
+        self._view.forget_container()
         copy_log_into(pair.container, log)
-        # From here on the container is the state, whatever becomes of the log.
-        self._face, self._standing = Face.of(pair.container), Standing.ALONE
+        self._view.note_checkpoint()
         self.file.follow(None, end, end)
         if restart:
-            log.restart(seal, end, self._face.superblock)
+            log.restart(seal, end, self._view.face.superblock)
         self._next_checkpoint_bytes = self.checkpoint_bytes
         return True
 
@@ -416,81 +412,35 @@ class Journal:
     # ---- state ---------------------------------------------------------------------------
 
     def _follow(self, *, log_moved: bool) -> None:
-        """Take the last commit, as the log and the container show it now, for the state."""
-        container, log = self._pair.container, self._pair.log
-        face = Face.of(container)
-        if face == self._face and self._face_is_sealed and not log_moved and not self.file.wrote_while_idle:
+        """Show the last commit as it is now: by the same file if it is the same state, else by a new one."""
+        view, state = self._view, self._view.state
+        if not view.look(log_moved=log_moved) and not self.file.wrote_while_idle:
             return
-        self._standing = standing_of(container, face, log)
-        seal = face.seal
-        self._face, self._face_is_sealed = face, seal is not None
-        shown = None if self._standing is Standing.ALONE else log
-        if shown is not None:
-            state, end = shown.state, shown.end
-        elif seal is not None:
-            state, end = seal.state, face.end
+        if view.state != state or self.file.wrote_while_idle:
+            self._handle_is_old = True
+            self._replace_file()
         else:
-            # A foreign program made the file, or had it open for writing.
-            status = container.status()
-            state = repr((container.identity, status.st_size, status.st_mtime_ns, face)).encode()
-            end = face.end
-        if state != self._state or self.file.wrote_while_idle:
-            self._state, self._handle_is_old = state, True
-            self._replace_file(shown, end)
-        else:
-            self.file.follow(shown, end, face.end)
+            self.file.follow(view.shown_log, view.end, view.face.end)
 
-    def _replace_file(self, log: Log | None, end: int) -> None:
+    def _replace_file(self) -> None:
         """Put a new file in place of one whose HDF5 handle shows another state."""
         self.file.retire()
-        self.file = PagedFile(self._pair.container, log, end, self._known_face.end)
+        view = self._view
+        self.file = PagedFile(self._pair.container, view.shown_log, view.end, view.face.end)
 
     def _take_news(self) -> bool:
         news, self._handle_is_old = self._handle_is_old, False
         return news
 
-    def _bound(self) -> int:
-        """Return the offset from which on nothing is committed, logged or sealed."""
-        return max(round_up(self._known_face.end + SEAL_BYTES), round_up(self._pair.locked_log.high_water))
-
     def _log_to_append(self) -> Log:
         """Return the log, begun anew if what it holds does not count."""
-        pair, log, face = self._pair, self._pair.locked_log, self._known_face
+        log = self._pair.locked_log
         if log.in_doubt:
             log.retract()
-        if self._log_is_ready:
-            return log
-        seal = face.seal
-        if seal is None:
-            seal = Seal.new()
-            pair.container.write(seal.to_bytes(), face.end)
-            pair.container.sync()
-            self._face, self._face_is_sealed = Face.of(pair.container), True
-        log.restart(seal, face.end, face.superblock)
-        sync_name(pair.container.files, pair.log_path)
-        self._log_is_ready, self._checked_salt = True, log.salt
+        if not self._log_is_ready:
+            self._view.begin_generation()
+            self._log_is_ready = True
         return log
-
-    @property
-    def _known_face(self) -> Face:
-        if self._face is None:
-            raise StorageError(f"container {self.path!r}: no operation is open")
-        return self._face
-
-    def _may_append_to(self, log: Log) -> bool:
-        """Return whether the log, as it is, belongs to the container, as it is, durably."""
-        if self._standing is not Standing.ALONE or not log.is_empty:
-            return True
-        face, header = self._face, log.header
-        if header is None or face is None or not log.synced:
-            return False
-        return header.base == face.seal and header.base_superblock == face.superblock
-
-    def _check_for_foreign_bytes(self, log: Log, *, touched: bool) -> None:
-        """Compare the container with the log's digests, once for each log and whenever it was touched."""
-        if self._standing is Standing.BASE and (touched or self._checked_salt != log.salt):
-            check_pages(self._pair.container, log)
-        self._checked_salt = log.salt
 
     def _check_usable(self) -> None:
         if os.getpid() != self._pid:
@@ -510,9 +460,6 @@ class Journal:
         """Give up all locks; the file answers nothing until the next operation."""
         self.file.stop()
         if self._access is Access.WRITING:
-            self._status = None
-            with contextlib.suppress(StorageError):
-                status = self._pair.container.status()
-                self._status = (status.st_size, status.st_mtime_ns)
+            self._view.note_leaving()
         self._access, self._depth = Access.IDLE, 0
         self._pair.release()

@@ -215,12 +215,15 @@ class PagedFile:
     def _fill(self, buffer: memoryview, offset: int) -> None:
         size = len(buffer)
         first, stop = offset // PAGE_BYTES, (offset + size - 1) // PAGE_BYTES + 1
-        if stop - first == 1 and self._read_one(first, buffer, offset - first * PAGE_BYTES):
+        one = stop - first == 1
+        if one and self._read_one(first, buffer, offset - first * PAGE_BYTES):
             return
         self._container.read_into(buffer, offset)
         if offset < self._sealed_to and self._sealed_from < offset + size:
             low, high = max(offset, self._sealed_from) - offset, min(offset + size, self._sealed_to) - offset
             buffer[low:high] = bytes(high - low)
+        if one:
+            return
         for page in self._pages_between(first, stop):
             image, start = self._page(page), page * PAGE_BYTES
             low, high = max(offset, start), min(offset + size, start + PAGE_BYTES)

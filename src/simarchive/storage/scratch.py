@@ -3,9 +3,7 @@
 Below the scratch directory, each object has ``<key>-<generation>/<key>/``. The generation is a digest of the
 names, sizes and digests of its files, so that an object that was replaced gets another directory and is never
 served the old files; the last component is the key alone, as programs that take a path apart expect. Beside
-them, ``.simarchive/`` holds for each a manifest (``.json``), a lock that users share
-and an eviction takes alone (``.use``), and a lock for extraction (``.extract``). All of it may be deleted
-while no program uses it.
+them, ``.simarchive/`` holds a manifest for each (``.json``) and the files that stand for locks. All of it may be deleted while no program uses it.
 """
 
 from __future__ import annotations
@@ -17,6 +15,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,7 +24,14 @@ from blake3 import blake3
 
 from simarchive.errors import ClosedError, InvalidDataError, StorageFullError, StorageIOError
 from simarchive.keys import check_key, check_member_name
-from simarchive.storage.scratch_slot import STATE_FOLDER, ScratchFile, ScratchSlot, hold_lock, stamp_of
+from simarchive.storage.scratch_slot import (
+    STATE_FOLDER,
+    ScratchFile,
+    ScratchSlot,
+    UseLocks,
+    hold_lock,
+    stamp_of,
+)
 
 __all__ = ["Scratch", "ScratchDirectory", "ScratchFile"]
 
@@ -42,9 +48,9 @@ class ScratchDirectory(os.PathLike[str]):
     Use it wherever a path is taken, but keep it: a bare string of it does not stop an eviction.
     """
 
-    def __init__(self, path: Path, lock: int) -> None:
+    def __init__(self, path: Path, release: Callable[[], None]) -> None:
         self.path = path
-        self._release = weakref.finalize(self, os.close, lock)
+        self._release = weakref.finalize(self, release)
 
     def release(self) -> None:
         """Allow the eviction of the directory; later calls do nothing."""
@@ -96,6 +102,7 @@ class Scratch:
             self.directory = Path(directory or tempfile.mkdtemp(prefix="simarchive-")).resolve()
             self._state = self.directory / STATE_FOLDER
             self._state.mkdir(parents=True, exist_ok=True)
+            self._locks = UseLocks(self._state)
         self._closed = False
         self._removal = weakref.finalize(self, _remove_own, self.directory, os.getpid())
         if not self._temporary or self._keep:
@@ -145,14 +152,13 @@ class Scratch:
         folders = sorted(check_member_name(folder) for folder in folders)
         slot = ScratchSlot(self.directory, f"{check_key(key)}-{_generation(by_name.values(), folders)}")
         with _errors_named(f"scratch directory of object {key!r}"):
-            lock = slot.share()
-            try:
-                with slot.extracting():
-                    self._fill(slot, [by_name[name] for name in wanted], folders, extract)
-            except BaseException:
-                os.close(lock)
-                raise
-        return ScratchDirectory(slot.path, lock)
+            self._locks.share(slot.name)
+            # From now on it is released when this is forgotten, after an error too.
+            directory = ScratchDirectory(slot.path, partial(self._locks.release, slot.name))
+            with slot.extracting():
+                self._fill(slot, [by_name[name] for name in wanted], folders, extract)
+            slot.touch()
+        return directory
 
     def used_bytes(self) -> int:
         """Return the size of all extracted files, by their manifests."""
@@ -161,7 +167,7 @@ class Scratch:
     def clear(self) -> None:
         """Remove every directory that is not in use."""
         for slot in self._slots():
-            slot.evict()
+            self._evict(slot)
 
     def close(self) -> None:
         """Remove what is not to be kept; later calls do nothing.
@@ -175,6 +181,7 @@ class Scratch:
             self._removal()
         elif not self._keep:
             self.clear()
+        self._locks.close()
 
     def __enter__(self) -> Self:
         return self
@@ -186,7 +193,7 @@ class Scratch:
 
     def _slots(self) -> list[ScratchSlot]:
         """Return the directories, the one that was unused for longest first."""
-        found = [ScratchSlot(self.directory, path.stem) for path in self._state.glob("*.use")]
+        found = [ScratchSlot(self.directory, path.stem) for path in self._state.glob("*.json")]
         return sorted(found, key=ScratchSlot.last_use)
 
     def _fill(
@@ -204,8 +211,15 @@ class Scratch:
             destination.parent.mkdir(parents=True, exist_ok=True)
             extract(file.name, destination)
             known[file.name] = stamp_of(file, destination)
-        if missing:
+        if missing or not known:
             slot.write_manifest(known, slot.planned_bytes())
+
+    def _evict(self, slot: ScratchSlot) -> bool:
+        """Remove a directory and return True, unless it is in use."""
+        with self._locks.alone(slot.name) as alone:
+            if alone:
+                slot.remove()
+            return alone
 
     def _make_room(self, slot: ScratchSlot, known: dict[str, Any], missing: list[ScratchFile]) -> None:
         """Evict until the files fit, and note their size beforehand, so that others count it."""
@@ -213,13 +227,16 @@ class Scratch:
         kept = {name: stamp for name, stamp in known.items() if name not in {file.name for file in missing}}
         planned = needed + sum(stamp["size"] for stamp in kept.values())
         with hold_lock(self._state / "space.lock"):
+            if self._max_bytes is None and self._free_bytes() >= needed + _SPARE_BYTES:
+                slot.write_manifest(kept, planned)
+                return
             others = [other for other in self._slots() if other.name != slot.name]
             sizes = {other.name: other.planned_bytes() for other in others}
             excess = 0 if self._max_bytes is None else planned + sum(sizes.values()) - self._max_bytes
             for other in others:
                 if excess <= 0 and self._free_bytes() >= needed + _SPARE_BYTES:
                     break
-                if other.evict():
+                if self._evict(other):
                     excess -= sizes[other.name]
             if excess > 0:
                 raise StorageFullError(

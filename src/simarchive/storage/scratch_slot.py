@@ -7,15 +7,23 @@ import json
 import os
 import secrets
 import shutil
+import struct
+import threading
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from blake3 import blake3
+
 from simarchive.errors import ConflictError
 
 STATE_FOLDER = ".simarchive"
+
+# struct flock of Linux on 64 bits: type, whence, start, length, process (0 for locks of an open file).
+_FLOCK = struct.Struct("@hhqqi0q")
 
 
 @dataclass(frozen=True, order=True)
@@ -25,6 +33,73 @@ class ScratchFile:
     name: str
     size: int
     digest: str
+
+
+class UseLocks:
+    """Says which directories of a scratch are in use, to all processes that share it.
+
+    Each directory has one byte of one file, locked for sharing by its users. One descriptor holds them all,
+    however many directories are in use; a killed process gives them up.
+    """
+
+    def __init__(self, state: Path) -> None:
+        self._fd = os.open(state / "use.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._released: deque[str] = deque()
+
+    def share(self, name: str) -> None:
+        """Keep a directory from being evicted, until `release` was called as often as this."""
+        with self._lock:
+            self._settle()
+            if not self._counts[name]:
+                lock_byte(self._fd, name, fcntl.F_RDLCK, wait=True)
+            self._counts[name] += 1
+
+    def release(self, name: str) -> None:
+        """Undo one `share`; later than `close`, do nothing."""
+        # The garbage collector may call this in the midst of any other method, on the thread that holds the
+        # lock: so it never waits, and what it leaves is done by the next call.
+        self._released.append(name)
+        if self._lock.acquire(blocking=False):
+            try:
+                self._settle()
+            finally:
+                self._lock.release()
+
+    @contextmanager
+    def alone(self, name: str) -> Iterator[bool]:
+        """Give True while nobody uses the directory nor can begin to, or False if somebody does."""
+        with self._lock:
+            self._settle()
+            if self._counts[name]:
+                yield False
+                return
+            try:
+                lock_byte(self._fd, name, fcntl.F_WRLCK, wait=False)
+            except BlockingIOError:
+                yield False
+                return
+            try:
+                yield True
+            finally:
+                lock_byte(self._fd, name, fcntl.F_UNLCK, wait=False)
+
+    def close(self) -> None:
+        """Release everything; later calls do nothing."""
+        with self._lock:
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
+
+    def _settle(self) -> None:
+        while self._released:
+            name = self._released.popleft()
+            self._counts[name] -= 1
+            if not self._counts[name]:
+                del self._counts[name]
+                if self._fd >= 0:
+                    lock_byte(self._fd, name, fcntl.F_UNLCK, wait=False)
 
 
 class ScratchSlot:
@@ -37,52 +112,34 @@ class ScratchSlot:
         self.path = self._place / name.rpartition("-")[0]
         self._state = scratch / STATE_FOLDER
         self._manifest = self._state / f"{name}.json"
-        self._use = self._state / f"{name}.use"
 
-    def share(self) -> int:
-        """Return a descriptor whose shared lock keeps the directory from being evicted."""
-        while True:
-            fd = os.open(self._use, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            fcntl.flock(fd, fcntl.LOCK_SH)
-            # An eviction may have removed the file between the two calls: then this lock protects nothing.
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(fd), self._use.stat()):
-                    os.utime(fd)
-                    return fd
-            os.close(fd)
+    @contextmanager
+    def extracting(self) -> Iterator[None]:
+        """Hold the lock under which one thread of one process at a time extracts."""
+        # A descriptor of its own, because locks of one open file do not exclude each other.
+        with _opened(self._state / "extract.lock") as fd:
+            lock_byte(fd, self.name, fcntl.F_WRLCK, wait=True)
+            yield
 
-    def extracting(self) -> Any:
-        """Give the lock under which one process at a time extracts; a killed one gives it up."""
-        return hold_lock(self._state / f"{self.name}.extract")
+    def touch(self) -> None:
+        """Note that the directory is used now."""
+        os.utime(self._manifest)
 
     def last_use(self) -> float:
         """Return when the directory was last handed out, in seconds since the epoch."""
         with suppress(FileNotFoundError):
-            return self._use.stat().st_mtime
+            return self._manifest.stat().st_mtime
         return 0.0
 
-    def evict(self) -> bool:
-        """Remove the directory and return True, unless it is in use."""
-        try:
-            fd = os.open(self._use, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return True
-        try:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-            trash = self._state / f"trash-{secrets.token_hex(8)}"
-            # Renamed first: a kill in between must not leave half a directory with a manifest.
-            self._manifest.unlink(missing_ok=True)
-            with suppress(FileNotFoundError):
-                self._place.rename(trash)
-                shutil.rmtree(trash, ignore_errors=True)
-            (self._state / f"{self.name}.extract").unlink(missing_ok=True)
-            self._use.unlink(missing_ok=True)
-        finally:
-            os.close(fd)
-        return True
+    def remove(self) -> None:
+        """Remove the directory, which nobody may use."""
+        trash = self._state / f"trash-{secrets.token_hex(8)}"
+        # Renamed first: a kill in between must not leave half a directory that is taken for a whole one. The
+        # manifest goes last, so that what was left is found.
+        with suppress(FileNotFoundError):
+            self._place.rename(trash)
+            shutil.rmtree(trash, ignore_errors=True)
+        self._manifest.unlink(missing_ok=True)
 
     def destination(self, name: str) -> Path:
         """Return where a file goes; raise ConflictError if a link on the way would lead elsewhere."""
@@ -146,9 +203,22 @@ def stamp_of(file: ScratchFile, path: Path) -> dict[str, Any]:
 @contextmanager
 def hold_lock(path: Path) -> Iterator[None]:
     """Hold the lock that a file stands for, alone; a killed process gives it up."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
+    with _opened(path) as fd:
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield
+
+
+def lock_byte(fd: int, name: str, kind: int, *, wait: bool) -> None:
+    """Lock or unlock the byte that stands for `name`; raise BlockingIOError if not to wait for it."""
+    place = int.from_bytes(blake3(name.encode()).digest()[:7], "little")
+    command = fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK
+    fcntl.fcntl(fd, command, _FLOCK.pack(kind, os.SEEK_SET, place, 1, 0))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        yield fd
     finally:
         os.close(fd)

@@ -1,0 +1,137 @@
+"""The last commit, as the container and its log show it together."""
+
+from __future__ import annotations
+
+import contextlib
+
+from simarchive.errors import StorageError
+from simarchive.journal.filepair import FilePair
+from simarchive.journal.files import sync_name
+from simarchive.journal.frames import round_up
+from simarchive.journal.log import Log
+from simarchive.journal.recovery import Face, Standing, check_pages, standing_of
+from simarchive.journal.seal import SEAL_BYTES, Seal
+
+
+class View:
+    """What the pair of files showed at the last look, under a lock.
+
+    Attributes
+    ----------
+    standing
+        How the container stands to the log.
+    state
+        The digest of the last commit: equal digests, equal contents.
+    end
+        End of file of the last commit.
+    """
+
+    def __init__(self, pair: FilePair) -> None:
+        self._pair = pair
+        self._face: Face | None = None
+        self._is_sealed = False
+        self._checked_salt = b""
+        self._left_as: tuple[int, int] | None = None
+        self.standing = Standing.ALONE
+        self.state = b""
+        self.end = 0
+
+    @property
+    def face(self) -> Face:
+        """The container's superblock and seal."""
+        if self._face is None:
+            raise StorageError(f"container {self._pair.path!r}: no operation is open")
+        return self._face
+
+    @property
+    def shown_log(self) -> Log | None:
+        """The log if it holds pages that the container may lack."""
+        return None if self.standing is Standing.ALONE else self._pair.log
+
+    @property
+    def bound(self) -> int:
+        """The offset from which on nothing is committed, logged or sealed; under the writer lock."""
+        return max(round_up(self.face.end + SEAL_BYTES), round_up(self._pair.locked_log.high_water))
+
+    def look(self, *, log_moved: bool) -> bool:
+        """Look at the container again, and say whether anything is other than it was."""
+        container, log = self._pair.container, self._pair.log
+        face = Face.of(container)
+        if face == self._face and self._is_sealed and not log_moved:
+            return False
+        self.standing = standing_of(container, face, log)
+        seal, shown = face.seal, self.shown_log
+        self._face, self._is_sealed = face, seal is not None
+        self.end = face.end
+        if shown is not None:
+            self.state, self.end = shown.state, shown.end
+        elif seal is not None:
+            self.state = seal.state
+        else:
+            # A foreign program made the file, or had it open for writing.
+            status = container.status()
+            self.state = repr((container.identity, status.st_size, status.st_mtime_ns, face)).encode()
+        return True
+
+    def forget_container(self) -> None:
+        """Take nothing for known about the container: it is another, or about to change."""
+        self._face = None
+
+    def note_commit(self) -> None:
+        """The log holds one more commit of ours."""
+        log = self._pair.locked_log
+        self.state, self.end = log.state, log.end
+        if self.standing is Standing.ALONE:
+            self.standing = Standing.BASE
+
+    def note_checkpoint(self) -> None:
+        """The container holds the last commit by itself now, whatever becomes of the log."""
+        self._face, self._is_sealed = Face.of(self._pair.container), True
+        self.standing = Standing.ALONE
+
+    def note_leaving(self) -> None:
+        """Remember how a transaction leaves the container, to know who touched it since."""
+        self._left_as = None
+        with contextlib.suppress(StorageError):
+            status = self._pair.container.status()
+            self._left_as = (status.st_size, status.st_mtime_ns)
+
+    def check_for_foreign_bytes(self, *, alone: bool) -> None:
+        """Compare the container with the log's digests, when a log is new to us or somebody was here.
+
+        Parameters
+        ----------
+        alone
+            No other writer has held the lock since our last transaction, so that a container with
+            another size or time was touched by a stranger.
+        """
+        log, container = self._pair.locked_log, self._pair.container
+        status = container.status()
+        touched = alone and self._left_as != (status.st_size, status.st_mtime_ns)
+        if self.standing is Standing.BASE and (touched or self._checked_salt != log.salt):
+            check_pages(container, log)
+        self._checked_salt = log.salt
+
+    def may_append(self) -> bool:
+        """Return whether the log, as it is, belongs to the container, as it is, durably."""
+        log, face = self._pair.locked_log, self.face
+        if self.standing is not Standing.ALONE:
+            return True
+        header = log.header
+        if header is None or header.base != face.seal or header.base_superblock != face.superblock:
+            return False
+        # A log with a frame that was taken back may still be read from: never write over it.
+        return log.synced or not log.is_empty
+
+    def begin_generation(self) -> None:
+        """Begin the log anew, durably, on what the container holds; it gets a seal if it has none."""
+        pair, log, face = self._pair, self._pair.locked_log, self.face
+        seal = face.seal
+        if seal is None:
+            seal = Seal.new()
+            pair.container.write(seal.to_bytes(), face.end)
+            pair.container.sync()
+            self._face, self._is_sealed = Face.of(pair.container), True
+        log.restart(seal, face.end, face.superblock)
+        sync_name(pair.container.files, pair.log_path)
+        self._checked_salt = log.salt
