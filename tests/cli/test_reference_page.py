@@ -1,4 +1,4 @@
-"""docs/reference/command-line.md says what the code does: every command, option and exit code, and no other."""
+"""docs/reference/command-line.md says what the code does: every command, option, exit code, and no other."""
 
 import inspect
 import re
