@@ -284,19 +284,24 @@ def _open_handle(file: PagedFile, mode: str, path: Path) -> h5py.File:
     try:
         handle = h5py.File(file, mode, libver=LIBVER)
     except OSError as error:
-        raise FormatError(
-            f"'{path}' cannot be opened as HDF5: it is damaged or was cut short ({error})"
-        ) from error
+        raise _damaged(path, error) from error
     try:
         _check_format(handle, path)
         cache = handle.id.get_mdc_config()
         cache.set_initial_size = True
         cache.initial_size = cache.min_size = cache.max_size = METADATA_CACHE_BYTES
         handle.id.set_mdc_config(cache)
-    except BaseException:
-        handle.close()
+    except BaseException as error:
+        with contextlib.suppress(OSError, RuntimeError):
+            handle.close()
+        if isinstance(error, (OSError, KeyError, RuntimeError)) and not isinstance(error, StorageError):
+            raise _damaged(path, error) from error
         raise
     return handle
+
+
+def _damaged(path: Path, error: Exception) -> FormatError:
+    return FormatError(f"'{path}' cannot be opened as HDF5: it is damaged or was cut short ({error})")
 
 
 def _check_place(path: Path, *, writable: bool) -> None:
@@ -319,7 +324,7 @@ def _check_place(path: Path, *, writable: bool) -> None:
 
 def _check_format(handle: h5py.File, path: Path) -> None:
     number = handle.attrs.get(layout.FORMAT)
-    if number is None or layout.OBJECTS not in handle:
+    if number is None or not isinstance(handle.get(layout.OBJECTS), h5py.Group):
         raise FormatError(f"'{path}' is an HDF5 file of another program, not a container")
     if not isinstance(number, np.integer) or number < 1:
         raise FormatError(f"container '{path}' has the unreadable format {number!r}")

@@ -7,7 +7,7 @@ A `Contents` is a view of one HDF5 handle, so it is good for one read or one tra
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,10 +17,11 @@ import h5py
 import numpy as np
 from h5py import h5g, h5p
 
+from simarchive.conditions import Column, ColumnKind, Equals
 from simarchive.container import arrays, documents, layout, members
+from simarchive.container.members import MemberFault, MemberInfo, MemberReader
 from simarchive.container.documents import Tree
 from simarchive.container.index import IndexTable
-from simarchive.conditions import Column, ColumnKind, Equals
 from simarchive.errors import CorruptError, NotFoundError
 from simarchive.journal import PagedFile
 
@@ -187,11 +188,11 @@ class Contents:
 
     # --- members -----------------------------------------------------------------------------------------
 
-    def members(self, key: str) -> list[members.MemberInfo]:
+    def members(self, key: str) -> list[MemberInfo]:
         """Return name, size, stored size, digest and codec of each member of an object."""
         return list(members.list_members(self._group(key)))
 
-    def member_places(self, key: str) -> list[tuple[int, members.MemberInfo]]:
+    def member_places(self, key: str) -> list[tuple[int, MemberInfo]]:
         """Return each member with the address of its dataset, which equal members share."""
         group = self._group(key)
         return [(members.address_of(group, info.name), info) for info in members.list_members(group)]
@@ -202,11 +203,11 @@ class Contents:
         """Write one member to a file, checked against its digest before it gets its name."""
         members.extract_member(self._member(key, name), self._file, destination, progress=progress)
 
-    def member_reader(self, key: str, name: str) -> members.MemberReader:
+    def member_reader(self, key: str, name: str) -> MemberReader:
         """Return a seekable binary file over one member, good as long as this view is."""
-        return members.MemberReader(self._member(key, name), self._file)
+        return MemberReader(self._member(key, name), self._file)
 
-    def verify_member(self, key: str, name: str, *, full: bool) -> tuple[members.MemberFault, ...]:
+    def verify_member(self, key: str, name: str, *, full: bool) -> tuple[MemberFault, ...]:
         """Check every stored byte of a member, with `full` also what it decodes to; return what is wrong."""
         return members.verify_member(self._member(key, name), self._file, full=full)
 
@@ -242,7 +243,7 @@ class Contents:
     def rebuild_member_table(self) -> None:
         """Make the table of members by digest anew."""
         self.drop_table(layout.MEMBER_TABLE)
-        for key in self.keys():  # noqa: SIM118 - not a mapping
+        for key in self.keys():
             self._note_members(key)
 
     # --- the parts of the above ----------------------------------------------------------------------
@@ -257,7 +258,9 @@ class Contents:
         try:
             return members.find_member(self._group(key), name)
         except NotFoundError as error:
-            raise NotFoundError(f"object {key!r} has no member {name!r}: see list_members({key!r})") from error
+            raise NotFoundError(
+                f"object {key!r} has no member {name!r}: see list_members({key!r})"
+            ) from error
 
     def _fill(
         self, group: h5py.Group, stored: StoredDocument, identity: str, codec: str, progress: Progress | None
@@ -361,4 +364,3 @@ def write_text(node: h5py.HLObject, name: str, text: str) -> None:
 
 def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
-

@@ -26,9 +26,10 @@ from simarchive.data import BaseStoredData, ReplaceableData, data_class_named
 from simarchive.errors import ConflictError, CorruptError, InvalidDataError, NotFoundError
 from simarchive.journal import Durability
 from simarchive.queries import BaseDataQuery
+from simarchive.storage import evaluator_objects as evaluator_objects  # registers its data classes
 from simarchive.storage import indexing, selection, statistics, tabulation, verification
 from simarchive.storage.ancillary import ancillary_files, empty_folders_of, members_of
-from simarchive.storage.ancillary_path import AncillaryPath
+from simarchive.storage.ancillary_path import AncillaryPath, LazyPath
 from simarchive.storage.backend import Match, PathLike, StorageBackend, arranged_matches
 from simarchive.storage.scratch import Scratch, ScratchDirectory, ScratchFile
 from simarchive.storage.statistics import ContainerStatistics
@@ -166,6 +167,15 @@ class HDF5Storage(StorageBackend):
         with self._container.reading() as contents:
             return contents.members(storage_key)
 
+    def file_digests(self, storage_key: str) -> dict[str, str]:
+        """Return the BLAKE3 digest of each file of an object, by name; empty folders have an empty one."""
+        with self._container.reading() as contents:
+            folders = contents.header(storage_key).empty_folders
+            return {
+                **{info.name: info.digest for info in contents.members(storage_key)},
+                **dict.fromkeys(folders, ""),
+            }
+
     def open_member(self, storage_key: str, name: str) -> BinaryIO:
         """Return a seekable, buffered, read-only binary file over a member, without extracting it.
 
@@ -224,7 +234,9 @@ class HDF5Storage(StorageBackend):
         """
         with self._container.reading() as contents:
             header = contents.header(storage_key)
-            tree = contents.tree(storage_key, load=functools.partial(self._array, storage_key, header.identity))
+            tree = contents.tree(
+                storage_key, load=functools.partial(self._array, storage_key, header.identity)
+            )
             return header.data_class, header.data_class_version, tree
 
     def class_name_of(self, storage_key: str) -> str:
@@ -307,7 +319,9 @@ class HDF5Storage(StorageBackend):
                 return number
         return len(self.keys(data_query))
 
-    def columns(self, data_query: BaseDataQuery, names: Sequence[str] | None = None) -> dict[str, list[Value]]:
+    def columns(
+        self, data_query: BaseDataQuery, names: Sequence[str] | None = None
+    ) -> dict[str, list[Value]]:
         """Return the indexed values of the objects that match a query, as columns of equal length.
 
         The first column is ``"key"``; the others are those named, or all. Temperatures are in kelvin,
@@ -477,17 +491,25 @@ class HDF5Storage(StorageBackend):
         yield from arranged_matches(data_query, found)
 
     @contextlib.contextmanager
-    def _borrowed(self, storage_key: str) -> Iterator[tuple[BaseStoredData, Path | None]]:
-        with self._container.reading() as contents, tempfile.TemporaryDirectory(
-            prefix="simarchive-", dir=self._scratch_directory
-        ) as directory:
-            header = contents.header(storage_key)
+    def _borrowed(self, storage_key: str) -> Iterator[tuple[BaseStoredData, PathLike | None]]:
+        with contextlib.ExitStack() as stack:
+            contents = stack.enter_context(self._container.reading())
             stored = self._load(contents, storage_key)
-            if not header.has_ancillary_data:
+            if not contents.header(storage_key).has_ancillary_data:
                 yield stored, None
                 return
-            self.extract(storage_key, directory)
-            yield stored, Path(directory)
+
+            @functools.cache
+            def extracted() -> Path:
+                if self._scratch_directory is not None:
+                    self._scratch_directory.mkdir(parents=True, exist_ok=True)
+                place = tempfile.TemporaryDirectory(prefix="simarchive-", dir=self._scratch_directory)
+                directory = Path(stack.enter_context(place))
+                self.extract(storage_key, directory)
+                return directory
+
+            # A plan looks at no file, so none is extracted before somebody asks for the path.
+            yield stored, LazyPath(extracted)
 
     def _new_at(self, destination: PathLike) -> Self:
         if Path(destination).exists():
@@ -499,7 +521,9 @@ class HDF5Storage(StorageBackend):
     def _load(self, contents: Contents, key: str) -> BaseStoredData:
         """Return an object whose arrays are read when someone looks at them."""
         header = contents.header(key)
-        return interpret(header, contents.tree(key, load=functools.partial(self._array, key, header.identity)))
+        return interpret(
+            header, contents.tree(key, load=functools.partial(self._array, key, header.identity))
+        )
 
     def _array(self, key: str, identity: str, name: str) -> np.ndarray[Any, Any]:
         if self._container.closed:

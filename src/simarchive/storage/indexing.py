@@ -6,6 +6,7 @@ with the first bytes of the identity digest, by which identical documents are fo
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterable, Iterator
 
@@ -74,7 +75,11 @@ def state_of(contents: Contents, class_name: str) -> str:
 def writable_table(contents: Contents, class_name: str) -> IndexTable:
     """Return the table of a class for changes; one that is missing or out of date is rebuilt first."""
     table = usable_table(contents, class_name)
-    return table if table is not None else rebuild(contents, class_name)
+    if table is None:
+        table = rebuild(contents, class_name)
+        if len(table):
+            LOGGER.warning("the index of %s was rebuilt from %d objects", class_name, len(table))
+    return table
 
 
 def forget(contents: Contents, class_name: str, key: str) -> None:
@@ -90,8 +95,6 @@ def rebuild(contents: Contents, class_name: str, *, keys: Iterable[str] | None =
     if keys is None:
         keys = keys_by_scan(contents, (class_name,))
     rows = list(_rows(contents, class_name, data_class, keys))
-    if rows:
-        LOGGER.warning("the index of %s is rebuilt from %d objects", class_name, len(rows))
     table = contents.create_table(class_name, columns_of(data_class))
     table.insert_many(rows)
     return table
@@ -138,7 +141,7 @@ def _rows(
             stored = None
             if data_class is not None:
                 # The values of arrays are not in the index: nothing loads them here.
-                tree = contents.tree(key, load=lambda name, key=key: contents.variable(key, name))
+                tree = contents.tree(key, load=functools.partial(contents.variable, key))
                 stored = data_class.from_document(tree, header.data_class_version)
             yield key, row_of(stored, header.identity)
         except (CorruptError, InvalidDataError) as error:

@@ -36,9 +36,7 @@ def select(contents: Contents, data_query: BaseDataQuery) -> list[str] | None:
     if found is None or not data_query.exact:
         return None
     if len(found) == 1:
-        return found[0].select(
-            data_query.conditions(), order_by=data_query.order_by, limit=data_query.limit
-        )
+        return found[0].select(data_query.conditions(), order_by=data_query.order_by, limit=data_query.limit)
     if data_query.order_by is not None:
         return None
     keys = [key for table in found for key in table.select(data_query.conditions())]

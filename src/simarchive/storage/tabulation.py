@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +83,7 @@ def data_frame(columns: dict[str, Any]) -> pandas.DataFrame:
 def plain(columns: dict[str, Any]) -> dict[str, list[Value]]:
     """Return columns as lists of plain values, with ``None`` where one is missing."""
     return {
-        name: [None if value != value else value for value in values.tolist()]  # noqa: PLR0124 - NaN
+        name: [None if value != value else value for value in values.tolist()]
         if isinstance(values, np.ndarray)
         else list(values)
         for name, values in columns.items()
@@ -97,5 +98,5 @@ def _row(contents: Contents, key: str) -> dict[str, Value]:
     data_class = data_class_named(header.data_class)
     if data_class is None:
         return {}
-    tree = contents.tree(key, load=lambda name: contents.variable(key, name))
+    tree = contents.tree(key, load=functools.partial(contents.variable, key))
     return data_class.from_document(tree, header.data_class_version).index_values()
