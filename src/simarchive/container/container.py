@@ -324,7 +324,7 @@ def _check_place(path: Path, *, writable: bool) -> None:
 
 def _check_format(handle: h5py.File, path: Path) -> None:
     number = handle.attrs.get(layout.FORMAT)
-    if number is None or not isinstance(handle.get(layout.OBJECTS), h5py.Group):
+    if number is None:
         raise FormatError(f"'{path}' is an HDF5 file of another program, not a container")
     if not isinstance(number, np.integer) or number < 1:
         raise FormatError(f"container '{path}' has the unreadable format {number!r}")
@@ -333,3 +333,5 @@ def _check_format(handle: h5py.File, path: Path) -> None:
             f"container '{path}' has format {number}; this version reads up to"
             f" {layout.FORMAT_NUMBER}: upgrade simarchive"
         )
+    if not isinstance(handle.get(layout.OBJECTS), h5py.Group):
+        raise _damaged(path, KeyError("its objects cannot be read"))

@@ -19,9 +19,9 @@ from h5py import h5g, h5p
 
 from simarchive.conditions import Column, ColumnKind, Equals
 from simarchive.container import arrays, documents, layout, members
-from simarchive.container.members import MemberFault, MemberInfo, MemberReader
 from simarchive.container.documents import Tree
 from simarchive.container.index import IndexTable
+from simarchive.container.members import MemberFault, MemberInfo, MemberReader
 from simarchive.errors import CorruptError, NotFoundError
 from simarchive.journal import PagedFile
 
