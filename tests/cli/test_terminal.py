@@ -11,6 +11,8 @@ from pathlib import Path
 
 from command_runs import EXAMPLES, command_line, environment
 
+from simarchive.cli.output import printable
+
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -79,3 +81,8 @@ def test_progress_is_shown_and_gone_when_it_is_done(tmp_path: Path) -> None:
     assert "13/13" in shown
     # The bar's line is cleared before the answer is printed.
     assert re.search(r"\x1b\[2K.*13 objects stored", shown, re.DOTALL)
+
+
+def test_what_a_file_holds_cannot_command_the_terminal() -> None:
+    assert printable("a\x1b[2Jb\x07\u202ec") == "a\\x1b[2Jb\\x07\\u202ec"
+    assert printable("Öl — 3 µs\tx\n") == "Öl — 3 µs\tx\n"
