@@ -10,7 +10,9 @@ from pathlib import Path
 # Warnings are errors, but for one that MDAnalysis gives to everybody who opens a DCD.
 WARNINGS = ("-W", "error", "-W", "ignore::DeprecationWarning:MDAnalysis.coordinates.DCD")
 
-_FENCE = re.compile(r"^(?P<indent> *)```(?P<kind>\w*)\n(?P<body>.*?)^(?P=indent)```[ ]*$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"^(?P<indent> *)```(?P<kind>[\w-]*)\n(?P<body>.*?)^(?P=indent)```[ ]*$", re.MULTILINE | re.DOTALL)
+# Those of the first kind can be run without the Python of their page.
+CONSOLE_KINDS = ("console", "shell-session")
 _SCRIPT_NAME = re.compile(r"# (\w+\.py)$")
 
 
@@ -58,7 +60,7 @@ def steps_of(page: Path) -> list[Step]:
             printed = after is not None and after.kind == "text" and not after.follows.strip()
             kind = "script" if _SCRIPT_NAME.match(block.body.splitlines()[0]) else "python"
             steps.append(Step(kind, block.body, after.body if printed and after else None, block.line))
-        elif block.kind == "console":
+        elif block.kind in CONSOLE_KINDS:
             for part in re.split(r"^\$ ", block.body, flags=re.MULTILINE)[1:]:
                 command, _, expected = part.partition("\n")
                 steps.append(Step("console", command, expected, block.line))

@@ -35,6 +35,7 @@ def output_of(step: Step, page: Path, namespace: dict[str, object]) -> str:
 
 def main() -> int:
     page = Path(sys.argv[1])
+    sys.path.insert(0, "")  # a page may write a module, and import it
     namespace: dict[str, object] = {"__name__": "__main__"}
     for step in steps_of(page):
         try:
