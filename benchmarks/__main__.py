@@ -1,18 +1,19 @@
 """Run every benchmark, one after another: ``python -m benchmarks [name...]``.
 
-Each is a program of its own (``python -m benchmarks.members --help``). Quote figures from a quiet machine.
+Each is a program of its own (``python benchmarks/members.py --help``). Quote figures from a quiet machine.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 PROGRAMS: dict[str, list[str]] = {
     "commit_cost": [],
     "queries": [],
     "index": [],
-    "members": ["--size", "512", "--repeats", "5"],
+    "members": ["--size", "512MiB", "--repeats", "5"],
 }
 
 
@@ -24,7 +25,8 @@ def main() -> int:
         return 2
     for name in names:
         print(f"== {name}", flush=True)
-        subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *PROGRAMS[name]], check=True)
+        program = Path(__file__).with_name(f"{name}.py")
+        subprocess.run([sys.executable, str(program), *PROGRAMS[name]], check=True)
     return 0
 
 
