@@ -1,5 +1,6 @@
 """`verify`, `repair` and `repack`."""
 
+import re
 from pathlib import Path
 
 import h5py
@@ -93,3 +94,24 @@ def test_reading_commands_change_no_byte(run: Run, imported: Path) -> None:
         run(arguments[0], imported, *arguments[1:]).succeeded()
     assert (imported.read_bytes(), imported.stat().st_mtime_ns) == before
     assert [path.name for path in imported.parent.iterdir()] == ["water.h5"]
+
+
+def test_one_damaged_object_hides_no_other(run: Run, water: Path) -> None:
+    with h5py.File(water, "r+", libver=("v110", "v110")) as file:
+        del file["index"]
+        del file[f"objects/{WATER}"].attrs["data_class"]
+    classes = {row["key"]: row["data_class"] for row in run("ls", water, "--json").json["objects"]}
+    assert len(classes) == 13
+    assert classes.pop(WATER) == "damaged"
+    assert "damaged" not in classes.values()
+    for options in ([], ["--long"]):
+        assert WATER[:8] in run("ls", water, *options).output
+    assert re.search(r"damaged +1 object", run("info", water).output)
+    outcome = run("verify", water, "--json")
+    assert outcome.exit_code == 11
+    assert WATER in {problem["key"] for problem in outcome.json["problems"]}
+    run("show", water, WATER).failed(11, WATER)
+    outcome = run("merge", water, "-o", "rest.h5", cwd=water.parent)
+    assert outcome.exit_code == 17
+    assert "12 objects stored" in outcome.output
+    assert "Traceback" not in outcome.errors

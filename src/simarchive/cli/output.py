@@ -60,6 +60,7 @@ def print_line(text: str = "", *, style: str | None = None) -> None:
 
 def print_notice(text: str) -> None:
     """Print a line that is no part of the answer, on standard error."""
+    sys.stdout.flush()  # Else it would come after the notice where both go to one place.
     print(printable(text), file=sys.stderr)
 
 

@@ -20,7 +20,6 @@ import numpy as np
 
 from simarchive.container import compaction, layout
 from simarchive.container.contents import Contents, create_group, write_text
-from simarchive.container.node_attributes import UNREADABLE
 from simarchive.errors import (
     ClosedError,
     FormatError,
@@ -286,19 +285,24 @@ def _open_handle(file: PagedFile, mode: str, path: Path) -> h5py.File:
     try:
         handle = h5py.File(file, mode, libver=LIBVER)
     except OSError as error:
-        raise FormatError(
-            f"'{path}' cannot be opened as HDF5: it is damaged or was cut short ({error})"
-        ) from error
+        raise _damaged(path, error) from error
     try:
         _check_format(handle, path)
         cache = handle.id.get_mdc_config()
         cache.set_initial_size = True
         cache.initial_size = cache.min_size = cache.max_size = METADATA_CACHE_BYTES
         handle.id.set_mdc_config(cache)
-    except BaseException:
-        handle.close()
+    except BaseException as error:
+        with contextlib.suppress(OSError, RuntimeError):
+            handle.close()
+        if isinstance(error, (OSError, KeyError, RuntimeError)) and not isinstance(error, StorageError):
+            raise _damaged(path, error) from error
         raise
     return handle
+
+
+def _damaged(path: Path, error: Exception) -> FormatError:
+    return FormatError(f"'{path}' cannot be opened as HDF5: it is damaged or was cut short ({error})")
 
 
 def _check_place(path: Path, *, writable: bool) -> None:
@@ -320,14 +324,8 @@ def _check_place(path: Path, *, writable: bool) -> None:
 
 
 def _check_format(handle: h5py.File, path: Path) -> None:
-    try:
-        number = handle.attrs.get(layout.FORMAT)
-        is_ours = number is not None and layout.OBJECTS in handle
-        if is_ours:
-            handle[layout.OBJECTS]
-    except UNREADABLE as error:
-        raise FormatError(f"'{path}' cannot be read: it is damaged or was cut short ({error})") from error
-    if not is_ours:
+    number = handle.attrs.get(layout.FORMAT)
+    if number is None:
         raise FormatError(f"'{path}' is an HDF5 file of another program, not a container")
     if not isinstance(number, np.integer) or number < 1:
         raise FormatError(f"container '{path}' has the unreadable format {number!r}")
@@ -336,3 +334,5 @@ def _check_format(handle: h5py.File, path: Path) -> None:
             f"container '{path}' has format {number}; this version reads up to"
             f" {layout.FORMAT_NUMBER}: upgrade simarchive"
         )
+    if not isinstance(handle.get(layout.OBJECTS), h5py.Group):
+        raise _damaged(path, KeyError("its objects cannot be read"))

@@ -23,6 +23,7 @@ from simarchive.conditions import Column, ColumnKind, Equals
 from simarchive.container import arrays, documents, layout, members, node_attributes
 from simarchive.container.documents import Tree
 from simarchive.container.index import IndexTable
+from simarchive.container.members import MemberFault, MemberInfo, MemberReader
 from simarchive.container.node_attributes import UNREADABLE
 from simarchive.errors import CorruptError, NotFoundError, StorageError
 from simarchive.journal import PagedFile
@@ -280,11 +281,11 @@ class Contents:
 
     # --- members -----------------------------------------------------------------------------------------
 
-    def members(self, key: str) -> list[members.MemberInfo]:
+    def members(self, key: str) -> list[MemberInfo]:
         """Return name, size, stored size, digest and codec of each member of an object."""
         return self._listed(key, self._group(key))
 
-    def member_places(self, key: str) -> list[tuple[int, members.MemberInfo]]:
+    def member_places(self, key: str) -> list[tuple[int, MemberInfo]]:
         """Return each member with the address of its dataset, which equal members share."""
         group = self._group(key)
         return [(members.address_of(group, info.name), info) for info in self._listed(key, group)]
@@ -295,11 +296,11 @@ class Contents:
         """Write one member to a file, checked against its digest before it gets its name."""
         members.extract_member(self._member(key, name), self._file, destination, progress=progress)
 
-    def member_reader(self, key: str, name: str) -> members.MemberReader:
+    def member_reader(self, key: str, name: str) -> MemberReader:
         """Return a seekable binary file over one member, good as long as this view is."""
-        return members.MemberReader(self._member(key, name), self._file)
+        return MemberReader(self._member(key, name), self._file)
 
-    def verify_member(self, key: str, name: str, *, full: bool) -> tuple[members.MemberFault, ...]:
+    def verify_member(self, key: str, name: str, *, full: bool) -> tuple[MemberFault, ...]:
         """Check every stored byte of a member, with `full` also what it decodes to; return what is wrong."""
         return members.verify_member(self._member(key, name), self._file, full=full)
 
@@ -376,7 +377,7 @@ class Contents:
         return h5py.Group(self._node(key))
 
     @staticmethod
-    def _listed(key: str, group: h5py.Group) -> list[members.MemberInfo]:
+    def _listed(key: str, group: h5py.Group) -> list[MemberInfo]:
         try:
             return list(members.list_members(group))
         except UNREADABLE as error:

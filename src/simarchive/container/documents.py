@@ -160,9 +160,7 @@ def _items(node: dict[Any, Any], path: tuple[str, ...]) -> Iterator[tuple[str, A
         yield ("@" + key if key.startswith("@") else key), value, (*path, key)
 
 
-def _encode_node(
-    node: Any, path: tuple[str, ...], units: str | None, variables: _Variables
-) -> Any:
+def _encode_node(node: Any, path: tuple[str, ...], units: str | None, variables: _Variables) -> Any:
     if isinstance(node, dict):
         unit = node.get("unit")
         here = unit if isinstance(unit, str) else None

@@ -26,9 +26,10 @@ from simarchive.data import BaseStoredData, ReplaceableData, data_class_named
 from simarchive.errors import ConflictError, CorruptError, InvalidDataError, NotFoundError
 from simarchive.journal import Durability
 from simarchive.queries import BaseDataQuery
+from simarchive.storage import evaluator_objects as evaluator_objects  # registers its data classes
 from simarchive.storage import indexing, repair, selection, statistics, tabulation, verification
 from simarchive.storage.ancillary import ancillary_files, empty_folders_of, members_of
-from simarchive.storage.ancillary_path import AncillaryPath
+from simarchive.storage.ancillary_path import AncillaryPath, LazyPath
 from simarchive.storage.backend import Match, PathLike, StorageBackend, arranged_matches
 from simarchive.storage.repair import RepairReport
 from simarchive.storage.scratch import Scratch, ScratchDirectory, ScratchFile
@@ -167,6 +168,15 @@ class HDF5Storage(StorageBackend):
         """
         with self._container.reading() as contents:
             return contents.members(storage_key)
+
+    def file_digests(self, storage_key: str) -> dict[str, str]:
+        """Return the BLAKE3 digest of each file of an object, by name; empty folders have an empty one."""
+        with self._container.reading() as contents:
+            folders = contents.header(storage_key).empty_folders
+            return {
+                **{info.name: info.digest for info in contents.members(storage_key)},
+                **dict.fromkeys(folders, ""),
+            }
 
     def open_member(self, storage_key: str, name: str) -> BinaryIO:
         """Return a seekable, buffered, read-only binary file over a member, without extracting it.
@@ -499,18 +509,26 @@ class HDF5Storage(StorageBackend):
         yield from arranged_matches(data_query, found)
 
     @contextlib.contextmanager
-    def _borrowed(self, storage_key: str) -> Iterator[tuple[BaseStoredData, Path | None]]:
-        with (
-            self._container.reading() as contents,
-            tempfile.TemporaryDirectory(prefix="simarchive-", dir=self._scratch_directory) as directory,
-        ):
+    def _borrowed(self, storage_key: str) -> Iterator[tuple[BaseStoredData, PathLike | None]]:
+        with contextlib.ExitStack() as stack:
+            contents = stack.enter_context(self._container.reading())
             document = contents.document(storage_key, functools.partial(self._array, storage_key))
             stored = interpret(storage_key, document)
             if not document.has_ancillary_data:
                 yield stored, None
                 return
-            self.extract(storage_key, directory)
-            yield stored, Path(directory)
+
+            @functools.cache
+            def extracted() -> Path:
+                if self._scratch_directory is not None:
+                    self._scratch_directory.mkdir(parents=True, exist_ok=True)
+                place = tempfile.TemporaryDirectory(prefix="simarchive-", dir=self._scratch_directory)
+                directory = Path(stack.enter_context(place))
+                self.extract(storage_key, directory)
+                return directory
+
+            # A plan looks at no file, so none is extracted before somebody asks for the path.
+            yield stored, LazyPath(extracted)
 
     def _new_at(self, destination: PathLike) -> Self:
         if Path(destination).exists():

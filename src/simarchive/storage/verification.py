@@ -117,7 +117,9 @@ def _checked_object(
     names = {info.name for info in contents.members(header.key)}
     for name in stored.member_names():
         if name not in names:
-            report.problems.append(Problem(header.key, name, None, "the document names it, but it is missing"))
+            report.problems.append(
+                Problem(header.key, name, None, "the document names it, but it is missing")
+            )
     return stored
 
 
@@ -161,8 +163,12 @@ def _check_index(
             continue
         expected = by_class.get(class_name, [])
         for key in sorted(set(table.keys()) - set(expected)):
-            report.problems.append(Problem(key, None, None, f"the index of {class_name} has it, /objects not"))
+            report.problems.append(
+                Problem(key, None, None, f"the index of {class_name} has it, /objects not")
+            )
         for key in expected:
             row = indexing.row_of(loaded.get(key), headers[key].identity)
             if table.row(key) != row:
-                report.problems.append(Problem(key, None, None, f"its row in the index of {class_name} is wrong"))
+                report.problems.append(
+                    Problem(key, None, None, f"its row in the index of {class_name} is wrong")
+                )
