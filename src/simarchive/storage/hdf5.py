@@ -499,11 +499,11 @@ class HDF5Storage(StorageBackend):
             for key in selection.candidates(contents, data_query):
                 try:
                     document = contents.document(key, functools.partial(self._array, key))
-                    stored = interpret(key, document)
+                    stored = interpret(key, document, lazily=True)
+                    matched = data_query.apply(stored)
                 except (CorruptError, InvalidDataError, NotFoundError) as error:
                     indexing.LOGGER.warning("object %r is left out of a query: %s", key, error)
                     continue
-                matched = data_query.apply(stored)
                 if matched is not None:
                     found.append((matched, (key, stored, self._ancillary_path(key, document))))
         yield from arranged_matches(data_query, found)
@@ -579,7 +579,7 @@ class HDF5Storage(StorageBackend):
             )
 
 
-def interpret(key: str, document: ReadDocument) -> BaseStoredData:
+def interpret(key: str, document: ReadDocument, *, lazily: bool = False) -> BaseStoredData:
     """Return the object that a document says.
 
     Raises
@@ -593,7 +593,7 @@ def interpret(key: str, document: ReadDocument) -> BaseStoredData:
             f"object {key!r} is of the data class {document.data_class!r}, which is not registered:"
             " import the module that defines it"
         )
-    return data_class.from_document(document.tree, document.data_class_version)
+    return data_class.from_document(document.tree, document.data_class_version, lazily=lazily)
 
 
 def _checked_path(path: object) -> Path:
