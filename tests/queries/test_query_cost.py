@@ -12,6 +12,7 @@ import pytest
 from simarchive import (
     Between,
     HDF5Storage,
+    MoleFraction,
     PropertyPhase,
     StoredEquilibrationData,
     Substance,
