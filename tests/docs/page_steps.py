@@ -10,7 +10,9 @@ from pathlib import Path
 # Warnings are errors, but for one that MDAnalysis gives to everybody who opens a DCD.
 WARNINGS = ("-W", "error", "-W", "ignore::DeprecationWarning:MDAnalysis.coordinates.DCD")
 
-_FENCE = re.compile(r"^(?P<indent> *)```(?P<kind>[\w-]*)\n(?P<body>.*?)^(?P=indent)```[ ]*$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(
+    r"^(?P<indent> *)```(?P<kind>[\w-]*)\n(?P<body>.*?)^(?P=indent)```[ ]*$", re.MULTILINE | re.DOTALL
+)
 # Those of the first kind can be run without the Python of their page.
 CONSOLE_KINDS = ("console", "shell-session")
 _SCRIPT_NAME = re.compile(r"# (\w+\.py)$")
@@ -42,7 +44,9 @@ def blocks_of(page: Path) -> list[Block]:
     text, end, blocks = page.read_text(), 0, []
     for match in _FENCE.finditer(text):
         body = textwrap.dedent(match["body"])
-        blocks.append(Block(match["kind"], body, text.count("\n", 0, match.start()) + 1, text[end : match.start()]))
+        blocks.append(
+            Block(match["kind"], body, text.count("\n", 0, match.start()) + 1, text[end : match.start()])
+        )
         end = match.end()
     return blocks
 
