@@ -6,6 +6,7 @@ A `Contents` is a view of one HDF5 handle, so it is good for one read or one tra
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -68,6 +69,16 @@ class Contents:
         self._index = handle.get(layout.INDEX)
         self._tables: dict[str, IndexTable] = {}
         self.freed = False  #: whether this handle removed anything whose room can be used again
+        self.spoiled: BaseException | None = None  #: what left a change half done: nothing may be committed
+
+    @contextlib.contextmanager
+    def in_one_piece(self) -> Iterator[None]:
+        """Never commit what the block changes by half: an error in it spoils the transaction."""
+        try:
+            yield
+        except BaseException as error:
+            self.spoiled = error
+            raise
 
     # --- objects -----------------------------------------------------------------------------------------
 
@@ -160,31 +171,36 @@ class Contents:
         if key in self._objects:
             staged = create_group(self._handle, layout.STAGING)
             try:
-                self._fill(staged, stored, identity, codec, progress)
+                infos = self._fill(staged, stored, identity, codec, progress)
             except BaseException:
-                del self._handle[layout.STAGING]
+                with self.in_one_piece():
+                    del self._handle[layout.STAGING]
                 raise
-            self._exchange(key, staged)
+            with self.in_one_piece():
+                self._exchange(key, staged)
         else:
             group = create_group(self._objects, key)
             try:
-                self._fill(group, stored, identity, codec, progress)
+                infos = self._fill(group, stored, identity, codec, progress)
             except BaseException:
-                del self._objects[key]
-                self.freed = True
+                with self.in_one_piece():
+                    del self._objects[key]
+                    self.freed = True
                 raise
-        if any(path.stat().st_size >= MIN_SHARED_BYTES for path in stored.members.values()):
-            self._note_members(key)
-        classes = self.data_classes()
-        if stored.data_class not in classes:
-            write_text(self._objects, layout.DATA_CLASSES, json.dumps([*classes, stored.data_class]))
+        with self.in_one_piece():
+            self._note_members(key, infos)
+            classes = self.data_classes()
+            if stored.data_class not in classes:
+                write_text(self._objects, layout.DATA_CLASSES, json.dumps([*classes, stored.data_class]))
         return identity
 
     def remove(self, key: str) -> None:
         """Remove an object with its arrays and members; its room is used again."""
-        self._forget_members(key, self._group(key))
-        del self._objects[key]
-        self.freed = True
+        infos = list(members.list_members(self._group(key)))
+        with self.in_one_piece():
+            self._forget_members(key, infos)
+            del self._objects[key]
+            self.freed = True
 
     # --- members -----------------------------------------------------------------------------------------
 
@@ -244,7 +260,7 @@ class Contents:
         """Make the table of members by digest anew."""
         self.drop_table(layout.MEMBER_TABLE)
         for key in self.keys():
-            self._note_members(key)
+            self._note_members(key, members.list_members(self._group(key)))
 
     # --- the parts of the above ----------------------------------------------------------------------
 
@@ -264,7 +280,8 @@ class Contents:
 
     def _fill(
         self, group: h5py.Group, stored: StoredDocument, identity: str, codec: str, progress: Progress | None
-    ) -> None:
+    ) -> list[members.MemberInfo]:
+        """Write an object into an empty group; return what is known of its members."""
         encoded = documents.encode(stored.tree, taken=stored.members)
         attributes = {
             layout.DATA_CLASS: np.bytes_(stored.data_class.encode()),
@@ -279,13 +296,19 @@ class Contents:
         write_text(group, layout.DOCUMENT, encoded.text)
         for name, variable in encoded.variables.items():
             arrays.write_variable(group, name, variable)
-        for name, path in stored.members.items():
-            self._write_member(group, name, path, codec, progress)
+        return [
+            self._write_member(group, name, path, codec, progress) for name, path in stored.members.items()
+        ]
 
     def _exchange(self, key: str, staged: h5py.Group) -> None:
-        """Put a finished object in the place of the one under `key`, which keeps its place in the order."""
+        """Put a finished object in the place of the one under `key`, which keeps its place in the order.
+
+        A new link would be the last in the order, so the group stays and all in it is exchanged. Its
+        attributes must all be gone before the first new one comes: in a reopened file, HDF5 2.0 cannot close
+        (or crashes) when some of more than eight were removed and others created.
+        """
         group = self._group(key)
-        self._forget_members(key, group)
+        self._forget_members(key, members.list_members(group))
         for link in list(group):
             del group[link]
         for name in list(group.attrs):
@@ -300,18 +323,18 @@ class Contents:
 
     def _write_member(
         self, group: h5py.Group, name: str, path: Path, codec: str, progress: Progress | None
-    ) -> None:
-        size = path.stat().st_size
+    ) -> members.MemberInfo:
+        size = members.size_of(path)
         twin = self._equal_member(path, size) if size >= MIN_SHARED_BYTES else None
         if twin is None:
-            members.store_member(group, name, path, codec=codec, progress=progress)
-            return
+            return members.store_member(group, name, path, codec=codec, progress=progress)
         members.link_member(group, name, twin)
         if progress is not None:
             progress(size)
+        return members.member_info(twin, name)
 
-    def _note_members(self, key: str) -> None:
-        for info in members.list_members(self._group(key)):
+    def _note_members(self, key: str, infos: Iterable[members.MemberInfo]) -> None:
+        for info in infos:
             if info.size >= MIN_SHARED_BYTES:
                 self._member_table().insert(f"{key}/{info.name}", {"size": info.size, "digest": info.digest})
 
@@ -333,10 +356,10 @@ class Contents:
     def _member_table(self) -> IndexTable:
         return self.table(layout.MEMBER_TABLE) or self.create_table(layout.MEMBER_TABLE, MEMBER_COLUMNS)
 
-    def _forget_members(self, key: str, group: h5py.Group) -> None:
+    def _forget_members(self, key: str, infos: Iterable[members.MemberInfo]) -> None:
         table = self.table(layout.MEMBER_TABLE)
         if table is not None:
-            for info in members.list_members(group):
+            for info in infos:
                 place = f"{key}/{info.name}"
                 if info.size >= MIN_SHARED_BYTES and place in table:
                     table.remove(place)

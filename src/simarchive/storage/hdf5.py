@@ -412,13 +412,14 @@ class HDF5Storage(StorageBackend):
             table = indexing.writable_table(contents, stored.data_class)
             replaced = contents.header(key).data_class if key in contents else None
             identity = contents.write(key, stored, codec=self.codec, progress=self.progress)
-            if replaced is not None and replaced != stored.data_class:
-                indexing.forget(contents, replaced, key)
-            row = indexing.row_of(interpreted, identity)
-            if key in table:
-                table.replace(key, row)
-            else:
-                table.insert(key, row)
+            with contents.in_one_piece():
+                if replaced is not None and replaced != stored.data_class:
+                    indexing.forget(contents, replaced, key)
+                row = indexing.row_of(interpreted, identity)
+                if key in table:
+                    table.replace(key, row)
+                else:
+                    table.insert(key, row)
 
     def _retrieve_object(
         self, storage_key: str, expected_type: type[BaseStoredData] | None = None
@@ -445,7 +446,8 @@ class HDF5Storage(StorageBackend):
                 class_name = ""  # A damaged object can still be removed; its row goes with a rebuild.
             contents.remove(storage_key)
             if class_name:
-                indexing.forget(contents, class_name, storage_key)
+                with contents.in_one_piece():
+                    indexing.forget(contents, class_name, storage_key)
 
     def _twins(self, stored: BaseStoredData) -> Iterator[tuple[str, BaseStoredData]]:
         class_name = type(stored).data_class_name
