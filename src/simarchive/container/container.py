@@ -80,6 +80,7 @@ class Container:
         self._contents: Contents | None = None
         self._depth = 0  # of nested reads and transactions
         self._writing = False
+        self._distrusted: set[str] = set()  # index tables that cannot be used, until they are rebuilt
         _check_place(self.path, files, writable=writable)
         self._journal: Journal | None = Journal.open(
             self.path, writable=writable, skeleton=skeleton, durability=durability, files=files
@@ -238,7 +239,9 @@ class Container:
         if self._handle is None:
             journal = self._open_journal()
             self._file = journal.file
-            self._handle, self._contents = _open_contents(self._file, "r+" if writing else "r", self.path)
+            self._handle, self._contents = _open_contents(
+                self._file, "r+" if writing else "r", self.path, self._distrusted
+            )
 
     def _detach(self) -> None:
         """Let go of the HDF5 handle; what it has not flushed is lost, as it should be."""
@@ -315,7 +318,9 @@ def _new_file(place: Path | io.BytesIO) -> h5py.File:
     return handle
 
 
-def _open_contents(file: PagedFile, mode: str, path: Path) -> tuple[h5py.File, Contents]:
+def _open_contents(
+    file: PagedFile, mode: str, path: Path, distrusted: set[str]
+) -> tuple[h5py.File, Contents]:
     handle = None
     try:
         handle = h5py.File(file, mode, libver=LIBVER)
@@ -324,7 +329,7 @@ def _open_contents(file: PagedFile, mode: str, path: Path) -> tuple[h5py.File, C
         cache.set_initial_size = True
         cache.initial_size = cache.min_size = cache.max_size = METADATA_CACHE_BYTES
         handle.id.set_mdc_config(cache)
-        return handle, Contents(handle, file)
+        return handle, Contents(handle, file, distrusted)
     except BaseException as error:
         if handle is not None:
             with contextlib.suppress(*HDF5_ERRORS):
