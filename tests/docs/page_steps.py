@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import textwrap
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ def steps_of(page: Path) -> list[Step]:
     """
     blocks = blocks_of(page)
     steps: list[Step] = []
-    for block, after in zip(blocks, [*blocks[1:], None], strict=True):
+    for block, after in itertools.zip_longest(blocks, blocks[1:]):
         if block.kind == "python":
             printed = after is not None and after.kind == "text" and not after.follows.strip()
             kind = "script" if _SCRIPT_NAME.match(block.body.splitlines()[0]) else "python"

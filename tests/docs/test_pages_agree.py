@@ -119,3 +119,16 @@ def test_the_error_page_says_what_the_code_does() -> None:
 def test_pages_name_no_place_of_one_machine() -> None:
     for page in PAGES:
         assert not re.search(r"(?<![\w.])/(home|root|work|tmp|Users)/", page.read_text()), page
+
+
+def test_every_fault_has_a_row_whose_tests_exist() -> None:
+    page = (DOCS / "explanation" / "faults-not-repeated.md").read_text()
+    rows = dict(re.findall(r"^\| (B\d\d) \| (.*) \|$", page, re.MULTILINE))
+    assert list(rows) == [f"B{number:02}" for number in range(1, 33)]
+    tests = set(
+        re.findall(r"def (test_\w+)", "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py")))
+    )
+    for number, row in rows.items():
+        named = re.findall(r"`(test_\w+)`", row)
+        assert named or "issue" in row, number
+        assert set(named) <= tests, number
