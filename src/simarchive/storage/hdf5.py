@@ -18,7 +18,7 @@ import numpy as np
 from simarchive.codecs import CODEC_CHOICES
 from simarchive.conditions import Condition, Value
 from simarchive.container.container import Container
-from simarchive.container.contents import Contents, ObjectHeader, StoredDocument
+from simarchive.container.contents import Contents, ObjectHeader, ReadDocument, StoredDocument
 from simarchive.container.documents import identity_digest
 from simarchive.container.members import MemberInfo, member_digest
 from simarchive.container.streams import MemberStream
@@ -27,10 +27,11 @@ from simarchive.errors import ConflictError, CorruptError, InvalidDataError, Not
 from simarchive.journal import Durability
 from simarchive.queries import BaseDataQuery
 from simarchive.storage import evaluator_objects as evaluator_objects  # registers its data classes
-from simarchive.storage import indexing, selection, statistics, tabulation, verification
+from simarchive.storage import indexing, repair, selection, statistics, tabulation, verification
 from simarchive.storage.ancillary import ancillary_files, empty_folders_of, members_of
 from simarchive.storage.ancillary_path import AncillaryPath, LazyPath
 from simarchive.storage.backend import Match, PathLike, StorageBackend, arranged_matches
+from simarchive.storage.repair import RepairReport
 from simarchive.storage.scratch import Scratch, ScratchDirectory, ScratchFile
 from simarchive.storage.statistics import ContainerStatistics
 from simarchive.storage.verification import VerificationReport
@@ -104,6 +105,7 @@ class HDF5Storage(StorageBackend):
         self._scratch_directory = None if scratch_directory is None else Path(scratch_directory).absolute()
         self._scratch_max_bytes = scratch_max_bytes
         self._scratch: Scratch | None = None
+        self._index_is_checked = False
         self.progress: Progress | None = None
         """Called with the number of bytes stored since the last call, while files are stored."""
 
@@ -145,7 +147,7 @@ class HDF5Storage(StorageBackend):
         LockedError
             If another process is writing and does not finish in time.
         """
-        with self._container.transaction():
+        with self._changing():
             yield self
 
     def is_same_store(self, other: StorageBackend) -> bool:
@@ -233,11 +235,8 @@ class HDF5Storage(StorageBackend):
             If there is no such object.
         """
         with self._container.reading() as contents:
-            header = contents.header(storage_key)
-            tree = contents.tree(
-                storage_key, load=functools.partial(self._array, storage_key, header.identity)
-            )
-            return header.data_class, header.data_class_version, tree
+            found = contents.document(storage_key, functools.partial(self._array, storage_key))
+            return found.data_class, found.data_class_version, found.tree
 
     def class_name_of(self, storage_key: str) -> str:
         """Return the registered name of an object's data class.
@@ -248,7 +247,7 @@ class HDF5Storage(StorageBackend):
             If there is no such object.
         """
         with self._container.reading() as contents:
-            return contents.header(storage_key).data_class
+            return contents.class_name(storage_key)
 
     def select(self, class_names: Iterable[str], conditions: Sequence[Condition] = ()) -> list[str]:
         """Return the keys of the objects of some data classes whose indexed values fulfil all conditions.
@@ -363,10 +362,32 @@ class HDF5Storage(StorageBackend):
         with self._container.transaction() as contents:
             return indexing.rebuild_all(contents)
 
+    def repair(self) -> RepairReport:
+        """Set damaged objects aside and make the index anew, as one transaction; return what was done.
+
+        An object is damaged if its document or an array of it cannot be read or does not match its digest.
+        It is moved to the group ``/set_aside`` of the container, where it is no object any more; nothing is
+        deleted. Members that cannot be read stay where they are: `verify` names them.
+        """
+        return repair.repair(self._container)
+
     # --- what StorageBackend asks for ------------------------------------------------------------------
 
     def _atomic(self) -> AbstractContextManager[object]:
-        return self._container.transaction()
+        return self._changing()
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[Contents]:
+        """Give the contents for changes, with an index that works."""
+        with self._container.transaction() as contents:
+            if not self._index_is_checked or contents.distrusted:
+                indexing.restore(contents)
+            checked_before, self._index_is_checked = self._index_is_checked, True
+            try:
+                yield contents
+            except BaseException:
+                self._index_is_checked = checked_before  # What was rebuilt is rolled back.
+                raise
 
     def _object_exists(self, storage_key: str) -> bool:
         with self._container.reading() as contents:
@@ -407,18 +428,15 @@ class HDF5Storage(StorageBackend):
         self._write(storage_key or self._free_key(None), stored, object_to_store)
 
     def _write(self, key: str, stored: StoredDocument, interpreted: BaseStoredData | None) -> None:
-        with self._container.transaction() as contents:
-            # Before the object is written: a table that has to be rebuilt must not find it.
-            table = indexing.writable_table(contents, stored.data_class)
-            replaced = contents.header(key).data_class if key in contents else None
+        with self._changing() as contents:
+            # Before the object is written: a table that has to be made must not find it.
+            indexing.prepare(contents, stored.data_class)
+            replaced = contents.class_name(key) if key in contents else None
             identity = contents.write(key, stored, codec=self.codec, progress=self.progress)
-            if replaced is not None and replaced != stored.data_class:
-                indexing.forget(contents, replaced, key)
-            row = indexing.row_of(interpreted, identity)
-            if key in table:
-                table.replace(key, row)
-            else:
-                table.insert(key, row)
+            with contents.in_one_piece():
+                if replaced is not None and replaced != stored.data_class:
+                    indexing.forget(contents, replaced, key)
+                indexing.put(contents, stored.data_class, key, indexing.row_of(interpreted, identity))
 
     def _retrieve_object(
         self, storage_key: str, expected_type: type[BaseStoredData] | None = None
@@ -426,42 +444,44 @@ class HDF5Storage(StorageBackend):
         with self._container.reading() as contents:
             if storage_key not in contents:
                 return None, None
-            header = contents.header(storage_key)
-            stored = interpret(header, contents.tree(storage_key))
-            path = self._ancillary_path(header)
+            found = contents.document(storage_key)
+            path = self._ancillary_path(storage_key, found)
             if path is not None:
                 path.extract()
-            return stored, path
+            return interpret(storage_key, found), path
 
     def _document_of(self, storage_key: str) -> BaseStoredData:
         with self._container.reading() as contents:
             return self._load(contents, storage_key)
 
     def _remove_object(self, storage_key: str) -> None:
-        with self._container.transaction() as contents:
+        with self._changing() as contents:
             try:
-                class_name = contents.header(storage_key).data_class
+                class_name = contents.class_name(storage_key)
             except CorruptError:
                 class_name = ""  # A damaged object can still be removed; its row goes with a rebuild.
             contents.remove(storage_key)
             if class_name:
-                indexing.forget(contents, class_name, storage_key)
+                with contents.in_one_piece():
+                    indexing.forget(contents, class_name, storage_key)
 
     def _twins(self, stored: BaseStoredData) -> Iterator[tuple[str, BaseStoredData]]:
         class_name = type(stored).data_class_name
         with self._container.reading() as contents:
-            table = indexing.usable_table(contents, class_name)
-            if table is None:
-                keys: Iterable[str] = indexing.keys_by_scan(contents, (class_name,))
-            else:
-                identity = identity_digest(class_name, stored.to_document())
-                found = dict.fromkeys(table.select([indexing.identical(identity)]))
-                if isinstance(stored, ReplaceableData):
-                    found.update(dict.fromkeys(table.select(stored.to_storage_query().conditions())))
-                keys = found
+            identical = indexing.identical(identity_digest(class_name, stored.to_document()))
+            found = indexing.select(contents, class_name, [identical])
+            if found is not None and isinstance(stored, ReplaceableData):
+                same = indexing.select(contents, class_name, stored.to_storage_query().conditions())
+                found = None if same is None else [*found, *same]
+            keys = indexing.keys_by_scan(contents, (class_name,)) if found is None else dict.fromkeys(found)
             for key in keys:
                 if key in contents:
-                    yield key, self._load(contents, key)
+                    try:
+                        twin = self._load(contents, key)
+                    except CorruptError as error:
+                        indexing.LOGGER.warning("%s: nothing is compared with it", error)
+                        continue
+                    yield key, twin
 
     def _has_same_files(self, storage_key: str, directory: Path) -> bool:
         files = ancillary_files(directory)
@@ -480,22 +500,23 @@ class HDF5Storage(StorageBackend):
         with self._container.reading() as contents:
             for key in selection.candidates(contents, data_query):
                 try:
-                    stored = self._load(contents, key)
+                    document = contents.document(key, functools.partial(self._array, key))
+                    stored = interpret(key, document)
                 except (CorruptError, InvalidDataError, NotFoundError) as error:
                     indexing.LOGGER.warning("object %r is left out of a query: %s", key, error)
                     continue
                 matched = data_query.apply(stored)
                 if matched is not None:
-                    path = self._ancillary_path(contents.header(key))
-                    found.append((matched, (key, stored, path)))
+                    found.append((matched, (key, stored, self._ancillary_path(key, document))))
         yield from arranged_matches(data_query, found)
 
     @contextlib.contextmanager
     def _borrowed(self, storage_key: str) -> Iterator[tuple[BaseStoredData, PathLike | None]]:
         with contextlib.ExitStack() as stack:
             contents = stack.enter_context(self._container.reading())
-            stored = self._load(contents, storage_key)
-            if not contents.header(storage_key).has_ancillary_data:
+            document = contents.document(storage_key, functools.partial(self._array, storage_key))
+            stored = interpret(storage_key, document)
+            if not document.has_ancillary_data:
                 yield stored, None
                 return
 
@@ -520,10 +541,7 @@ class HDF5Storage(StorageBackend):
 
     def _load(self, contents: Contents, key: str) -> BaseStoredData:
         """Return an object whose arrays are read when someone looks at them."""
-        header = contents.header(key)
-        return interpret(
-            header, contents.tree(key, load=functools.partial(self._array, key, header.identity))
-        )
+        return interpret(key, contents.document(key, functools.partial(self._array, key)))
 
     def _array(self, key: str, identity: str, name: str) -> np.ndarray[Any, Any]:
         if self._container.closed:
@@ -540,10 +558,10 @@ class HDF5Storage(StorageBackend):
                 found = tabulation.columns_of_keys(contents, self.keys(data_query), chosen)
         return found
 
-    def _ancillary_path(self, header: ObjectHeader) -> AncillaryPath | None:
-        if not header.has_ancillary_data:
+    def _ancillary_path(self, key: str, document: ReadDocument) -> AncillaryPath | None:
+        if not document.has_ancillary_data:
             return None
-        return AncillaryPath(header.key, functools.partial(self._extract_to_scratch, header.key))
+        return AncillaryPath(key, functools.partial(self._extract_to_scratch, key))
 
     def _extract_to_scratch(self, key: str, name: str | None) -> ScratchDirectory:
         """Extract a member, the members below a folder, or all of them; return the object's directory."""
@@ -563,7 +581,7 @@ class HDF5Storage(StorageBackend):
             )
 
 
-def interpret(header: ObjectHeader, tree: Any) -> BaseStoredData:
+def interpret(key: str, document: ReadDocument) -> BaseStoredData:
     """Return the object that a document says.
 
     Raises
@@ -571,13 +589,13 @@ def interpret(header: ObjectHeader, tree: Any) -> BaseStoredData:
     InvalidDataError
         If its data class is not registered in this process, or the document does not fit the class.
     """
-    data_class = data_class_named(header.data_class)
+    data_class = data_class_named(document.data_class)
     if data_class is None:
         raise InvalidDataError(
-            f"object {header.key!r} is of the data class {header.data_class!r}, which is not registered:"
+            f"object {key!r} is of the data class {document.data_class!r}, which is not registered:"
             " import the module that defines it"
         )
-    return data_class.from_document(tree, header.data_class_version)
+    return data_class.from_document(document.tree, document.data_class_version)
 
 
 def _checked_path(path: object) -> Path:
@@ -601,7 +619,7 @@ def _checked_durability(durability: str | Durability) -> Durability:
 
 def _array_of(container: Container, key: str, identity: str, name: str) -> np.ndarray[Any, Any]:
     with container.reading() as contents:
-        if key not in contents or contents.header(key).identity != identity:
+        if key not in contents or contents.identity(key) != identity:
             raise ConflictError(f"object {key!r} was replaced or removed before its array {name!r} was read")
         return contents.variable(key, name)
 

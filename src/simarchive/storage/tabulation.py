@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from simarchive.conditions import Value
 from simarchive.container.contents import Contents
 from simarchive.container.index import KEY_COLUMN
 from simarchive.data import data_class_named
-from simarchive.errors import InvalidDataError
+from simarchive.errors import CorruptError, InvalidDataError
 from simarchive.queries import BaseDataQuery
 from simarchive.storage import indexing, selection
 
@@ -41,16 +40,8 @@ def columns_of_index(
     contents: Contents, data_query: BaseDataQuery, names: list[str]
 ) -> dict[str, Any] | None:
     """Return the columns of the matches straight from the index, or ``None`` if it cannot say alone."""
-    tables = selection.tables(contents, data_query)
-    if tables is None or len(tables) != 1 or not data_query.exact:
-        return None
-    found = tables[0].columns(
-        [KEY_COLUMN, *names],
-        data_query.conditions(),
-        order_by=data_query.order_by,
-        limit=data_query.limit,
-    )
-    return {KEY: found.pop(KEY_COLUMN), **found}
+    found = selection.columns(contents, data_query, [KEY_COLUMN, *names])
+    return None if found is None else {KEY: found.pop(KEY_COLUMN), **found}
 
 
 def columns_of_keys(contents: Contents, keys: list[str], names: list[str]) -> dict[str, list[Value]]:
@@ -91,12 +82,15 @@ def plain(columns: dict[str, Any]) -> dict[str, list[Value]]:
 
 
 def _row(contents: Contents, key: str) -> dict[str, Value]:
-    header = contents.header(key)
-    table = indexing.usable_table(contents, header.data_class)
-    if table is not None and key in table:
-        return table.row(key)
-    data_class = data_class_named(header.data_class)
+    class_name = contents.class_name(key)
+    table = indexing.usable_table(contents, class_name)
+    try:
+        if table is not None and key in table:
+            return table.row(key)
+    except CorruptError as error:
+        indexing.distrust(contents, class_name, str(error))
+    data_class = data_class_named(class_name)
     if data_class is None:
         return {}
-    tree = contents.tree(key, load=functools.partial(contents.variable, key))
-    return data_class.from_document(tree, header.data_class_version).index_values()
+    document = contents.document(key, lambda _, name: contents.variable(key, name))
+    return data_class.from_document(document.tree, document.data_class_version).index_values()

@@ -79,12 +79,24 @@ def verify(
     return report
 
 
-def _checked_object(
-    contents: Contents, header: ObjectHeader, report: VerificationReport
-) -> BaseStoredData | None:
+def checked_tree(contents: Contents, header: ObjectHeader) -> Any:
+    """Return the document of an object with all its arrays.
+
+    Raises
+    ------
+    CorruptError
+        If they cannot be read, or do not match the identity digest.
+    """
     tree = contents.tree(header.key)
     if identity_digest(header.data_class, tree) != header.identity:
         raise CorruptError("the document or one of its arrays does not match the identity digest")
+    return tree
+
+
+def _checked_object(
+    contents: Contents, header: ObjectHeader, report: VerificationReport
+) -> BaseStoredData | None:
+    tree = checked_tree(contents, header)
     data_class = data_class_named(header.data_class)
     if data_class is None:
         report.problems.append(
