@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,6 +25,7 @@ from simarchive.container.index import IndexTable
 from simarchive.container.index_segments import Shape
 from simarchive.container.members import member_digest
 from simarchive.data import BaseStoredData, ForceFieldData
+from simarchive.errors import StorageError
 from simarchive.journal import Durability
 from simarchive.storage import hdf5, repacking
 
@@ -36,6 +38,14 @@ class ContainerDisk(SimulatedDisk):
     """A simulated disk with a directory, to which a file that HDF5 made elsewhere can be renamed."""
 
     successor = ""  #: a path on the real disk
+    reads = 0
+    fails_to_read: Callable[[int], bool] = staticmethod(lambda count: False)
+
+    def pread(self, fd: int, size: int, offset: int) -> bytes:
+        self.reads += 1
+        if self.fails_to_read(self.reads):
+            raise OSError(errno.EIO, "Input/output error")
+        return super().pread(fd, size, offset)
 
     def status_of(self, path: str) -> SimpleNamespace:
         if path == str(Path(PATH).parent):
@@ -243,6 +253,7 @@ class StorageWorkload:
         self.root, self.seed, self.steps, self.sessions = root, seed, steps, sessions
         self.durability, self.checkpoint_bytes = durability, checkpoint_bytes
         self.runs = 0
+        self.after_error: Callable[[HDF5Storage], None] = lambda backend: None
 
     def open(self, disk: SimulatedDisk) -> HDF5Storage:
         backend = open_storage(disk, durability=self.durability)
@@ -267,6 +278,9 @@ class StorageWorkload:
                     for _ in range(self.steps // self.sessions):
                         self.transaction(backend, work, diary)
                     diary.intend(work.state)
+                except StorageError:
+                    self.after_error(backend)
+                    raise
                 finally:
                     backend.close()
                 diary.acknowledge()
@@ -311,16 +325,20 @@ class StorageWorkload:
         return state
 
     def recover_and_add(self, disk: SimulatedDisk) -> State:
+        with small_index(), self.open(disk) as backend:
+            return self.add(backend)
+
+    def add(self, backend: HDF5Storage) -> State:
+        """Store one more object; return what there is then."""
         directory = self.root / "added after recovery"
         if not directory.exists():
             directory.mkdir(parents=True, exist_ok=True)
             (directory / "output.pdb").write_bytes(b"ATOM\n")
             (directory / "trajectory.dcd").write_bytes(bytes(range(256)) * 400)
-        with small_index(), self.open(disk) as backend:
-            before = state_of(backend)
-            key = backend.store_object(simulation("after recovery", n_frames=50), directory)
-            state = state_of(backend)
-            assert {**before, key: state[key]} == state
+        before = state_of(backend)
+        key = backend.store_object(simulation("after recovery", n_frames=50), directory)
+        state = state_of(backend)
+        assert {**before, key: state[key]} == state
         return state
 
 

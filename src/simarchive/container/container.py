@@ -276,11 +276,9 @@ class Container:
         journal.commit()
 
     def _roll_back(self, journal: Journal) -> None:
-        try:
-            journal.roll_back()
-        finally:
-            # Even if a commit is in doubt: the file under this handle is dead.
-            self._detach()
+        # Before the file is dead: HDF5 may have to write and read again what it lets go of.
+        self._detach()
+        journal.roll_back()
 
 
 def _raise_failure(file: PagedFile) -> None:
