@@ -58,10 +58,10 @@ def names_on_disk() -> set[str]:
             if isinstance(node.value.value, str) and ast.unparse(node.targets[0]) != "README_TEXT":
                 names.add(node.value.value)
         elif isinstance(node, ast.FunctionDef):
-            texts = [part for part in ast.walk(node) if isinstance(part, ast.JoinedStr)]
-            names.update(
-                str(text.values[0].value) for text in texts if isinstance(text.values[0], ast.Constant)
-            )
+            [text] = [part.value for part in node.body if isinstance(part, ast.Return)]
+            assert isinstance(text, ast.JoinedStr)
+            assert isinstance(text.values[0], ast.Constant)
+            names.add(str(text.values[0].value))
     return names
 
 

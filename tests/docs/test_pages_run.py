@@ -55,14 +55,29 @@ def run(page: Path, place: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if steps_of(page)], ids=label_of)
-def test_the_blocks_of_a_page_do_what_it_says(page: Path, tmp_path: Path) -> None:
+def has_python(page: Path) -> bool:
+    return any(block.kind == "python" for block in blocks_of(page))
+
+
+def runs_here(page: Path) -> bool:
+    """Return whether a page has steps that no other test runs."""
     if label_of(page) in RUN_ELSEWHERE:
-        where = RUN_ELSEWHERE[label_of(page)].rpartition(" ")[2]
-        assert label_of(page).rpartition("/")[2] in (ROOT / where).read_text()
-        return
+        return False
+    return bool(steps_of(page)) and (has_python(page) or page.parent.name != "how-to")
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if runs_here(page)], ids=label_of)
+def test_the_blocks_of_a_page_do_what_it_says(page: Path, tmp_path: Path) -> None:
     done = run(page, tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+def test_pages_that_are_not_run_here_are_run_elsewhere() -> None:
+    for label, reason in RUN_ELSEWHERE.items():
+        other = ROOT / reason.rpartition(" ")[2]
+        assert label.rpartition("/")[2] in other.read_text()
+    # How-to pages of console blocks alone.
+    assert '(ROOT / "docs" / "how-to").glob("*.md")' in (ROOT / "tests/cli/test_how_to_pages.py").read_text()
 
 
 def test_every_block_is_of_a_kind_that_is_run_or_justified() -> None:
