@@ -118,7 +118,10 @@ class Writer:
         rounds = 0
         while time.monotonic() < self.end:
             with HDF5Storage(
-                self.path, durability=self.durability, lock_timeout_s=60.0, codec=rng.choice(("deflate", "zstd"))
+                self.path,
+                durability=self.durability,
+                lock_timeout_s=60.0,
+                codec=rng.choice(("deflate", "zstd")),
             ) as backend:
                 for _ in range(rng.randint(1, 12)):
                     self.transaction(backend, rng, say)
@@ -167,7 +170,9 @@ class Reader:
         while not self.end():
             with (
                 tempfile.TemporaryDirectory() as scratch,
-                HDF5Storage(self.path, "r", scratch, lock_timeout_s=60.0, scratch_max_bytes=50 << 20) as backend,
+                HDF5Storage(
+                    self.path, "r", scratch, lock_timeout_s=60.0, scratch_max_bytes=50 << 20
+                ) as backend,
             ):
                 for _ in range(rng.randint(1, 10)):
                     found += self.look(backend, rng)

@@ -52,7 +52,12 @@ def test_a_killed_writer_loses_no_acknowledged_object(tmp_path: Path) -> None:
         stop.set()
         answers = [reader.finish() for reader in readers]
     assert [answer[-1][0] for answer in answers] == ["rounds"] * len(readers), answers
-    figures = {"kills": KILLS, "commits": commits, "hot logs": hot, "unacknowledged but there": stored_in_doubt}
+    figures = {
+        "kills": KILLS,
+        "commits": commits,
+        "hot logs": hot,
+        "unacknowledged but there": stored_in_doubt,
+    }
     print(figures, "reads:", sum(answer[-1][1] for answer in answers))
     assert hot
     assert commits
