@@ -249,11 +249,14 @@ def test_a_change_that_failed_halfway_takes_its_transaction_along(
 
     with HDF5Storage(path) as backend:
         backend.store_object(simulation("one"), files, storage_key="one")
-        with monkeypatch.context() as patch, pytest.raises(StorageError, match="halfway"):
-            with backend.transaction():
-                patch.setattr(indexing, "row_of", lambda stored, identity: 1 / 0)
-                with pytest.raises(ZeroDivisionError):
-                    backend.store_object(simulation("two"), files, storage_key="two")
+        with (
+            monkeypatch.context() as patch,
+            pytest.raises(StorageError, match="halfway"),
+            backend.transaction(),
+        ):
+            patch.setattr(indexing, "row_of", lambda stored, identity: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                backend.store_object(simulation("two"), files, storage_key="two")
         assert backend.keys() == ["one"]
         backend.store_object(simulation("two"), files, storage_key="two")
         assert backend.verify(full=True).ok
