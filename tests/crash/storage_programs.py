@@ -204,7 +204,7 @@ def check_files(directory: Path, source: Path) -> None:
 
 @dataclass
 class Checker:
-    """Says what the container holds as it is now; all of it has been checked, and compared with its source."""
+    """Says what the container holds now; all of it has been checked and compared with its source."""
 
     path: Path
     sources: Sequence[Path]
