@@ -1,4 +1,4 @@
-"""An index that is missing, damaged or old costs time, never an answer; a damaged object costs only itself."""
+"""An index that is missing, damaged or old costs time, never an answer; a damaged object only itself."""
 
 from __future__ import annotations
 
