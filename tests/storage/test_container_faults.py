@@ -43,9 +43,7 @@ def test_b04_another_process_with_another_hash_seed_finds_the_same(tmp_path, has
     assert done.stdout.split() == [key, key]
 
 
-def test_b20_a_relative_container_stays_when_the_program_changes_its_directory(
-    tmp_path, files, monkeypatch
-):
+def test_b20_a_relative_container_stays_when_the_program_changes_its_directory(tmp_path, files, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with HDF5Storage("a.h5", scratch_directory="scratch") as backend:
         key = backend.store_object(simulation(), files)
