@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -28,6 +29,7 @@ def command(container: Path, index: bool, wait_s: float, as_json: bool) -> None:
       simarchive repair water.h5 --index
     """
     with opening.for_changes(container, wait_s=wait_s) as backend:
+        answer: dict[str, Any]
         if index:
             answer = {"path": str(container), "rows": backend.rebuild_index(), "set_aside": []}
         else:

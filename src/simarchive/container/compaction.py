@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 import h5py
@@ -16,7 +17,7 @@ from simarchive.errors import CorruptError
 LOGGER = logging.getLogger("simarchive")
 
 
-def copy_objects(source: h5py.File, target: h5py.File) -> int:
+def copy_objects(source: h5py.File, target: h5py.File, keys: Iterable[str]) -> int:
     """Copy everything but the index from one open container into an empty one; return the number of objects.
 
     Chunks of members are copied as they are stored, and members that are one dataset under several
@@ -30,9 +31,11 @@ def copy_objects(source: h5py.File, target: h5py.File) -> int:
     _copy_attributes(source, target)
     objects = target[layout.OBJECTS]
     _copy_attributes(source[layout.OBJECTS], objects)
+    # Whatever HDF5 could not even move is not in the copy.
+    objects.attrs.pop(layout.LOST_LINKS, None)
     copied: dict[int, h5py.Dataset] = {}
     count = 0
-    for key in source[layout.OBJECTS]:
+    for key in keys:
         try:
             _copy_object(source[layout.OBJECTS][key], create_group(objects, key), copied)
         except (OSError, KeyError, RuntimeError) as error:

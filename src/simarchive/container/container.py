@@ -190,10 +190,11 @@ class Container:
         """
         journal = self._open_journal()
         assert self._handle is not None
+        assert self._contents is not None
         successor = compaction.successor_path(self.path)
         try:
             with _new_file(successor) as target:
-                count = compaction.copy_objects(self._handle, target)
+                count = compaction.copy_objects(self._handle, target, self._contents.keys())
             complete(successor)
             if not journal.replace_container(successor, self.lock_timeout_s):
                 raise LockedError(f"container '{self.path}' is being read all the time: repack it later")

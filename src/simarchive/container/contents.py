@@ -7,6 +7,7 @@ A `Contents` is a view of one HDF5 handle, so it is good for one read or one tra
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -25,7 +26,7 @@ from simarchive.container.documents import Tree
 from simarchive.container.index import IndexTable
 from simarchive.container.members import MemberFault, MemberInfo, MemberReader
 from simarchive.container.node_attributes import UNREADABLE
-from simarchive.errors import CorruptError, NotFoundError, StorageError
+from simarchive.errors import ConflictError, CorruptError, NotFoundError, StorageError
 from simarchive.journal import PagedFile
 
 Progress = Callable[[int], None]
@@ -121,19 +122,25 @@ class Contents:
 
     def keys(self) -> list[str]:
         """Return the keys of all objects in the order in which they were first stored."""
-        return list(self._objects)
+        lost = self._lost
+        return [key for key in self._objects if key not in lost] if lost else list(self._objects)
 
     def __len__(self) -> int:
-        return len(self._objects)
+        return len(self._objects) - len(self._lost)
 
     def __contains__(self, key: str) -> bool:
         # A key is one path component; HDF5 would take "a/b" for a path and "." for /objects itself.
         if not key or key.startswith(".") or "/" in key:
             return False
         try:
-            return bool(self._objects.id.links.exists(key.encode()))
+            return bool(self._objects.id.links.exists(key.encode())) and key not in self._lost
         except UnicodeEncodeError:
             return False
+
+    @functools.cached_property
+    def _lost(self) -> frozenset[str]:
+        value = self._objects.attrs.get(layout.LOST_LINKS)
+        return frozenset() if value is None else frozenset(json.loads(_text(value)))
 
     def data_classes(self) -> list[str]:
         """Return the names of the data classes that have objects, or had."""
@@ -253,6 +260,10 @@ class Contents:
         An object that replaces another keeps its place in the order of keys.
         """
         identity = documents.identity_digest(stored.data_class, stored.tree)
+        if key in self._lost:
+            raise ConflictError(
+                f"the key {key!r} is that of an object that cannot be read: take another, or repack first"
+            )
         if key in self:
             staged = create_group(self._handle, layout.STAGING)
             try:
@@ -290,7 +301,13 @@ class Contents:
 
     def set_aside(self, key: str) -> str:
         """Move what is under a key out of the objects, unread and undeleted; return where it is now."""
-        place = self._put_aside(f"/{layout.OBJECTS}/{key}", key)
+        try:
+            place = self._put_aside(f"/{layout.OBJECTS}/{key}", key)
+        except UNREADABLE:
+            # Where not even the header of a group can be read, HDF5 cannot move it: it is named instead.
+            write_text(self._objects, layout.LOST_LINKS, json.dumps(sorted({*self._lost, key})))
+            del self._lost
+            place = f"/{layout.OBJECTS}/{key}"
         self.freed = True
         return place
 

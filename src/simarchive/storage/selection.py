@@ -97,7 +97,8 @@ def explain(contents: Contents, data_query: BaseDataQuery) -> str:
             continue
         lines.append(f"{name}: {len(table)} objects")
         lines.extend(
-            f"  {step.column} {step.reading}: {step.remaining} remain ({step.pruned} of {step.segments} segments not read)"
+            f"  {step.column} {step.reading}: {step.remaining} remain"
+            f" ({step.pruned} of {step.segments} segments not read)"
             for step in table.explain(data_query.conditions())
         )
     lines.append(
