@@ -16,7 +16,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from h5py import h5g, h5p
+from h5py import h5a, h5g, h5p, h5s, h5t
 
 from simarchive.conditions import Column, ColumnKind, Equals
 from simarchive.container import arrays, documents, layout, members
@@ -67,6 +67,7 @@ class Contents:
         self._objects = handle[layout.OBJECTS]
         self._index = handle.get(layout.INDEX)
         self._tables: dict[str, IndexTable] = {}
+        self._data_classes: list[str] | None = None
         self.freed = False  #: whether this handle removed anything whose room can be used again
         self.spoiled: BaseException | None = None  #: what left a change half done: nothing may be committed
 
@@ -103,8 +104,10 @@ class Contents:
 
     def data_classes(self) -> list[str]:
         """Return the names of the data classes that have objects, or had."""
-        value = self._objects.attrs.get(layout.DATA_CLASSES)
-        return [] if value is None else json.loads(_text(value))
+        if self._data_classes is None:
+            value = self._objects.attrs.get(layout.DATA_CLASSES)
+            self._data_classes = [] if value is None else json.loads(_text(value))
+        return list(self._data_classes)
 
     def header(self, key: str) -> ObjectHeader:
         """Return what is known of an object without reading its document.
@@ -190,7 +193,8 @@ class Contents:
             self._note_members(key, infos)
             classes = self.data_classes()
             if stored.data_class not in classes:
-                write_text(self._objects, layout.DATA_CLASSES, json.dumps([*classes, stored.data_class]))
+                self._data_classes = [*classes, stored.data_class]
+                write_text(self._objects, layout.DATA_CLASSES, json.dumps(self._data_classes))
         return identity
 
     def remove(self, key: str) -> None:
@@ -283,16 +287,17 @@ class Contents:
         """Write an object into an empty group; return what is known of its members."""
         encoded = documents.encode(stored.tree, taken=stored.members)
         attributes = {
-            layout.DATA_CLASS: np.bytes_(stored.data_class.encode()),
-            layout.DATA_CLASS_VERSION: np.int64(stored.data_class_version),
-            layout.IDENTITY: np.bytes_(identity.encode()),
-            layout.STORED_AT: np.bytes_(datetime.now(UTC).isoformat(timespec="seconds").encode()),
-            layout.ANCILLARY: np.int8(stored.has_ancillary_data),
+            layout.DATA_CLASS: np.array(stored.data_class.encode()),
+            layout.DATA_CLASS_VERSION: np.array(stored.data_class_version, np.int64),
+            layout.IDENTITY: np.array(identity.encode()),
+            layout.STORED_AT: np.array(datetime.now(UTC).isoformat(timespec="seconds").encode()),
+            layout.ANCILLARY: np.array(stored.has_ancillary_data, np.int8),
         }
         for name, value in attributes.items():
-            group.attrs.create(name, value)
-        members.keep_empty_folders(group, stored.empty_folders)
-        write_text(group, layout.DOCUMENT, encoded.text)
+            create_attribute(group, name, value)
+        if stored.empty_folders:
+            members.keep_empty_folders(group, stored.empty_folders)
+        create_attribute(group, layout.DOCUMENT, *_encoded(encoded.text))
         for name, variable in encoded.variables.items():
             arrays.write_variable(group, name, variable)
         return [
@@ -380,8 +385,23 @@ def write_text(node: h5py.HLObject, name: str, text: str) -> None:
 
     A variable-length string would leak its bytes at every rewrite.
     """
+    value, dtype = _encoded(text)
+    node.attrs.create(name, value, dtype=dtype)
+
+
+def create_attribute(
+    node: h5py.HLObject, name: str, value: np.ndarray[Any, Any], dtype: np.dtype[Any] | None = None
+) -> None:
+    """Write a new scalar attribute. `node.attrs` would write it under a temporary name and rename it."""
+    kind = h5t.py_create(dtype or value.dtype)
+    h5a.create(node.id, name.encode(), kind, h5s.create(h5s.SCALAR)).write(value, kind)
+
+
+def _encoded(text: str) -> tuple[np.ndarray[Any, Any], np.dtype[Any]]:
+    """Return a text as the value and the type of an attribute."""
     encoded = text.encode() or b"\0"
-    node.attrs.create(name, encoded, dtype=h5py.string_dtype("utf-8", len(encoded)))
+    dtype = h5py.string_dtype("utf-8", len(encoded))
+    return np.array(encoded, dtype), dtype
 
 
 def _text(value: Any) -> str:
