@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 
 from simarchive.container import layout
+from simarchive.container.attributes import create_attribute
 from simarchive.container.documents import Variable
 from simarchive.errors import CorruptError, InvalidDataError
 
@@ -56,20 +57,28 @@ class LazyArray:
         return f"<LazyArray shape={self.shape} dtype={self.dtype} {state}>"
 
 
-def write_variable(group: h5py.Group, name: str, variable: Variable) -> None:
+def write_variable(group: h5py.Group, name: str, variable: Variable, dimensions: dict[int, int]) -> None:
     """Write one array as a dataset of `group`, with units and netCDF-4 dimensions.
 
     The dimensions are named by number, as netCDF-C itself does for some variables, and shared by the
     whole container. Attached dimension scales would need variable-length references, and HDF5 leaks
     those when an object is removed.
+
+    Parameters
+    ----------
+    dimensions
+        The numbers of dimensions by length, as far as they have been looked up in this container.
     """
     values = variable.values
     dataset = group.create_dataset(name, data=np.ascontiguousarray(values))
     if variable.units is not None:
-        dataset.attrs.create(layout.UNITS, np.bytes_(variable.units.encode()))
+        create_attribute(dataset, layout.UNITS, np.array(variable.units.encode() or b"\0"))
     if 0 not in values.shape:
-        identifiers = [_dimension(group.file, length) for length in values.shape]
-        dataset.attrs.create(layout.DIMENSIONS_OF_VARIABLE, np.array(identifiers, np.int32))
+        for length in values.shape:
+            if length not in dimensions:
+                dimensions[length] = _dimension(group.file, length)
+        identifiers = np.array([dimensions[length] for length in values.shape], np.int32)
+        create_attribute(dataset, layout.DIMENSIONS_OF_VARIABLE, identifiers)
 
 
 def read_variable(group: h5py.Group, name: str) -> np.ndarray[Any, Any]:

@@ -16,10 +16,11 @@ from typing import Any
 
 import h5py
 import numpy as np
-from h5py import h5a, h5g, h5p, h5s, h5t
+from h5py import h5g, h5p
 
 from simarchive.conditions import Column, ColumnKind, Equals
 from simarchive.container import arrays, documents, layout, members
+from simarchive.container.attributes import create_attribute
 from simarchive.container.documents import Tree
 from simarchive.container.index import IndexTable
 from simarchive.errors import CorruptError, NotFoundError
@@ -68,6 +69,7 @@ class Contents:
         self._index = handle.get(layout.INDEX)
         self._tables: dict[str, IndexTable] = {}
         self._data_classes: list[str] | None = None
+        self._dimensions: dict[int, int] = {}
         self.freed = False  #: whether this handle removed anything whose room can be used again
         self.spoiled: BaseException | None = None  #: what left a change half done: nothing may be committed
 
@@ -299,7 +301,7 @@ class Contents:
             members.keep_empty_folders(group, stored.empty_folders)
         create_attribute(group, layout.DOCUMENT, *_encoded(encoded.text))
         for name, variable in encoded.variables.items():
-            arrays.write_variable(group, name, variable)
+            arrays.write_variable(group, name, variable, self._dimensions)
         return [
             self._write_member(group, name, path, codec, progress) for name, path in stored.members.items()
         ]
@@ -387,14 +389,6 @@ def write_text(node: h5py.HLObject, name: str, text: str) -> None:
     """
     value, dtype = _encoded(text)
     node.attrs.create(name, value, dtype=dtype)
-
-
-def create_attribute(
-    node: h5py.HLObject, name: str, value: np.ndarray[Any, Any], dtype: np.dtype[Any] | None = None
-) -> None:
-    """Write a new scalar attribute. `node.attrs` would write it under a temporary name and rename it."""
-    kind = h5t.py_create(dtype or value.dtype)
-    h5a.create(node.id, name.encode(), kind, h5s.create(h5s.SCALAR)).write(value, kind)
 
 
 def _encoded(text: str) -> tuple[np.ndarray[Any, Any], np.dtype[Any]]:

@@ -216,7 +216,7 @@ def _write_chunks(table: MemberTable, file: ChunkFile, fd: int, progress: Progre
     hasher = blake3()
     with closing(_chunks(table, file, _decoded)) as chunks:
         for chunk, plain in enumerate(chunks):
-            assert isinstance(plain, memoryview)  # noqa: S101 - _chunks raises what it finds
+            assert isinstance(plain, memoryview)
             hasher.update(plain)
             # Unwritten chunks stay holes of the new file.
             if table.stored_sizes[chunk]:
