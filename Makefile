@@ -18,7 +18,7 @@ demo: $(VENV)/.installed  ## put a real simulation store into one file and get i
 	$(BIN)/python examples/demo.py
 
 test: $(VENV)/.installed  ## run the test suite
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto
 
 lint: $(VENV)/.installed  ## ruff
 	$(BIN)/ruff check .
@@ -37,7 +37,7 @@ soak: $(VENV)/.installed  ## 4 writers and 4 readers for a minute on one file
 
 bench: $(VENV)/.installed  ## all benchmarks, large (an hour)
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
-	$(BIN)/python -m benchmarks
+	$(BIN)/python benchmarks
 
 clean:           ## remove what the targets made
 	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache

@@ -41,7 +41,8 @@ def main() -> int:
         digest = sha256(trajectory.read_bytes()).hexdigest()
         manifest = json.loads((EXAMPLES / "MANIFEST.json").read_text())
         expected = manifest["objects"][key]["files"][data.trajectory_file_name]["sha256"]
-        print(f"Extracted {trajectory}: SHA-256 {digest[:16]}... {'as it was' if digest == expected else 'WRONG'}")
+        verdict = "as it was" if digest == expected else "WRONG"
+        print(f"Extracted {trajectory}: SHA-256 {digest[:16]}... {verdict}")
         if digest != expected:
             return 1
 

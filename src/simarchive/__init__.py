@@ -26,6 +26,7 @@ _HOMES = {
         "ParameterGradient",
         "ParameterGradientKey",
         "PropertyPhase",
+        "Quantity",
         "SmirnoffForceFieldSource",
         "Substance",
         "TLeapForceFieldSource",
@@ -45,6 +46,7 @@ _HOMES = {
         "StoredFreeEnergyData",
         "StoredSimulationData",
         "TrainedModelData",
+        "UNSET",
         "register_data_class",
     ),
     "simarchive.errors": (
@@ -55,6 +57,7 @@ _HOMES = {
         "CorruptMemberError",
         "ForeignChangeError",
         "FormatError",
+        "IncompleteError",
         "InvalidDataError",
         "LockedError",
         "NotFoundError",
@@ -81,11 +84,14 @@ _HOMES = {
     ),
     "simarchive.storage.backend": ("StorageBackend",),
     "simarchive.storage.directory": ("LocalFileStorage",),
+    "simarchive.storage.directory_registry": ("rebuild_registry",),
+    "simarchive.storage.evaluator_json": ("register_evaluator_type",),
     "simarchive.storage.hdf5": ("HDF5Storage",),
+    "simarchive.storage.repacking": ("repack",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = ["__version__", *sorted(_HOME_OF)]  # noqa: PLE0604
+__all__ = ["__version__", *sorted(_HOME_OF)]
 
 if TYPE_CHECKING:
     from simarchive.chemistry import *  # noqa: F403
@@ -94,7 +100,10 @@ if TYPE_CHECKING:
     from simarchive.queries import *  # noqa: F403
     from simarchive.storage.backend import StorageBackend as StorageBackend
     from simarchive.storage.directory import LocalFileStorage as LocalFileStorage
+    from simarchive.storage.directory_registry import rebuild_registry as rebuild_registry
+    from simarchive.storage.evaluator_json import register_evaluator_type as register_evaluator_type
     from simarchive.storage.hdf5 import HDF5Storage as HDF5Storage
+    from simarchive.storage.repacking import repack as repack
 
 
 def __getattr__(name: str) -> Any:

@@ -1,12 +1,13 @@
-"""docs/reference/command-line.md says what the code does: every command, option and exit code, and no other."""
+"""docs/reference/command-line.md says what the code does: every command, option and exit code."""
 
 import inspect
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
-from command_runs import ROOT
+from command_runs import ROOT, Run
 
 from simarchive import errors
 from simarchive.cli import failures
@@ -53,6 +54,19 @@ def test_every_help_page_has_an_example_of_its_command_and_fits_80_columns(name:
     text = command.get_help(context)
     assert re.search(rf"^    simarchive {name} \S", text, re.MULTILINE)
     assert max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["info"], ["ls", "--long"], ["show", "8d13"], ["query"], ["query", "--table"], ["verify"]],
+    ids=" ".join,
+)
+def test_the_fields_of_json_documents_are_described(run: Run, imported: Path, arguments: list[str]) -> None:
+    name, *options = arguments
+    document = run(name, imported, *options, "--json").succeeded().json
+    described = SECTIONS[name].partition("\nJSON: ")[2]
+    for field in document:
+        assert f"`{field}`" in described
 
 
 def exit_codes() -> Iterator[tuple[int, str]]:

@@ -1,5 +1,6 @@
 """`verify`, `repair` and `repack`."""
 
+import re
 from pathlib import Path
 
 import h5py
@@ -65,8 +66,15 @@ def test_repair_makes_a_lost_index_anew(run: Run, water: Path) -> None:
     assert run("query", water, "phase=liquid", "--keys").succeeded().output == before
 
 
-def test_repair_without_a_part_to_repair_is_a_usage_error(run: Run, imported: Path) -> None:
-    run("repair", imported).failed(2, "--index")
+def test_repair_sets_damaged_objects_aside(run: Run, water: Path) -> None:
+    key = "8d13dbc120154cbaade23403d2d22a29"
+    with h5py.File(water, "r+") as file:
+        file[f"objects/{key}"].attrs["document"] = "{ no JSON"
+    report = run("repair", water, "--json").json
+    assert [damaged["key"] for damaged in report["set_aside"]] == [key]
+    assert report["n_objects"] == 12
+    assert run("verify", water).exit_code == 0
+    run("show", water, key).failed(3)
 
 
 def test_repack_gives_back_the_room_of_what_was_removed(run: Run, imported: Path, water: Path) -> None:
@@ -93,3 +101,24 @@ def test_reading_commands_change_no_byte(run: Run, imported: Path) -> None:
         run(arguments[0], imported, *arguments[1:]).succeeded()
     assert (imported.read_bytes(), imported.stat().st_mtime_ns) == before
     assert [path.name for path in imported.parent.iterdir()] == ["water.h5"]
+
+
+def test_one_damaged_object_hides_no_other(run: Run, water: Path) -> None:
+    with h5py.File(water, "r+", libver=("v110", "v110")) as file:
+        del file["index"]
+        del file[f"objects/{WATER}"].attrs["data_class"]
+    classes = {row["key"]: row["data_class"] for row in run("ls", water, "--json").json["objects"]}
+    assert len(classes) == 13
+    assert classes.pop(WATER) == "damaged"
+    assert "damaged" not in classes.values()
+    for options in ([], ["--long"]):
+        assert WATER[:8] in run("ls", water, *options).output
+    assert re.search(r"damaged +1 object", run("info", water).output)
+    outcome = run("verify", water, "--json")
+    assert outcome.exit_code == 11
+    assert WATER in {problem["key"] for problem in outcome.json["problems"]}
+    run("show", water, WATER).failed(11, WATER)
+    outcome = run("merge", water, "-o", "rest.h5", cwd=water.parent)
+    assert outcome.exit_code == 17
+    assert "12 objects stored" in outcome.output
+    assert "Traceback" not in outcome.errors

@@ -53,7 +53,7 @@ def test_files_and_empty_folders_are_extracted(tmp_path: Path, extractor: Extrac
         assert content_of(found) == CONTENT
         assert (found.path / "empty" / "inner").is_dir()
         assert os.fspath(found) == str(found) == str(found.path)
-        assert found.path.name == 'k1'
+        assert found.path.name == "k1"
         assert found.path.parent.parent == scratch.directory
 
 
@@ -178,7 +178,7 @@ def test_a_given_directory_is_emptied_if_asked_but_what_others_use_stays(
         used = scratch.extract("k2", extractor.files, extractor)
         gc.collect()
     assert content_of(used) == CONTENT
-    assert {path.name for path in tmp_path.iterdir()} == {"mine", ".simarchive", used.path.name}
+    assert {path.name for path in tmp_path.iterdir()} == {"mine", ".simarchive", used.path.parent.name}
 
 
 def test_a_temporary_scratch_vanishes_with_its_process_but_not_with_a_forked_child(tmp_path: Path) -> None:

@@ -142,11 +142,11 @@ def test_b07_replacing_with_bad_files_keeps_the_old_and_a_failed_store_leaves_no
     storage: Any, tmp_path: Path, of: Any
 ) -> None:
     window = {"window": 1} if of is UmbrellaData else {}
-    with pytest.raises(InvalidDataError, match="does not exist"):
+    with pytest.raises(StorageError, match="missing"):
         storage.store_object(simulation(of, **window), tmp_path / "missing")
     assert len(storage) == 0
     key = storage.store_object(simulation(of, **window), make_files(tmp_path / "run"))
-    with pytest.raises(InvalidDataError, match="does not exist"):
+    with pytest.raises(StorageError, match="missing"):
         storage.store_object(simulation(of, **window, statistical_inefficiency=1.0), tmp_path / "missing")
     found, path = storage.retrieve_object(key)
     assert found.statistical_inefficiency == 2.0
@@ -452,7 +452,7 @@ def test_b31_files_for_a_class_that_has_none_and_files_for_directories_are_refus
         with pytest.raises(InvalidDataError, match="no ancillary data"):
             storage.store_object(data, make_files(tmp_path / "run"))
     (tmp_path / "file").write_text("x")
-    with pytest.raises(InvalidDataError, match="must be a directory"):
+    with pytest.raises(InvalidDataError, match="is a file"):
         storage.store_object(simulation(), tmp_path / "file")
     with pytest.raises(InvalidDataError, match="needs the directory"):
         storage.store_object(simulation())

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from stored_objects import equilibration, free_energy, simulation, write_files
 
 from simarchive import (
     Component,
@@ -26,7 +27,6 @@ from simarchive import (
     TrainedModelData,
     WrongTypeError,
 )
-from stored_objects import equilibration, free_energy, simulation, write_files
 
 
 class BackendContract:
@@ -222,7 +222,11 @@ class BackendContract:
         assert backend.store_object(simulation(), files) != kept
 
     def test_queries_group_by_the_matched_values(self, backend, files):
-        for name, phase in (("1", PropertyPhase.Liquid), ("2", PropertyPhase.Liquid), ("3", PropertyPhase.Gas)):
+        for name, phase in (
+            ("1", PropertyPhase.Liquid),
+            ("2", PropertyPhase.Liquid),
+            ("3", PropertyPhase.Gas),
+        ):
             stored = simulation(calculation=name)
             stored.property_phase = phase
             backend.store_object(stored, files)
@@ -313,7 +317,9 @@ class BackendContract:
             assert list(part) == keys
         with self.subset(backend, tmp_path / "3", exclude_components=[Component("O")]) as part:
             assert list(part) == [keys[1]]
-        with self.subset(backend, tmp_path / "4", include_substances=[Substance.from_components("O")]) as part:
+        with self.subset(
+            backend, tmp_path / "4", include_substances=[Substance.from_components("O")]
+        ) as part:
             assert list(part) == [keys[0]]
 
     def subset(self, backend, destination, **filters):

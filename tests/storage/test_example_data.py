@@ -103,7 +103,9 @@ def test_queries_give_the_expected_groups(container, expected, kind):
     assert number == expected["n_objects"]
 
 
-@pytest.mark.parametrize("expected", EXPECTED["range_queries"], ids=lambda expected: str(expected["temperature_K"]))
+@pytest.mark.parametrize(
+    "expected", EXPECTED["range_queries"], ids=lambda expected: str(expected["temperature_K"])
+)
 def test_ranges_give_the_expected_keys(container, expected):
     query = SimulationDataQuery()
     if expected["substance"] is not None:
@@ -147,7 +149,9 @@ def test_exporting_back_means_the_same(container, tmp_path):
         assert len(report.stored) == 13
     original = EXAMPLES / "stored_data"
     back = tmp_path / "back"
-    assert {p.relative_to(back) for p in back.rglob("*")} == {p.relative_to(original) for p in original.rglob("*")}
+    assert {p.relative_to(back) for p in back.rglob("*")} == {
+        p.relative_to(original) for p in original.rglob("*")
+    }
     for path in sorted(p for p in original.rglob("*") if p.is_file()):
         other = back / path.relative_to(original)
         if path.parent == original:
@@ -172,7 +176,9 @@ def test_importing_again_changes_nothing(container, tmp_path):
 
 def test_h5dump_ncdump_and_h5py_read_the_container(container):
     for command in (["h5dump", "-A"], ["h5dump", "-H"], ["ncdump", "-h"]):
-        shown = subprocess.run([*command, str(container)], capture_output=True, text=True, check=True, timeout=60)
+        shown = subprocess.run(
+            [*command, str(container)], capture_output=True, text=True, check=True, timeout=60
+        )
         assert "trajectory.dcd" in shown.stdout
         assert shown.stderr == ""
     with h5py.File(container) as file:

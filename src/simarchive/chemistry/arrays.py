@@ -89,7 +89,7 @@ class ArrayQuantity:
         if self._quantity is not None:
             array: ArrayLeaf = self._quantity.magnitude
             return array
-        assert self._leaf is not None  # noqa: S101
+        assert self._leaf is not None
         return self._leaf
 
     def to_tree(self) -> Tree:

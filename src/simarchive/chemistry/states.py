@@ -10,7 +10,10 @@ from simarchive.chemistry.trees import Tree, fields_of
 from simarchive.chemistry.units import (
     Quantity,
     as_quantity,
+    check_dimensions_of_text,
+    long_unit_text,
     magnitude_in,
+    magnitude_in_of_text,
     quantity_from_tree,
     quantity_to_tree,
     unit,
@@ -33,31 +36,31 @@ class ThermodynamicState:
         A positive quantity or a text such as ``"1 atm"``; left out for non-periodic systems.
     """
 
-    def __init__(self, temperature: Quantity | str, pressure: Quantity | str | None = None) -> None:
-        self._temperature = as_quantity(temperature, "the temperature of a state", compatible_with="kelvin")
-        self._pressure = (
-            None
-            if pressure is None
-            else as_quantity(pressure, "the pressure of a state", compatible_with="pascal")
-        )
-        self._check()
+    _temperature: Quantity
+    _pressure: Quantity | None
 
-    def _check(self) -> None:
-        for name, quantity in (("temperature", self._temperature), ("pressure", self._pressure)):
-            if quantity is None:
-                continue
-            if not isinstance(quantity.magnitude, int | float):
-                raise InvalidDataError(f"the {name} of a state must be one number, not an array")
-            if "delta_" in unit_text(quantity.units):
-                raise InvalidDataError(f"the {name} of a state must not be a difference: {quantity:~}")
-        for name, number, base in (
-            ("temperature", self.kelvin, "kelvin"),
-            ("pressure", self.pascal, "pascal"),
-        ):
-            if number is not None and not (math.isfinite(number) and number > 0.0):
-                raise InvalidDataError(
-                    f"the {name} of a state must be a positive, finite number of {base}, not {number}"
-                )
+    def __init__(self, temperature: Quantity | str, pressure: Quantity | str | None = None) -> None:
+        given = as_quantity(temperature, "the temperature of a state")
+        self._set("temperature", given, unit_text(given.units), "kelvin")
+        self._pressure = None
+        if pressure is not None:
+            given = as_quantity(pressure, "the pressure of a state")
+            self._set("pressure", given, unit_text(given.units), "pascal")
+
+    def _set(self, name: str, quantity: Quantity, text: str, base: str) -> None:
+        """Keep a quantity whose unit has the long name `text`, and its number in the base unit."""
+        check_dimensions_of_text(text, base, f"the {name} of a state")
+        if not isinstance(quantity.magnitude, (int, float)):
+            raise InvalidDataError(f"the {name} of a state must be one number, not an array")
+        if "delta_" in text:
+            raise InvalidDataError(f"the {name} of a state must not be a difference: {quantity:~}")
+        number = magnitude_in_of_text(quantity, text, base)
+        if not (math.isfinite(number) and number > 0.0):
+            raise InvalidDataError(
+                f"the {name} of a state must be a positive, finite number of {base}, not {number}"
+            )
+        object.__setattr__(self, f"_{name}", quantity)
+        self.__dict__[base] = number
 
     @property
     def temperature(self) -> Quantity:
@@ -108,11 +111,14 @@ class ThermodynamicState:
     def from_tree(cls, tree: Tree) -> ThermodynamicState:
         """Return the state of a tree."""
         fields = fields_of(tree, "a thermodynamic state", ("temperature",), ("pressure",))
-        pressure = fields.get("pressure")
-        return cls(
-            quantity_from_tree(fields["temperature"], "the temperature of a state"),
-            None if pressure is None else quantity_from_tree(pressure, "the pressure of a state"),
-        )
+        state = cls.__new__(cls)
+        state._pressure = None
+        for name, base in (("temperature", "kelvin"), ("pressure", "pascal")):
+            part = fields.get(name)
+            if part is not None:
+                quantity = quantity_from_tree(part, f"the {name} of a state")
+                state._set(name, quantity, long_unit_text(part["unit"]), base)
+        return state
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ThermodynamicState):

@@ -121,9 +121,29 @@ def _are_compatible(registry: object, first: str, second: str) -> bool:
     return bool(unit_named(first).dimensionality == unit_named(second).dimensionality)
 
 
+@lru_cache(maxsize=1024)
+def _long_name_of_text(registry: object, text: str) -> str:
+    return unit_text(unit_named(text))
+
+
+def long_unit_text(text: str) -> str:
+    """Return the long name of the unit that a text names: what `unit_text` says of it.
+
+    Raises
+    ------
+    InvalidDataError
+        If pint does not know such a unit.
+    """
+    return _long_name_of_text(unit.get(), text)
+
+
 def check_dimensions(units: Any, compatible_with: str, what: str) -> None:
     """Raise InvalidDataError if a unit cannot be converted to the one that is named."""
-    text = unit_text(units)
+    check_dimensions_of_text(unit_text(units), compatible_with, what)
+
+
+def check_dimensions_of_text(text: str, compatible_with: str, what: str) -> None:
+    """Raise InvalidDataError if the unit of a long name cannot be converted to the one that is named."""
     if text != compatible_with and not _are_compatible(unit.get(), text, compatible_with):
         raise InvalidDataError(f"{what} must be convertible to {compatible_with}, not in {text}")
 
@@ -158,7 +178,11 @@ def _factor(registry: Any, source: str, target: str) -> float | None:
 
 def magnitude_in(quantity: Quantity, unit_name: str) -> float:
     """Return the number of a scalar quantity in the unit that is named."""
-    text = unit_text(quantity.units)
+    return magnitude_in_of_text(quantity, unit_text(quantity.units), unit_name)
+
+
+def magnitude_in_of_text(quantity: Quantity, text: str, unit_name: str) -> float:
+    """Return what `magnitude_in` does for a quantity whose unit has the long name `text`."""
     if text == unit_name:
         return float(quantity.magnitude)
     factor = _factor(quantity._REGISTRY, text, unit_name)
@@ -186,10 +210,9 @@ def quantity_from_tree(tree: Tree, what: str, *, compatible_with: str | None = N
         value = np.asarray(value)
     if not isinstance(text, str):
         raise InvalidDataError(f"the unit of {what} must be a text, not {describe(text)}")
-    units = unit_named(text)
     if compatible_with is not None:
-        check_dimensions(units, compatible_with, what)
-    return _quantity(_plain_magnitude(value, what), units)
+        check_dimensions_of_text(long_unit_text(text), compatible_with, what)
+    return _quantity(_plain_magnitude(value, what), unit_named(text))
 
 
 def same_quantity(first: Quantity, second: Quantity) -> bool:

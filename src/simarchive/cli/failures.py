@@ -19,6 +19,7 @@ from typing import Any
 
 import click
 
+from simarchive.cli.output import printable
 from simarchive.errors import StorageError, StorageFullError, StorageIOError
 
 USAGE = 2
@@ -92,7 +93,7 @@ def _say(message: str, *, as_json: bool, kind: str, exit_code: int, notes: Seque
         line: dict[str, Any] = {"error": message, "type": kind, "exit_code": exit_code, "notes": list(notes)}
         print(json.dumps(line), file=sys.stderr)
         return
-    print(_wrapped(f"simarchive: {message}"), file=sys.stderr)
+    print(_wrapped(printable(f"simarchive: {message}")), file=sys.stderr)
     for note in notes:
         for line_of_note in note.splitlines():
             print(f"  {line_of_note}", file=sys.stderr)

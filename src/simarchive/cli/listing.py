@@ -7,32 +7,50 @@ from typing import TYPE_CHECKING, Any
 
 from simarchive.cli import object_keys, wording
 from simarchive.cli.output import print_table
+from simarchive.errors import CorruptError
 
 if TYPE_CHECKING:
     from simarchive.storage.hdf5 import HDF5Storage
 
 _COLUMNS = ("substance", "temperature", "pressure", "property_phase")
+DAMAGED = "damaged"
+"""What stands in the place of the class of an object that cannot be read."""
+
 _HEADINGS = ("KEY", "CLASS", "SUBSTANCE", "T", "P", "PHASE")
 
 Row = Mapping[str, Any]
 """Values by name: ``key``, ``data_class``, and columns of the index."""
 
 
-def indexed_rows(backend: HDF5Storage, class_names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return what the index knows of all objects of some classes, by key; no document is read."""
-    from simarchive.data import data_class_named
+def rows_of(backend: HDF5Storage) -> list[dict[str, Any]]:
+    """Return key, class and indexed values of every object in stored order.
+
+    No object is looked at that the index knows.
+    """
+    indexed = _indexed_rows(backend)
+    rows = []
+    for key in backend.keys():  # noqa: SIM118 - not a mapping
+        if key not in indexed:
+            try:
+                indexed[key] = {"data_class": backend.header(key).data_class}
+            except CorruptError:
+                indexed[key] = {"data_class": DAMAGED}
+        rows.append({"key": key, **indexed[key]})
+    return rows
+
+
+def _indexed_rows(backend: HDF5Storage) -> dict[str, dict[str, Any]]:
+    from simarchive.data import registered_data_classes
     from simarchive.queries import query_class_for
 
     rows: dict[str, dict[str, Any]] = {}
-    for name in class_names:
-        data_class = data_class_named(name)
-        if data_class is None:
-            continue
+    # A query on a class finds its subclasses too, so those come first: each object under its own name.
+    for data_class in sorted(registered_data_classes(), key=lambda cls: -len(cls.__mro__)):
         columns = backend.columns(query_class_for(data_class)())
-        names = [column for column in columns if column != "key"]
+        names = [name for name in columns if name != "key"]
         for place, key in enumerate(columns["key"]):
-            # A query on a class finds its subclasses too; those are listed by their own names.
-            rows.setdefault(str(key), {column: columns[column][place] for column in names})
+            values = {name: columns[name][place] for name in names}
+            rows.setdefault(str(key), {"data_class": data_class.data_class_name, **values})
     return rows
 
 

@@ -32,8 +32,14 @@ def command(container: Path, class_name: str | None, is_long: bool, as_json: boo
       simarchive ls water.h5 --class simulation --long
     """
     with opening.for_reading(container) as backend:
-        keys = backend.keys()
-        rows = _rows(backend, class_name, files=is_long)
+        rows = listing.rows_of(backend)
+        keys = [row["key"] for row in rows]
+        if class_name is not None:
+            wanted = wording.class_named(class_name, dict.fromkeys(row["data_class"] for row in rows))
+            rows = [row for row in rows if row["data_class"] == wanted]
+        if is_long:
+            for row in rows:
+                _add_files(backend, row)
     if as_json:
         print_json({"objects": rows})
     elif is_long:
@@ -43,34 +49,22 @@ def command(container: Path, class_name: str | None, is_long: bool, as_json: boo
         listing.print_rows(rows, keys)
 
 
-def _rows(backend: HDF5Storage, class_name: str | None, *, files: bool) -> list[dict[str, Any]]:
-    headers = list(backend.headers())
-    names = list(dict.fromkeys(header.data_class for header in headers))
-    if class_name is not None:
-        names = [wording.class_named(class_name, names)]
-    indexed = listing.indexed_rows(backend, names)
-    rows = []
-    for header in headers:
-        if header.data_class not in names:
-            continue
-        row: dict[str, Any] = {
-            "key": header.key,
-            "data_class": header.data_class,
-            "stored_at": header.stored_at,
-            **indexed.get(header.key, {}),
-        }
-        if files:
-            members = backend.list_members(header.key)
-            row |= {"n_files": len(members), "size": sum(member.size for member in members)}
-        rows.append(row)
-    return rows
+def _add_files(backend: HDF5Storage, row: dict[str, Any]) -> None:
+    if row["data_class"] == listing.DAMAGED:
+        return
+    members = backend.list_members(row["key"])
+    row |= {
+        "stored_at": backend.header(row["key"]).stored_at,
+        "n_files": len(members),
+        "size": sum(member.size for member in members),
+    }
 
 
 def _long_cells(row: dict[str, Any]) -> list[str]:
     return [
         row["key"],
         wording.short_class_name(row["data_class"]),
-        str(row["n_files"] or ""),
-        size_text(row["size"]) if row["n_files"] else "",
-        row["stored_at"][:10],
+        str(row.get("n_files") or ""),
+        size_text(row["size"]) if row.get("n_files") else "",
+        row.get("stored_at", "")[:10],
     ]

@@ -58,6 +58,6 @@ def _check_references(backend: HDF5Storage, doomed: list[str]) -> None:
             if staying:
                 others = f"object {staying[0]}" + (f" and {len(staying) - 1} more" if staying[1:] else "")
                 raise ConflictError(
-                    f"nothing was removed, because {others} would refer to what is gone: remove that too,"
-                    " or use --force"
+                    f"nothing was removed, because {others} would refer to what is gone: remove"
+                    f" {'them' if staying[1:] else 'it'} too, or use --force"
                 )

@@ -8,8 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from simarchive.container import layout
-from simarchive.container.attributes import create_attribute
+from simarchive.container import layout, node_attributes
 from simarchive.container.documents import Variable
 from simarchive.errors import CorruptError, InvalidDataError
 
@@ -72,13 +71,15 @@ def write_variable(group: h5py.Group, name: str, variable: Variable, dimensions:
     values = variable.values
     dataset = group.create_dataset(name, data=np.ascontiguousarray(values))
     if variable.units is not None:
-        create_attribute(dataset, layout.UNITS, np.array(variable.units.encode() or b"\0"))
+        node_attributes.create_text(
+            dataset.id, layout.UNITS, variable.units, is_ascii=variable.units.isascii()
+        )
     if 0 not in values.shape:
         for length in values.shape:
             if length not in dimensions:
                 dimensions[length] = _dimension(group.file, length)
         identifiers = np.array([dimensions[length] for length in values.shape], np.int32)
-        create_attribute(dataset, layout.DIMENSIONS_OF_VARIABLE, identifiers)
+        node_attributes.create_numbers(dataset.id, layout.DIMENSIONS_OF_VARIABLE, identifiers)
 
 
 def read_variable(group: h5py.Group, name: str) -> np.ndarray[Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import h5py
@@ -11,6 +12,8 @@ from simarchive.container import arrays, layout, members
 from simarchive.container.contents import create_group
 from simarchive.container.documents import Variable
 from simarchive.errors import CorruptError
+
+LOGGER = logging.getLogger("simarchive")
 
 
 def copy_objects(source: h5py.File, target: h5py.File) -> int:
@@ -36,7 +39,18 @@ def copy_objects(source: h5py.File, target: h5py.File) -> int:
         except (OSError, KeyError, RuntimeError) as error:
             raise CorruptError(f"object {key!r} cannot be copied: {error}") from error
         count += 1
+    if layout.SET_ASIDE in source:
+        _copy_set_aside(source[layout.SET_ASIDE], create_group(target, layout.SET_ASIDE))
     return count
+
+
+def _copy_set_aside(source: h5py.Group, target: h5py.Group) -> None:
+    """Copy what `repair` set aside as far as HDF5 can read it; the rest is named, and not in the copy."""
+    for name in source:
+        try:
+            h5o.copy(source.id, name.encode(), target.id, name.encode())
+        except (OSError, KeyError, RuntimeError) as error:
+            LOGGER.warning("what was set aside as %r cannot be copied: %s", name, error)
 
 
 def _copy_object(

@@ -83,6 +83,7 @@ class Container:
         self._contents: Contents | None = None
         self._depth = 0  # of nested reads and transactions
         self._writing = False
+        self._distrusted: set[str] = set()  # index tables that cannot be used, until they are rebuilt
         _check_place(self.path, files, writable=writable)
         self._journal = Journal.open(
             self.path, writable=writable, skeleton=skeleton, durability=durability, files=files
@@ -247,7 +248,9 @@ class Container:
         if self._handle is None:
             journal = self._open_journal()
             self._file = journal.file
-            self._handle, self._contents = _open_contents(self._file, "r+" if writing else "r", self.path)
+            self._handle, self._contents = _open_contents(
+                self._file, "r+" if writing else "r", self.path, self._distrusted
+            )
 
     def _detach(self) -> None:
         """Let go of the HDF5 handle; what it has not flushed is lost, as it should be."""
@@ -332,7 +335,9 @@ def _new_file(place: Path | io.BytesIO) -> h5py.File:
     return handle
 
 
-def _open_contents(file: PagedFile, mode: str, path: Path) -> tuple[h5py.File, Contents]:
+def _open_contents(
+    file: PagedFile, mode: str, path: Path, distrusted: set[str]
+) -> tuple[h5py.File, Contents]:
     handle = None
     try:
         handle = h5py.File(file, mode, libver=LIBVER)
@@ -341,7 +346,7 @@ def _open_contents(file: PagedFile, mode: str, path: Path) -> tuple[h5py.File, C
         cache.set_initial_size = True
         cache.initial_size = cache.min_size = cache.max_size = METADATA_CACHE_BYTES
         handle.id.set_mdc_config(cache)
-        return handle, Contents(handle, file)
+        return handle, Contents(handle, file, distrusted)
     except BaseException as error:
         if handle is not None:
             with contextlib.suppress(*HDF5_ERRORS):
@@ -381,7 +386,7 @@ def _check_place(path: Path, files: Files, *, writable: bool) -> None:
 
 def _check_format(handle: h5py.File, path: Path) -> None:
     number = handle.attrs.get(layout.FORMAT)
-    if number is None or layout.OBJECTS not in handle:
+    if number is None:
         raise FormatError(f"'{path}' is an HDF5 file of another program, not a container")
     if not isinstance(number, np.integer) or number < 1:
         raise FormatError(f"container '{path}' has the unreadable format {number!r}")
@@ -390,3 +395,5 @@ def _check_format(handle: h5py.File, path: Path) -> None:
             f"container '{path}' has format {number}; this version reads up to"
             f" {layout.FORMAT_NUMBER}: upgrade simarchive"
         )
+    if not isinstance(handle.get(layout.OBJECTS), h5py.Group):
+        raise KeyError("its objects cannot be read")

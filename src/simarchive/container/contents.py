@@ -7,6 +7,7 @@ A `Contents` is a view of one HDF5 handle, so it is good for one read or one tra
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -19,14 +20,18 @@ import numpy as np
 from h5py import h5g, h5p
 
 from simarchive.conditions import Column, ColumnKind, Equals
-from simarchive.container import arrays, documents, layout, members
-from simarchive.container.attributes import create_attribute
+from simarchive.container import arrays, documents, layout, members, node_attributes
 from simarchive.container.documents import Tree
 from simarchive.container.index import IndexTable
-from simarchive.errors import CorruptError, NotFoundError
+from simarchive.container.members import MemberFault, MemberInfo, MemberReader
+from simarchive.container.node_attributes import UNREADABLE
+from simarchive.errors import CorruptError, NotFoundError, StorageError
 from simarchive.journal import PagedFile
 
 Progress = Callable[[int], None]
+
+Loader = Callable[[str, str], np.ndarray[Any, Any]]
+"""Called with an object's identity digest and the name of an array, when someone looks at its values."""
 
 MIN_SHARED_BYTES = 64 << 10
 """Members of this size and more are looked up by digest, and stored once if they are equal."""
@@ -48,6 +53,16 @@ class ObjectHeader:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadDocument:
+    """What is needed to make the object of a document."""
+
+    data_class: str
+    data_class_version: int
+    has_ancillary_data: bool
+    tree: Tree
+
+
+@dataclass(frozen=True, slots=True)
 class StoredDocument:
     """A document as it is kept: its class, its tree, and what belongs to it."""
 
@@ -60,13 +75,24 @@ class StoredDocument:
 
 
 class Contents:
-    """The objects and index tables of an open container."""
+    """The objects and index tables of an open container.
 
-    def __init__(self, handle: h5py.File, file: PagedFile) -> None:
+    Attributes
+    ----------
+    distrusted
+        Names of index tables that turned out to be unusable. It is shared by all views of one container, and
+        creating a table anew takes its name out.
+    """
+
+    def __init__(self, handle: h5py.File, file: PagedFile, distrusted: set[str] | None = None) -> None:
         self._handle = handle
         self._file = file
+        self.distrusted: set[str] = set() if distrusted is None else distrusted
         self._objects = handle[layout.OBJECTS]
-        self._index = handle.get(layout.INDEX)
+        try:
+            self._index = handle.get(layout.INDEX)
+        except UNREADABLE:
+            self._index = None
         self._tables: dict[str, IndexTable] = {}
         self._data_classes: list[str] | None = None
         self._dimensions: dict[int, int] = {}
@@ -102,13 +128,19 @@ class Contents:
         return len(self._objects)
 
     def __contains__(self, key: str) -> bool:
-        return key in self._objects
+        # A key is one path component; HDF5 would take "a/b" for a path and "." for /objects itself.
+        if not key or key.startswith(".") or "/" in key:
+            return False
+        try:
+            return bool(self._objects.id.links.exists(key.encode()))
+        except UnicodeEncodeError:
+            return False
 
     def data_classes(self) -> list[str]:
         """Return the names of the data classes that have objects, or had."""
         if self._data_classes is None:
             value = self._objects.attrs.get(layout.DATA_CLASSES)
-            self._data_classes = [] if value is None else json.loads(_text(value))
+            self._data_classes = [] if value is None else [str(name) for name in json.loads(_text(value))]
         return list(self._data_classes)
 
     def header(self, key: str) -> ObjectHeader:
@@ -121,46 +153,96 @@ class Contents:
         CorruptError
             If an attribute is missing or cannot be read.
         """
-        group = self._group(key)
-        attributes = group.attrs
+        node = self._node(key)
         try:
+            folders: tuple[str, ...] = ()
+            if node_attributes.has_attribute(node, layout.MEMBER_EMPTY_FOLDERS):
+                folders = members.empty_folders(h5py.Group(node))
             return ObjectHeader(
                 key=key,
-                data_class=_text(attributes[layout.DATA_CLASS]),
-                data_class_version=int(attributes[layout.DATA_CLASS_VERSION]),
-                identity=_text(attributes[layout.IDENTITY]),
-                stored_at=_text(attributes[layout.STORED_AT]),
-                has_ancillary_data=bool(attributes[layout.ANCILLARY]),
-                empty_folders=members.empty_folders(group),
+                data_class=node_attributes.read_text(node, layout.DATA_CLASS),
+                data_class_version=node_attributes.read_integer(node, layout.DATA_CLASS_VERSION),
+                identity=node_attributes.read_text(node, layout.IDENTITY),
+                stored_at=node_attributes.read_text(node, layout.STORED_AT),
+                has_ancillary_data=bool(node_attributes.read_integer(node, layout.ANCILLARY)),
+                empty_folders=folders,
             )
-        except (KeyError, OSError, ValueError) as error:
+        except UNREADABLE as error:
             raise CorruptError(f"object {key!r} cannot be read: {error}") from error
 
-    def tree(self, key: str, load: Callable[[str], np.ndarray[Any, Any]] | None = None) -> Tree:
-        """Return the document of an object.
+    def class_name(self, key: str) -> str:
+        """Return the name of an object's data class: the least that `header` reads.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object.
+        CorruptError
+            If it cannot be read.
+        """
+        return self._text_of(self._node(key), key, layout.DATA_CLASS)
+
+    def identity(self, key: str) -> str:
+        """Return the identity digest of an object.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object.
+        CorruptError
+            If it cannot be read.
+        """
+        return self._text_of(self._node(key), key, layout.IDENTITY)
+
+    def document(self, key: str, load: Loader | None = None) -> ReadDocument:
+        """Return the document of an object and its class, in one look at the object.
 
         Parameters
         ----------
         load
-            Called with the name of an array when someone looks at its values; by default all arrays
-            are read now.
+            Called when someone looks at the values of an array; by default all arrays are read now.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object.
+        CorruptError
+            If it cannot be read.
         """
-        group = self._group(key)
+        node = self._node(key)
         try:
-            text = _text(group.attrs[layout.DOCUMENT])
-        except (KeyError, OSError, ValueError) as error:
-            raise CorruptError(f"the document of object {key!r} cannot be read: {error}") from error
+            name = node_attributes.read_text(node, layout.DATA_CLASS)
+            version = node_attributes.read_integer(node, layout.DATA_CLASS_VERSION)
+            has_ancillary_data = bool(node_attributes.read_integer(node, layout.ANCILLARY))
+        except UNREADABLE as error:
+            raise CorruptError(f"object {key!r} cannot be read: {error}") from error
+        return ReadDocument(name, version, has_ancillary_data, self._tree(node, key, load))
+
+    def tree(self, key: str, load: Loader | None = None) -> Tree:
+        """Return the document of an object as a tree; `load` as for `document`."""
+        return self._tree(self._node(key), key, load)
+
+    def _tree(self, node: h5g.GroupID, key: str, load: Loader | None) -> Tree:
+        text = self._text_of(node, key, layout.DOCUMENT)
 
         def variable(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
             if load is None:
-                return arrays.read_variable(group, name)
-            return arrays.LazyArray(shape, dtype, lambda: load(name))
+                return arrays.read_variable(h5py.Group(node), name)
+            identity = self._text_of(node, key, layout.IDENTITY)
+            return arrays.LazyArray(shape, dtype, lambda: load(identity, name))
 
         try:
             return documents.decode(text, variable)
         except CorruptError as error:
             error.add_note(f"object {key!r}")
             raise
+
+    @staticmethod
+    def _text_of(node: h5g.GroupID, key: str, name: str) -> str:
+        try:
+            return node_attributes.read_text(node, name)
+        except UNREADABLE as error:
+            raise CorruptError(f"object {key!r} cannot be read: its {name}: {error}") from error
 
     def variable(self, key: str, name: str) -> np.ndarray[Any, Any]:
         """Return the values of one array of a document."""
@@ -172,7 +254,7 @@ class Contents:
         An object that replaces another keeps its place in the order of keys.
         """
         identity = documents.identity_digest(stored.data_class, stored.tree)
-        if key in self._objects:
+        if key in self:
             staged = create_group(self._handle, layout.STAGING)
             try:
                 infos = self._fill(staged, stored, identity, codec, progress)
@@ -195,28 +277,34 @@ class Contents:
             self._note_members(key, infos)
             classes = self.data_classes()
             if stored.data_class not in classes:
-                self._data_classes = [*classes, stored.data_class]
-                write_text(self._objects, layout.DATA_CLASSES, json.dumps(self._data_classes))
+                write_text(self._objects, layout.DATA_CLASSES, json.dumps([*classes, stored.data_class]))
+                self._data_classes = None
         return identity
 
     def remove(self, key: str) -> None:
         """Remove an object with its arrays and members; its room is used again."""
-        infos = list(members.list_members(self._group(key)))
+        infos = self._listed(key, self._group(key))
         with self.in_one_piece():
             self._forget_members(key, infos)
             del self._objects[key]
             self.freed = True
 
+    def set_aside(self, key: str) -> str:
+        """Move what is under a key out of the objects, unread and undeleted; return where it is now."""
+        place = self._put_aside(f"/{layout.OBJECTS}/{key}", key)
+        self.freed = True
+        return place
+
     # --- members -----------------------------------------------------------------------------------------
 
-    def members(self, key: str) -> list[members.MemberInfo]:
+    def members(self, key: str) -> list[MemberInfo]:
         """Return name, size, stored size, digest and codec of each member of an object."""
-        return list(members.list_members(self._group(key)))
+        return self._listed(key, self._group(key))
 
-    def member_places(self, key: str) -> list[tuple[int, members.MemberInfo]]:
+    def member_places(self, key: str) -> list[tuple[int, MemberInfo]]:
         """Return each member with the address of its dataset, which equal members share."""
         group = self._group(key)
-        return [(members.address_of(group, info.name), info) for info in members.list_members(group)]
+        return [(members.address_of(group, info.name), info) for info in self._listed(key, group)]
 
     def extract_member(
         self, key: str, name: str, destination: Path, progress: Progress | None = None
@@ -224,11 +312,11 @@ class Contents:
         """Write one member to a file, checked against its digest before it gets its name."""
         members.extract_member(self._member(key, name), self._file, destination, progress=progress)
 
-    def member_reader(self, key: str, name: str) -> members.MemberReader:
+    def member_reader(self, key: str, name: str) -> MemberReader:
         """Return a seekable binary file over one member, good as long as this view is."""
-        return members.MemberReader(self._member(key, name), self._file)
+        return MemberReader(self._member(key, name), self._file)
 
-    def verify_member(self, key: str, name: str, *, full: bool) -> tuple[members.MemberFault, ...]:
+    def verify_member(self, key: str, name: str, *, full: bool) -> tuple[MemberFault, ...]:
         """Check every stored byte of a member, with `full` also what it decodes to; return what is wrong."""
         return members.verify_member(self._member(key, name), self._file, full=full)
 
@@ -250,30 +338,79 @@ class Contents:
         """Return a new, empty index table in place of any of that name."""
         self.drop_table(name)
         if self._index is None:
+            if layout.INDEX in self._handle:
+                self._put_aside(f"/{layout.INDEX}", layout.INDEX)
             self._index = create_group(self._handle, layout.INDEX)
         self._tables[name] = IndexTable.create(self._index, name, tuple(columns))
+        self.distrusted.discard(name)
         return self._tables[name]
 
     def drop_table(self, name: str) -> None:
         """Remove an index table if it is there."""
         self._tables.pop(name, None)
-        if self._index is not None and name in self._index:
+        if self._index is None or name not in self._index:
+            return
+        try:
             del self._index[name]
-            self.freed = True
+        except UNREADABLE:
+            # What HDF5 cannot read it cannot take apart either.
+            self._put_aside(f"{self._index.name}/{name}", f"{layout.INDEX} {name}")
+        self.freed = True
+
+    @property
+    def has_index(self) -> bool:
+        """Whether there is a group of index tables at all."""
+        return self._index is not None
+
+    def member_table_works(self) -> bool:
+        """Return whether the table of members is there and opens, or is not needed yet."""
+        try:
+            self.table(layout.MEMBER_TABLE)
+        except StorageError:
+            return False
+        return self.has_index and layout.MEMBER_TABLE not in self.distrusted
 
     def rebuild_member_table(self) -> None:
-        """Make the table of members by digest anew."""
+        """Make the table of members by digest anew, without members that cannot be read."""
         self.drop_table(layout.MEMBER_TABLE)
+        self.distrusted.discard(layout.MEMBER_TABLE)
         for key in self.keys():
-            self._note_members(key, members.list_members(self._group(key)))
+            with contextlib.suppress(CorruptError):
+                self._note_members(key, self._listed(key, self._group(key)))
 
     # --- the parts of the above ----------------------------------------------------------------------
 
-    def _group(self, key: str) -> h5py.Group:
+    def _node(self, key: str) -> h5g.GroupID:
+        """Return the group of an object, as h5py's lower half knows it."""
         try:
-            return self._objects[key]
-        except (KeyError, ValueError) as error:
-            raise NotFoundError(f"the container has no object with the key {key!r}") from error
+            return h5g.open(self._objects.id, key.encode())
+        except UNREADABLE as error:
+            if key not in self:
+                raise NotFoundError(f"the container has no object with the key {key!r}") from error
+            raise CorruptError(f"object {key!r} cannot be read: {error}") from error
+
+    def _group(self, key: str) -> h5py.Group:
+        return h5py.Group(self._node(key))
+
+    @staticmethod
+    def _listed(key: str, group: h5py.Group) -> list[MemberInfo]:
+        try:
+            return list(members.list_members(group))
+        except UNREADABLE as error:
+            raise CorruptError(f"the members of object {key!r} cannot be listed: {error}") from error
+
+    def _put_aside(self, path: str, name: str) -> str:
+        if layout.SET_ASIDE not in self._handle:
+            create_group(self._handle, layout.SET_ASIDE)
+        taken = self._handle[layout.SET_ASIDE]
+        free = next(
+            choice
+            for choice in itertools.chain([name], (f"{name}~{number}" for number in itertools.count(2)))
+            if choice not in taken
+        )
+        place = f"/{layout.SET_ASIDE}/{free}"
+        self._handle.move(path, place)
+        return place
 
     def _member(self, key: str, name: str) -> h5py.Dataset:
         try:
@@ -285,21 +422,22 @@ class Contents:
 
     def _fill(
         self, group: h5py.Group, stored: StoredDocument, identity: str, codec: str, progress: Progress | None
-    ) -> list[members.MemberInfo]:
+    ) -> list[MemberInfo]:
         """Write an object into an empty group; return what is known of its members."""
         encoded = documents.encode(stored.tree, taken=stored.members)
-        attributes = {
-            layout.DATA_CLASS: np.array(stored.data_class.encode()),
-            layout.DATA_CLASS_VERSION: np.array(stored.data_class_version, np.int64),
-            layout.IDENTITY: np.array(identity.encode()),
-            layout.STORED_AT: np.array(datetime.now(UTC).isoformat(timespec="seconds").encode()),
-            layout.ANCILLARY: np.array(stored.has_ancillary_data, np.int8),
-        }
-        for name, value in attributes.items():
-            create_attribute(group, name, value)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        node_attributes.create_text(group.id, layout.DATA_CLASS, stored.data_class, is_ascii=True)
+        node_attributes.create_integer(
+            group.id, layout.DATA_CLASS_VERSION, stored.data_class_version, size_bytes=8
+        )
+        node_attributes.create_text(group.id, layout.IDENTITY, identity, is_ascii=True)
+        node_attributes.create_text(group.id, layout.STORED_AT, now, is_ascii=True)
+        node_attributes.create_integer(
+            group.id, layout.ANCILLARY, int(stored.has_ancillary_data), size_bytes=1
+        )
         if stored.empty_folders:
             members.keep_empty_folders(group, stored.empty_folders)
-        create_attribute(group, layout.DOCUMENT, *_encoded(encoded.text))
+        node_attributes.create_text(group.id, layout.DOCUMENT, encoded.text)
         for name, variable in encoded.variables.items():
             arrays.write_variable(group, name, variable, self._dimensions)
         return [
@@ -314,7 +452,7 @@ class Contents:
         (or crashes) when some of more than eight were removed and others created.
         """
         group = self._group(key)
-        self._forget_members(key, members.list_members(group))
+        self._forget_members(key, self._listed(key, group))
         for link in list(group):
             del group[link]
         for name in list(group.attrs):
@@ -329,7 +467,7 @@ class Contents:
 
     def _write_member(
         self, group: h5py.Group, name: str, path: Path, codec: str, progress: Progress | None
-    ) -> members.MemberInfo:
+    ) -> MemberInfo:
         size = members.size_of(path)
         twin = self._equal_member(path, size) if size >= MIN_SHARED_BYTES else None
         if twin is None:
@@ -339,7 +477,7 @@ class Contents:
             progress(size)
         return members.member_info(twin, name)
 
-    def _note_members(self, key: str, infos: Iterable[members.MemberInfo]) -> None:
+    def _note_members(self, key: str, infos: Iterable[MemberInfo]) -> None:
         for info in infos:
             if info.size >= MIN_SHARED_BYTES:
                 self._member_table().insert(f"{key}/{info.name}", {"size": info.size, "digest": info.digest})
@@ -353,7 +491,7 @@ class Contents:
             key, _, name = place.partition("/")
             try:
                 dataset = self._member(key, name)
-            except NotFoundError:
+            except (NotFoundError, CorruptError):
                 continue  # The index is only an accelerator: what it says is checked on the object.
             if members.member_info(dataset, name).digest == digest:
                 return dataset
@@ -362,7 +500,7 @@ class Contents:
     def _member_table(self) -> IndexTable:
         return self.table(layout.MEMBER_TABLE) or self.create_table(layout.MEMBER_TABLE, MEMBER_COLUMNS)
 
-    def _forget_members(self, key: str, infos: Iterable[members.MemberInfo]) -> None:
+    def _forget_members(self, key: str, infos: Iterable[MemberInfo]) -> None:
         table = self.table(layout.MEMBER_TABLE)
         if table is not None:
             for info in infos:
@@ -387,15 +525,8 @@ def write_text(node: h5py.HLObject, name: str, text: str) -> None:
 
     A variable-length string would leak its bytes at every rewrite.
     """
-    value, dtype = _encoded(text)
-    node.attrs.create(name, value, dtype=dtype)
-
-
-def _encoded(text: str) -> tuple[np.ndarray[Any, Any], np.dtype[Any]]:
-    """Return a text as the value and the type of an attribute."""
     encoded = text.encode() or b"\0"
-    dtype = h5py.string_dtype("utf-8", len(encoded))
-    return np.array(encoded, dtype), dtype
+    node.attrs.create(name, encoded, dtype=h5py.string_dtype("utf-8", len(encoded)))
 
 
 def _text(value: Any) -> str:

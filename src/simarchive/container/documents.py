@@ -103,7 +103,9 @@ def decode(text: str, variable: VariableSource) -> Tree:
         If the text is no JSON, or holds a tag that this version does not know.
     """
     try:
-        return _decode_node(json.loads(text), variable)
+        if layout.TAG_VARIABLE not in text:
+            return _DECODER_WITHOUT_VARIABLES.decode(text)
+        return json.loads(text, object_hook=lambda node: _decode_mapping(node, variable))
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptError(f"a document cannot be read: {error}") from error
 
@@ -158,9 +160,7 @@ def _items(node: dict[Any, Any], path: tuple[str, ...]) -> Iterator[tuple[str, A
         yield ("@" + key if key.startswith("@") else key), value, (*path, key)
 
 
-def _encode_node(
-    node: Any, path: tuple[str, ...], units: str | None, variables: _Variables
-) -> Any:
+def _encode_node(node: Any, path: tuple[str, ...], units: str | None, variables: _Variables) -> Any:
     if isinstance(node, dict):
         unit = node.get("unit")
         here = unit if isinstance(unit, str) else None
@@ -244,10 +244,12 @@ def _read_small_array(array: dict[str, Any]) -> np.ndarray[Any, Any]:
     return values.reshape(array["shape"])
 
 
-def _decode_node(node: Any, variable: VariableSource) -> Any:
-    if isinstance(node, list):
-        return [_decode_node(value, variable) for value in node]
-    if not isinstance(node, dict):
+def _decode_mapping(node: dict[str, Any], variable: VariableSource) -> Any:
+    """Return what a mapping of a document stands for; the mappings in it have been decoded already."""
+    for key in node:
+        if key[:1] == "@":
+            break
+    else:
         return node
     for tag in (layout.TAG_VARIABLE, layout.TAG_ARRAY, layout.TAG_FLOAT):
         if tag in node:
@@ -255,12 +257,17 @@ def _decode_node(node: Any, variable: VariableSource) -> Any:
             if tag == layout.TAG_VARIABLE:
                 return variable(value["name"], np.dtype(value["dtype"]), tuple(value["shape"]))
             return _read_small_array(value) if tag == layout.TAG_ARRAY else _SPECIAL_FLOATS[value]
-    decoded = {}
-    for key, value in node.items():
+    for key in node:
         if key.startswith("@") and not key.startswith("@@"):
             raise CorruptError(f"a document has the tag {key!r}, which this version does not know")
-        decoded[key[1:] if key.startswith("@@") else key] = _decode_node(value, variable)
-    return decoded
+    return {key[1:] if key.startswith("@@") else key: value for key, value in node.items()}
+
+
+def _no_variable(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
+    raise CorruptError(f"a document names the variable {name!r} in an unusual way")
+
+
+_DECODER_WITHOUT_VARIABLES = json.JSONDecoder(object_hook=lambda node: _decode_mapping(node, _no_variable))
 
 
 def _canonical(node: Any, path: tuple[str, ...] = ()) -> Any:

@@ -29,6 +29,9 @@ OBJECTS = "objects"
 INDEX = "index"
 STAGING = "staging"
 """Group in which an object is made that replaces another; never in a committed state."""
+SET_ASIDE = "set_aside"
+"""Group of what `repair` took out of /objects because it is damaged, each under its key; absent while there
+is none. Nothing in it is an object."""
 
 # --- objects: /objects ---------------------------------------------------------------------------------
 DATA_CLASSES = "data_classes"

@@ -43,6 +43,7 @@ __all__ = [
     "empty_folders",
     "extract_member",
     "find_member",
+    "is_member",
     "keep_empty_folders",
     "link_member",
     "list_members",

@@ -202,7 +202,7 @@ class _Parser:
 
     def _new_query(self, name: str) -> BaseDataQuery:
         data_class = data_class_named(name)
-        assert data_class is not None  # noqa: S101
+        assert data_class is not None
         return query_class_for(data_class)()
 
     def _criterion_name(self, clause: _Clause, query: BaseDataQuery) -> str:

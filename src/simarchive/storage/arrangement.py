@@ -23,7 +23,7 @@ def arrange(
         name = data_query.order_by.removeprefix("-")
         values = [(stored.index_values().get(name), place) for place, (stored, _) in enumerate(arranged)]
         present = [(value, place) for value, place in values if value is not None]
-        present.sort(key=lambda pair: pair[0], reverse=data_query.order_by.startswith("-"))  # type: ignore[arg-type,return-value]
+        present.sort(key=lambda pair: pair[0], reverse=data_query.order_by.startswith("-"))
         missing = [place for value, place in values if value is None]
         arranged = [arranged[place] for place in [*(place for _, place in present), *missing]]
     return arranged[: data_query.limit]

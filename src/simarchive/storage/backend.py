@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from simarchive.chemistry.force_fields import ForceFieldSource
+from simarchive.container.members import member_digest
 from simarchive.data import BaseStoredData, ForceFieldData
 from simarchive.errors import InvalidDataError, NotFoundError, WrongTypeError
 from simarchive.keys import check_key, new_key
 from simarchive.queries import BaseDataQuery
 from simarchive.storage import duplicates
+from simarchive.storage.ancillary import ancillary_files, check_ancillary_directory, same_files
 from simarchive.storage.arrangement import arrange
-from simarchive.storage.ancillary import check_ancillary_directory, same_files
 
 if TYPE_CHECKING:
     from simarchive.chemistry.components import Component
@@ -128,7 +129,11 @@ class StorageBackend(abc.ABC):
         return self._store(object_to_store, ancillary_data_path, storage_key=storage_key).key
 
     def _store(
-        self, object_to_store: BaseStoredData, ancillary_data_path: PathLike | None, *, storage_key: str | None
+        self,
+        object_to_store: BaseStoredData,
+        ancillary_data_path: PathLike | None,
+        *,
+        storage_key: str | None,
     ) -> StoreOutcome:
         """Do what `store_object` says; return also what was done."""
         _check_class(object_to_store)
@@ -225,6 +230,12 @@ class StorageBackend(abc.ABC):
     def has_force_field(self, force_field: ForceFieldSource) -> str | None:
         """Return the key of a stored force field source that equals this one, or ``None``."""
         return self.has_object(ForceFieldData(force_field_source=force_field))
+
+    def file_digests(self, storage_key: str) -> dict[str, str]:
+        """Return the BLAKE3 digest of each file of an object, by name; empty folders have an empty one."""
+        with self._lock, self._borrowed(storage_key) as (_, path):
+            files = [] if path is None else ancillary_files(path)
+            return {file.name: "" if file.path is None else member_digest(file.path)[1] for file in files}
 
     # --- querying --------------------------------------------------------------------------------------
 
@@ -346,7 +357,7 @@ class StorageBackend(abc.ABC):
         ]
 
     @contextlib.contextmanager
-    def _borrowed(self, storage_key: str) -> Iterator[tuple[BaseStoredData, Path | None]]:
+    def _borrowed(self, storage_key: str) -> Iterator[tuple[BaseStoredData, PathLike | None]]:
         """Give an object and a directory of its ancillary data that may vanish after the block."""
         stored, path = self._retrieve_object(storage_key)
         if stored is None:

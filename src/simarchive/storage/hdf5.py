@@ -3,44 +3,36 @@
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 import functools
-import io
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
-
-import numpy as np
+from typing import Any, Self
 
 from simarchive.codecs import CODEC_CHOICES
-from simarchive.conditions import Condition, Value
 from simarchive.container.container import Container
-from simarchive.container.contents import Contents, ObjectHeader, StoredDocument
+from simarchive.container.contents import Contents, StoredDocument
 from simarchive.container.documents import identity_digest
-from simarchive.container.members import MemberInfo, member_digest
-from simarchive.container.streams import MemberStream
-from simarchive.data import BaseStoredData, ReplaceableData, data_class_named
+from simarchive.container.members import member_digest
+from simarchive.data import BaseStoredData, ReplaceableData
 from simarchive.errors import ConflictError, CorruptError, InvalidDataError, NotFoundError
 from simarchive.journal import Durability
 from simarchive.queries import BaseDataQuery
-from simarchive.storage import indexing, selection, statistics, tabulation, verification
+from simarchive.storage import evaluator_objects as evaluator_objects  # registers its data classes
+from simarchive.storage import indexing, selection
 from simarchive.storage.ancillary import ancillary_files, empty_folders_of, members_of
-from simarchive.storage.ancillary_path import AncillaryPath
+from simarchive.storage.ancillary_path import LazyPath
 from simarchive.storage.backend import Match, PathLike, StorageBackend, arranged_matches
-from simarchive.storage.scratch import Scratch, ScratchDirectory, ScratchFile
-from simarchive.storage.statistics import ContainerStatistics
-from simarchive.storage.verification import VerificationReport
-
-if TYPE_CHECKING:
-    import pandas
+from simarchive.storage.hdf5_inspection import Inspection, interpret
+from simarchive.storage.hdf5_members import MemberAccess
+from simarchive.storage.scratch import Scratch
 
 Progress = Callable[[int], None]
 
 
-class HDF5Storage(StorageBackend):
+class HDF5Storage(MemberAccess, StorageBackend, Inspection):
     """A storage backend that keeps everything in one HDF5 file, the container.
 
     Each object is a group with its document as JSON text, its large arrays as variables with units, and
@@ -103,6 +95,7 @@ class HDF5Storage(StorageBackend):
         self._scratch_directory = None if scratch_directory is None else Path(scratch_directory).absolute()
         self._scratch_max_bytes = scratch_max_bytes
         self._scratch: Scratch | None = None
+        self._index_is_checked = False
         self.progress: Progress | None = None
         """Called with the number of bytes stored since the last call, while files are stored."""
 
@@ -144,7 +137,7 @@ class HDF5Storage(StorageBackend):
         LockedError
             If another process is writing and does not finish in time.
         """
-        with self._container.transaction():
+        with self._changing():
             yield self
 
     def is_same_store(self, other: StorageBackend) -> bool:
@@ -152,136 +145,6 @@ class HDF5Storage(StorageBackend):
         return isinstance(other, HDF5Storage) and (
             other is self or os.path.samefile(other.path, self.path)  # noqa: PTH121
         )
-
-    # --- members -----------------------------------------------------------------------------------------
-
-    def list_members(self, storage_key: str) -> list[MemberInfo]:
-        """Return name, size, stored size, digest (BLAKE3) and codec of each file of an object.
-
-        Raises
-        ------
-        NotFoundError
-            If there is no such object.
-        """
-        with self._container.reading() as contents:
-            return contents.members(storage_key)
-
-    def open_member(self, storage_key: str, name: str) -> BinaryIO:
-        """Return a seekable, buffered, read-only binary file over a member, without extracting it.
-
-        Every chunk is checked when it is read. The file stays good when other objects change; if this
-        object is replaced or removed, reading on raises `ConflictError`.
-
-        Raises
-        ------
-        NotFoundError
-            If there is no such object or member.
-        """
-        return cast("BinaryIO", io.BufferedReader(MemberStream(self._container, storage_key, name)))
-
-    def extract(
-        self,
-        storage_key: str,
-        destination: PathLike,
-        patterns: Sequence[str] | None = None,
-        *,
-        progress: Progress | None = None,
-    ) -> list[Path]:
-        """Write an object's files below a directory; return their paths.
-
-        Each file gets its name when it is complete and its digest is right.
-
-        Parameters
-        ----------
-        patterns
-            Shell patterns such as ``"*.pdb"``, matched against the member's name and its last component.
-            All files by default.
-        """
-        directory = Path(destination)
-        with self._container.reading() as contents:
-            header = contents.header(storage_key)
-            chosen = [info.name for info in contents.members(storage_key) if _is_chosen(info.name, patterns)]
-            directory.mkdir(parents=True, exist_ok=True)
-            if patterns is None:
-                for folder in header.empty_folders:
-                    (directory / folder).mkdir(parents=True, exist_ok=True)
-            for name in chosen:
-                contents.extract_member(storage_key, name, directory / name, progress)
-        return [directory / name for name in chosen]
-
-    # --- documents as they are kept ---------------------------------------------------------------------
-
-    def retrieve_document(self, storage_key: str) -> tuple[str, int, Any]:
-        """Return the name and version of an object's data class, and its document as a tree.
-
-        The tree holds JSON values, and arrays that are read when someone looks at them. It is there for
-        objects of data classes that are not registered, too.
-
-        Raises
-        ------
-        NotFoundError
-            If there is no such object.
-        """
-        with self._container.reading() as contents:
-            header = contents.header(storage_key)
-            tree = contents.tree(storage_key, load=functools.partial(self._array, storage_key, header.identity))
-            return header.data_class, header.data_class_version, tree
-
-    def class_name_of(self, storage_key: str) -> str:
-        """Return the registered name of an object's data class.
-
-        Raises
-        ------
-        NotFoundError
-            If there is no such object.
-        """
-        with self._container.reading() as contents:
-            return contents.header(storage_key).data_class
-
-    def select(self, class_names: Iterable[str], conditions: Sequence[Condition] = ()) -> list[str]:
-        """Return the keys of the objects of some data classes whose indexed values fulfil all conditions.
-
-        Where a class has no usable index, all its keys are returned: a caller has the last word.
-        """
-        with self._container.reading() as contents:
-            return selection.select_by(contents, class_names, conditions)
-
-    def header(self, storage_key: str) -> ObjectHeader:
-        """Return what is known of an object without reading its document.
-
-        Raises
-        ------
-        NotFoundError
-            If there is no such object.
-        CorruptError
-            If it cannot be read.
-        """
-        with self._container.reading() as contents:
-            return contents.header(storage_key)
-
-    def headers(
-        self, on_damaged: Callable[[str, CorruptError], None] | None = None
-    ) -> Iterator[ObjectHeader]:
-        """Yield the header of each object in stored order, all of one state of the container.
-
-        Parameters
-        ----------
-        on_damaged
-            Called with the key of an object whose header cannot be read, and the error; by default it is
-            raised.
-        """
-        with self._container.reading() as contents:
-            for key in contents.keys():  # noqa: SIM118 - not a mapping
-                try:
-                    yield contents.header(key)
-                except CorruptError as error:
-                    if on_damaged is None:
-                        raise
-                    on_damaged(key, error)
-
-    def statistics(self) -> ContainerStatistics:
-        """Return how much the container holds, and how much room it takes."""
-        return statistics.statistics(self._container)
 
     # --- queries that the index answers alone -----------------------------------------------------------
 
@@ -307,52 +170,23 @@ class HDF5Storage(StorageBackend):
                 return number
         return len(self.keys(data_query))
 
-    def columns(self, data_query: BaseDataQuery, names: Sequence[str] | None = None) -> dict[str, list[Value]]:
-        """Return the indexed values of the objects that match a query, as columns of equal length.
-
-        The first column is ``"key"``; the others are those named, or all. Temperatures are in kelvin,
-        pressures in pascals. No document is read where the index alone decides.
-        """
-        return tabulation.plain(self._columns(data_query, names))
-
-    def table(self, data_query: BaseDataQuery) -> pandas.DataFrame:
-        """Return the indexed values of the objects that match a query, one row each, as a DataFrame.
-
-        Needs pandas (``pip install 'simarchive[table]'``). The keys are its index; temperatures are in
-        kelvin and pressures in pascals. No document is read where the index alone decides.
-        """
-        return tabulation.data_frame(self._columns(data_query, None))
-
-    def explain(self, data_query: BaseDataQuery) -> str:
-        """Return in words how the index answers a query in this container."""
-        data_query.validate()
-        with self._container.reading() as contents:
-            return selection.explain(contents, data_query)
-
-    # --- care ------------------------------------------------------------------------------------------
-
-    def verify(self, *, full: bool = False, progress: Progress | None = None) -> VerificationReport:
-        """Check every object, member and index table; return what is wrong. Nothing is changed.
-
-        Parameters
-        ----------
-        full
-            Also decode every member and compare its digest. Without it every stored byte is read and
-            compared with its CRC-32.
-        progress
-            Called with the bytes of each member after it was checked.
-        """
-        return verification.verify(self._container, full=full, progress=progress)
-
-    def rebuild_index(self) -> dict[str, int]:
-        """Make the whole index anew from the objects, as one transaction; return the rows by data class."""
-        with self._container.transaction() as contents:
-            return indexing.rebuild_all(contents)
-
     # --- what StorageBackend asks for ------------------------------------------------------------------
 
     def _atomic(self) -> AbstractContextManager[object]:
-        return self._container.transaction()
+        return self._changing()
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[Contents]:
+        """Give the contents for changes, with an index that works."""
+        with self._container.transaction() as contents:
+            if not self._index_is_checked or contents.distrusted:
+                indexing.restore(contents)
+            checked_before, self._index_is_checked = self._index_is_checked, True
+            try:
+                yield contents
+            except BaseException:
+                self._index_is_checked = checked_before  # What was rebuilt is rolled back.
+                raise
 
     def _object_exists(self, storage_key: str) -> bool:
         with self._container.reading() as contents:
@@ -393,19 +227,15 @@ class HDF5Storage(StorageBackend):
         self._write(storage_key or self._free_key(None), stored, object_to_store)
 
     def _write(self, key: str, stored: StoredDocument, interpreted: BaseStoredData | None) -> None:
-        with self._container.transaction() as contents:
-            # Before the object is written: a table that has to be rebuilt must not find it.
-            table = indexing.writable_table(contents, stored.data_class)
-            replaced = contents.header(key).data_class if key in contents else None
+        with self._changing() as contents:
+            # Before the object is written: a table that has to be made must not find it.
+            indexing.prepare(contents, stored.data_class)
+            replaced = contents.class_name(key) if key in contents else None
             identity = contents.write(key, stored, codec=self.codec, progress=self.progress)
             with contents.in_one_piece():
                 if replaced is not None and replaced != stored.data_class:
                     indexing.forget(contents, replaced, key)
-                row = indexing.row_of(interpreted, identity)
-                if key in table:
-                    table.replace(key, row)
-                else:
-                    table.insert(key, row)
+                indexing.put(contents, stored.data_class, key, indexing.row_of(interpreted, identity))
 
     def _retrieve_object(
         self, storage_key: str, expected_type: type[BaseStoredData] | None = None
@@ -413,21 +243,20 @@ class HDF5Storage(StorageBackend):
         with self._container.reading() as contents:
             if storage_key not in contents:
                 return None, None
-            header = contents.header(storage_key)
-            stored = interpret(header, contents.tree(storage_key))
-            path = self._ancillary_path(header)
+            found = contents.document(storage_key)
+            path = self._ancillary_path(storage_key, found)
             if path is not None:
                 path.extract()
-            return stored, path
+            return interpret(storage_key, found), path
 
     def _document_of(self, storage_key: str) -> BaseStoredData:
         with self._container.reading() as contents:
             return self._load(contents, storage_key)
 
     def _remove_object(self, storage_key: str) -> None:
-        with self._container.transaction() as contents:
+        with self._changing() as contents:
             try:
-                class_name = contents.header(storage_key).data_class
+                class_name = contents.class_name(storage_key)
             except CorruptError:
                 class_name = ""  # A damaged object can still be removed; its row goes with a rebuild.
             contents.remove(storage_key)
@@ -438,18 +267,20 @@ class HDF5Storage(StorageBackend):
     def _twins(self, stored: BaseStoredData) -> Iterator[tuple[str, BaseStoredData]]:
         class_name = type(stored).data_class_name
         with self._container.reading() as contents:
-            table = indexing.usable_table(contents, class_name)
-            if table is None:
-                keys: Iterable[str] = indexing.keys_by_scan(contents, (class_name,))
-            else:
-                identity = identity_digest(class_name, stored.to_document())
-                found = dict.fromkeys(table.select([indexing.identical(identity)]))
-                if isinstance(stored, ReplaceableData):
-                    found.update(dict.fromkeys(table.select(stored.to_storage_query().conditions())))
-                keys = found
+            identical = indexing.identical(identity_digest(class_name, stored.to_document()))
+            found = indexing.select(contents, class_name, [identical])
+            if found is not None and isinstance(stored, ReplaceableData):
+                same = indexing.select(contents, class_name, stored.to_storage_query().conditions())
+                found = None if same is None else [*found, *same]
+            keys = indexing.keys_by_scan(contents, (class_name,)) if found is None else dict.fromkeys(found)
             for key in keys:
                 if key in contents:
-                    yield key, self._load(contents, key)
+                    try:
+                        twin = self._load(contents, key)
+                    except CorruptError as error:
+                        indexing.LOGGER.warning("%s: nothing is compared with it", error)
+                        continue
+                    yield key, twin
 
     def _has_same_files(self, storage_key: str, directory: Path) -> bool:
         files = ancillary_files(directory)
@@ -468,28 +299,37 @@ class HDF5Storage(StorageBackend):
         with self._container.reading() as contents:
             for key in selection.candidates(contents, data_query):
                 try:
-                    stored = self._load(contents, key)
+                    document = contents.document(key, functools.partial(self._array, key))
+                    stored = interpret(key, document)
                 except (CorruptError, InvalidDataError, NotFoundError) as error:
                     indexing.LOGGER.warning("object %r is left out of a query: %s", key, error)
                     continue
                 matched = data_query.apply(stored)
                 if matched is not None:
-                    path = self._ancillary_path(contents.header(key))
-                    found.append((matched, (key, stored, path)))
+                    found.append((matched, (key, stored, self._ancillary_path(key, document))))
         yield from arranged_matches(data_query, found)
 
     @contextlib.contextmanager
-    def _borrowed(self, storage_key: str) -> Iterator[tuple[BaseStoredData, Path | None]]:
-        with self._container.reading() as contents, tempfile.TemporaryDirectory(
-            prefix="simarchive-", dir=self._scratch_directory
-        ) as directory:
-            header = contents.header(storage_key)
-            stored = self._load(contents, storage_key)
-            if not header.has_ancillary_data:
+    def _borrowed(self, storage_key: str) -> Iterator[tuple[BaseStoredData, PathLike | None]]:
+        with contextlib.ExitStack() as stack:
+            contents = stack.enter_context(self._container.reading())
+            document = contents.document(storage_key, functools.partial(self._array, storage_key))
+            stored = interpret(storage_key, document)
+            if not document.has_ancillary_data:
                 yield stored, None
                 return
-            self.extract(storage_key, directory)
-            yield stored, Path(directory)
+
+            @functools.cache
+            def extracted() -> Path:
+                if self._scratch_directory is not None:
+                    self._scratch_directory.mkdir(parents=True, exist_ok=True)
+                place = tempfile.TemporaryDirectory(prefix="simarchive-", dir=self._scratch_directory)
+                directory = Path(stack.enter_context(place))
+                self.extract(storage_key, directory)
+                return directory
+
+            # A plan looks at no file, so none is extracted before somebody asks for the path.
+            yield stored, LazyPath(extracted)
 
     def _new_at(self, destination: PathLike) -> Self:
         if Path(destination).exists():
@@ -500,62 +340,7 @@ class HDF5Storage(StorageBackend):
 
     def _load(self, contents: Contents, key: str) -> BaseStoredData:
         """Return an object whose arrays are read when someone looks at them."""
-        header = contents.header(key)
-        return interpret(header, contents.tree(key, load=functools.partial(self._array, key, header.identity)))
-
-    def _array(self, key: str, identity: str, name: str) -> np.ndarray[Any, Any]:
-        if self._container.closed:
-            with contextlib.closing(Container(self.path, writable=False)) as container:
-                return _array_of(container, key, identity, name)
-        return _array_of(self._container, key, identity, name)
-
-    def _columns(self, data_query: BaseDataQuery, names: Sequence[str] | None) -> dict[str, Any]:
-        data_query.validate()
-        chosen = tabulation.column_names(data_query, names)
-        with self._container.reading() as contents:
-            found = tabulation.columns_of_index(contents, data_query, chosen)
-            if found is None:
-                found = tabulation.columns_of_keys(contents, self.keys(data_query), chosen)
-        return found
-
-    def _ancillary_path(self, header: ObjectHeader) -> AncillaryPath | None:
-        if not header.has_ancillary_data:
-            return None
-        return AncillaryPath(header.key, functools.partial(self._extract_to_scratch, header.key))
-
-    def _extract_to_scratch(self, key: str, name: str | None) -> ScratchDirectory:
-        """Extract a member, the members below a folder, or all of them; return the object's directory."""
-        with self._container.reading() as contents:
-            header, infos = contents.header(key), contents.members(key)
-            names = None
-            if name is not None:
-                names = [i.name for i in infos if i.name == name or i.name.startswith(f"{name}/")]
-            if self._scratch is None:
-                self._scratch = Scratch(self._scratch_directory, max_bytes=self._scratch_max_bytes)
-            return self._scratch.extract(
-                key,
-                [ScratchFile(info.name, info.size, info.digest) for info in infos],
-                lambda wanted, destination: contents.extract_member(key, wanted, destination),
-                names=names,
-                folders=header.empty_folders,
-            )
-
-
-def interpret(header: ObjectHeader, tree: Any) -> BaseStoredData:
-    """Return the object that a document says.
-
-    Raises
-    ------
-    InvalidDataError
-        If its data class is not registered in this process, or the document does not fit the class.
-    """
-    data_class = data_class_named(header.data_class)
-    if data_class is None:
-        raise InvalidDataError(
-            f"object {header.key!r} is of the data class {header.data_class!r}, which is not registered:"
-            " import the module that defines it"
-        )
-    return data_class.from_document(tree, header.data_class_version)
+        return interpret(key, contents.document(key, functools.partial(self._array, key)))
 
 
 def _checked_path(path: object) -> Path:
@@ -575,17 +360,3 @@ def _checked_durability(durability: str | Durability) -> Durability:
         return Durability(durability)
     except ValueError as error:
         raise InvalidDataError(f"durability {durability!r} is not known: use 'commit' or 'close'") from error
-
-
-def _array_of(container: Container, key: str, identity: str, name: str) -> np.ndarray[Any, Any]:
-    with container.reading() as contents:
-        if key not in contents or contents.header(key).identity != identity:
-            raise ConflictError(f"object {key!r} was replaced or removed before its array {name!r} was read")
-        return contents.variable(key, name)
-
-
-def _is_chosen(name: str, patterns: Sequence[str] | None) -> bool:
-    return patterns is None or any(
-        fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(name.rpartition("/")[2], pattern)
-        for pattern in patterns
-    )

@@ -6,10 +6,14 @@ with the first bytes of the identity digest, by which identical documents are fo
 
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
-from simarchive.conditions import Column, ColumnKind, Equals, Value
+import numpy as np
+
+from simarchive.conditions import Column, ColumnKind, Condition, Equals, Value
 from simarchive.container.contents import Contents
 from simarchive.container.index import IndexTable
 from simarchive.data import BaseStoredData, data_class_named
@@ -30,7 +34,8 @@ def row_of(stored: BaseStoredData | None, identity: str) -> dict[str, Value]:
     """Return the row of an object with an identity digest; of an object no class can read, the identity."""
     row: dict[str, Value] = {IDENTITY.name: identity_value(identity)}
     if stored is not None:
-        row.update(stored.index_values())
+        for name, value in stored.index_values().items():
+            row[name] = None if value != value else value
     return row
 
 
@@ -49,15 +54,74 @@ def usable_table(contents: Contents, class_name: str) -> IndexTable | None:
 
     ``None`` also for a class without objects: see `keys_by_scan`.
     """
+    if class_name in contents.distrusted:
+        return None
     try:
         table = contents.table(class_name)
     except StorageError as error:
-        LOGGER.warning("the index of %s cannot be used, objects are read instead: %s", class_name, error)
+        distrust(contents, class_name, str(error))
         return None
-    if table is not None and not _fits(table, class_name):
-        LOGGER.warning("the index of %s is of another version, objects are read instead", class_name)
+    if table is None:
+        if class_name in contents.data_classes():
+            distrust(contents, class_name, "it is missing")
         return None
-    return table
+    if _fits(table, class_name):
+        return table
+    if data_class_named(class_name) is not None:
+        distrust(contents, class_name, "it is of another version")
+    return None
+
+
+def distrust(contents: Contents, class_name: str, reason: str) -> None:
+    """Say that the table of a class cannot be used; it is not looked at again until it is rebuilt."""
+    LOGGER.warning("the index of %s cannot be used, objects are read instead: %s", class_name, reason)
+    contents.distrusted.add(class_name)
+
+
+def select(contents: Contents, class_name: str, conditions: Sequence[Condition]) -> list[str] | None:
+    """Return the keys in the table of a class that fulfil all conditions; ``None`` if it cannot be used."""
+    table = usable_table(contents, class_name)
+    if table is None:
+        return None
+    try:
+        return table.select(conditions)
+    except CorruptError as error:
+        distrust(contents, class_name, str(error))
+        return None
+
+
+def restore(contents: Contents) -> None:
+    """Rebuild every table that is missing, damaged or out of date."""
+    if not contents.member_table_works():
+        contents.rebuild_member_table()
+    for class_name in contents.data_classes():
+        # The columns of a class that is not registered here are not known: its table stays as it is.
+        is_known = data_class_named(class_name) is not None or class_name not in contents.tables()
+        if is_known and usable_table(contents, class_name) is None:
+            rebuild(contents, class_name)
+    contents.distrusted.clear()
+
+
+def prepare(contents: Contents, class_name: str) -> None:
+    """Have a table for objects of a class that are about to be written."""
+    if usable_table(contents, class_name) is None:
+        rebuild(contents, class_name)
+
+
+def put(contents: Contents, class_name: str, key: str, row: dict[str, Value]) -> None:
+    """Give an object that was just written its row; a damaged table is rebuilt instead."""
+    table = usable_table(contents, class_name)
+    if table is None:
+        rebuild(contents, class_name)
+        return
+    try:
+        if key in table:
+            table.replace(key, row)
+        else:
+            table.insert(key, row, is_new=True)
+    except CorruptError as error:
+        distrust(contents, class_name, str(error))
+        rebuild(contents, class_name)
 
 
 def state_of(contents: Contents, class_name: str) -> str:
@@ -71,17 +135,15 @@ def state_of(contents: Contents, class_name: str) -> str:
     return "ready" if _fits(table, class_name) else "out of date"
 
 
-def writable_table(contents: Contents, class_name: str) -> IndexTable:
-    """Return the table of a class for changes; one that is missing or out of date is rebuilt first."""
-    table = usable_table(contents, class_name)
-    return table if table is not None else rebuild(contents, class_name)
-
-
 def forget(contents: Contents, class_name: str, key: str) -> None:
     """Remove the row of an object that is no longer of a class."""
     table = usable_table(contents, class_name)
-    if table is not None and key in table:
-        table.remove(key)
+    try:
+        if table is not None and key in table:
+            table.remove(key)
+    except CorruptError as error:
+        distrust(contents, class_name, str(error))
+        rebuild(contents, class_name)
 
 
 def rebuild(contents: Contents, class_name: str, *, keys: Iterable[str] | None = None) -> IndexTable:
@@ -90,7 +152,7 @@ def rebuild(contents: Contents, class_name: str, *, keys: Iterable[str] | None =
     if keys is None:
         keys = keys_by_scan(contents, (class_name,))
     rows = list(_rows(contents, class_name, data_class, keys))
-    if rows:
+    if class_name in contents.distrusted:
         LOGGER.warning("the index of %s is rebuilt from %d objects", class_name, len(rows))
     table = contents.create_table(class_name, columns_of(data_class))
     table.insert_many(rows)
@@ -99,10 +161,10 @@ def rebuild(contents: Contents, class_name: str, *, keys: Iterable[str] | None =
 
 def rebuild_all(contents: Contents) -> dict[str, int]:
     """Make every table anew; return the number of rows by class."""
-    by_class: dict[str, list[str]] = {}
+    by_class: dict[str, list[str]] = {name: [] for name in contents.data_classes()}
     for key in contents.keys():  # noqa: SIM118
         try:
-            by_class.setdefault(contents.header(key).data_class, []).append(key)
+            by_class.setdefault(contents.class_name(key), []).append(key)
         except CorruptError as error:
             LOGGER.warning("%s: it is left out of the index", error)
     for name in contents.tables():
@@ -119,10 +181,14 @@ def keys_by_scan(contents: Contents, class_names: tuple[str, ...]) -> Iterator[s
         return
     for key in contents.keys():  # noqa: SIM118
         try:
-            if contents.header(key).data_class in class_names:
+            if contents.class_name(key) in class_names:
                 yield key
         except CorruptError as error:
             LOGGER.warning("%s: it is left out", error)
+
+
+def _variable(contents: Contents, key: str, identity: str, name: str) -> np.ndarray[Any, Any]:
+    return contents.variable(key, name)
 
 
 def _fits(table: IndexTable, class_name: str) -> bool:
@@ -134,12 +200,11 @@ def _rows(
 ) -> Iterator[tuple[str, dict[str, Value]]]:
     for key in keys:
         try:
-            header = contents.header(key)
             stored = None
             if data_class is not None:
                 # The values of arrays are not in the index: nothing loads them here.
-                tree = contents.tree(key, load=lambda name, key=key: contents.variable(key, name))
-                stored = data_class.from_document(tree, header.data_class_version)
-            yield key, row_of(stored, header.identity)
+                document = contents.document(key, functools.partial(_variable, contents, key))
+                stored = data_class.from_document(document.tree, document.data_class_version)
+            yield key, row_of(stored, contents.identity(key))
         except (CorruptError, InvalidDataError) as error:
             LOGGER.warning("object %r is left out of the index: %s", key, error)

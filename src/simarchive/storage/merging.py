@@ -139,9 +139,7 @@ def merge(
     return report
 
 
-def _copy(
-    target: StorageBackend, source: StorageBackend, key: str, new_keys: dict[str, str]
-) -> StoreOutcome:
+def _copy(target: StorageBackend, source: StorageBackend, key: str, new_keys: dict[str, str]) -> StoreOutcome:
     with source._borrowed(key) as (stored, path):
         for old in references(stored):
             if old in new_keys:
@@ -171,9 +169,7 @@ def rename_reference(stored: BaseStoredData, old: str, new: str) -> None:
             setattr(stored, name, type(value)(new if key == old else key for key in value))
 
 
-def _in_order_of_reference(
-    source: StorageBackend, report: MergeReport, keep: KeepFilter | None
-) -> list[str]:
+def _in_order_of_reference(source: StorageBackend, report: MergeReport, keep: KeepFilter | None) -> list[str]:
     """Return the keys to copy, each after those that it refers to."""
     ordered: dict[str, None] = {}
     refers: dict[str, list[str]] = {}
@@ -191,7 +187,11 @@ def _in_order_of_reference(
     visiting: set[str] = set()
     while pending:
         key = pending[-1]
-        first = [other for other in refers[key] if other in refers and other not in ordered and other not in visiting]
+        first = [
+            other
+            for other in refers[key]
+            if other in refers and other not in ordered and other not in visiting
+        ]
         if key not in ordered and first:
             visiting.add(key)
             pending.extend(first)

@@ -3,7 +3,8 @@
 Below the scratch directory, each object has ``<key>-<generation>/<key>/``. The generation is a digest of the
 names, sizes and digests of its files, so that an object that was replaced gets another directory and is never
 served the old files; the last component is the key alone, as programs that take a path apart expect. Beside
-them, ``.simarchive/`` holds a manifest for each (``.json``) and the files that stand for locks. All of it may be deleted while no program uses it.
+them, ``.simarchive/`` holds a manifest for each (``.json``) and the files that stand for locks. All may be
+deleted while no program uses it.
 """
 
 from __future__ import annotations

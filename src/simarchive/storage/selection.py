@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from simarchive.conditions import Condition
 from simarchive.data import name_and_subclasses
+from simarchive.errors import CorruptError
 from simarchive.storage import indexing
+
+Answer = TypeVar("Answer")
 
 if TYPE_CHECKING:
     from simarchive.container.contents import Contents
@@ -19,15 +22,13 @@ def candidates(contents: Contents, data_query: BaseDataQuery) -> Iterator[str]:
     """Yield the keys of at least all objects that match, class by class, each in stored order."""
     for name in name_and_subclasses(data_query.data_class()):
         table = indexing.usable_table(contents, name)
-        if table is None:
-            yield from indexing.keys_by_scan(contents, (name,))
-        elif data_query.exact and data_query.limit is not None:
+        keys: Iterable[str] | None = None
+        if table is not None and data_query.exact and data_query.limit is not None:
             # An object beyond the first `limit` of its class cannot be among the first of all.
-            yield from table.select(
-                data_query.conditions(), order_by=data_query.order_by, limit=data_query.limit
-            )
-        else:
-            yield from table.select(data_query.conditions())
+            keys = _asked(contents, data_query, [table], _select_first)
+        elif table is not None:
+            keys = indexing.select(contents, name, data_query.conditions())
+        yield from indexing.keys_by_scan(contents, (name,)) if keys is None else keys
 
 
 def select(contents: Contents, data_query: BaseDataQuery) -> list[str] | None:
@@ -36,13 +37,11 @@ def select(contents: Contents, data_query: BaseDataQuery) -> list[str] | None:
     if found is None or not data_query.exact:
         return None
     if len(found) == 1:
-        return found[0].select(
-            data_query.conditions(), order_by=data_query.order_by, limit=data_query.limit
-        )
+        return _asked(contents, data_query, found, _select_first)
     if data_query.order_by is not None:
         return None
-    keys = [key for table in found for key in table.select(data_query.conditions())]
-    return keys[: data_query.limit]
+    keys = _asked(contents, data_query, found, _select_all)
+    return None if keys is None else keys[: data_query.limit]
 
 
 def count(contents: Contents, data_query: BaseDataQuery) -> int | None:
@@ -50,7 +49,7 @@ def count(contents: Contents, data_query: BaseDataQuery) -> int | None:
     found = tables(contents, data_query)
     if found is None or not data_query.exact:
         return None
-    return sum(table.count(data_query.conditions()) for table in found)
+    return _asked(contents, data_query, found, _count)
 
 
 def select_by(contents: Contents, class_names: Iterable[str], conditions: Sequence[Condition]) -> list[str]:
@@ -60,9 +59,24 @@ def select_by(contents: Contents, class_names: Iterable[str], conditions: Sequen
     """
     found: list[str] = []
     for name in class_names:
-        table = indexing.usable_table(contents, name)
-        found += indexing.keys_by_scan(contents, (name,)) if table is None else table.select(conditions)
+        keys = indexing.select(contents, name, conditions)
+        found += indexing.keys_by_scan(contents, (name,)) if keys is None else keys
     return found
+
+
+def columns(contents: Contents, data_query: BaseDataQuery, names: Sequence[str]) -> dict[str, Any] | None:
+    """Return columns of the matches, or ``None`` if the index alone cannot say."""
+    found = tables(contents, data_query)
+    if found is None or len(found) != 1 or not data_query.exact:
+        return None
+    return _asked(
+        contents,
+        data_query,
+        found,
+        lambda asked, query: asked[0].columns(
+            names, query.conditions(), order_by=query.order_by, limit=query.limit
+        ),
+    )
 
 
 def keys_of_classes(contents: Contents, class_names: Iterable[str]) -> list[str]:
@@ -76,17 +90,47 @@ def explain(contents: Contents, data_query: BaseDataQuery) -> str:
     for name in name_and_subclasses(data_query.data_class()):
         table = indexing.usable_table(contents, name)
         if table is None:
-            lines.append(f"{name}: no usable index, every object is read")
+            has_objects = name in contents.data_classes()
+            lines.append(
+                f"{name}: " + ("no usable index, every object is read" if has_objects else "no objects")
+            )
             continue
         lines.append(f"{name}: {len(table)} objects")
         lines.extend(
-            f"  {step.reading}: {step.remaining} remain ({step.pruned} of {step.segments} segments not read)"
+            f"  {step.column} {step.reading}: {step.remaining} remain ({step.pruned} of {step.segments} segments not read)"
             for step in table.explain(data_query.conditions())
         )
     lines.append(
         "the index decides" if data_query.exact else "each object that the index leaves is read and compared"
     )
     return "\n".join(lines)
+
+
+def _asked(
+    contents: Contents,
+    data_query: BaseDataQuery,
+    found: list[IndexTable],
+    ask: Callable[[list[IndexTable], BaseDataQuery], Answer],
+) -> Answer | None:
+    """Return what tables answer, or ``None`` if one turns out to be damaged."""
+    try:
+        return ask(found, data_query)
+    except CorruptError as error:
+        for name in name_and_subclasses(data_query.data_class()):
+            indexing.distrust(contents, name, str(error))
+        return None
+
+
+def _select_first(found: list[IndexTable], data_query: BaseDataQuery) -> list[str]:
+    return found[0].select(data_query.conditions(), order_by=data_query.order_by, limit=data_query.limit)
+
+
+def _select_all(found: list[IndexTable], data_query: BaseDataQuery) -> list[str]:
+    return [key for table in found for key in table.select(data_query.conditions())]
+
+
+def _count(found: list[IndexTable], data_query: BaseDataQuery) -> int:
+    return sum(table.count(data_query.conditions()) for table in found)
 
 
 def tables(contents: Contents, data_query: BaseDataQuery) -> list[IndexTable] | None:

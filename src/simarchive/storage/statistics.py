@@ -46,7 +46,7 @@ def statistics(container: Container) -> ContainerStatistics:
     with container.reading() as contents:
         for key in contents.keys():  # noqa: SIM118 - not a mapping
             try:
-                classes[contents.header(key).data_class] += 1
+                classes[contents.class_name(key)] += 1
                 for address, info in contents.member_places(key):
                     n_members += 1
                     logical += info.size

@@ -11,7 +11,7 @@ from simarchive.conditions import Value
 from simarchive.container.contents import Contents
 from simarchive.container.index import KEY_COLUMN
 from simarchive.data import data_class_named
-from simarchive.errors import InvalidDataError
+from simarchive.errors import CorruptError, InvalidDataError
 from simarchive.queries import BaseDataQuery
 from simarchive.storage import indexing, selection
 
@@ -40,16 +40,8 @@ def columns_of_index(
     contents: Contents, data_query: BaseDataQuery, names: list[str]
 ) -> dict[str, Any] | None:
     """Return the columns of the matches straight from the index, or ``None`` if it cannot say alone."""
-    tables = selection.tables(contents, data_query)
-    if tables is None or len(tables) != 1 or not data_query.exact:
-        return None
-    found = tables[0].columns(
-        [KEY_COLUMN, *names],
-        data_query.conditions(),
-        order_by=data_query.order_by,
-        limit=data_query.limit,
-    )
-    return {KEY: found.pop(KEY_COLUMN), **found}
+    found = selection.columns(contents, data_query, [KEY_COLUMN, *names])
+    return None if found is None else {KEY: found.pop(KEY_COLUMN), **found}
 
 
 def columns_of_keys(contents: Contents, keys: list[str], names: list[str]) -> dict[str, list[Value]]:
@@ -82,7 +74,7 @@ def data_frame(columns: dict[str, Any]) -> pandas.DataFrame:
 def plain(columns: dict[str, Any]) -> dict[str, list[Value]]:
     """Return columns as lists of plain values, with ``None`` where one is missing."""
     return {
-        name: [None if value != value else value for value in values.tolist()]  # noqa: PLR0124 - NaN
+        name: [None if value != value else value for value in values.tolist()]
         if isinstance(values, np.ndarray)
         else list(values)
         for name, values in columns.items()
@@ -90,12 +82,15 @@ def plain(columns: dict[str, Any]) -> dict[str, list[Value]]:
 
 
 def _row(contents: Contents, key: str) -> dict[str, Value]:
-    header = contents.header(key)
-    table = indexing.usable_table(contents, header.data_class)
-    if table is not None and key in table:
-        return table.row(key)
-    data_class = data_class_named(header.data_class)
+    class_name = contents.class_name(key)
+    table = indexing.usable_table(contents, class_name)
+    try:
+        if table is not None and key in table:
+            return table.row(key)
+    except CorruptError as error:
+        indexing.distrust(contents, class_name, str(error))
+    data_class = data_class_named(class_name)
     if data_class is None:
         return {}
-    tree = contents.tree(key, load=lambda name: contents.variable(key, name))
-    return data_class.from_document(tree, header.data_class_version).index_values()
+    document = contents.document(key, lambda _, name: contents.variable(key, name))
+    return data_class.from_document(document.tree, document.data_class_version).index_values()

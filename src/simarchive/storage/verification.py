@@ -75,16 +75,29 @@ def verify(
             except StorageError as error:
                 report.problems.append(Problem(key, None, None, str(error)))
         _check_references(loaded, set(contents.keys()), report)
+        _check_duplicates(contents, headers, report)
         _check_index(contents, headers, loaded, report)
     return report
+
+
+def checked_tree(contents: Contents, header: ObjectHeader) -> Any:
+    """Return the document of an object with all its arrays.
+
+    Raises
+    ------
+    CorruptError
+        If they cannot be read, or do not match the identity digest.
+    """
+    tree = contents.tree(header.key)
+    if identity_digest(header.data_class, tree) != header.identity:
+        raise CorruptError("the document or one of its arrays does not match the identity digest")
+    return tree
 
 
 def _checked_object(
     contents: Contents, header: ObjectHeader, report: VerificationReport
 ) -> BaseStoredData | None:
-    tree = contents.tree(header.key)
-    if identity_digest(header.data_class, tree) != header.identity:
-        raise CorruptError("the document or one of its arrays does not match the identity digest")
+    tree = checked_tree(contents, header)
     data_class = data_class_named(header.data_class)
     if data_class is None:
         report.problems.append(
@@ -105,7 +118,9 @@ def _checked_object(
     names = {info.name for info in contents.members(header.key)}
     for name in stored.member_names():
         if name not in names:
-            report.problems.append(Problem(header.key, name, None, "the document names it, but it is missing"))
+            report.problems.append(
+                Problem(header.key, name, None, "the document names it, but it is missing")
+            )
     return stored
 
 
@@ -132,6 +147,22 @@ def _check_references(
                 )
 
 
+def _check_duplicates(
+    contents: Contents, headers: dict[str, ObjectHeader], report: VerificationReport
+) -> None:
+    alike: dict[tuple[str, str], list[str]] = {}
+    for key, header in headers.items():
+        alike.setdefault((header.data_class, header.identity), []).append(key)
+    for keys in alike.values():
+        first: dict[frozenset[tuple[str, str]], str] = {}
+        for key in keys if len(keys) > 1 else ():
+            files = frozenset((info.name, info.digest) for info in contents.members(key))
+            twin = first.setdefault(files, key)
+            if twin != key:
+                message = f"it is the same as {twin!r}, document and files: one of the two can go"
+                report.problems.append(Problem(key, None, None, message, is_error=False))
+
+
 def _check_index(
     contents: Contents,
     headers: dict[str, ObjectHeader],
@@ -149,8 +180,12 @@ def _check_index(
             continue
         expected = by_class.get(class_name, [])
         for key in sorted(set(table.keys()) - set(expected)):
-            report.problems.append(Problem(key, None, None, f"the index of {class_name} has it, /objects not"))
+            report.problems.append(
+                Problem(key, None, None, f"the index of {class_name} has it, /objects not")
+            )
         for key in expected:
             row = indexing.row_of(loaded.get(key), headers[key].identity)
             if table.row(key) != row:
-                report.problems.append(Problem(key, None, None, f"its row in the index of {class_name} is wrong"))
+                report.problems.append(
+                    Problem(key, None, None, f"its row in the index of {class_name} is wrong")
+                )

@@ -1,0 +1,88 @@
+"""What a person at a terminal of 80 columns gets: colours, tables that fit, bars, and no binary bytes."""
+
+import os
+import pty
+import re
+import struct
+import subprocess
+import termios
+from fcntl import ioctl
+from pathlib import Path
+
+from command_runs import EXAMPLES, command_line, environment
+
+from simarchive.cli.output import printable
+
+_ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def at_a_terminal(*arguments: object, cwd: Path) -> tuple[int, str]:
+    """Run a command with a terminal of 80 columns on both outputs; return exit code and what it shows."""
+    master, slave = pty.openpty()
+    ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    with subprocess.Popen(
+        command_line(*arguments),
+        cwd=cwd,
+        env=environment() | {"TERM": "xterm-256color"},
+        stdin=subprocess.DEVNULL,
+        stdout=slave,
+        stderr=slave,
+    ) as process:
+        os.close(slave)
+        shown = b""
+        while True:
+            try:
+                piece = os.read(master, 65536)
+            except OSError:  # Linux says so when the other end is closed.
+                break
+            if not piece:
+                break
+            shown += piece
+    os.close(master)
+    return process.returncode, shown.decode().replace("\r\n", "\n")
+
+
+def test_tables_fit_the_terminal_and_say_what_does_not(imported: Path) -> None:
+    code, shown = at_a_terminal("query", "water.h5", "phase=liquid", "--table", cwd=imported.parent)
+    lines = _ESCAPE.sub("", shown).splitlines()
+    assert code == 0
+    assert len(lines) == 1 + 7 + 1
+    assert all(len(line) <= 80 for line in lines[:-1])
+    assert lines[-1].startswith("more in a wider window or with --json:")
+    assert "CALCULATION" in lines[-1]
+
+
+def test_headings_are_bold(imported: Path) -> None:
+    assert "\x1b[1m" in at_a_terminal("ls", "water.h5", cwd=imported.parent)[1]
+
+
+def test_bytes_that_are_no_text_do_not_reach_a_terminal(imported: Path) -> None:
+    code, shown = at_a_terminal("cat", "water.h5", "8d13/trajectory.dcd", cwd=imported.parent)
+    assert code == 4
+    assert shown == "simarchive: '8d13/trajectory.dcd' is no text: send it to a file or a program\n"
+    code, shown = at_a_terminal("cat", "water.h5", "8d13/output.pdb", cwd=imported.parent)
+    assert code == 0
+    assert shown.startswith("REMARK")
+
+
+def test_a_long_message_is_broken_between_words(imported: Path) -> None:
+    code, shown = at_a_terminal("show", "water.h5", "e", cwd=imported.parent)
+    assert code == 4
+    lines = shown.splitlines()
+    assert len(lines) > 1
+    assert all(line.startswith("  ") for line in lines[1:])
+    assert all(len(line) <= 80 for line in lines)
+
+
+def test_progress_is_shown_and_gone_when_it_is_done(tmp_path: Path) -> None:
+    code, shown = at_a_terminal("import", EXAMPLES / "stored_data", "a.h5", cwd=tmp_path)
+    assert code == 0
+    assert "importing" in shown
+    assert "13/13" in shown
+    # The bar's line is cleared before the answer is printed.
+    assert re.search(r"\x1b\[2K.*13 objects stored", shown, re.DOTALL)
+
+
+def test_what_a_file_holds_cannot_command_the_terminal() -> None:
+    assert printable("a\x1b[2Jb\x07\u202ec") == "a\\x1b[2Jb\\x07\\u202ec"
+    assert printable("Öl — 3 µs\tx\n") == "Öl — 3 µs\tx\n"
