@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sqlite3
 import statistics
 import tempfile
@@ -35,6 +36,7 @@ class Contender:
 
     name: str
     commit: Callable[[int], None]
+    unsynced: Path | None = None  #: a file that is synced after each change, so that nobody else pays for it
 
 
 def text(number: int) -> str:
@@ -74,6 +76,7 @@ def contenders(directory: Path) -> Iterator[list[Contender]]:
                 Contender(
                     f"store_object, durability={durability}",
                     lambda number, backend=backend: backend.store_object(force_field(number)),
+                    None if durability == "commit" else directory / f"{durability}.h5-wal",
                 )
             )
         yield found
@@ -105,11 +108,15 @@ def small_commits(directory: Path, rounds: int) -> None:
     with contenders(directory) as found:
         times: dict[str, list[float]] = {contender.name: [] for contender in found}
         for number in range(-5, rounds):
-            for contender in found:
+            turn = number % len(found)
+            for contender in found[turn:] + found[:turn]:
                 start = time.perf_counter()
                 contender.commit(number + 6)
                 if number >= 0:
                     times[contender.name].append(time.perf_counter() - start)
+                if contender.unsynced is not None:
+                    with contender.unsynced.open("rb") as file:
+                        os.fsync(file.fileno())
     for name, values in times.items():
         ratios = [
             f"{_spread([a / b for a, b in zip(values, times[f'SQLite {mode}'], strict=True)])} x {mode}"
@@ -144,38 +151,47 @@ def write_plainly(path: Path, groups: list[tuple[str, dict[str, Any]]]) -> None:
 
 
 def many_at_once(directory: Path, count: int, repeats: int) -> None:
+    """Time `count` objects in one transaction, and h5py writing what they became in the file."""
     documents = [
         StoredDocument("Note", 1, {"text": text(number), "series": np.arange(60.0) + number})
         for number in range(count)
     ]
-    times: dict[str, list[float]] = {
-        "plain h5py": [],
-        "Container.transaction": [],
-        "HDF5Storage.transaction": [],
-    }
-    for repeat in range(repeats):
-        ours, plain, full = (directory / f"{kind}{repeat}.h5" for kind in ("ours", "plain", "full"))
-        start = time.perf_counter()
+    force_fields = [force_field(number) for number in range(count)]
+
+    def through_container(path: Path) -> None:
         with (
-            contextlib.closing(Container(ours, writable=True)) as container,
+            contextlib.closing(Container(path, writable=True)) as container,
             container.transaction() as contents,
         ):
             for number, document in enumerate(documents):
                 contents.write(f"{number:032x}", document, codec=CODEC)
-        times["Container.transaction"].append(time.perf_counter() - start)
-        groups = _contents_of(ours)
-        start = time.perf_counter()
-        write_plainly(plain, groups)
-        times["plain h5py"].append(time.perf_counter() - start)
-        start = time.perf_counter()
-        with HDF5Storage(full) as backend, backend.transaction():
-            for number in range(count):
-                backend.store_object(force_field(number))
-        times["HDF5Storage.transaction"].append(time.perf_counter() - start)
+
+    def through_storage(path: Path) -> None:
+        with HDF5Storage(path) as backend, backend.transaction():
+            for stored in force_fields:
+                backend.store_object(stored)
+
     print(f"{count} objects in one transaction, with opening and closing; {repeats} repeats")
-    for name, values in times.items():
-        ratios = [a / b for a, b in zip(values, times["plain h5py"], strict=True)]
-        print(f"  {name:32s}{_spread(values, 1, ' s')}  {_spread(ratios)} x plain h5py")
+    for name, store in (
+        ("Container.transaction", through_container),
+        ("HDF5Storage.transaction", through_storage),
+    ):
+        ours, plain = [], []
+        for repeat in range(repeats):
+            path = directory / f"{name}{repeat}.h5"
+            ours.append(_seconds(lambda path=path: store(path)))
+            groups = _contents_of(path)
+            plain.append(_seconds(lambda: write_plainly(directory / f"plain {name}{repeat}.h5", groups)))
+        ratios = [a / b for a, b in zip(ours, plain, strict=True)]
+        print(
+            f"  {name:32s}{_spread(ours, 1, ' s')}  {_spread(ratios)} x plain h5py, {_spread(plain, 1, ' s')}"
+        )
+
+
+def _seconds(action: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
 
 
 def main() -> None:

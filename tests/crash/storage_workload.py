@@ -170,10 +170,8 @@ class Work:
         self._keep(key, stored, directory)
 
     def replace(self, backend: HDF5Storage) -> None:
-        if self.calculations:
-            self.store(backend, self.rng.choice(sorted(self.calculations)))
-        else:
-            self.store(backend)
+        known = sorted(name for name in self.calculations if not name.startswith("force field"))
+        self.store(backend, self.rng.choice(known) if known else "")
 
     def remove(self, backend: HDF5Storage) -> None:
         if len(self.calculations) < 3:

@@ -6,12 +6,14 @@ read or one transaction, never longer: processes that have the same container op
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import io
 import os
 import stat
 import threading
 import uuid
+import weakref
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -75,6 +77,7 @@ class Container:
         self.writable = writable
         self.lock_timeout_s = lock_timeout_s
         self._lock = lock or threading.RLock()
+        self._journal: Journal | None = None
         self._handle: h5py.File | None = None
         self._file: PagedFile | None = None  # what the handle works on
         self._contents: Contents | None = None
@@ -82,9 +85,10 @@ class Container:
         self._writing = False
         self._distrusted: set[str] = set()  # index tables that cannot be used, until they are rebuilt
         _check_place(self.path, files, writable=writable)
-        self._journal: Journal | None = Journal.open(
+        self._journal = Journal.open(
             self.path, writable=writable, skeleton=skeleton, durability=durability, files=files
         )
+        _OPEN_CONTAINERS.add(self)
         try:
             with self.reading():
                 pass
@@ -226,6 +230,11 @@ class Container:
             finally:
                 journal.close()
 
+    def __del__(self) -> None:
+        # A container that was forgotten open: HDF5 complains if it is let go of after its file.
+        with contextlib.suppress(StorageError):
+            self.close()
+
     # --- the parts of the above ----------------------------------------------------------------------
 
     def _open_journal(self) -> Journal:
@@ -280,6 +289,16 @@ class Container:
         # Before the file is dead: HDF5 may have to write and read again what it lets go of.
         self._detach()
         journal.roll_back()
+
+
+_OPEN_CONTAINERS: weakref.WeakSet[Container] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_what_was_left_open() -> None:
+    for container in list(_OPEN_CONTAINERS):
+        with contextlib.suppress(StorageError):
+            container.close()
 
 
 def _raise_failure(file: PagedFile) -> None:

@@ -96,6 +96,7 @@ class Contents:
             self._index = None
         self._tables: dict[str, IndexTable] = {}
         self._data_classes: list[str] | None = None
+        self._dimensions: dict[int, int] = {}
         self.freed = False  #: whether this handle removed anything whose room can be used again
         self.spoiled: BaseException | None = None  #: what left a change half done: nothing may be committed
 
@@ -455,7 +456,7 @@ class Contents:
             members.keep_empty_folders(group, stored.empty_folders)
         node_attributes.create_text(group.id, layout.DOCUMENT, encoded.text)
         for name, variable in encoded.variables.items():
-            arrays.write_variable(group, name, variable)
+            arrays.write_variable(group, name, variable, self._dimensions)
         return [
             self._write_member(group, name, path, codec, progress) for name, path in stored.members.items()
         ]
