@@ -19,6 +19,7 @@ A key of the tree that starts with ``@`` is written with one more ``@``.
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import json
 import math
@@ -267,7 +268,9 @@ def _no_variable(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any
     raise CorruptError(f"a document names the variable {name!r} in an unusual way")
 
 
-_DECODER_WITHOUT_VARIABLES = json.JSONDecoder(object_hook=lambda node: _decode_mapping(node, _no_variable))
+_DECODER_WITHOUT_VARIABLES = json.JSONDecoder(
+    object_hook=functools.partial(_decode_mapping, variable=_no_variable)
+)
 
 
 def _canonical(node: Any, path: tuple[str, ...] = ()) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
 from typing import cast
 
@@ -115,7 +116,8 @@ class HasCode(Predicate):
     """A category has one of several codes."""
 
     def __init__(self, codes: list[int], vocabulary: Vocabulary) -> None:
-        self._codes = np.array(sorted(codes))
+        self._sorted = sorted(codes)
+        self._codes = np.array(self._sorted)
         self._vocabulary = vocabulary
         self.cost = 1
 
@@ -123,17 +125,16 @@ class HasCode(Predicate):
         """Return what is known without reading the values of a segment of `size` rows."""
         if summary.missing == size:
             return Verdict.NONE
-        inside = np.searchsorted(self._codes, [summary.low, summary.high + 1])
-        if inside[0] == inside[1]:
+        # For the few codes that most conditions have, numpy takes ten times as long.
+        if bisect_left(self._sorted, summary.low) == bisect_right(self._sorted, summary.high):
             return Verdict.NONE
         return Verdict.ALL if summary.low == summary.high and not summary.missing else Verdict.SOME
 
     def mask(self, values: ColumnValues) -> Array:
         """Return which values fulfil the condition."""
         codes = cast(CategoryValues, values).codes
-        inside = self._codes[self._codes <= np.iinfo(codes.dtype).max]
-        if inside.size == 1:
-            found: Array = codes == codes.dtype.type(inside[0])
+        if len(self._sorted) == 1:
+            found: Array = codes == self._sorted[0]
             return found
         table = np.zeros(len(self._vocabulary) + 1, bool)  # the last one is for -1
         table[self._codes] = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from abc import abstractmethod
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
@@ -35,6 +36,9 @@ class BaseStoredData(BaseModel):
             coefficient: Annotated[Quantity, InUnit("nanometer ** 2 / nanosecond")] = UNSET
             method: str | None = None  # may stay unset
     """
+
+    # The trees of fields that nobody has looked at yet, of an object that was made lazily.
+    __slots__ = ("_waiting",)
 
     model_config = ConfigDict(
         extra="forbid", validate_assignment=True, arbitrary_types_allowed=True, protected_namespaces=()
@@ -103,7 +107,7 @@ class BaseStoredData(BaseModel):
         }
 
     @classmethod
-    def from_document(cls, tree: Tree, version: int | None = None) -> Self:
+    def from_document(cls, tree: Tree, version: int | None = None, *, lazily: bool = False) -> Self:
         """Return the object of a tree; arrays that are not loaded stay so.
 
         Parameters
@@ -112,6 +116,8 @@ class BaseStoredData(BaseModel):
             What `to_document` returned.
         version
             The version of the class that wrote it; the present one if left out.
+        lazily
+            The value of a field is made when someone looks at it, and only then found to be wrong.
 
         Raises
         ------
@@ -125,13 +131,77 @@ class BaseStoredData(BaseModel):
         fields = fields_of_class(cls)
         required = [name for name, field in fields.items() if not field.is_optional]
         stored = fields_of(tree, f"a document of {cls.__name__}", required, fields.keys())
-        values = {}
-        for name, subtree in stored.items():
-            try:
-                values[name] = fields[name].kind.from_tree(subtree)
-            except InvalidDataError as error:
-                raise InvalidDataError(f"{cls.__name__}.{name}: {error}") from error
-        return cls.model_construct(**values)
+        if lazily:
+            return cls._waiting_for(stored, fields)
+        return cls.model_construct(**{name: cls._value_of(name, tree) for name, tree in stored.items()})
+
+    @classmethod
+    def _value_of(cls, name: str, tree: Tree) -> Any:
+        try:
+            return fields_of_class(cls)[name].kind.from_tree(tree)
+        except InvalidDataError as error:
+            raise InvalidDataError(f"{cls.__name__}.{name}: {error}") from error
+
+    @classmethod
+    def _waiting_for(cls, trees: dict[str, Tree], fields: dict[str, Field]) -> Self:
+        """Return an object whose set fields are not in its ``__dict__`` yet."""
+        stored = cls.__new__(cls)
+        object.__setattr__(stored, "__dict__", {name: None for name in fields if name not in trees})
+        object.__setattr__(stored, "__pydantic_fields_set__", set(trees))
+        object.__setattr__(stored, "__pydantic_extra__", None)
+        object.__setattr__(stored, "__pydantic_private__", None)
+        object.__setattr__(stored, "_waiting", trees)
+        return stored
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            # Asked only for what is not in ``__dict__``.
+            if name[:1] != "_":
+                trees = self._trees_waiting()
+                if name in trees:
+                    value = self.__dict__[name] = self._value_of(name, trees[name])
+                    return value
+            return super().__getattr__(name)
+
+    def _trees_waiting(self) -> dict[str, Tree]:
+        try:
+            trees: dict[str, Tree] = object.__getattribute__(self, "_waiting")
+        except AttributeError:
+            return {}
+        return trees
+
+    def _settle(self) -> None:
+        """Make the values of all fields, in their order, for those who look into ``__dict__``."""
+        if self._trees_waiting():
+            values = {name: getattr(self, name) for name in fields_of_class(type(self))}
+            object.__setattr__(self, "__dict__", values)
+            object.__setattr__(self, "_waiting", {})
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:  # type: ignore[override]
+        self._settle()
+        yield from super().__iter__()
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        self._settle()
+        return super().__repr_args__()
+
+    def __copy__(self) -> Self:
+        self._settle()
+        return super().__copy__()
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        self._settle()
+        return super().__deepcopy__(memo)
+
+    def __getstate__(self) -> dict[Any, Any]:
+        self._settle()
+        return super().__getstate__()
+
+    def model_dump(self, **options: Any) -> dict[str, Any]:
+        """Return the values of the fields by name, as `pydantic.BaseModel.model_dump`."""
+        self._settle()
+        return super().model_dump(**options)
 
     @classmethod
     def _document_of_this_version(cls, tree: Tree, version: int) -> Tree:

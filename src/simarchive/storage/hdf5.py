@@ -300,11 +300,11 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
             for key in selection.candidates(contents, data_query):
                 try:
                     document = contents.document(key, functools.partial(self._array, key))
-                    stored = interpret(key, document)
+                    stored = interpret(key, document, lazily=True)
+                    matched = data_query.apply(stored)
                 except (CorruptError, InvalidDataError, NotFoundError) as error:
                     indexing.LOGGER.warning("object %r is left out of a query: %s", key, error)
                     continue
-                matched = data_query.apply(stored)
                 if matched is not None:
                     found.append((matched, (key, stored, self._ancillary_path(key, document))))
         yield from arranged_matches(data_query, found)

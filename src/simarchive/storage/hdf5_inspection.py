@@ -180,7 +180,7 @@ class Inspection(ABC):
         return found
 
 
-def interpret(key: str, document: ReadDocument) -> BaseStoredData:
+def interpret(key: str, document: ReadDocument, *, lazily: bool = False) -> BaseStoredData:
     """Return the object that a document says.
 
     Raises
@@ -194,7 +194,7 @@ def interpret(key: str, document: ReadDocument) -> BaseStoredData:
             f"object {key!r} is of the data class {document.data_class!r}, which is not registered:"
             " import the module that defines it"
         )
-    return data_class.from_document(document.tree, document.data_class_version)
+    return data_class.from_document(document.tree, document.data_class_version, lazily=lazily)
 
 
 def _array_of(container: Container, key: str, identity: str, name: str) -> np.ndarray[Any, Any]:
