@@ -21,62 +21,47 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import h5py
 from trajectories import KINDS, make_trajectory, parse_size
 
-from simarchive.container.members import MemberReader, PlainFile, extract_member, find_member, store_member
+from simarchive.container.container import Container
+from simarchive.container.contents import StoredDocument
+from simarchive.journal.files import SYSTEM, Files
 
 GB = 1e9
 FRAME_BYTES = 100_000
+KEY = "k1"
 
 
-class PiecewiseFile:
-    """A file under h5py that is written in pieces of 128 KiB, as the journal writes it."""
+class UnsyncedFiles(Files):
+    """The operating system without a sync, for the times that end in the system's memory."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("w+b", buffering=0)
+    def sync(self, fd: int) -> None:
+        """Do nothing."""
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._file, name)
-
-    def write(self, data: Any) -> int:
-        """Write all of `data`."""
-        view = memoryview(data).cast("B")
-        for start in range(0, len(view), 1 << 17):
-            self._file.write(view[start : start + (1 << 17)])
-        return len(view)
+    def sync_directory(self, path: str) -> None:
+        """Do nothing."""
 
 
-@contextmanager
-def new_container(path: Path) -> Iterator[h5py.Group]:
-    """Give the group that members are stored into; all that depends on the kind of container is here."""
-    path.unlink(missing_ok=True)
-    below = PiecewiseFile(path)
-    with h5py.File(below, "w", libver=("v110", "v110"), track_order=True) as file:
-        yield file.create_group("k1", track_order=True)
-    below.close()
-
-
-@contextmanager
-def open_container(path: Path) -> Iterator[tuple[h5py.Group, PlainFile]]:
-    """Give the group that members are read from, and the file that holds their chunks."""
-    with h5py.File(path, "r") as file, PlainFile(path) as chunks:
-        yield file["k1"], chunks
-
-
-def store(source: Path, container: Path, codec: str) -> None:
-    with new_container(container) as group:
-        store_member(group, "member", source, codec=codec)
+def store(source: Path, container: Path, codec: str, *, synced: bool = True) -> None:
+    """Store one member through the journal, as `HDF5Storage.store_object` does, and close the container."""
+    container.unlink(missing_ok=True)
+    document = StoredDocument("Benchmark", 1, {}, has_ancillary_data=True, members={"member": source})
+    files = SYSTEM if synced else UnsyncedFiles()
+    with (
+        closing(Container(container, writable=True, files=files)) as opened,
+        opened.transaction() as contents,
+    ):
+        contents.write(KEY, document, codec=codec)
 
 
 def extract(container: Path, destination: Path) -> None:
-    with open_container(container) as (group, file):
-        extract_member(find_member(group, "member"), file, destination)
+    with closing(Container(container, writable=False)) as opened, opened.reading() as contents:
+        contents.extract_member(KEY, "member", destination)
 
 
 def shell(command: str) -> None:
@@ -92,7 +77,7 @@ def sync_file(path: Path) -> None:
 class Contender:
     """Something that makes one file, run again and again; `times` and `cpu` are in seconds."""
 
-    def __init__(self, label: str, output: Path, action: Callable[[], None]) -> None:
+    def __init__(self, label: str, output: Path, action: Callable[[bool], None]) -> None:
         self.label, self.output, self.action = label, output, action
         self.times: dict[bool, list[float]] = {False: [], True: []}
         self.cpu: list[float] = []
@@ -102,7 +87,7 @@ class Contender:
         self.output.unlink(missing_ok=True)
         cpu = cpu_seconds()
         start = time.perf_counter()
-        self.action()
+        self.action(synced)
         if synced:
             sync_file(self.output)
         self.times[synced].append(time.perf_counter() - start)
@@ -127,19 +112,23 @@ def contenders(source: Path, folder: Path, codecs: list[str]) -> list[Contender]
     out.parent.mkdir(exist_ok=True)
     copied = folder / "copied"
     found = [
-        Contender("cp", copied, lambda: shell(f"cp '{source}' '{copied}'")),
+        Contender("cp", copied, lambda _: shell(f"cp '{source}' '{copied}'")),
         Contender(
             "tar | zstd",
             tarred,
-            lambda: shell(f"tar c -C '{source.parent}' '{source.name}' | zstd -q -1 -T2 -o '{tarred}'"),
+            lambda _: shell(f"tar c -C '{source.parent}' '{source.name}' | zstd -q -1 -T2 -o '{tarred}'"),
         ),
-        Contender("zstd | tar", out, lambda: shell(f"zstd -q -dc '{tarred}' | tar x -C '{out.parent}'")),
+        Contender("zstd | tar", out, lambda _: shell(f"zstd -q -dc '{tarred}' | tar x -C '{out.parent}'")),
     ]
     for codec in codecs:
         container, extracted = folder / f"{codec}.h5", folder / f"{codec}.out"
         found += [
-            Contender(f"store {codec}", container, lambda c=container, k=codec: store(source, c, k)),
-            Contender(f"extract {codec}", extracted, lambda c=container, e=extracted: extract(c, e)),
+            Contender(
+                f"store {codec}",
+                container,
+                lambda synced, c=container, k=codec: store(source, c, k, synced=synced),
+            ),
+            Contender(f"extract {codec}", extracted, lambda _, c=container, e=extracted: extract(c, e)),
         ]
     return found
 
@@ -191,11 +180,10 @@ def measure_latency(container: Path, n_reads: int = 200) -> dict[str, float]:
     """Return the times in milliseconds of random reads of 100 KB, none from a chunk decoded before."""
     times = []
     choose = random.Random(0)
-    with open_container(container) as (group, file):
-        dataset = find_member(group, "member")
+    with closing(Container(container, writable=False)) as opened, opened.reading() as contents:
         buffer = bytearray(FRAME_BYTES)
         for _ in range(n_reads):
-            reader = MemberReader(dataset, file)
+            reader = contents.member_reader(KEY, "member")
             start = time.perf_counter()
             reader.read_at(buffer, choose.randrange(reader.size - FRAME_BYTES))
             times.append(1e3 * (time.perf_counter() - start))

@@ -26,6 +26,7 @@ _HOMES = {
         "ParameterGradient",
         "ParameterGradientKey",
         "PropertyPhase",
+        "Quantity",
         "SmirnoffForceFieldSource",
         "Substance",
         "TLeapForceFieldSource",
@@ -45,6 +46,7 @@ _HOMES = {
         "StoredFreeEnergyData",
         "StoredSimulationData",
         "TrainedModelData",
+        "UNSET",
         "register_data_class",
     ),
     "simarchive.errors": (
@@ -55,6 +57,7 @@ _HOMES = {
         "CorruptMemberError",
         "ForeignChangeError",
         "FormatError",
+        "IncompleteError",
         "InvalidDataError",
         "LockedError",
         "NotFoundError",

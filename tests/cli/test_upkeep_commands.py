@@ -66,8 +66,15 @@ def test_repair_makes_a_lost_index_anew(run: Run, water: Path) -> None:
     assert run("query", water, "phase=liquid", "--keys").succeeded().output == before
 
 
-def test_repair_without_a_part_to_repair_is_a_usage_error(run: Run, imported: Path) -> None:
-    run("repair", imported).failed(2, "--index")
+def test_repair_sets_damaged_objects_aside(run: Run, water: Path) -> None:
+    key = "8d13dbc120154cbaade23403d2d22a29"
+    with h5py.File(water, "r+") as file:
+        file[f"objects/{key}"].attrs["document"] = "{ no JSON"
+    report = run("repair", water, "--json").json
+    assert [damaged["key"] for damaged in report["set_aside"]] == [key]
+    assert report["n_objects"] == 12
+    assert run("verify", water).exit_code == 0
+    run("show", water, key).failed(3)
 
 
 def test_repack_gives_back_the_room_of_what_was_removed(run: Run, imported: Path, water: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import textwrap
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ from pathlib import Path
 # Warnings are errors, but for one that MDAnalysis gives to everybody who opens a DCD.
 WARNINGS = ("-W", "error", "-W", "ignore::DeprecationWarning:MDAnalysis.coordinates.DCD")
 
-_FENCE = re.compile(r"^(?P<indent> *)```(?P<kind>[\w-]*)\n(?P<body>.*?)^(?P=indent)```[ ]*$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(
+    r"^(?P<indent> *)```(?P<kind>[\w-]*)\n(?P<body>.*?)^(?P=indent)```[ ]*$", re.MULTILINE | re.DOTALL
+)
 # Those of the first kind can be run without the Python of their page.
 CONSOLE_KINDS = ("console", "shell-session")
 _SCRIPT_NAME = re.compile(r"# (\w+\.py)$")
@@ -42,7 +45,9 @@ def blocks_of(page: Path) -> list[Block]:
     text, end, blocks = page.read_text(), 0, []
     for match in _FENCE.finditer(text):
         body = textwrap.dedent(match["body"])
-        blocks.append(Block(match["kind"], body, text.count("\n", 0, match.start()) + 1, text[end : match.start()]))
+        blocks.append(
+            Block(match["kind"], body, text.count("\n", 0, match.start()) + 1, text[end : match.start()])
+        )
         end = match.end()
     return blocks
 
@@ -55,7 +60,7 @@ def steps_of(page: Path) -> list[Step]:
     """
     blocks = blocks_of(page)
     steps: list[Step] = []
-    for block, after in zip(blocks, [*blocks[1:], None], strict=True):
+    for block, after in itertools.zip_longest(blocks, blocks[1:]):
         if block.kind == "python":
             printed = after is not None and after.kind == "text" and not after.follows.strip()
             kind = "script" if _SCRIPT_NAME.match(block.body.splitlines()[0]) else "python"

@@ -1,6 +1,6 @@
-"""Run the steps of one page, in order, in the current directory; say where it does what the page does not say.
+"""Run the steps of one page, in order, in the current directory; say where it prints something else.
 
-    python run_page.py PAGE
+python run_page.py PAGE
 """
 
 from __future__ import annotations

@@ -160,15 +160,27 @@ class Report:
 class CrashSuite:
     """Crash images of one recorded run of a workload, and their checks."""
 
-    def __init__(self, workload: CrashWorkload, seed: int) -> None:
+    def __init__(self, workload: CrashWorkload, seed: int, disk: SimulatedDisk | None = None) -> None:
         self.workload, self.seed = workload, seed
-        self.disk = SimulatedDisk()
+        self.disk = SimulatedDisk() if disk is None else disk
         self.diary = Diary(self.disk)
         workload.run(self.disk, self.diary)
+        self.recovered = 0.1
         self.images = {mark.image for mark in self.diary.marks}
 
-    def check(self, image_count: int, *, deep: float = 0.05, processes: int = 2) -> Report:
-        """Check about `image_count` images; `deep` is the share that is always read through HDF5."""
+    def check(
+        self, image_count: int, *, deep: float = 0.05, recovered: float | None = None, processes: int = 2
+    ) -> Report:
+        """Check about `image_count` images.
+
+        Parameters
+        ----------
+        deep
+            The share that is read through HDF5 even if its bytes are those of a committed state.
+        recovered
+            The share that is recovered and written to, and crashed once more; twice `deep` by default.
+        """
+        self.recovered = 2 * deep if recovered is None else recovered
         total = len(self.disk.operations)
         variants = 3 if image_count < 4 * total else image_count // total - 1
         rng = random.Random(self.seed)
@@ -222,7 +234,7 @@ class CrashSuite:
             if state not in [mark.state for mark in allowed]:
                 older = any(state == mark.state for mark in self.diary.marks)
                 return "a state that was committed, but not this one" if older else "no committed state"
-        if rng.random() < 2 * deep:
+        if rng.random() < self.recovered:
             wrong = self.check_recovery(image, digest, rng, [mark.state for mark in allowed])
             return wrong or f"ok {kind}, recovered and went on"
         return f"ok {kind}, " + ("same bytes" if exact else "same objects")

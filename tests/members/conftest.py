@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,8 +16,12 @@ def box(tmp_path: Path) -> Box:
 
 
 @pytest.fixture
-def example() -> Callable[[str], Path]:
+def example(tmp_path: Path) -> Callable[[str], Path]:
     def find(name: str) -> Path:
-        return next(iter(sorted(DATA.glob(f"*/{name}"))))
+        # A copy: MDAnalysis writes the offsets of frames beside an XTC file.
+        place = tmp_path / "example" / name
+        place.parent.mkdir(exist_ok=True)
+        shutil.copyfile(next(iter(sorted(DATA.glob(f"*/{name}")))), place)
+        return place
 
     return find

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pytest
 
-from simarchive import AnyOf, Between, HDF5Storage, InvalidDataError, unit
+from simarchive import AnyOf, Between, ConflictError, HDF5Storage, InvalidDataError, unit
 from simarchive.chemistry.units import Quantity
 from simarchive.data import BaseStoredData, register_data_class
 from simarchive.data.fields import InUnit
@@ -273,7 +273,11 @@ def test_an_object_whose_bytes_are_garbled_is_set_aside(path: Path) -> None:
         assert {problem.key for problem in backend.verify().problems} == {key(5)}
         assert [aside.key for aside in backend.repair().set_aside] == [key(5)]
         assert backend.verify().ok
-        backend.store_object(diffusion(5), storage_key=key(5))
+        assert key(5) not in backend
+        assert len(backend) == 79
+        with pytest.raises(ConflictError, match="repack"):
+            backend.store_object(diffusion(5), storage_key=key(5))
     repack(path)
-    with HDF5Storage(path, mode="r") as backend:
-        assert numbers_between(backend, 0, 100) == list(range(80))
+    with HDF5Storage(path) as backend:
+        backend.store_object(diffusion(5), storage_key=key(5))
+        assert sorted(numbers_between(backend, 0, 100)) == list(range(80))

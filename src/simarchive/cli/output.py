@@ -72,27 +72,48 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, right
     right
         The headings of columns whose values are aligned at the right.
     """
+    cells = [[printable(cell) for cell in row] for row in rows]
+    widths = _widths(headings, cells)
+    console = _console()
+    if console.is_terminal and sum(widths) + _GAP * (len(widths) - 1) > console.width:
+        _print_folded(console, headings, cells, right)
+        return
+    # Not by rich: it takes a millisecond for a row, and lists can be long.
+    aligned = [heading in right for heading in headings]
+    print_line(_aligned(headings, widths, aligned), style="bold")
+    for row in cells:
+        print(_aligned(row, widths, aligned))
+
+
+def _widths(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    from rich.cells import cell_len
+
+    return [max(map(cell_len, column)) for column in zip(headings, *rows, strict=True)]
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
+    from rich.cells import cell_len
+
+    parts = []
+    for cell, width, is_right in zip(row, widths, right, strict=True):
+        room = " " * (width - cell_len(cell))
+        parts.append(room + cell if is_right else cell + room)
+    return (" " * _GAP).join(parts).rstrip()
+
+
+def _print_folded(
+    console: Console, headings: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str]
+) -> None:
+    """Print a table that is too wide for the terminal: long cells go on in the next line."""
     from rich.table import Table
     from rich.text import Text
 
-    console = _console()
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))
     for heading in headings:
-        table.add_column(
-            Text(heading),
-            justify="right" if heading in right else "left",
-            no_wrap=not console.is_terminal,
-            overflow="fold",
-        )
+        table.add_column(Text(heading), justify="right" if heading in right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
-    if console.is_terminal:
-        console.print(table)
-        return
-    with console.capture() as capture:
-        console.print(table)
-    for line in capture.get().splitlines():
-        print(line.rstrip())
+        table.add_row(*map(Text, row))
+    console.print(table)
 
 
 def fitting_columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
@@ -100,9 +121,9 @@ def fitting_columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> i
     console = _console()
     if not console.is_terminal:
         return len(headings)
-    used = 0
-    for number, heading in enumerate(headings):
-        used += max(len(heading), *(len(row[number]) for row in rows), 0) + (_GAP if number else 0)
+    used = -_GAP
+    for number, width in enumerate(_widths(headings, rows)):
+        used += width + _GAP
         if used > console.width:
             return max(number, 1)
     return len(headings)

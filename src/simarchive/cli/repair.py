@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,25 +12,33 @@ from simarchive.cli.arguments import container_argument, json_option, wait_optio
 from simarchive.cli.output import count_text, print_json, print_line
 
 
-@click.command("repair", short_help="Make the index of FILE anew.")
+@click.command("repair", short_help="Set damaged objects aside and make the index anew.")
 @container_argument
-@click.option("--index", "index", is_flag=True, required=True, help="Make the index anew from the objects.")
+@click.option("--index", "index", is_flag=True, help="Only make the index anew; touch no object.")
 @wait_option
 @json_option
 def command(container: Path, index: bool, wait_s: float, as_json: bool) -> None:
-    """Make the index of FILE anew. Objects and their files are not touched.
+    """Set damaged objects of FILE aside and make its index anew. Nothing is deleted.
 
-    Commits that a killed process left in the log need no repair: every command sees them.
+    A damaged object is moved to the group /set_aside of the file, where it is no object any more. Commits
+    that a killed process left in the log need no repair: every command sees them.
 
     \b
-    Example:
+    Examples:
+      simarchive repair water.h5
       simarchive repair water.h5 --index
     """
     with opening.for_changes(container, wait_s=wait_s) as backend:
-        rows = backend.rebuild_index()
+        answer: dict[str, Any]
+        if index:
+            answer = {"path": str(container), "rows": backend.rebuild_index(), "set_aside": []}
+        else:
+            answer = {**backend.repair().as_dict(), "path": str(container)}
     if as_json:
-        print_json({"path": str(container), "rows": rows})
+        print_json(answer)
         return
+    for damaged in answer["set_aside"]:
+        print_line(f"{damaged['key']}: set aside, {damaged['message']}")
     print_line(f"{container}: the index is new")
-    for name, number in rows.items():
+    for name, number in answer["rows"].items():
         print_line(f"  {name}: {count_text(number, 'object')}")

@@ -8,7 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from simarchive.container import layout
+from simarchive.container import layout, node_attributes
 from simarchive.container.documents import Variable
 from simarchive.errors import CorruptError, InvalidDataError
 
@@ -56,20 +56,30 @@ class LazyArray:
         return f"<LazyArray shape={self.shape} dtype={self.dtype} {state}>"
 
 
-def write_variable(group: h5py.Group, name: str, variable: Variable) -> None:
+def write_variable(group: h5py.Group, name: str, variable: Variable, dimensions: dict[int, int]) -> None:
     """Write one array as a dataset of `group`, with units and netCDF-4 dimensions.
 
     The dimensions are named by number, as netCDF-C itself does for some variables, and shared by the
     whole container. Attached dimension scales would need variable-length references, and HDF5 leaks
     those when an object is removed.
+
+    Parameters
+    ----------
+    dimensions
+        The numbers of dimensions by length, as far as they have been looked up in this container.
     """
     values = variable.values
     dataset = group.create_dataset(name, data=np.ascontiguousarray(values))
     if variable.units is not None:
-        dataset.attrs.create(layout.UNITS, np.bytes_(variable.units.encode()))
+        node_attributes.create_text(
+            dataset.id, layout.UNITS, variable.units, is_ascii=variable.units.isascii()
+        )
     if 0 not in values.shape:
-        identifiers = [_dimension(group.file, length) for length in values.shape]
-        dataset.attrs.create(layout.DIMENSIONS_OF_VARIABLE, np.array(identifiers, np.int32))
+        for length in values.shape:
+            if length not in dimensions:
+                dimensions[length] = _dimension(group.file, length)
+        identifiers = np.array([dimensions[length] for length in values.shape], np.int32)
+        node_attributes.create_numbers(dataset.id, layout.DIMENSIONS_OF_VARIABLE, identifiers)
 
 
 def read_variable(group: h5py.Group, name: str) -> np.ndarray[Any, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 import h5py
@@ -16,7 +17,7 @@ from simarchive.errors import CorruptError
 LOGGER = logging.getLogger("simarchive")
 
 
-def copy_objects(source: h5py.File, target: h5py.File) -> int:
+def copy_objects(source: h5py.File, target: h5py.File, keys: Iterable[str]) -> int:
     """Copy everything but the index from one open container into an empty one; return the number of objects.
 
     Chunks of members are copied as they are stored, and members that are one dataset under several
@@ -30,11 +31,14 @@ def copy_objects(source: h5py.File, target: h5py.File) -> int:
     _copy_attributes(source, target)
     objects = target[layout.OBJECTS]
     _copy_attributes(source[layout.OBJECTS], objects)
+    # Whatever HDF5 could not even move is not in the copy.
+    objects.attrs.pop(layout.LOST_LINKS, None)
     copied: dict[int, h5py.Dataset] = {}
+    dimensions: dict[int, int] = {}
     count = 0
-    for key in source[layout.OBJECTS]:
+    for key in keys:
         try:
-            _copy_object(source[layout.OBJECTS][key], create_group(objects, key), copied)
+            _copy_object(source[layout.OBJECTS][key], create_group(objects, key), copied, dimensions)
         except (OSError, KeyError, RuntimeError) as error:
             raise CorruptError(f"object {key!r} cannot be copied: {error}") from error
         count += 1
@@ -52,7 +56,9 @@ def _copy_set_aside(source: h5py.Group, target: h5py.Group) -> None:
             LOGGER.warning("what was set aside as %r cannot be copied: %s", name, error)
 
 
-def _copy_object(source: h5py.Group, target: h5py.Group, copied: dict[int, h5py.Dataset]) -> None:
+def _copy_object(
+    source: h5py.Group, target: h5py.Group, copied: dict[int, h5py.Dataset], dimensions: dict[int, int]
+) -> None:
     _copy_attributes(source, target)
     for link, dataset in source.items():
         if members.is_member(dataset):
@@ -65,7 +71,7 @@ def _copy_object(source: h5py.Group, target: h5py.Group, copied: dict[int, h5py.
         else:
             units = dataset.attrs.get(layout.UNITS)
             text = None if units is None else units.decode() if isinstance(units, bytes) else str(units)
-            arrays.write_variable(target, link, Variable(dataset[()], text))
+            arrays.write_variable(target, link, Variable(dataset[()], text), dimensions)
 
 
 def _copy_attributes(source: h5py.HLObject, target: h5py.HLObject) -> None:

@@ -6,11 +6,14 @@ read or one transaction, never longer: processes that have the same container op
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import io
 import os
+import stat
 import threading
 import uuid
+import weakref
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +33,7 @@ from simarchive.errors import (
     StorageIOError,
 )
 from simarchive.journal import LOG_SUFFIX, Durability, Journal, PagedFile
+from simarchive.journal.files import SYSTEM, Files, OpenFile, status_of
 from simarchive.version import __version__
 
 # Readable by every HDF5 since 1.10, attributes above 64 KiB, and superblock 3, whose
@@ -37,6 +41,8 @@ from simarchive.version import __version__
 LIBVER = ("v110", "v110")
 # Without a cap the cache grows with every object looked at, and slows each look by a factor of ten.
 METADATA_CACHE_BYTES = 1 << 20
+HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, SystemError)
+"""What h5py raises when HDF5 fails; a `SystemError` when Python code that HDF5 called failed."""
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
@@ -53,6 +59,8 @@ class Container:
         How long to wait for another process before `LockedError`.
     lock
         The lock that threads of this process share.
+    files
+        The system calls; a test hands in a disk of its own.
     """
 
     def __init__(
@@ -63,21 +71,24 @@ class Container:
         durability: Durability = Durability.COMMIT,
         lock_timeout_s: float = 10.0,
         lock: threading.RLock | None = None,
+        files: Files = SYSTEM,
     ) -> None:
         self.path = Path(path).absolute()
         self.writable = writable
         self.lock_timeout_s = lock_timeout_s
         self._lock = lock or threading.RLock()
+        self._journal: Journal | None = None
         self._handle: h5py.File | None = None
         self._file: PagedFile | None = None  # what the handle works on
         self._contents: Contents | None = None
         self._depth = 0  # of nested reads and transactions
         self._writing = False
         self._distrusted: set[str] = set()  # index tables that cannot be used, until they are rebuilt
-        _check_place(self.path, writable=writable)
-        self._journal: Journal | None = Journal.open(
-            self.path, writable=writable, skeleton=skeleton, durability=durability
+        _check_place(self.path, files, writable=writable)
+        self._journal = Journal.open(
+            self.path, writable=writable, skeleton=skeleton, durability=durability, files=files
         )
+        _OPEN_CONTAINERS.add(self)
         try:
             with self.reading():
                 pass
@@ -95,21 +106,30 @@ class Container:
         """Give the last committed state, or inside a transaction the state so far."""
         with self._lock:
             journal = self._open_journal()
-            if self._depth == 0:
-                moved = journal.begin_read(self.lock_timeout_s)
-                try:
-                    self._attach(writing=False, moved=moved)
-                except BaseException:
-                    journal.end_read()
-                    raise
-            self._depth += 1
-            try:
+            if self._depth:
                 assert self._contents is not None
                 yield self._contents
+                return
+            moved = journal.begin_read(self.lock_timeout_s)
+            self._depth = 1
+            try:
+                self._attach(writing=False, moved=moved)
+                assert self._contents is not None
+                yield self._contents
+                _raise_failure(journal.file)  # Somebody may have taken a failed read for something missing.
+            except Exception as error:
+                failure = journal.file.failure
+                if failure is not None and failure is not error:
+                    raise failure from error
+                raise
             finally:
-                self._depth -= 1
-                if self._depth == 0:
-                    journal.end_read()
+                failed = journal.file.failure is not None
+                self._depth = 0
+                journal.end_read()
+                if failed:
+                    # HDF5 may have kept half of what it was reading.
+                    journal.renew_file()
+                    self._detach()
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Contents]:
@@ -174,10 +194,11 @@ class Container:
         """
         journal = self._open_journal()
         assert self._handle is not None
+        assert self._contents is not None
         successor = compaction.successor_path(self.path)
         try:
             with _new_file(successor) as target:
-                count = compaction.copy_objects(self._handle, target)
+                count = compaction.copy_objects(self._handle, target, self._contents.keys())
             complete(successor)
             if not journal.replace_container(successor, self.lock_timeout_s):
                 raise LockedError(f"container '{self.path}' is being read all the time: repack it later")
@@ -209,6 +230,11 @@ class Container:
             finally:
                 journal.close()
 
+    def __del__(self) -> None:
+        # A container that was forgotten open: HDF5 complains if it is let go of after its file.
+        with contextlib.suppress(StorageError):
+            self.close()
+
     # --- the parts of the above ----------------------------------------------------------------------
 
     def _open_journal(self) -> Journal:
@@ -223,32 +249,61 @@ class Container:
         if self._handle is None:
             journal = self._open_journal()
             self._file = journal.file
-            self._handle = _open_handle(self._file, "r+" if writing else "r", self.path)
-            self._contents = Contents(self._handle, self._file, self._distrusted)
+            self._handle, self._contents = _open_contents(
+                self._file, "r+" if writing else "r", self.path, self._distrusted
+            )
 
     def _detach(self) -> None:
         """Let go of the HDF5 handle; what it has not flushed is lost, as it should be."""
         handle, self._handle, self._contents = self._handle, None, None
         if handle is not None:
             # HDF5 may find a state that moved on under it; nobody will look at this handle again.
-            with contextlib.suppress(OSError, RuntimeError):
+            with contextlib.suppress(*HDF5_ERRORS):
                 handle.close()
 
     def _commit(self, journal: Journal) -> None:
         assert self._handle is not None
         assert self._contents is not None
-        if self._contents.freed:
-            # HDF5 writes its list of free space only when it closes the file, and without it the space
-            # that this transaction freed would be lost to the next one.
-            handle, self._handle, self._contents = self._handle, None, None
-            handle.close()
-        else:
-            self._handle.flush()
+        if self._contents.spoiled is not None:
+            raise StorageError(
+                f"a change to container '{self.path}' failed halfway, so the whole transaction is taken back"
+            ) from self._contents.spoiled
+        try:
+            if self._contents.freed:
+                # HDF5 writes its list of free space only when it closes the file, and without it the space
+                # that this transaction freed would be lost to the next one.
+                handle, self._handle, self._contents = self._handle, None, None
+                handle.close()
+            else:
+                self._handle.flush()
+        except HDF5_ERRORS as error:
+            if isinstance(error, StorageError):
+                raise
+            raise StorageIOError(
+                f"HDF5 could not finish the changes to container '{self.path}': {error};"
+                " none of them was kept, the last commit stands"
+            ) from error
         journal.commit()
 
     def _roll_back(self, journal: Journal) -> None:
-        journal.roll_back()
+        # Before the file is dead: HDF5 may have to write and read again what it lets go of.
         self._detach()
+        journal.roll_back()
+
+
+_OPEN_CONTAINERS: weakref.WeakSet[Container] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_what_was_left_open() -> None:
+    for container in list(_OPEN_CONTAINERS):
+        with contextlib.suppress(StorageError):
+            container.close()
+
+
+def _raise_failure(file: PagedFile) -> None:
+    if file.failure is not None:
+        raise file.failure
 
 
 def skeleton() -> bytes:
@@ -281,44 +336,51 @@ def _new_file(place: Path | io.BytesIO) -> h5py.File:
     return handle
 
 
-def _open_handle(file: PagedFile, mode: str, path: Path) -> h5py.File:
+def _open_contents(
+    file: PagedFile, mode: str, path: Path, distrusted: set[str]
+) -> tuple[h5py.File, Contents]:
+    handle = None
     try:
         handle = h5py.File(file, mode, libver=LIBVER)
-    except OSError as error:
-        raise _damaged(path, error) from error
-    try:
         _check_format(handle, path)
         cache = handle.id.get_mdc_config()
         cache.set_initial_size = True
         cache.initial_size = cache.min_size = cache.max_size = METADATA_CACHE_BYTES
         handle.id.set_mdc_config(cache)
+        return handle, Contents(handle, file, distrusted)
     except BaseException as error:
-        with contextlib.suppress(OSError, RuntimeError):
-            handle.close()
-        if isinstance(error, (OSError, KeyError, RuntimeError)) and not isinstance(error, StorageError):
-            raise _damaged(path, error) from error
-        raise
-    return handle
+        if handle is not None:
+            with contextlib.suppress(*HDF5_ERRORS):
+                handle.close()
+        if file.failure is not None:
+            raise file.failure from error
+        if isinstance(error, StorageError) or not isinstance(error, HDF5_ERRORS):
+            raise
+        raise FormatError(
+            f"'{path}' cannot be opened as HDF5: it is damaged or was cut short ({error})"
+        ) from error
 
 
-def _damaged(path: Path, error: Exception) -> FormatError:
-    return FormatError(f"'{path}' cannot be opened as HDF5: it is damaged or was cut short ({error})")
-
-
-def _check_place(path: Path, *, writable: bool) -> None:
-    if path.is_dir():
-        raise FormatError(f"'{path}' is a directory, not a container: name a file")
-    if not path.exists():
+def _check_place(path: Path, files: Files, *, writable: bool) -> None:
+    """Say in plain words why a file cannot be a container, before HDF5 says it in its own."""
+    status = status_of(files, path)
+    if status is None:
         if not writable:
             raise NotFoundError(f"there is no container '{path}'")
-        if not path.parent.is_dir():
+        parent = status_of(files, path.parent)
+        if parent is None or not stat.S_ISDIR(parent.st_mode):
             raise NotFoundError(f"there is no directory '{path.parent}' for container '{path.name}'")
         return
+    if stat.S_ISDIR(status.st_mode):
+        raise FormatError(f"'{path}' is a directory, not a container: name a file")
     try:
-        with path.open("rb") as file:
-            signature = file.read(len(HDF5_SIGNATURE))
-    except PermissionError as error:
+        file = OpenFile(files, str(path), writable=False)
+    except ReadOnlyError as error:
         raise ReadOnlyError(f"container '{path}' may not be read by this user") from error
+    try:
+        signature = file.read(len(HDF5_SIGNATURE), 0)
+    finally:
+        file.close()
     if signature != HDF5_SIGNATURE:
         raise FormatError(f"'{path}' is no HDF5 file, so no container: see 'simarchive import' to make one")
 
@@ -335,4 +397,4 @@ def _check_format(handle: h5py.File, path: Path) -> None:
             f" {layout.FORMAT_NUMBER}: upgrade simarchive"
         )
     if not isinstance(handle.get(layout.OBJECTS), h5py.Group):
-        raise _damaged(path, KeyError("its objects cannot be read"))
+        raise KeyError("its objects cannot be read")

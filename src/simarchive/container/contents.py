@@ -7,9 +7,10 @@ A `Contents` is a view of one HDF5 handle, so it is good for one read or one tra
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +26,7 @@ from simarchive.container.documents import Tree
 from simarchive.container.index import IndexTable
 from simarchive.container.members import MemberFault, MemberInfo, MemberReader
 from simarchive.container.node_attributes import UNREADABLE
-from simarchive.errors import CorruptError, NotFoundError, StorageError
+from simarchive.errors import ConflictError, CorruptError, NotFoundError, StorageError
 from simarchive.journal import PagedFile
 
 Progress = Callable[[int], None]
@@ -95,7 +96,18 @@ class Contents:
             self._index = None
         self._tables: dict[str, IndexTable] = {}
         self._data_classes: list[str] | None = None
+        self._dimensions: dict[int, int] = {}
         self.freed = False  #: whether this handle removed anything whose room can be used again
+        self.spoiled: BaseException | None = None  #: what left a change half done: nothing may be committed
+
+    @contextlib.contextmanager
+    def in_one_piece(self) -> Iterator[None]:
+        """Never commit what the block changes by half: an error in it spoils the transaction."""
+        try:
+            yield
+        except BaseException as error:
+            self.spoiled = error
+            raise
 
     # --- objects -----------------------------------------------------------------------------------------
 
@@ -111,19 +123,25 @@ class Contents:
 
     def keys(self) -> list[str]:
         """Return the keys of all objects in the order in which they were first stored."""
-        return list(self._objects)
+        lost = self._lost
+        return [key for key in self._objects if key not in lost] if lost else list(self._objects)
 
     def __len__(self) -> int:
-        return len(self._objects)
+        return len(self._objects) - len(self._lost)
 
     def __contains__(self, key: str) -> bool:
         # A key is one path component; HDF5 would take "a/b" for a path and "." for /objects itself.
         if not key or key.startswith(".") or "/" in key:
             return False
         try:
-            return bool(self._objects.id.links.exists(key.encode()))
+            return bool(self._objects.id.links.exists(key.encode())) and key not in self._lost
         except UnicodeEncodeError:
             return False
+
+    @functools.cached_property
+    def _lost(self) -> frozenset[str]:
+        value = self._objects.attrs.get(layout.LOST_LINKS)
+        return frozenset() if value is None else frozenset(json.loads(_text(value)))
 
     def data_classes(self) -> list[str]:
         """Return the names of the data classes that have objects, or had."""
@@ -243,39 +261,54 @@ class Contents:
         An object that replaces another keeps its place in the order of keys.
         """
         identity = documents.identity_digest(stored.data_class, stored.tree)
+        if key in self._lost:
+            raise ConflictError(
+                f"the key {key!r} is that of an object that cannot be read: take another, or repack first"
+            )
         if key in self:
             staged = create_group(self._handle, layout.STAGING)
             try:
-                self._fill(staged, stored, identity, codec, progress)
+                infos = self._fill(staged, stored, identity, codec, progress)
             except BaseException:
-                del self._handle[layout.STAGING]
+                with self.in_one_piece():
+                    del self._handle[layout.STAGING]
                 raise
-            self._exchange(key, staged)
+            with self.in_one_piece():
+                self._exchange(key, staged)
         else:
             group = create_group(self._objects, key)
             try:
-                self._fill(group, stored, identity, codec, progress)
+                infos = self._fill(group, stored, identity, codec, progress)
             except BaseException:
-                del self._objects[key]
-                self.freed = True
+                with self.in_one_piece():
+                    del self._objects[key]
+                    self.freed = True
                 raise
-        if any(path.stat().st_size >= MIN_SHARED_BYTES for path in stored.members.values()):
-            self._note_members(key)
-        classes = self.data_classes()
-        if stored.data_class not in classes:
-            write_text(self._objects, layout.DATA_CLASSES, json.dumps([*classes, stored.data_class]))
-            self._data_classes = None
+        with self.in_one_piece():
+            self._note_members(key, infos)
+            classes = self.data_classes()
+            if stored.data_class not in classes:
+                write_text(self._objects, layout.DATA_CLASSES, json.dumps([*classes, stored.data_class]))
+                self._data_classes = None
         return identity
 
     def remove(self, key: str) -> None:
         """Remove an object with its arrays and members; its room is used again."""
-        self._forget_members(key, self._group(key))
-        del self._objects[key]
-        self.freed = True
+        infos = self._listed(key, self._group(key))
+        with self.in_one_piece():
+            self._forget_members(key, infos)
+            del self._objects[key]
+            self.freed = True
 
     def set_aside(self, key: str) -> str:
         """Move what is under a key out of the objects, unread and undeleted; return where it is now."""
-        place = self._put_aside(f"/{layout.OBJECTS}/{key}", key)
+        try:
+            place = self._put_aside(f"/{layout.OBJECTS}/{key}", key)
+        except UNREADABLE:
+            # Where not even the header of a group can be read, HDF5 cannot move it: it is named instead.
+            write_text(self._objects, layout.LOST_LINKS, json.dumps(sorted({*self._lost, key})))
+            del self._lost
+            place = f"/{layout.OBJECTS}/{key}"
         self.freed = True
         return place
 
@@ -360,7 +393,7 @@ class Contents:
         self.distrusted.discard(layout.MEMBER_TABLE)
         for key in self.keys():
             with contextlib.suppress(CorruptError):
-                self._note_members(key)
+                self._note_members(key, self._listed(key, self._group(key)))
 
     # --- the parts of the above ----------------------------------------------------------------------
 
@@ -406,7 +439,8 @@ class Contents:
 
     def _fill(
         self, group: h5py.Group, stored: StoredDocument, identity: str, codec: str, progress: Progress | None
-    ) -> None:
+    ) -> list[MemberInfo]:
+        """Write an object into an empty group; return what is known of its members."""
         encoded = documents.encode(stored.tree, taken=stored.members)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         node_attributes.create_text(group.id, layout.DATA_CLASS, stored.data_class, is_ascii=True)
@@ -422,14 +456,20 @@ class Contents:
             members.keep_empty_folders(group, stored.empty_folders)
         node_attributes.create_text(group.id, layout.DOCUMENT, encoded.text)
         for name, variable in encoded.variables.items():
-            arrays.write_variable(group, name, variable)
-        for name, path in stored.members.items():
-            self._write_member(group, name, path, codec, progress)
+            arrays.write_variable(group, name, variable, self._dimensions)
+        return [
+            self._write_member(group, name, path, codec, progress) for name, path in stored.members.items()
+        ]
 
     def _exchange(self, key: str, staged: h5py.Group) -> None:
-        """Put a finished object in the place of the one under `key`, which keeps its place in the order."""
+        """Put a finished object in the place of the one under `key`, which keeps its place in the order.
+
+        A new link would be the last in the order, so the group stays and all in it is exchanged. Its
+        attributes must all be gone before the first new one comes: in a reopened file, HDF5 2.0 cannot close
+        (or crashes) when some of more than eight were removed and others created.
+        """
         group = self._group(key)
-        self._forget_members(key, group)
+        self._forget_members(key, self._listed(key, group))
         for link in list(group):
             del group[link]
         for name in list(group.attrs):
@@ -444,18 +484,18 @@ class Contents:
 
     def _write_member(
         self, group: h5py.Group, name: str, path: Path, codec: str, progress: Progress | None
-    ) -> None:
-        size = path.stat().st_size
+    ) -> MemberInfo:
+        size = members.size_of(path)
         twin = self._equal_member(path, size) if size >= MIN_SHARED_BYTES else None
         if twin is None:
-            members.store_member(group, name, path, codec=codec, progress=progress)
-            return
+            return members.store_member(group, name, path, codec=codec, progress=progress)
         members.link_member(group, name, twin)
         if progress is not None:
             progress(size)
+        return members.member_info(twin, name)
 
-    def _note_members(self, key: str) -> None:
-        for info in self._listed(key, self._group(key)):
+    def _note_members(self, key: str, infos: Iterable[MemberInfo]) -> None:
+        for info in infos:
             if info.size >= MIN_SHARED_BYTES:
                 self._member_table().insert(f"{key}/{info.name}", {"size": info.size, "digest": info.digest})
 
@@ -477,10 +517,10 @@ class Contents:
     def _member_table(self) -> IndexTable:
         return self.table(layout.MEMBER_TABLE) or self.create_table(layout.MEMBER_TABLE, MEMBER_COLUMNS)
 
-    def _forget_members(self, key: str, group: h5py.Group) -> None:
+    def _forget_members(self, key: str, infos: Iterable[MemberInfo]) -> None:
         table = self.table(layout.MEMBER_TABLE)
         if table is not None:
-            for info in self._listed(key, group):
+            for info in infos:
                 place = f"{key}/{info.name}"
                 if info.size >= MIN_SHARED_BYTES and place in table:
                     table.remove(place)

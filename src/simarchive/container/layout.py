@@ -37,6 +37,9 @@ is none. Nothing in it is an object."""
 DATA_CLASSES = "data_classes"
 """JSON list of the data classes that have or had objects; absent while there are none."""
 
+LOST_LINKS = "lost_links"
+"""JSON list of links of /objects whose groups HDF5 can neither open nor move: no objects; absent if none."""
+
 # --- one object: /objects/<key> ---------------------------------------------------------------------
 DATA_CLASS = "data_class"
 DATA_CLASS_VERSION = "data_class_version"

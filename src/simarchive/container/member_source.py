@@ -138,6 +138,12 @@ def open_regular_file(path: Path) -> io.FileIO:
     return io.FileIO(fd, "rb", closefd=True)
 
 
+def size_of(path: Path) -> int:
+    """Return the size of a file in bytes. Errors as in `open_source`."""
+    with open_regular_file(path) as stream:
+        return os.fstat(stream.fileno()).st_size
+
+
 def member_digest(source: str | os.PathLike[str] | BinaryIO) -> tuple[int, str]:
     """Return the size of a file or stream and its BLAKE3 digest in hexadecimal, as `b3sum` prints it.
 

@@ -18,7 +18,7 @@ from simarchive.container.layout import MEMBER_CODEC, MEMBER_DIGEST, MEMBER_EMPT
 from simarchive.container.member_names import forget_long_name, link_name, member_name
 from simarchive.container.member_reader import MemberReader, open_member
 from simarchive.container.member_reading import MemberFault, extract_member, verify_member
-from simarchive.container.member_source import member_digest
+from simarchive.container.member_source import member_digest, size_of
 from simarchive.container.member_table import (
     ChunkFile,
     MemberInfo,
@@ -51,6 +51,7 @@ __all__ = [
     "member_info",
     "open_member",
     "read_table",
+    "size_of",
     "store_member",
     "unlink_member",
     "verify_member",

@@ -71,5 +71,11 @@ def create_integer(node: h5g.GroupID, name: str, value: int, *, size_bytes: int)
     _create(node, name, kind, np.array(value, dtype))
 
 
+def create_numbers(node: h5g.GroupID, name: str, values: np.ndarray[Any, Any]) -> None:
+    """Write a new attribute: an array of numbers of their own type."""
+    kind = h5t.py_create(values.dtype)
+    h5a.create(node, name.encode(), kind, h5s.create_simple(values.shape)).write(values, kind)
+
+
 def _create(node: h5g.GroupID, name: str, kind: h5t.TypeID, value: np.ndarray[Any, Any]) -> None:
     h5a.create(node, name.encode(), kind, h5s.create(h5s.SCALAR)).write(value, kind)

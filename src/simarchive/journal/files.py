@@ -270,6 +270,17 @@ class NoLocksError(StorageIOError):
     """A file system that does not know locks."""
 
 
+def status_of(files: Files, path: str | os.PathLike[str]) -> FileStatus | None:
+    """Return the status of the file that a path names; ``None`` if there is none."""
+    name = os.fspath(path)
+    try:
+        return files.status_of(name)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise storage_error(error, "look at", name) from error
+
+
 def directory_of(path: str) -> str:
     """Return the directory that holds the name `path`."""
     return str(Path(path).parent)

@@ -166,6 +166,15 @@ class Journal:
         if self._depth == 0:
             self._release()
 
+    def renew_file(self) -> None:
+        """Put a new `file` in place of one on which HDF5 failed; the next operation asks for a new handle.
+
+        Between operations.
+        """
+        self._check_usable()
+        self._handle_is_old = True
+        self._replace_file()
+
     # ---- writing -------------------------------------------------------------------------
 
     def begin_write(self, timeout_s: float = 10.0) -> bool:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from simarchive.errors import ClosedError
 from simarchive.storage.scratch import ScratchDirectory
 
 
@@ -27,16 +28,32 @@ class AncillaryPath(os.PathLike[str]):
     As long as this object lives, its directory is not evicted from a scratch directory of bounded size.
     """
 
-    __slots__ = ("_extract", "_held", "key")
+    __slots__ = ("_extract", "_held", "_is_complete", "key")
 
     def __init__(self, key: str, extract: Callable[[str | None], ScratchDirectory]) -> None:
         self.key = key
         self._extract = extract
         self._held: ScratchDirectory | None = None
+        self._is_complete = False
 
     def extract(self, name: str | None = None) -> Path:
-        """Extract one file, or whatever is not extracted yet; return the directory."""
-        self._held = self._extract(name)
+        """Extract one file, or whatever is not extracted yet; return the directory.
+
+        Raises
+        ------
+        ClosedError
+            If the backend is closed, and what is asked for was not extracted before.
+        """
+        try:
+            self._held = self._extract(name)
+        except ClosedError:
+            held = self._held
+            if held is None or not (held.path / name if name else held.path).exists():
+                raise
+            if not (self._is_complete or name):
+                raise
+            return held.path
+        self._is_complete |= name is None
         return self._held.path
 
     def __fspath__(self) -> str:

@@ -3,46 +3,36 @@
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 import functools
-import io
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
-
-import numpy as np
+from typing import Any, Self
 
 from simarchive.codecs import CODEC_CHOICES
-from simarchive.conditions import Condition, Value
 from simarchive.container.container import Container
-from simarchive.container.contents import Contents, ObjectHeader, ReadDocument, StoredDocument
+from simarchive.container.contents import Contents, StoredDocument
 from simarchive.container.documents import identity_digest
-from simarchive.container.members import MemberInfo, member_digest
-from simarchive.container.streams import MemberStream
-from simarchive.data import BaseStoredData, ReplaceableData, data_class_named
+from simarchive.container.members import member_digest
+from simarchive.data import BaseStoredData, ReplaceableData
 from simarchive.errors import ConflictError, CorruptError, InvalidDataError, NotFoundError
 from simarchive.journal import Durability
 from simarchive.queries import BaseDataQuery
 from simarchive.storage import evaluator_objects as evaluator_objects  # registers its data classes
-from simarchive.storage import indexing, repair, selection, statistics, tabulation, verification
+from simarchive.storage import indexing, selection
 from simarchive.storage.ancillary import ancillary_files, empty_folders_of, members_of
-from simarchive.storage.ancillary_path import AncillaryPath, LazyPath
+from simarchive.storage.ancillary_path import LazyPath
 from simarchive.storage.backend import Match, PathLike, StorageBackend, arranged_matches
-from simarchive.storage.repair import RepairReport
-from simarchive.storage.scratch import Scratch, ScratchDirectory, ScratchFile
-from simarchive.storage.statistics import ContainerStatistics
-from simarchive.storage.verification import VerificationReport
-
-if TYPE_CHECKING:
-    import pandas
+from simarchive.storage.hdf5_inspection import Inspection, interpret
+from simarchive.storage.hdf5_members import MemberAccess
+from simarchive.storage.scratch import Scratch
 
 Progress = Callable[[int], None]
 
 
-class HDF5Storage(StorageBackend):
+class HDF5Storage(MemberAccess, StorageBackend, Inspection):
     """A storage backend that keeps everything in one HDF5 file, the container.
 
     Each object is a group with its document as JSON text, its large arrays as variables with units, and
@@ -156,144 +146,6 @@ class HDF5Storage(StorageBackend):
             other is self or os.path.samefile(other.path, self.path)  # noqa: PTH121
         )
 
-    # --- members -----------------------------------------------------------------------------------------
-
-    def list_members(self, storage_key: str) -> list[MemberInfo]:
-        """Return name, size, stored size, digest (BLAKE3) and codec of each file of an object.
-
-        Raises
-        ------
-        NotFoundError
-            If there is no such object.
-        """
-        with self._container.reading() as contents:
-            return contents.members(storage_key)
-
-    def file_digests(self, storage_key: str) -> dict[str, str]:
-        """Return the BLAKE3 digest of each file of an object, by name; empty folders have an empty one."""
-        with self._container.reading() as contents:
-            folders = contents.header(storage_key).empty_folders
-            return {
-                **{info.name: info.digest for info in contents.members(storage_key)},
-                **dict.fromkeys(folders, ""),
-            }
-
-    def open_member(self, storage_key: str, name: str) -> BinaryIO:
-        """Return a seekable, buffered, read-only binary file over a member, without extracting it.
-
-        Every chunk is checked when it is read. The file stays good when other objects change; if this
-        object is replaced or removed, reading on raises `ConflictError`.
-
-        Raises
-        ------
-        NotFoundError
-            If there is no such object or member.
-        """
-        return cast("BinaryIO", io.BufferedReader(MemberStream(self._container, storage_key, name)))
-
-    def extract(
-        self,
-        storage_key: str,
-        destination: PathLike,
-        patterns: Sequence[str] | None = None,
-        *,
-        progress: Progress | None = None,
-    ) -> list[Path]:
-        """Write an object's files below a directory; return their paths.
-
-        Each file gets its name when it is complete and its digest is right.
-
-        Parameters
-        ----------
-        patterns
-            Shell patterns such as ``"*.pdb"``, matched against the member's name and its last component.
-            All files by default.
-        """
-        directory = Path(destination)
-        with self._container.reading() as contents:
-            header = contents.header(storage_key)
-            chosen = [info.name for info in contents.members(storage_key) if _is_chosen(info.name, patterns)]
-            directory.mkdir(parents=True, exist_ok=True)
-            if patterns is None:
-                for folder in header.empty_folders:
-                    (directory / folder).mkdir(parents=True, exist_ok=True)
-            for name in chosen:
-                contents.extract_member(storage_key, name, directory / name, progress)
-        return [directory / name for name in chosen]
-
-    # --- documents as they are kept ---------------------------------------------------------------------
-
-    def retrieve_document(self, storage_key: str) -> tuple[str, int, Any]:
-        """Return the name and version of an object's data class, and its document as a tree.
-
-        The tree holds JSON values, and arrays that are read when someone looks at them. It is there for
-        objects of data classes that are not registered, too.
-
-        Raises
-        ------
-        NotFoundError
-            If there is no such object.
-        """
-        with self._container.reading() as contents:
-            found = contents.document(storage_key, functools.partial(self._array, storage_key))
-            return found.data_class, found.data_class_version, found.tree
-
-    def class_name_of(self, storage_key: str) -> str:
-        """Return the registered name of an object's data class.
-
-        Raises
-        ------
-        NotFoundError
-            If there is no such object.
-        """
-        with self._container.reading() as contents:
-            return contents.class_name(storage_key)
-
-    def select(self, class_names: Iterable[str], conditions: Sequence[Condition] = ()) -> list[str]:
-        """Return the keys of the objects of some data classes whose indexed values fulfil all conditions.
-
-        Where a class has no usable index, all its keys are returned: a caller has the last word.
-        """
-        with self._container.reading() as contents:
-            return selection.select_by(contents, class_names, conditions)
-
-    def header(self, storage_key: str) -> ObjectHeader:
-        """Return what is known of an object without reading its document.
-
-        Raises
-        ------
-        NotFoundError
-            If there is no such object.
-        CorruptError
-            If it cannot be read.
-        """
-        with self._container.reading() as contents:
-            return contents.header(storage_key)
-
-    def headers(
-        self, on_damaged: Callable[[str, CorruptError], None] | None = None
-    ) -> Iterator[ObjectHeader]:
-        """Yield the header of each object in stored order, all of one state of the container.
-
-        Parameters
-        ----------
-        on_damaged
-            Called with the key of an object whose header cannot be read, and the error; by default it is
-            raised.
-        """
-        with self._container.reading() as contents:
-            for key in contents.keys():  # noqa: SIM118 - not a mapping
-                try:
-                    yield contents.header(key)
-                except CorruptError as error:
-                    if on_damaged is None:
-                        raise
-                    on_damaged(key, error)
-
-    def statistics(self) -> ContainerStatistics:
-        """Return how much the container holds, and how much room it takes."""
-        return statistics.statistics(self._container)
-
     # --- queries that the index answers alone -----------------------------------------------------------
 
     def keys(self, data_query: BaseDataQuery | None = None) -> list[str]:
@@ -317,59 +169,6 @@ class HDF5Storage(StorageBackend):
             if number is not None:
                 return number
         return len(self.keys(data_query))
-
-    def columns(
-        self, data_query: BaseDataQuery, names: Sequence[str] | None = None
-    ) -> dict[str, list[Value]]:
-        """Return the indexed values of the objects that match a query, as columns of equal length.
-
-        The first column is ``"key"``; the others are those named, or all. Temperatures are in kelvin,
-        pressures in pascals. No document is read where the index alone decides.
-        """
-        return tabulation.plain(self._columns(data_query, names))
-
-    def table(self, data_query: BaseDataQuery) -> pandas.DataFrame:
-        """Return the indexed values of the objects that match a query, one row each, as a DataFrame.
-
-        Needs pandas (``pip install 'simarchive[table]'``). The keys are its index; temperatures are in
-        kelvin and pressures in pascals. No document is read where the index alone decides.
-        """
-        return tabulation.data_frame(self._columns(data_query, None))
-
-    def explain(self, data_query: BaseDataQuery) -> str:
-        """Return in words how the index answers a query in this container."""
-        data_query.validate()
-        with self._container.reading() as contents:
-            return selection.explain(contents, data_query)
-
-    # --- care ------------------------------------------------------------------------------------------
-
-    def verify(self, *, full: bool = False, progress: Progress | None = None) -> VerificationReport:
-        """Check every object, member and index table; return what is wrong. Nothing is changed.
-
-        Parameters
-        ----------
-        full
-            Also decode every member and compare its digest. Without it every stored byte is read and
-            compared with its CRC-32.
-        progress
-            Called with the bytes of each member after it was checked.
-        """
-        return verification.verify(self._container, full=full, progress=progress)
-
-    def rebuild_index(self) -> dict[str, int]:
-        """Make the whole index anew from the objects, as one transaction; return the rows by data class."""
-        with self._container.transaction() as contents:
-            return indexing.rebuild_all(contents)
-
-    def repair(self) -> RepairReport:
-        """Set damaged objects aside and make the index anew, as one transaction; return what was done.
-
-        An object is damaged if its document or an array of it cannot be read or does not match its digest.
-        It is moved to the group ``/set_aside`` of the container, where it is no object any more; nothing is
-        deleted. Members that cannot be read stay where they are: `verify` names them.
-        """
-        return repair.repair(self._container)
 
     # --- what StorageBackend asks for ------------------------------------------------------------------
 
@@ -433,9 +232,10 @@ class HDF5Storage(StorageBackend):
             indexing.prepare(contents, stored.data_class)
             replaced = contents.class_name(key) if key in contents else None
             identity = contents.write(key, stored, codec=self.codec, progress=self.progress)
-            if replaced is not None and replaced != stored.data_class:
-                indexing.forget(contents, replaced, key)
-            indexing.put(contents, stored.data_class, key, indexing.row_of(interpreted, identity))
+            with contents.in_one_piece():
+                if replaced is not None and replaced != stored.data_class:
+                    indexing.forget(contents, replaced, key)
+                indexing.put(contents, stored.data_class, key, indexing.row_of(interpreted, identity))
 
     def _retrieve_object(
         self, storage_key: str, expected_type: type[BaseStoredData] | None = None
@@ -461,7 +261,8 @@ class HDF5Storage(StorageBackend):
                 class_name = ""  # A damaged object can still be removed; its row goes with a rebuild.
             contents.remove(storage_key)
             if class_name:
-                indexing.forget(contents, class_name, storage_key)
+                with contents.in_one_piece():
+                    indexing.forget(contents, class_name, storage_key)
 
     def _twins(self, stored: BaseStoredData) -> Iterator[tuple[str, BaseStoredData]]:
         class_name = type(stored).data_class_name
@@ -541,60 +342,6 @@ class HDF5Storage(StorageBackend):
         """Return an object whose arrays are read when someone looks at them."""
         return interpret(key, contents.document(key, functools.partial(self._array, key)))
 
-    def _array(self, key: str, identity: str, name: str) -> np.ndarray[Any, Any]:
-        if self._container.closed:
-            with contextlib.closing(Container(self.path, writable=False)) as container:
-                return _array_of(container, key, identity, name)
-        return _array_of(self._container, key, identity, name)
-
-    def _columns(self, data_query: BaseDataQuery, names: Sequence[str] | None) -> dict[str, Any]:
-        data_query.validate()
-        chosen = tabulation.column_names(data_query, names)
-        with self._container.reading() as contents:
-            found = tabulation.columns_of_index(contents, data_query, chosen)
-            if found is None:
-                found = tabulation.columns_of_keys(contents, self.keys(data_query), chosen)
-        return found
-
-    def _ancillary_path(self, key: str, document: ReadDocument) -> AncillaryPath | None:
-        if not document.has_ancillary_data:
-            return None
-        return AncillaryPath(key, functools.partial(self._extract_to_scratch, key))
-
-    def _extract_to_scratch(self, key: str, name: str | None) -> ScratchDirectory:
-        """Extract a member, the members below a folder, or all of them; return the object's directory."""
-        with self._container.reading() as contents:
-            header, infos = contents.header(key), contents.members(key)
-            names = None
-            if name is not None:
-                names = [i.name for i in infos if i.name == name or i.name.startswith(f"{name}/")]
-            if self._scratch is None:
-                self._scratch = Scratch(self._scratch_directory, max_bytes=self._scratch_max_bytes)
-            return self._scratch.extract(
-                key,
-                [ScratchFile(info.name, info.size, info.digest) for info in infos],
-                lambda wanted, destination: contents.extract_member(key, wanted, destination),
-                names=names,
-                folders=header.empty_folders,
-            )
-
-
-def interpret(key: str, document: ReadDocument, *, lazily: bool = False) -> BaseStoredData:
-    """Return the object that a document says.
-
-    Raises
-    ------
-    InvalidDataError
-        If its data class is not registered in this process, or the document does not fit the class.
-    """
-    data_class = data_class_named(document.data_class)
-    if data_class is None:
-        raise InvalidDataError(
-            f"object {key!r} is of the data class {document.data_class!r}, which is not registered:"
-            " import the module that defines it"
-        )
-    return data_class.from_document(document.tree, document.data_class_version, lazily=lazily)
-
 
 def _checked_path(path: object) -> Path:
     if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
@@ -613,17 +360,3 @@ def _checked_durability(durability: str | Durability) -> Durability:
         return Durability(durability)
     except ValueError as error:
         raise InvalidDataError(f"durability {durability!r} is not known: use 'commit' or 'close'") from error
-
-
-def _array_of(container: Container, key: str, identity: str, name: str) -> np.ndarray[Any, Any]:
-    with container.reading() as contents:
-        if key not in contents or contents.identity(key) != identity:
-            raise ConflictError(f"object {key!r} was replaced or removed before its array {name!r} was read")
-        return contents.variable(key, name)
-
-
-def _is_chosen(name: str, patterns: Sequence[str] | None) -> bool:
-    return patterns is None or any(
-        fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(name.rpartition("/")[2], pattern)
-        for pattern in patterns
-    )

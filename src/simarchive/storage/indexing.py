@@ -34,7 +34,8 @@ def row_of(stored: BaseStoredData | None, identity: str) -> dict[str, Value]:
     """Return the row of an object with an identity digest; of an object no class can read, the identity."""
     row: dict[str, Value] = {IDENTITY.name: identity_value(identity)}
     if stored is not None:
-        row.update(stored.index_values())
+        for name, value in stored.index_values().items():
+            row[name] = None if value != value else value
     return row
 
 
@@ -160,7 +161,7 @@ def rebuild(contents: Contents, class_name: str, *, keys: Iterable[str] | None =
 
 def rebuild_all(contents: Contents) -> dict[str, int]:
     """Make every table anew; return the number of rows by class."""
-    by_class: dict[str, list[str]] = {}
+    by_class: dict[str, list[str]] = {name: [] for name in contents.data_classes()}
     for key in contents.keys():  # noqa: SIM118
         try:
             by_class.setdefault(contents.class_name(key), []).append(key)

@@ -90,11 +90,15 @@ def explain(contents: Contents, data_query: BaseDataQuery) -> str:
     for name in name_and_subclasses(data_query.data_class()):
         table = indexing.usable_table(contents, name)
         if table is None:
-            lines.append(f"{name}: no usable index, every object is read")
+            has_objects = name in contents.data_classes()
+            lines.append(
+                f"{name}: " + ("no usable index, every object is read" if has_objects else "no objects")
+            )
             continue
         lines.append(f"{name}: {len(table)} objects")
         lines.extend(
-            f"  {step.reading}: {step.remaining} remain ({step.pruned} of {step.segments} segments not read)"
+            f"  {step.column} {step.reading}: {step.remaining} remain"
+            f" ({step.pruned} of {step.segments} segments not read)"
             for step in table.explain(data_query.conditions())
         )
     lines.append(

@@ -75,6 +75,7 @@ def verify(
             except StorageError as error:
                 report.problems.append(Problem(key, None, None, str(error)))
         _check_references(loaded, set(contents.keys()), report)
+        _check_duplicates(contents, headers, report)
         _check_index(contents, headers, loaded, report)
     return report
 
@@ -144,6 +145,22 @@ def _check_references(
                 report.problems.append(
                     Problem(key, None, None, f"it refers to {other!r}, which is not here", is_error=False)
                 )
+
+
+def _check_duplicates(
+    contents: Contents, headers: dict[str, ObjectHeader], report: VerificationReport
+) -> None:
+    alike: dict[tuple[str, str], list[str]] = {}
+    for key, header in headers.items():
+        alike.setdefault((header.data_class, header.identity), []).append(key)
+    for keys in alike.values():
+        first: dict[frozenset[tuple[str, str]], str] = {}
+        for key in keys if len(keys) > 1 else ():
+            files = frozenset((info.name, info.digest) for info in contents.members(key))
+            twin = first.setdefault(files, key)
+            if twin != key:
+                message = f"it is the same as {twin!r}, document and files: one of the two can go"
+                report.problems.append(Problem(key, None, None, message, is_error=False))
 
 
 def _check_index(

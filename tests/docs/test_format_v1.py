@@ -1,0 +1,95 @@
+"""A container of format 1 that was written once opens, and everything in it is found.
+
+The files may be made anew (tests/data/make_format_v1.py) until the first release only. A change of this
+test after that is a change of the format.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import h5py
+import pytest
+from blake3 import blake3
+
+from simarchive import HDF5Storage, SimulationDataQuery, ThermodynamicState
+from simarchive.container.documents import identity_digest
+from simarchive.data import registered_data_classes
+
+DATA = Path(__file__).parents[1] / "data" / "format-v1"
+EXPECTED: dict[str, Any] = json.loads((DATA / "expected.json").read_text())
+OBJECTS: dict[str, Any] = EXPECTED["objects"]
+
+
+@pytest.fixture
+def container(tmp_path: Path) -> Path:
+    """Return a copy that cannot be written to."""
+    path = Path(shutil.copy(DATA / "container.h5", tmp_path))
+    path.chmod(0o444)
+    return path
+
+
+def test_the_container_is_small_and_of_format_1(container: Path) -> None:
+    assert container.stat().st_size < 300_000
+    with h5py.File(container, "r") as file:
+        assert file.attrs["simarchive_format"] == EXPECTED["format"] == 1
+
+
+def test_every_object_is_found_and_reads_to_the_bit(container: Path) -> None:
+    with HDF5Storage(container, mode="r") as backend:
+        assert list(backend) == list(OBJECTS)
+        for header in backend.headers():
+            expected = OBJECTS[header.key]
+            assert header.data_class == expected["data_class"]
+            assert header.data_class_version == expected["version"]
+            stored, _ = backend.retrieve_object(header.key)
+            assert stored is not None
+            assert identity_digest(header.data_class, stored.to_document()) == expected["identity"]
+
+
+def test_every_member_extracts_with_its_digest(container: Path, tmp_path: Path) -> None:
+    with HDF5Storage(container, mode="r") as backend:
+        for key, expected in OBJECTS.items():
+            found = {
+                info.name: {"size": info.size, "blake3": info.digest, "codec": info.codec}
+                for info in backend.list_members(key)
+            }
+            assert found == expected["members"]
+            for path in backend.extract(key, tmp_path / key):
+                name = path.relative_to(tmp_path / key).as_posix()
+                assert blake3(path.read_bytes()).hexdigest() == expected["members"][name]["blake3"]
+            for folder in expected["empty_folders"]:
+                assert (tmp_path / key / folder).is_dir()
+
+
+def test_the_index_answers_and_nothing_is_wrong(container: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with HDF5Storage(container, mode="r") as backend:
+        assert backend.count(SimulationDataQuery()) == 2
+        query = SimulationDataQuery(thermodynamic_state=ThermodynamicState("300 K", "100000 Pa"))
+        assert backend.keys(query) == ["StoredSimulationData-3"]
+        report = backend.verify(full=True)
+    assert report.ok, report.problems
+    assert [problem for problem in report.problems if problem.is_error] == []
+    assert not caplog.records, "the index is not used"
+
+
+def test_a_copy_can_be_changed(container: Path) -> None:
+    container.chmod(0o644)
+    with HDF5Storage(container) as backend:
+        backend.remove_object("tleap")
+        assert list(backend) == [key for key in OBJECTS if key != "tleap"]
+        assert backend.verify(full=True).ok
+
+
+def test_every_data_class_and_codec_is_in_it() -> None:
+    ours = {
+        cls.data_class_name
+        for cls in registered_data_classes()
+        if cls.__module__.startswith("simarchive.data")
+    }
+    assert {expected["data_class"] for expected in OBJECTS.values()} == ours
+    codecs = {member["codec"] for expected in OBJECTS.values() for member in expected["members"].values()}
+    assert codecs >= {"deflate", "deflate-text", "zstd", "zstd-text", "raw", "trajectory"}
