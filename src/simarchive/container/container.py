@@ -130,6 +130,8 @@ class Container:
                     # HDF5 may have kept half of what it was reading.
                     journal.renew_file()
                     self._detach()
+                    # A table that could not be read may be sound; one that is damaged will be found again.
+                    self._distrusted.clear()
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Contents]:
@@ -288,6 +290,7 @@ class Container:
     def _roll_back(self, journal: Journal) -> None:
         # Before the file is dead: HDF5 may have to write and read again what it lets go of.
         self._detach()
+        self._distrusted.clear()
         journal.roll_back()
 
 
