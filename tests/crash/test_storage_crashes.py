@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import os
 import random
@@ -190,3 +191,30 @@ def test_a_failed_read_is_told_and_never_taken_for_missing_data(tmp_path: Path) 
     cases = [(at, sticky) for at in range(1, disk.reads + 1) for sticky in (False, True)]
     lines = run_cases(workload, cases, sample=30)
     assert any("StorageIOError" in line for line in lines)
+
+
+# ---- the garbage collector --------------------------------------------------------------------
+
+
+def test_a_collector_that_runs_whenever_it_may_misplaces_no_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # h5py makes objects between its seek and its write, and any of them may set the collector off.
+    plain_seek = PagedFile.seek
+
+    def seek(self: PagedFile, offset: int, whence: int = os.SEEK_SET) -> int:
+        position = plain_seek(self, offset, whence)
+        if gc.isenabled() and dice.random() < 0.1:
+            gc.collect()
+        return position
+
+    dice = random.Random(1)
+    monkeypatch.setattr(PagedFile, "seek", seek)
+    for seed in (1, 2):
+        workload = StorageWorkload(tmp_path / str(seed), seed, checkpoint_bytes=1 << 16)
+        disk = ContainerDisk()
+        diary = Diary(disk)
+        workload.run(disk, diary)
+        assert workload.read_state(SimulatedDisk(disk.snapshot())) == diary.marks[-1].state
+        workload.recover_and_add(SimulatedDisk(disk.snapshot()))
+    assert gc.isenabled()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import struct
+from pathlib import Path
 
 import pytest
 from crash_images import LOG_PATH, PATH, Diary, committed_bytes, crash_images
@@ -265,3 +267,17 @@ def test_the_seal_never_shows_in_the_content(disk: SimulatedDisk, journal: Journ
         )
         assert journal.checkpoint(0.0)
         assert committed_bytes(disk.image) == content
+
+
+def test_the_garbage_collector_waits_between_a_seek_and_what_follows(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path / "container.h5", writable=True, skeleton=skeleton)
+    journal.begin_write(1.0)
+    file = journal.file
+    for act in (lambda: file.write(b"x"), lambda: file.readinto(bytearray(3)), file.stop, file.retire):
+        assert gc.isenabled()
+        file.seek(100)
+        assert not gc.isenabled()
+        act()
+        assert gc.isenabled()
+        file.begin_reading()
+    journal.close()

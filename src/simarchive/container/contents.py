@@ -24,6 +24,7 @@ from simarchive.conditions import Column, ColumnKind, Equals
 from simarchive.container import arrays, documents, layout, members, node_attributes
 from simarchive.container.documents import Tree
 from simarchive.container.index import IndexTable
+from simarchive.container.links import unlink
 from simarchive.container.members import MemberFault, MemberInfo, MemberReader
 from simarchive.container.node_attributes import UNREADABLE
 from simarchive.errors import ConflictError, CorruptError, NotFoundError, StorageError
@@ -271,7 +272,7 @@ class Contents:
                 infos = self._fill(staged, stored, identity, codec, progress)
             except BaseException:
                 with self.in_one_piece():
-                    del self._handle[layout.STAGING]
+                    unlink(self._handle.id, layout.STAGING)
                 raise
             with self.in_one_piece():
                 self._exchange(key, staged)
@@ -281,7 +282,7 @@ class Contents:
                 infos = self._fill(group, stored, identity, codec, progress)
             except BaseException:
                 with self.in_one_piece():
-                    del self._objects[key]
+                    unlink(self._objects.id, key)
                     self.freed = True
                 raise
         with self.in_one_piece():
@@ -297,7 +298,7 @@ class Contents:
         infos = self._listed(key, self._group(key))
         with self.in_one_piece():
             self._forget_members(key, infos)
-            del self._objects[key]
+            unlink(self._objects.id, key)
             self.freed = True
 
     def set_aside(self, key: str) -> str:
@@ -368,7 +369,7 @@ class Contents:
         if self._index is None or name not in self._index:
             return
         try:
-            del self._index[name]
+            unlink(self._index.id, name)
         except UNREADABLE:
             # What HDF5 cannot read it cannot take apart either.
             self._put_aside(f"{self._index.name}/{name}", f"{layout.INDEX} {name}")
@@ -471,7 +472,7 @@ class Contents:
         group = self._group(key)
         self._forget_members(key, self._listed(key, group))
         for link in list(group):
-            del group[link]
+            unlink(group.id, link)
         for name in list(group.attrs):
             del group.attrs[name]
         for link in list(staged):
@@ -479,7 +480,7 @@ class Contents:
         for name in staged.attrs:
             attribute = staged.attrs.get_id(name)
             group.attrs.create(name, staged.attrs[name], dtype=attribute.dtype)
-        del self._handle[layout.STAGING]
+        unlink(self._handle.id, layout.STAGING)
         self.freed = True
 
     def _write_member(

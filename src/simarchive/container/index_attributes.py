@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from h5py import h5a, h5g, h5p, h5s, h5t
 
+from simarchive.container.links import unlink
 from simarchive.errors import CorruptError, StorageError
 
 Array = npt.NDArray[Any]
@@ -100,7 +101,7 @@ class Attributes:
     def delete_child(self, name: str) -> None:
         """Remove a group and its attributes; every `Attributes` of it must be gone already."""
         with self._reading(name):
-            self._id.unlink(name.encode())
+            unlink(self._id, name)
 
     def corrupt(self, what: str) -> CorruptError:
         """Return the error that says what is damaged and what to do about it."""

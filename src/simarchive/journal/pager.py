@@ -22,6 +22,7 @@ from enum import Enum
 from typing import Any
 
 from simarchive.errors import ClosedError, ReadOnlyError, StorageError, StorageIOError
+from simarchive.journal.collector import CollectorPause
 from simarchive.journal.files import OpenFile
 from simarchive.journal.frames import PAGE_BYTES, page_digest, round_up
 from simarchive.journal.log import Log
@@ -62,6 +63,7 @@ class PagedFile:
         self.wrote_bulk = self.wrote_while_idle = False
         self.failure: BaseException | None = None
         self.access = Access.IDLE
+        self._pause = CollectorPause()
         self._log_for_writing: Callable[[], Log] | None = None
         self.follow(log, end, sealed_from)
 
@@ -93,6 +95,7 @@ class PagedFile:
 
     def stop(self) -> None:
         """Accept nothing until the next operation."""
+        self._pause.end()
         if self.access is not Access.DEAD:
             self.access = Access.IDLE
 
@@ -110,6 +113,7 @@ class PagedFile:
 
     def retire(self) -> None:
         """Show nothing more to anyone but HDF5, which may close its handle: its writes are swallowed."""
+        self._pause.end()
         self.access = Access.DEAD
 
     def forget_changes(self) -> None:
@@ -279,6 +283,8 @@ class PagedFile:
             offset += self._position
         elif whence == os.SEEK_END:
             offset += self.end
+        else:
+            self._pause.begin()
         self._position = offset
         return offset
 
@@ -295,6 +301,12 @@ class PagedFile:
 
     def readinto(self, buffer: Any) -> int:
         """Fill the whole buffer, with zeros past the end, and return its size."""
+        try:
+            return self._read_next(buffer)
+        finally:
+            self._pause.end()
+
+    def _read_next(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")
         offset, self._position = self._position, self._position + len(view)
         if self.access is Access.DEAD:
@@ -317,6 +329,12 @@ class PagedFile:
 
     def write(self, data: Any) -> int:
         """Change the file at the present offset and return how many bytes were written."""
+        try:
+            return self._write_next(data)
+        finally:
+            self._pause.end()
+
+    def _write_next(self, data: Any) -> int:
         view = memoryview(data).cast("B")
         size = len(view)
         offset, self._position = self._position, self._position + size
