@@ -172,7 +172,7 @@ def rebuild_all(contents: Contents) -> dict[str, int]:
     for class_name, keys in by_class.items():
         rebuild(contents, class_name, keys=keys)
     contents.rebuild_member_table()
-    return {class_name: len(keys) for class_name, keys in by_class.items()}
+    return {class_name: len(keys) for class_name, keys in by_class.items() if keys}
 
 
 def keys_by_scan(contents: Contents, class_names: tuple[str, ...]) -> Iterator[str]:
