@@ -102,13 +102,13 @@ def test_a_frame_is_known_only_whole_and_behind_its_predecessor() -> None:
     assert len(data) == 512 + 2 * 4096
     assert frame.pages == {0: 4096 + 512, 7: 4096 + 512 + 4096}
     assert Head.from_bytes(data) == head
-    assert decode_frame(head, memoryview(data), b"salt", 4096) == frame
-    assert decode_frame(head, memoryview(data), b"pepper", 4096) is None
-    assert decode_frame(head, memoryview(data)[:-1], b"salt", 4096) is None
+    assert decode_frame(memoryview(data), b"salt", 4096) == frame
+    assert decode_frame(memoryview(data), b"pepper", 4096) is None
+    assert decode_frame(memoryview(data)[:-1], b"salt", 4096) is None
     for at in (0, 20, 60, 80, 511, 512, len(data) - 1):
         torn = bytearray(data)
         torn[at] ^= 1
-        assert decode_frame(head, memoryview(torn), b"salt", 4096) is None
+        assert decode_frame(memoryview(torn), b"salt", 4096) is None
 
 
 def test_a_header_of_a_later_format_is_refused() -> None:
@@ -183,6 +183,36 @@ def test_old_frames_die_with_the_salt(disk: SimulatedDisk) -> None:
     reader = new_log(disk, writable=False)
     reader.refresh()
     assert reader.pages.keys() == {9}
+
+
+def test_a_frame_that_is_written_over_while_it_is_read_is_taken_whole_or_not_at_all(
+    disk: SimulatedDisk,
+) -> None:
+    writer, reader = new_log(disk), new_log(disk, writable=False)
+    page = bytes(4096)
+    for end in (40_000, 50_000):
+        writer.restart(Seal.new(), 1000, skeleton()[:48])
+        reader.refresh()
+        # The sequence begins anew with each generation: the dead frame looks like the one to come.
+        stale = disk.image.bytes_of(LOG_PATH) or b""
+        writer.append([(0, page), (1, page)], {}, end, commit=True)
+        writer.accept()
+    pread, calls = disk.pread, []
+
+    def late(fd: int, size: int, offset: int) -> bytes:
+        calls.append(offset)
+        # The head alone was read a moment before the writer got there.
+        return (
+            stale[offset : offset + size]
+            if calls.count(4096) == 1 and size < 512
+            else pread(fd, size, offset)
+        )
+
+    disk.pread = late  # type: ignore[method-assign]
+    while reader.refresh():
+        assert (reader.end, reader.state) == (50_000, writer.state)
+    assert reader.end == 50_000
+    assert calls.count(4096) > 1
 
 
 def test_a_failed_restart_acknowledges_nothing(disk: SimulatedDisk, journal: Journal) -> None:

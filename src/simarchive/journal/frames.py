@@ -164,10 +164,14 @@ def encode_frame(
     return Frame(head, digest, pages, before), data
 
 
-def decode_frame(head: Head, data: memoryview, previous: bytes, at: int) -> Frame | None:
-    """Return the frame in `data` if it is whole and follows the frame with the digest `previous`."""
-    digest = bytes(data[DIGEST_AT:HEAD_BYTES])
-    if len(data) != head.stored_bytes or digest != _chained_digest(previous, data):
+def decode_frame(data: memoryview, previous: bytes, at: int) -> Frame | None:
+    """Return the frame in `data` if it is whole and follows the frame with the digest `previous`.
+
+    The head counts only as it stands in `data`, under the digest: one that was read a moment earlier may
+    be that of a frame which a writer has since written over.
+    """
+    head, digest = Head.from_bytes(data), bytes(data[DIGEST_AT:HEAD_BYTES])
+    if head is None or len(data) != head.stored_bytes or digest != _chained_digest(previous, data):
         return None
     if head.flags == SKIP:
         return Frame(head, digest, {}, {})

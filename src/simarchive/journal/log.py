@@ -174,7 +174,7 @@ class Log:
                     return moved
                 start, window = tail.position, self.file.read(max(need, _SCAN_BYTES), tail.position)
             at = tail.position - start
-            frame = decode_frame(head, memoryview(window)[at : at + need], tail.digest, tail.position)
+            frame = decode_frame(memoryview(window)[at : at + need], tail.digest, tail.position)
             if frame is None:
                 return moved
             self._extend(frame)
@@ -308,7 +308,7 @@ class Log:
         data = memoryview(self.file.read(head.stored_bytes, attempt.at))
         if data[:DIGEST_AT] != head.to_bytes():
             return False
-        return decode_frame(head, data, attempt.previous, attempt.at) is not None
+        return decode_frame(data, attempt.previous, attempt.at) is not None
 
     def _skip(self, attempt: _Attempt) -> None:
         """Take a whole commit out of the chain, durably, and leave its pages in place."""
