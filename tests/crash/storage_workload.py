@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import os
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -328,9 +329,10 @@ class StorageWorkload:
 
     def add(self, backend: HDF5Storage) -> State:
         """Store one more object; return what there is then."""
-        directory = self.root / "added after recovery"
+        # Several processes recover images of one run at once.
+        directory = self.root / f"added after recovery by {os.getpid()}"
         if not directory.exists():
-            directory.mkdir(parents=True, exist_ok=True)
+            directory.mkdir(parents=True)
             (directory / "output.pdb").write_bytes(b"ATOM\n")
             (directory / "trajectory.dcd").write_bytes(bytes(range(256)) * 400)
         before = state_of(backend)

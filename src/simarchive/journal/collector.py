@@ -11,6 +11,8 @@ class CollectorPause:
     HDF5 seeks and then reads or writes. Between the two the collector may run, find an h5py object in a
     cycle, and close it; HDF5 then does its own seeks and reads in the midst of a call, and the bytes that
     were to be written land where the last of those ended.
+
+    Pauses of several files never overlap, in whatever threads: h5py lets one thread at a time into HDF5.
     """
 
     def __init__(self) -> None:

@@ -53,10 +53,7 @@ class PagedFile:
     """
 
     BULK_BYTES = 64 << 10
-    # 1 GiB, so that it hardly ever happens: the crash suite with four pages in its place ends, about once
-    # in a hundred recoveries, with an object that cannot be read. Until that is understood, memory is the
-    # lesser evil.
-    SPILL_PAGES = 262144
+    SPILL_PAGES = (64 << 20) // PAGE_BYTES
 
     def __init__(self, container: OpenFile, log: Log | None, end: int, sealed_from: int) -> None:
         self._container = container
