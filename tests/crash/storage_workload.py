@@ -256,8 +256,7 @@ class StorageWorkload:
 
     def open(self, disk: SimulatedDisk) -> HDF5Storage:
         backend = open_storage(disk, durability=self.durability)
-        journal = backend._container._open_journal()
-        journal.checkpoint_bytes = journal._next_checkpoint_bytes = self.checkpoint_bytes
+        backend._container._open_journal()._checkpoints.limit_bytes = self.checkpoint_bytes
         return backend
 
     def run(self, disk: SimulatedDisk, diary: Diary) -> None:

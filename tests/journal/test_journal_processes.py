@@ -787,11 +787,9 @@ def test_four_writers_and_four_readers_share_one_file(path: Path) -> None:
         for kind in ("writer", "reader")
         for number in range(4)
     }
-    rounds = {}
-    for key, child in children.items():
-        output, errors = child.communicate(timeout=SOAK_S + 90)
-        assert child.returncode == 0, errors
-        rounds[key] = json.loads(output)["rounds"]
+    answers = {key: child.communicate(timeout=SOAK_S + 90) for key, child in children.items()}
+    assert not [errors for _, errors in answers.values() if errors]
+    rounds = {key: json.loads(output)["rounds"] for key, (output, _) in answers.items()}
     print(rounds)
     reader = Store(path, writable=False)
     values = reader.read()

@@ -1,6 +1,6 @@
-"""Copying the log's pages into the container, so that a kill at any moment leaves a way back.
+"""Checkpoints: when the log is copied into the container, and how a kill at any moment leaves a way back.
 
-The caller holds the container exclusively: nobody reads it. The steps, each durable before the
+The container is held exclusively meanwhile: nobody reads it. The steps, each durable before the
 next begins:
 
 1. the log itself is synced (a commit may have been found in it that its writer never synced);
@@ -15,11 +15,60 @@ Broken off anywhere, the log still holds every page that was to be copied, and i
 from __future__ import annotations
 
 from simarchive.errors import CorruptError
+from simarchive.journal.filepair import FilePair
 from simarchive.journal.files import OpenFile
 from simarchive.journal.frames import PAGE_BYTES
 from simarchive.journal.log import Log
+from simarchive.journal.recovery import Standing, check_pages
 from simarchive.journal.seal import Seal
 from simarchive.journal.superblock import SUPERBLOCK_BYTES, guarded, is_intact
+from simarchive.journal.view import View
+
+
+class Checkpoints:
+    """Copies the log of one container when that is due or asked for; under the writer lock.
+
+    Parameters
+    ----------
+    limit_bytes
+        From this size of the log on a checkpoint is due; a little later if readers were in the way.
+    """
+
+    def __init__(self, pair: FilePair, view: View, limit_bytes: int) -> None:
+        self.limit_bytes, self._postponed_to = limit_bytes, 0
+        self._pair, self._view = pair, view
+
+    @property
+    def are_due(self) -> bool:
+        """Whether the log is overlong, or a checkpoint was broken off."""
+        log = self._pair.log
+        due_bytes = max(self.limit_bytes, self._postponed_to)
+        return (log is not None and log.size > due_bytes) or self._view.standing is Standing.COPYING
+
+    def copy(self, timeout_s: float, *, restart: bool) -> bool:
+        """Copy the log; False if readers stayed. The lock on the container may be gone afterwards.
+
+        Parameters
+        ----------
+        restart
+            Whether the log begins a new generation; otherwise the caller removes it.
+        """
+        pair, view, log = self._pair, self._view, self._pair.log
+        if log is None or log.header is None or not log.states:
+            return True
+        if not pair.lock_out_readers(timeout_s):
+            self._postponed_to = log.size + self.limit_bytes // 4
+            return False
+        if view.standing is Standing.BASE:
+            check_pages(pair.container, log)
+        seal, end = Seal(log.header.base.container_id, log.state), log.end
+        view.forget_container()
+        copy_log_into(pair.container, log)
+        view.note_checkpoint()
+        if restart:
+            log.restart(seal, end, view.face.superblock)
+        self._postponed_to = 0
+        return True
 
 
 def copy_log_into(container: OpenFile, log: Log) -> None:

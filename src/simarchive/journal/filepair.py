@@ -7,12 +7,25 @@ writing, exclusively for a checkpoint. An idle process holds neither.
 from __future__ import annotations
 
 import contextlib
+import os
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 from simarchive.errors import LockedError, NotFoundError, StorageError
-from simarchive.journal.files import NoLocksError, OpenFile, remove_name
+from simarchive.journal.files import (
+    Files,
+    NoLocksError,
+    OpenFile,
+    create_file,
+    remove_name,
+    storage_error,
+    sync_name,
+)
 from simarchive.journal.locks import CHECKPOINT_WAITS, WRITER_WAITS, Holder, read_holder, wait_until
 from simarchive.journal.log import Log
+from simarchive.journal.seal import Seal
+from simarchive.journal.superblock import end_of_file
 
 LOG_SUFFIX = "-wal"
 # A process that has just written lets those who wait go first.
@@ -29,6 +42,35 @@ class FilePair:
         self._holder = Holder.this_process()
         self._released_at = 0.0
         self._holds_writer_lock = False
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        writable: bool,
+        skeleton: Callable[[], bytes] | None,
+        files: Files,
+    ) -> FilePair:
+        """Return the pair at `path`, created from the bytes of `skeleton` if it is missing and may be.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such file, and it is not to be created.
+        """
+        name = str(Path(os.fspath(path)).absolute())
+        try:
+            container = OpenFile(files, name, writable=writable)
+        except FileNotFoundError as error:
+            if not writable or skeleton is None:
+                raise NotFoundError(f"there is no container {name!r}") from error
+            image = skeleton()
+            # HDF5 may count on bytes that it never wrote; the seal goes behind them.
+            end = end_of_file(image, name)
+            create_file(files, name, image[:end].ljust(end, b"\0") + Seal.new().to_bytes())
+            container = OpenFile(files, name, writable=writable)
+        return cls(container, writable=writable)
 
     @property
     def is_closed(self) -> bool:
@@ -73,6 +115,21 @@ class FilePair:
     def remove_log(self) -> None:
         """Remove the log from disk; the caller holds the writer lock and has copied its commits."""
         remove_name(self.container.files, self.log_path)
+
+    def replace_container(self, successor: str) -> None:
+        """Give the container's name to another file, durably; the caller holds both locks, the log is empty."""
+        files = self.container.files
+        file = OpenFile(files, successor, writable=True)
+        try:
+            file.sync()
+        finally:
+            file.close()
+        try:
+            files.rename(successor, self.path)
+        except OSError as error:
+            raise storage_error(error, "replace", self.path) from error
+        sync_name(files, self.path)
+        self.remove_log()
 
     # ---- locks ---------------------------------------------------------------------------
 

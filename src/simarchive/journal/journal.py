@@ -6,43 +6,18 @@ import contextlib
 import os
 import time
 from collections.abc import Callable
-from enum import Enum
-from pathlib import Path
 
-from simarchive.errors import (
-    ClosedError,
-    LockedError,
-    NotFoundError,
-    ReadOnlyError,
-    StorageError,
-)
-from simarchive.journal.checkpoint import copy_log_into
+from simarchive.errors import ClosedError, LockedError, ReadOnlyError, StorageError
+from simarchive.journal.checkpoint import Checkpoints
+from simarchive.journal.durability import Durability
 from simarchive.journal.filepair import FilePair
-from simarchive.journal.files import SYSTEM, Files, OpenFile, create_file, storage_error, sync_name
+from simarchive.journal.files import SYSTEM, Files
 from simarchive.journal.log import Log
 from simarchive.journal.pager import Access, PagedFile
-from simarchive.journal.recovery import Standing, check_pages
-from simarchive.journal.seal import Seal
-from simarchive.journal.superblock import end_of_file
 from simarchive.journal.view import View
 
 # How long a close, or the end of a transaction with an overlong log, waits for readers to leave.
 _TIDY_WAIT_S = 0.05
-
-
-class Durability(Enum):
-    """What survives when.
-
-    A killed process never costs a commit, and power loss never damages the container: what differs
-    is which commits a power loss (or a crash of the operating system) can take.
-    """
-
-    COMMIT = "commit"
-    """Each commit is on the device when `commit` returns."""
-
-    CLOSE = "close"
-    """Commits are on the device after a checkpoint or `close`. A power loss before that can take
-    the last ones, always from the end: what stays is the state after some earlier commit."""
 
 
 class Journal:
@@ -63,7 +38,7 @@ class Journal:
 
     def __init__(self, pair: FilePair, *, durability: Durability, checkpoint_bytes: int) -> None:
         self.path, self.writable = pair.path, pair.writable
-        self.durability, self.checkpoint_bytes = durability, checkpoint_bytes
+        self.durability = durability
         self.file = PagedFile(pair.container, None, 0, 0)
         self._pair = pair
         self._pid = os.getpid()
@@ -74,7 +49,7 @@ class Journal:
         # Whether a tail of the container may have been cut off without a sync.
         self._tail_unsynced = True
         self._log_is_ready = False
-        self._next_checkpoint_bytes = checkpoint_bytes
+        self._checkpoints = Checkpoints(pair, self._view, checkpoint_bytes)
 
     @classmethod
     def open(
@@ -102,18 +77,7 @@ class Journal:
         NotFoundError
             If there is no such file, and no `skeleton` to create it.
         """
-        name = str(Path(os.fspath(path)).absolute())
-        try:
-            container = OpenFile(files, name, writable=writable)
-        except FileNotFoundError as error:
-            if not writable or skeleton is None:
-                raise NotFoundError(f"there is no container {name!r}") from error
-            image = skeleton()
-            # HDF5 may count on bytes that it never wrote; the seal goes behind them.
-            end = end_of_file(image, name)
-            create_file(files, name, image[:end].ljust(end, b"\0") + Seal.new().to_bytes())
-            container = OpenFile(files, name, writable=writable)
-        pair = FilePair(container, writable=writable)
+        pair = FilePair.open(path, writable=writable, skeleton=skeleton, files=files)
         return cls(pair, durability=durability, checkpoint_bytes=checkpoint_bytes)
 
     # ---- reading -------------------------------------------------------------------------
@@ -307,9 +271,7 @@ class Journal:
             if self.file.has_changes:
                 self._handle_is_old = True
                 self.roll_back()
-            log = self._pair.log
-            overlong = log is not None and log.size > self._next_checkpoint_bytes
-            if overlong or self._view.standing is Standing.COPYING:
+            if self._checkpoints.are_due:
                 with contextlib.suppress(StorageError):
                     self._copy_log(_TIDY_WAIT_S)
         finally:
@@ -346,43 +308,20 @@ class Journal:
         self._check_writing()
         if self.file.has_changes:
             raise StorageError(f"container {self.path!r}: commit or roll back before it is replaced")
-        pair, new = self._pair, os.fspath(successor)
         # An empty log fits every container: a crash between the two steps below loses nothing.
-        if not self._copy_log(timeout_s) or not pair.lock_out_readers(timeout_s):
+        if not self._copy_log(timeout_s) or not self._pair.lock_out_readers(timeout_s):
             return False
-        file = OpenFile(pair.container.files, new, writable=True)
-        try:
-            file.sync()
-        finally:
-            file.close()
-        try:
-            pair.container.files.rename(new, self.path)
-        except OSError as error:
-            raise storage_error(error, "replace", self.path) from error
-        sync_name(pair.container.files, self.path)
-        pair.remove_log()
+        self._pair.replace_container(os.fspath(successor))
         self._handle_is_old = True
         self._view.forget_container()
         return True
 
     def _copy_log(self, timeout_s: float, *, restart: bool = True) -> bool:
         """Copy the log, under the writer lock; the lock on the container may be gone afterwards."""
-        pair, log = self._pair, self._pair.log
-        if log is None or log.header is None or not log.states:
-            return True
-        if not pair.lock_out_readers(timeout_s):
-            self._next_checkpoint_bytes = log.size + self.checkpoint_bytes // 4
+        if not self._checkpoints.copy(timeout_s, restart=restart):
             return False
-        if self._view.standing is Standing.BASE:
-            check_pages(pair.container, log)
-        seal, end = Seal(log.header.base.container_id, log.state), log.end
-        self._view.forget_container()
-        copy_log_into(pair.container, log)
-        self._view.note_checkpoint()
-        self.file.follow(None, end, end)
-        if restart:
-            log.restart(seal, end, self._view.face.superblock)
-        self._next_checkpoint_bytes = self.checkpoint_bytes
+        view = self._view
+        self.file.follow(view.shown_log, view.end, view.face.end)
         return True
 
     def close(self) -> None:
