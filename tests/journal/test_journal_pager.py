@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import random
@@ -11,8 +12,9 @@ from pathlib import Path
 import pytest
 from crash_images import LOG_PATH, PATH, Diary, committed_bytes, crash_images
 from hdf5_workload import skeleton
-from simulated_disk import Image, SimulatedDisk
+from simulated_disk import Image, Operation, SimulatedDisk
 
+from simarchive.errors import StorageIOError
 from simarchive.journal import Journal, PagedFile
 from simarchive.journal.superblock import lookup3
 
@@ -267,6 +269,37 @@ def test_the_seal_never_shows_in_the_content(disk: SimulatedDisk, journal: Journ
         )
         assert journal.checkpoint(0.0)
         assert committed_bytes(disk.image) == content
+
+
+def test_a_torn_superblock_hides_no_byte(disk: SimulatedDisk, journal: Journal) -> None:
+    # The ends 300,000 and 400,000, mixed after their second byte, give 268,928: a place amid old bytes.
+    old, new = (bytes(range(1, 251)) * 1200)[: 300_000 - 8192], bytes(range(1, 251)) * 400
+    transact(journal, (8192, old))
+    journal.checkpoint(0.0)
+    transact(journal, (8192 + len(old), new))
+    marked: list[Operation] = []
+
+    def note(disk: SimulatedDisk, operation: Operation) -> None:
+        if operation.offset == 0 and operation.inode == disk.image.names[PATH]:
+            marked.append(operation)
+            raise OSError(errno.EIO, "Input/output error")
+
+    disk.fault = note
+    with pytest.raises(StorageIOError):
+        journal.checkpoint(0.0)
+    (mark,) = marked
+    committed = committed_bytes(disk.image)
+    assert committed[8192:] == old + new
+    for kept in range(1, len(mark.data)):
+        torn = disk.image.copy()
+        torn.apply(mark._replace(data=mark.data[:kept]))
+        assert committed_bytes(torn) == committed, kept
+        # Who goes on from there overwrites nothing, and tidies up.
+        again = Journal.open(PATH, writable=True, files=SimulatedDisk(torn))
+        transact(again, (8192 + len(old) + len(new), b"more" * 5000))
+        again.close()
+        assert LOG_PATH not in torn.names
+        assert committed_bytes(torn)[48:] == committed[48:] + b"more" * 5000
 
 
 def test_the_garbage_collector_waits_between_a_seek_and_what_follows(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ class FilePair:
         remove_name(self.container.files, self.log_path)
 
     def replace_container(self, successor: str) -> None:
-        """Give the container's name to another file, durably; the caller holds both locks, the log is empty."""
+        """Give the container's name to another file, durably; both are locked, and the log is empty."""
         files = self.container.files
         file = OpenFile(files, successor, writable=True)
         try:

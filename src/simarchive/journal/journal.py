@@ -229,7 +229,7 @@ class Journal:
             raise
         self._view.note_commit()
         file.forget_changes()
-        file.follow(log, log.end, self._view.face.end)
+        file.follow(log, log.end, self._view.sealed_from)
         file.bound = self._view.bound
         return True
 
@@ -321,7 +321,7 @@ class Journal:
         if not self._checkpoints.copy(timeout_s, restart=restart):
             return False
         view = self._view
-        self.file.follow(view.shown_log, view.end, view.face.end)
+        self.file.follow(view.shown_log, view.end, view.sealed_from)
         return True
 
     def close(self) -> None:
@@ -368,13 +368,13 @@ class Journal:
             self._handle_is_old = True
             self._replace_file()
         else:
-            self.file.follow(view.shown_log, view.end, view.face.end)
+            self.file.follow(view.shown_log, view.end, view.sealed_from)
 
     def _replace_file(self) -> None:
         """Put a new file in place of one whose HDF5 handle shows another state."""
         self.file.retire()
         view = self._view
-        self.file = PagedFile(self._pair.container, view.shown_log, view.end, view.face.end)
+        self.file = PagedFile(self._pair.container, view.shown_log, view.end, view.sealed_from)
 
     def _take_news(self) -> bool:
         news, self._handle_is_old = self._handle_is_old, False

@@ -36,7 +36,10 @@ class Standing(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """What the container says about itself: its superblock and its seal."""
+    """What the container says about itself: its superblock and its seal.
+
+    In the midst of a checkpoint the superblock may be torn, so that its `end` means nothing.
+    """
 
     superblock: bytes
     end: int

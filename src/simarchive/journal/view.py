@@ -49,9 +49,16 @@ class View:
         return None if self.standing is Standing.ALONE else self._pair.log
 
     @property
+    def sealed_from(self) -> int:
+        """The offset at which the container has its seal, if it has one, and nothing of HDF5's."""
+        # A checkpoint that was broken off may have torn the superblock, which then says anything. The seal
+        # that it was to write lies behind the last commit, and the pages of an older one are in the log.
+        return self.end if self.standing is Standing.COPYING else self.face.end
+
+    @property
     def bound(self) -> int:
         """The offset from which on nothing is committed, logged or sealed; under the writer lock."""
-        return max(round_up(self.face.end + SEAL_BYTES), round_up(self._pair.locked_log.high_water))
+        return max(round_up(self.sealed_from + SEAL_BYTES), round_up(self._pair.locked_log.high_water))
 
     def look(self, *, log_moved: bool) -> bool:
         """Look at the container again, and say whether anything is other than it was."""
