@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -96,7 +98,9 @@ class EvaluatorScratch:
     def directory_of(self, key: str) -> str:
         """Return the directory with the files of an object, each as it was stored.
 
-        Files that someone has changed, moved or deleted since are extracted again.
+        Files that someone has changed, moved or deleted since are extracted again. The directory counts as
+        changed just now: Evaluator takes that for the age of the data where it prefers the newest
+        (`ReweightingLayer`), so ask for the oldest first.
         """
         # One read: all members are of one committed state.
         with self._archive._container.reading():
@@ -105,6 +109,7 @@ class EvaluatorScratch:
             if not self._is_valid(place, infos):
                 self._extract(place, key)
                 self._stamps[place] = _stamps(place)
+            os.utime(place)
         return str(place)
 
     def _is_valid(self, place: Path, members: list[MemberInfo]) -> bool:
@@ -125,15 +130,20 @@ class EvaluatorScratch:
         return good
 
     def _extract(self, place: Path, key: str) -> None:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=place.parent))
+        new, old = (place.with_name(f".{what}-{uuid.uuid4().hex}") for what in ("new", "old"))
         try:
-            self._archive.extract(key, temporary / key)
-            if place.exists():
-                place.rename(temporary / "old")
-            (temporary / key).rename(place)
+            self._archive.extract(key, new)
+            with contextlib.suppress(FileNotFoundError):
+                place.rename(old)
+            new.rename(place)
+        except OSError as error:
+            # Another storage over the same named directory was first: what it renamed is complete.
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            for left in (new, old):
+                if left.exists():
+                    shutil.rmtree(left, ignore_errors=True)
 
 
 def _generation(members: list[MemberInfo]) -> str:

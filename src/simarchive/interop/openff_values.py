@@ -142,7 +142,12 @@ def loaded_class(type_string: str) -> type[Any]:
         ):
             return found
         break
+    advice = (
+        "a script defined it that ran as the program: define or import it in the one that runs now"
+        if parts[0] == "__main__"
+        else "import the module that defines it first"
+    )
     raise InvalidDataError(
-        f"no loaded class is called {type_string!r}: import the module that defines it first"
+        f"no loaded class is called {type_string!r}: {advice}"
         " (values must be of classes that derive from Evaluator's TypedBaseModel, or enumerations)"
     )
