@@ -14,6 +14,7 @@ import weakref
 from pathlib import Path
 from typing import NamedTuple
 
+from simarchive.container.contents import Contents, ObjectHeader
 from simarchive.container.members import MemberInfo, member_digest
 from simarchive.errors import InvalidDataError
 from simarchive.storage.hdf5 import HDF5Storage
@@ -95,7 +96,7 @@ class EvaluatorScratch:
         if self._finalizer is not None:
             self._finalizer()
 
-    def directory_of(self, key: str) -> str:
+    def directory_of(self, header: ObjectHeader) -> str:
         """Return the directory with the files of an object, each as it was stored.
 
         Files that someone has changed, moved or deleted since are extracted again. The directory counts as
@@ -103,11 +104,11 @@ class EvaluatorScratch:
         (`ReweightingLayer`), so ask for the oldest first.
         """
         # One read: all members are of one committed state.
-        with self._archive._container.reading():
-            infos = self._archive.list_members(key)
-            place = self.directory / _generation(infos) / key
+        with self._archive._container.reading() as contents:
+            infos = contents.members(header.key)
+            place = self.directory / _generation(header, infos) / header.key
             if not self._is_valid(place, infos):
-                self._extract(place, key)
+                self._extract(contents, header, infos, place)
                 self._stamps[place] = _stamps(place)
             os.utime(place)
         return str(place)
@@ -129,10 +130,14 @@ class EvaluatorScratch:
             self._stamps[place] = now
         return good
 
-    def _extract(self, place: Path, key: str) -> None:
+    @staticmethod
+    def _extract(contents: Contents, header: ObjectHeader, members: list[MemberInfo], place: Path) -> None:
         new, old = (place.with_name(f".{what}-{uuid.uuid4().hex}") for what in ("new", "old"))
         try:
-            self._archive.extract(key, new)
+            for folder in ("", *header.empty_folders):
+                (new / folder).mkdir(parents=True, exist_ok=True)
+            for info in members:
+                contents.extract_member(header.key, info.name, new / info.name)
             with contextlib.suppress(FileNotFoundError):
                 place.rename(old)
             new.rename(place)
@@ -146,8 +151,8 @@ class EvaluatorScratch:
                     shutil.rmtree(left, ignore_errors=True)
 
 
-def _generation(members: list[MemberInfo]) -> str:
-    content = json.dumps([[info.name, info.size, info.digest] for info in members])
+def _generation(header: ObjectHeader, members: list[MemberInfo]) -> str:
+    content = json.dumps([header.empty_folders, *([info.name, info.size, info.digest] for info in members)])
     return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
 
 

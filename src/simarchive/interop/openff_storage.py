@@ -277,7 +277,7 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
             raise
 
     def _extracted(self, header: ObjectHeader) -> str | None:
-        return self._scratch.directory_of(header.key) if header.has_ancillary_data else None
+        return self._scratch.directory_of(header) if header.has_ancillary_data else None
 
     def opaque_keys(self) -> list[str]:
         """Return the keys of objects whose classes only the user's program knows."""
