@@ -18,6 +18,7 @@ with warnings.catch_warnings():
         reason="needs OpenFF Evaluator, which is on conda-forge only: docs/environments/openff-evaluator.yml",
     )
 
+HERE = str(Path(__file__).parent)
 KINDS = ("[simulation]", "[equilibration]")
 DIFFERENT = {
     # There is no cache, so there is no attribute that holds it.
@@ -45,7 +46,7 @@ def outcomes(suite: str, work: Path) -> dict[str, str]:
     done = subprocess.run(
         [*command, f"openff.evaluator._tests.{suite}"],
         cwd=work,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in [HERE, *sys.path] if path)},
         capture_output=True,
         text=True,
         check=False,
