@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint types check docs torture soak bench clean
+.PHONY: help demo test lint types check docs evaluator torture soak bench clean
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -28,6 +28,10 @@ types: $(VENV)/.installed  ## mypy --strict
 	$(BIN)/mypy
 
 check: lint types test  ## all that CI runs
+
+evaluator:       ## all tests with OpenFF Evaluator, in the conda environment that is active (docs/environments)
+	$(PYTHON) -W ignore -c "import openff.evaluator"
+	$(PYTHON) -m pytest -q tests/openff
 
 torture: $(VENV)/.installed  ## 100,000 crash images, 200 real kills (hours)
 	SIMARCHIVE_CRASH_IMAGES=100000 SIMARCHIVE_KILLS=200 $(BIN)/python -m pytest -q tests/journal tests/crash

@@ -270,6 +270,7 @@ def test_index_columns_follow_from_the_annotations() -> None:
 
 def test_member_names_are_those_of_the_file_fields() -> None:
     assert simulation().member_names() == ("output.pdb", "run/trajectory.dcd")
+    assert simulation(trajectory_file_name="").member_names() == ("output.pdb",)
     assert force_field().member_names() == ()
     assert [cls.has_ancillary_data() for cls in (ForceFieldData, TrainedModelData)] == [False, True]
 

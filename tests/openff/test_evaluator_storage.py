@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import multiprocessing
 import shutil
+import subprocess
+import sys
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -370,6 +373,55 @@ def test_an_incomplete_object_is_refused(storage: Any, tmp_path: Path) -> None:
     assert len(storage) == 0
 
 
+SCRIPT = """
+import sys
+from openff.evaluator.storage.attributes import StorageAttribute
+from openff.evaluator.storage.data import HashableStoredData
+from simarchive.interop.openff import EvaluatorStorage
+
+class ScriptData(HashableStoredData):
+    name = StorageAttribute(docstring="", type_hint=str)
+
+    @classmethod
+    def has_ancillary_data(cls):
+        return False
+
+    def __hash__(self):
+        return hash(self.name)
+
+with EvaluatorStorage(sys.argv[1]) as storage:
+    key = storage.store_object(ScriptData(name="a"))
+    found, _ = storage.retrieve_object(key, ScriptData)
+    print(key, found.name, len(storage))
+"""
+
+
+def test_a_class_of_a_script_is_kept_for_the_next_run_of_the_script(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    command = [sys.executable, "-W", "ignore", str(tmp_path / "script.py"), str(tmp_path / "a.h5")]
+    first, second = (
+        subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
+        for _ in range(2)
+    )
+    assert first == second
+    key, *rest = first.split()
+    assert rest == ["a", "1"]
+    with (
+        EvaluatorStorage(tmp_path / "a.h5", mode="r") as storage,
+        pytest.raises(InvalidDataError, match="define or import it in the one that runs now"),
+    ):
+        storage.retrieve_object(key)
+
+
+def test_an_empty_file_name_says_that_there_is_no_such_file(storage: Any, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    data = simulation(coordinate_file_name="", trajectory_file_name="")
+    key = storage.store_object(data, tmp_path / "run")
+    found, path = storage.retrieve_object(key, StoredSimulationData)
+    assert found.json() == data.json()
+    assert list(Path(path).iterdir()) == []
+
+
 def test_the_scratch_directory_vanishes_with_the_storage_unless_it_is_named(tmp_path: Path) -> None:
     for named in (None, tmp_path / "scratch"):
         with EvaluatorStorage(tmp_path / "a.h5", scratch_directory=named) as storage:
@@ -390,3 +442,22 @@ def test_the_scratch_directory_vanishes_with_the_storage_unless_it_is_named(tmp_
 def test_named_objects_are_found_by_content(storage: Any) -> None:
     keys = {storage.store_object(NamedData(name=name)) for name in ("a", "b", "a")}
     assert len(keys) == 2
+
+
+def test_the_directory_of_newer_data_never_looks_older(storage: Any, tmp_path: Path) -> None:
+    # Evaluator's ReweightingLayer takes the newest, by the time at which their directories changed.
+    one, two, three = (
+        storage.store_object(simulation(source_calculation_id=name), make_files(tmp_path / name))
+        for name in ("one", "two", "three")
+    )
+    time.sleep(1.1)  # The time of a store is kept in whole seconds.
+    better = simulation(source_calculation_id="two", statistical_inefficiency=1.0)
+    assert storage.store_object(better, tmp_path / "two") == two
+    for key in (two, three, one):
+        storage.retrieve_object(key)
+    query = SimulationDataQuery()
+    query.substance = Substance.from_components("O")
+    (matches,) = storage.query(query).values()
+    assert [key for key, _, _ in matches] == [one, three, two]
+    changed = [Path(path).stat().st_ctime_ns for _, _, path in matches]
+    assert changed == sorted(changed)

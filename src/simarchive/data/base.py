@@ -262,7 +262,8 @@ class BaseStoredData(BaseModel):
 
     def member_names(self) -> tuple[str, ...]:
         """Return the files that the fields name."""
-        return tuple(str(value) for _, value in self._fields_with_values() if isinstance(value, FilePath))
+        values = (value for _, value in self._fields_with_values())
+        return tuple(str(value) for value in values if isinstance(value, FilePath) and value)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, BaseStoredData):

@@ -23,7 +23,7 @@ from simarchive.keys import check_member_name
 
 
 class FilePath(str):
-    """The name of a member: a file of the ancillary data, relative to its directory."""
+    """The name of a member: a file of the ancillary data, relative to its directory; empty for none."""
 
     __slots__ = ()
 
@@ -205,10 +205,12 @@ class FilePathKind(FieldKind):
     wanted = "the name of a file, relative to the directory of the ancillary data,"
 
     def accept(self, value: Any) -> FilePath:
-        """Return the name, if it stays below the directory."""
+        """Return the name, if it stays below the directory, or is empty."""
         if not isinstance(value, str | os.PathLike):
             raise self.refuse(value)
-        return FilePath(check_member_name(os.fspath(value)))
+        name = os.fspath(value)
+        # OpenFF Evaluator stores objects whose calculation wrote no such file under an empty name.
+        return FilePath(name if name == "" else check_member_name(name))
 
     def to_tree(self, value: FilePath) -> Tree:
         """Return the name as plain text."""

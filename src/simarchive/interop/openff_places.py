@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -12,6 +14,7 @@ import weakref
 from pathlib import Path
 from typing import NamedTuple
 
+from simarchive.container.contents import Contents, ObjectHeader
 from simarchive.container.members import MemberInfo, member_digest
 from simarchive.errors import InvalidDataError
 from simarchive.storage.hdf5 import HDF5Storage
@@ -93,18 +96,21 @@ class EvaluatorScratch:
         if self._finalizer is not None:
             self._finalizer()
 
-    def directory_of(self, key: str) -> str:
+    def directory_of(self, header: ObjectHeader) -> str:
         """Return the directory with the files of an object, each as it was stored.
 
-        Files that someone has changed, moved or deleted since are extracted again.
+        Files that someone has changed, moved or deleted since are extracted again. The directory counts as
+        changed just now: Evaluator takes that for the age of the data where it prefers the newest
+        (`ReweightingLayer`), so ask for the oldest first.
         """
         # One read: all members are of one committed state.
-        with self._archive._container.reading():
-            infos = self._archive.list_members(key)
-            place = self.directory / _generation(infos) / key
+        with self._archive._container.reading() as contents:
+            infos = contents.members(header.key)
+            place = self.directory / _generation(header, infos) / header.key
             if not self._is_valid(place, infos):
-                self._extract(place, key)
+                self._extract(contents, header, infos, place)
                 self._stamps[place] = _stamps(place)
+            os.utime(place)
         return str(place)
 
     def _is_valid(self, place: Path, members: list[MemberInfo]) -> bool:
@@ -124,20 +130,29 @@ class EvaluatorScratch:
             self._stamps[place] = now
         return good
 
-    def _extract(self, place: Path, key: str) -> None:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=place.parent))
+    @staticmethod
+    def _extract(contents: Contents, header: ObjectHeader, members: list[MemberInfo], place: Path) -> None:
+        new, old = (place.with_name(f".{what}-{uuid.uuid4().hex}") for what in ("new", "old"))
         try:
-            self._archive.extract(key, temporary / key)
-            if place.exists():
-                place.rename(temporary / "old")
-            (temporary / key).rename(place)
+            for folder in ("", *header.empty_folders):
+                (new / folder).mkdir(parents=True, exist_ok=True)
+            for info in members:
+                contents.extract_member(header.key, info.name, new / info.name)
+            with contextlib.suppress(FileNotFoundError):
+                place.rename(old)
+            new.rename(place)
+        except OSError as error:
+            # Another storage over the same named directory was first: what it renamed is complete.
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            for left in (new, old):
+                if left.exists():
+                    shutil.rmtree(left, ignore_errors=True)
 
 
-def _generation(members: list[MemberInfo]) -> str:
-    content = json.dumps([[info.name, info.size, info.digest] for info in members])
+def _generation(header: ObjectHeader, members: list[MemberInfo]) -> str:
+    content = json.dumps([header.empty_folders, *([info.name, info.size, info.digest] for info in members)])
     return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
 
 

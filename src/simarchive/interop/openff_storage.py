@@ -13,6 +13,7 @@ from openff.evaluator.storage import StorageBackend
 from openff.evaluator.storage import data as evaluator_data
 
 from simarchive.conditions import OneOf
+from simarchive.container.contents import ObjectHeader
 from simarchive.data import BaseStoredData
 from simarchive.errors import CorruptError, InvalidDataError, WrongTypeError
 from simarchive.interop import openff_merging, openff_queries
@@ -169,7 +170,7 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
             return outcome.key, outcome.action
         if not isinstance(evaluator_object, evaluator_data.ReplaceableData):
             return existing, Action.KEEP
-        stored, _ = self._restore(existing, extract=False)
+        _, stored = self._restore(existing)
         winner = type(evaluator_object).most_information(stored, evaluator_object)
         if winner is None:
             outcome = self._archive._store(ours, path, storage_key=storage_key)
@@ -202,15 +203,16 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
     def _retrieve_object(
         self, storage_key: str, expected_type: type[Any] | None = None
     ) -> tuple[Any, str | None]:
-        if storage_key not in self._archive:
-            return None, None
-        found, path = self._restore(storage_key, extract=True)
-        if expected_type is not None and not isinstance(found, expected_type):
-            raise WrongTypeError(
-                f"object {storage_key!r} is a {type(found).__name__}, not a {expected_type.__name__}:"
-                " ask for another type or key"
-            )
-        return found, path
+        with self._archive._container.reading() as contents:
+            if storage_key not in contents:
+                return None, None
+            header, found = self._restore(storage_key)
+            if expected_type is not None and not isinstance(found, expected_type):
+                raise WrongTypeError(
+                    f"object {storage_key!r} is a {type(found).__name__}, not a {expected_type.__name__}:"
+                    " ask for another type or key"
+                )
+            return found, self._extracted(header)
 
     def _object_exists(self, storage_key: str) -> bool:
         return storage_key in self._archive
@@ -226,28 +228,32 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
             data_query = storage_object.to_storage_query()
         except NotImplementedError:
             return None
-        for key, stored in self._readable(self._candidates(data_query)):
+        for header, stored in self._readable(self._candidates(data_query)):
             if type(stored) is type(storage_object) and openff_queries.apply(data_query, stored) is not None:
-                return key
+                return header.key
         return None
 
     def _query(self, data_query: Any) -> dict[tuple[Any, ...], list[Match]]:
         found: dict[tuple[Any, ...], list[Match]] = {}
         with self._archive._container.reading():
-            for key, stored in self._readable(self._candidates(data_query)):
-                matched = openff_queries.apply(data_query, stored)
-                if matched is not None:
-                    found.setdefault(matched, []).append((key, stored, self._extracted(key)))
+            matches = [
+                (header, stored, matched)
+                for header, stored in self._readable(self._candidates(data_query))
+                if (matched := openff_queries.apply(data_query, stored)) is not None
+            ]
+            # The oldest first: see `EvaluatorScratch.directory_of`.
+            for header, stored, matched in sorted(matches, key=lambda match: match[0].stored_at):
+                found.setdefault(matched, []).append((header.key, stored, self._extracted(header)))
         return found
 
-    def _readable(self, keys: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    def _readable(self, keys: Iterable[str]) -> Iterator[tuple[ObjectHeader, Any]]:
         for key in keys:
             try:
-                stored, _ = self._restore(key, extract=False)
+                restored_object = self._restore(key)
             except (CorruptError, InvalidDataError) as error:
                 LOGGER.warning("object %r is left out of a query: %s", key, error)
                 continue
-            yield key, stored
+            yield restored_object
 
     def _candidates(self, data_query: Any) -> list[str]:
         """Return the keys of at least all objects that an Evaluator query matches."""
@@ -259,23 +265,19 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
         keys += self._archive.select(OPAQUE_CLASSES, [OneOf.of("type_string", type_strings)])
         return keys
 
-    def _restore(self, storage_key: str, *, extract: bool) -> tuple[Any, str | None]:
+    def _restore(self, storage_key: str) -> tuple[ObjectHeader, Any]:
         # One read of one committed state, and arrays at once: Evaluator's objects cannot wait for theirs.
         with self._archive._container.reading() as contents:
             header = contents.header(storage_key)
             tree = contents.tree(storage_key)
-            path = self._extracted(storage_key) if extract else None
         try:
-            return restored(header.data_class, tree), path
+            return header, restored(header.data_class, tree)
         except InvalidDataError as error:
             error.add_note(f"object {storage_key!r} in {str(self._archive.path)!r}")
             raise
 
-    def _extracted(self, storage_key: str) -> str | None:
-        with self._archive._container.reading() as contents:
-            if not contents.header(storage_key).has_ancillary_data:
-                return None
-            return self._scratch.directory_of(storage_key)
+    def _extracted(self, header: ObjectHeader) -> str | None:
+        return self._scratch.directory_of(header) if header.has_ancillary_data else None
 
     def opaque_keys(self) -> list[str]:
         """Return the keys of objects whose classes only the user's program knows."""
