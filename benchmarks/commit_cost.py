@@ -24,7 +24,7 @@ import numpy as np
 
 from simarchive import ForceFieldData, HDF5Storage, SmirnoffForceFieldSource
 from simarchive.container.container import LIBVER, Container
-from simarchive.container.contents import StoredDocument
+from simarchive.container.object_writing import StoredDocument
 
 DOCUMENT_BYTES = 2000
 CODEC = "deflate"

@@ -22,7 +22,9 @@ import h5py
 import numpy as np
 
 from simarchive.container import compaction, layout
-from simarchive.container.contents import Contents, create_group, write_text
+from simarchive.container.contents import Contents
+from simarchive.container.groups import create_group
+from simarchive.container.node_attributes import write_text
 from simarchive.errors import (
     ClosedError,
     FormatError,

@@ -65,6 +65,15 @@ def create_text(node: h5g.GroupID, name: str, text: str, *, is_ascii: bool = Fal
     _create(node, name, kind, np.array(encoded, f"S{len(encoded)}"))
 
 
+def write_text(node: h5py.HLObject, name: str, text: str) -> None:
+    """Write a text attribute in place of any of its name: scalar, of fixed length, UTF-8.
+
+    A variable-length string would leak its bytes at every rewrite.
+    """
+    encoded = text.encode() or b"\0"
+    node.attrs.create(name, encoded, dtype=h5py.string_dtype("utf-8", len(encoded)))
+
+
 def create_integer(node: h5g.GroupID, name: str, value: int, *, size_bytes: int) -> None:
     """Write a new attribute: a signed integer of 1 or 8 bytes."""
     kind, dtype = {1: (h5t.STD_I8LE, "<i1"), 8: (h5t.STD_I64LE, "<i8")}[size_bytes]

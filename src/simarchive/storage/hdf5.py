@@ -13,9 +13,10 @@ from typing import Any, Self
 
 from simarchive.codecs import CODEC_CHOICES
 from simarchive.container.container import Container
-from simarchive.container.contents import Contents, StoredDocument
+from simarchive.container.contents import Contents
 from simarchive.container.documents import identity_digest
 from simarchive.container.members import member_digest
+from simarchive.container.object_writing import StoredDocument
 from simarchive.data import BaseStoredData, ReplaceableData
 from simarchive.errors import ConflictError, CorruptError, InvalidDataError, NotFoundError
 from simarchive.journal import Durability
@@ -179,7 +180,7 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
     def _changing(self) -> Iterator[Contents]:
         """Give the contents for changes, with an index that works."""
         with self._container.transaction() as contents:
-            if not self._index_is_checked or contents.distrusted:
+            if not self._index_is_checked or contents.tables.distrusted:
                 indexing.restore(contents)
             checked_before, self._index_is_checked = self._index_is_checked, True
             try:

@@ -172,7 +172,7 @@ def _check_index(
     by_class: dict[str, list[str]] = {}
     for key, header in headers.items():
         by_class.setdefault(header.data_class, []).append(key)
-    for class_name in sorted({*by_class, *contents.tables()}):
+    for class_name in sorted({*by_class, *contents.tables.class_names()}):
         table = indexing.usable_table(contents, class_name)
         if table is None:
             message = f"the index of {class_name} is missing or out of date: 'simarchive repair --index'"
