@@ -9,6 +9,9 @@ from h5py import h5g, h5p
 
 from simarchive.container import layout
 
+_ORDERED_LINKS = h5p.create(h5p.GROUP_CREATE)
+_ORDERED_LINKS.set_link_creation_order(h5p.CRT_ORDER_TRACKED | h5p.CRT_ORDER_INDEXED)
+
 
 def create_group(parent: h5py.Group, name: str) -> h5py.Group:
     """Return a new group that netCDF-4 can append to and whose attributes may be rewritten for ever.
@@ -16,9 +19,7 @@ def create_group(parent: h5py.Group, name: str) -> h5py.Group:
     Links keep their creation order, which netCDF-4 asks for; attributes do not, because an object
     whose attribute creation order is tracked can create only 65,535 attributes in its life.
     """
-    properties = h5p.create(h5p.GROUP_CREATE)
-    properties.set_link_creation_order(h5p.CRT_ORDER_TRACKED | h5p.CRT_ORDER_INDEXED)
-    return h5py.Group(h5g.create(parent.id, name.encode(), gcpl=properties))
+    return h5py.Group(h5g.create(parent.id, name.encode(), gcpl=_ORDERED_LINKS))
 
 
 def put_aside(handle: h5py.File, path: str, name: str) -> str:
