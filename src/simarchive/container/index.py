@@ -52,7 +52,7 @@ class IndexTable(TableRows):
     """One index table, for as long as its HDF5 handle lives and nobody else writes to the file.
 
     After a roll back, an error during a change, or a commit of another process, drop the object and open a
-    new one. Changes belong to the transaction of the HDF5 file that the group is in.
+    new one. Changes belong to the transaction of the HDF5 file that the group is in; `flush` before its end.
     """
 
     # --- a table and its description ---------------------------------------------------------
@@ -126,16 +126,32 @@ class IndexTable(TableRows):
         predicates = [(c.column, predicate_for(c, self._columns, self._vocabularies)) for c in conditions]
         return sorted(predicates, key=lambda pair: pair[1].cost)
 
+    def _matching(self, conditions: Sequence[Condition]) -> list[tuple[RowSet, Array]]:
+        """Return the rows that fulfil all conditions, of each set that has any."""
+        predicates = self._predicates(conditions)
+        for column, predicate in predicates:
+            words = predicate.words()
+            if words and self._missed.rule_out(column, words):
+                return []
+        found = [
+            (rowset, rows) for rowset in self._row_sets() if (rows := matching_rows(rowset, predicates)).size
+        ]
+        if not found:
+            self._note_miss(predicates)
+        return found
+
+    def _note_miss(self, predicates: list[tuple[str, Predicate]]) -> None:
+        """Remember the words of the column that could have ruled the conditions out, if that is frequent."""
+        column = next((column for column, predicate in predicates if predicate.words()), None)
+        if column is not None and self._missed.is_frequent(column):
+            self._missed.learn(column, [rowset.values(column).words() for rowset in self._row_sets()])
+
     def _selection(
         self, conditions: Sequence[Condition], order_by: str | None, limit: int | None
     ) -> Selection:
         if limit is not None and limit < 0:
             raise InvalidDataError(f"a limit must not be negative, as {limit} is")
-        predicates = self._predicates(conditions)
-        parts = [
-            (rowset, rows) for rowset in self._row_sets() if (rows := matching_rows(rowset, predicates)).size
-        ]
-        selection = Selection(parts, self._vocabularies)
+        selection = Selection(self._matching(conditions), self._vocabularies)
         if order_by is not None:
             self._column(order_by.removeprefix("-"))
             selection.sort(order_by.removeprefix("-"), descending=order_by.startswith("-"))
@@ -176,8 +192,7 @@ class IndexTable(TableRows):
         """Return how many rows fulfil all conditions."""
         if not conditions:
             return len(self)
-        predicates = self._predicates(conditions)
-        return sum(matching_rows(rowset, predicates).size for rowset in self._row_sets())
+        return sum(rows.size for _, rows in self._matching(conditions))
 
     def columns(
         self,

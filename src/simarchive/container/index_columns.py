@@ -13,13 +13,14 @@ import numpy as np
 
 from simarchive.conditions import Column, ColumnKind, Value
 from simarchive.container.index_attributes import Array, Attributes
-from simarchive.container.index_texts import TextArray
+from simarchive.container.index_texts import WORD, TextArray, word_of
 from simarchive.container.layout import INDEX_MISSING_SUFFIX
 from simarchive.errors import InvalidDataError
 
 _INTEGER_TYPES = [np.dtype(name) for name in ("i1", "u1", "<i2", "<u2", "<i4", "<u4", "<i8")]
 _TEXT_KINDS = (ColumnKind.CATEGORY, ColumnKind.IDENTIFIER)
 _INT64 = np.iinfo(np.int64)
+WORD_MASK = (1 << 64) - 1
 
 
 def narrowest_type(low: int, high: int) -> np.dtype[Any]:
@@ -127,6 +128,10 @@ class ColumnValues(ABC):
     def bounds(self) -> tuple[float, float]:
         """Return the lowest and the highest number or code, rounded outward; infinities if there is none."""
 
+    def words(self) -> Array:
+        """Return the words (see `index_missed`) of at least all values; of integers and identifiers only."""
+        raise NotImplementedError
+
     @abstractmethod
     def write(self, attributes: Attributes, name: str) -> None:
         """Write the values to new attributes."""
@@ -184,6 +189,10 @@ class IntegerValues(ColumnValues):
         if not values.size:
             return math.inf, -math.inf
         return rounded_down(int(values.min())), rounded_up(int(values.max()))
+
+    def words(self) -> Array:
+        """Return the numbers, as unsigned ones of 64 bits."""
+        return self.values.astype(np.int64).view(WORD)
 
     def write(self, attributes: Attributes, name: str) -> None:
         """Write the values to new attributes."""
@@ -306,11 +315,24 @@ class IdentifierValues(ColumnValues):
         """Return the lowest and the highest number or code, rounded outward."""
         return -math.inf, math.inf
 
+    def words(self) -> Array:
+        """Return the words of the texts."""
+        return self.texts.words
+
     def write(self, attributes: Attributes, name: str) -> None:
         """Write the values to new attributes."""
         self.texts.write(attributes, name)
         if self.missing is not None:
             attributes.create(name + INDEX_MISSING_SUFFIX, np.packbits(self.missing))
+
+
+def word_of_value(column: Column, value: Value) -> int | None:
+    """Return the word of a checked value of a column of integers or identifiers, else ``None``."""
+    if isinstance(value, int) and column.kind is ColumnKind.INTEGER:
+        return value & WORD_MASK
+    if isinstance(value, str) and column.kind is ColumnKind.IDENTIFIER:
+        return word_of(value)
+    return None
 
 
 def read_values(attributes: Attributes, name: str, kind: ColumnKind, rows: int, missing: int) -> ColumnValues:

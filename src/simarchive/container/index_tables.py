@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 
 import h5py
@@ -12,6 +13,9 @@ from simarchive.container.groups import create_group, put_aside
 from simarchive.container.index import IndexTable
 from simarchive.container.links import unlink
 from simarchive.container.node_attributes import UNREADABLE
+from simarchive.errors import CorruptError
+
+LOGGER = logging.getLogger("simarchive")
 
 
 class IndexTables:
@@ -63,6 +67,16 @@ class IndexTables:
         self._tables[name] = IndexTable.create(self._group, name, tuple(columns))
         self.distrusted.discard(name)
         return self._tables[name]
+
+    def flush(self) -> None:
+        """Have all changes in the file; a table that turns out to be damaged is removed, and distrusted."""
+        for name, table in list(self._tables.items()):
+            try:
+                table.flush()
+            except CorruptError as error:
+                LOGGER.warning("the index of %s is removed, to be made anew: %s", name, error)
+                self.drop(name)
+                self.distrusted.add(name)
 
     def drop(self, name: str) -> None:
         """Remove an index table if it is there."""

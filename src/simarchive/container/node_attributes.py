@@ -13,7 +13,10 @@ import h5py
 import numpy as np
 from h5py import h5a, h5g, h5s, h5t
 
-_INTEGER_TYPES = {1: (h5t.STD_I8LE, np.dtype("<i1")), 8: (h5t.STD_I64LE, np.dtype("<i8"))}
+_INTEGER_TYPES: dict[int, tuple[h5t.TypeID, np.dtype[Any]]] = {
+    1: (h5t.STD_I8LE, np.dtype("<i1")),
+    8: (h5t.STD_I64LE, np.dtype("<i8")),
+}
 _SCALAR = h5s.create(h5s.SCALAR)
 
 UNREADABLE = (KeyError, OSError, RuntimeError, TypeError, ValueError)
