@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,14 +85,9 @@ class Contents:
         """Whether this handle removed anything whose room can be used again."""
         return self._freed or self.tables.freed
 
-    @contextlib.contextmanager
-    def in_one_piece(self) -> Iterator[None]:
+    def in_one_piece(self) -> AbstractContextManager[None]:
         """Never commit what the block changes by half: an error in it spoils the transaction."""
-        try:
-            yield
-        except BaseException as error:
-            self.spoiled = error
-            raise
+        return _OnePiece(self)
 
     # --- objects -----------------------------------------------------------------------------------------
 
@@ -239,17 +235,34 @@ class Contents:
         """Return the values of one array of a document."""
         return arrays.read_variable(self._group(key), name)
 
-    def write(self, key: str, stored: StoredDocument, *, codec: str, progress: Progress | None = None) -> str:
+    def write(
+        self,
+        key: str,
+        stored: StoredDocument,
+        *,
+        codec: str,
+        identity: str | None = None,
+        is_new: bool = False,
+        progress: Progress | None = None,
+    ) -> str:
         """Write an object under a key, in place of what is there; return its identity digest.
 
         An object that replaces another keeps its place in the order of keys.
+
+        Parameters
+        ----------
+        identity
+            The identity digest of the document, if it is known.
+        is_new
+            The caller knows that no object has the key, and saves the search for it.
         """
-        identity = documents.identity_digest(stored.data_class, stored.tree)
+        if identity is None:
+            identity = documents.identity_digest(stored.data_class, stored.tree)
         if key in self._lost:
             raise ConflictError(
                 f"the key {key!r} is that of an object that cannot be read: take another, or repack first"
             )
-        if key in self:
+        if not is_new and key in self:
             staged = create_group(self._handle, layout.STAGING)
             try:
                 infos = self._fill(staged, stored, identity, codec, progress)
@@ -373,6 +386,17 @@ class Contents:
         exchange(group, staged)
         unlink(self._handle.id, layout.STAGING)
         self._freed = True
+
+
+class _OnePiece(AbstractContextManager[None]):
+    """What `Contents.in_one_piece` returns; made for each object, for which a generator is slow."""
+
+    def __init__(self, contents: Contents) -> None:
+        self._contents = contents
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is not None:
+            self._contents.spoiled = error
 
 
 def _text(value: Any) -> str:

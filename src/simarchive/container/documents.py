@@ -123,11 +123,16 @@ def identity_digest(class_name: str, tree: Tree) -> str:
     return digest.hexdigest()
 
 
+# json.dumps makes an encoder at each call that has options.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_SORTING_ENCODER = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True
+)
+
+
 def _json_text(plain: Any, *, sort_keys: bool = False) -> str:
     try:
-        text = json.dumps(
-            plain, ensure_ascii=False, allow_nan=False, sort_keys=sort_keys, separators=(",", ":")
-        )
+        text = (_SORTING_ENCODER if sort_keys else _ENCODER).encode(plain)
         text.encode()
     except UnicodeEncodeError as error:
         raise InvalidDataError(f"a document holds text that is not valid Unicode: {error}") from error

@@ -128,23 +128,17 @@ class IndexTable(TableRows):
 
     def _matching(self, conditions: Sequence[Condition]) -> list[tuple[RowSet, Array]]:
         """Return the rows that fulfil all conditions, of each set that has any."""
+        words = list(self._missed.words(conditions, self._columns))
+        if any(self._missed.rules_out(column, word) for column, word in words):
+            return []
         predicates = self._predicates(conditions)
-        for column, predicate in predicates:
-            words = predicate.words()
-            if words and self._missed.rule_out(column, words):
-                return []
         found = [
             (rowset, rows) for rowset in self._row_sets() if (rows := matching_rows(rowset, predicates)).size
         ]
-        if not found:
-            self._note_miss(predicates)
-        return found
-
-    def _note_miss(self, predicates: list[tuple[str, Predicate]]) -> None:
-        """Remember the words of the column that could have ruled the conditions out, if that is frequent."""
-        column = next((column for column, predicate in predicates if predicate.words()), None)
-        if column is not None and self._missed.is_frequent(column):
+        if not found and words and self._missed.is_frequent(words[0][0]):
+            column = words[0][0]
             self._missed.learn(column, [rowset.values(column).words() for rowset in self._row_sets()])
+        return found
 
     def _selection(
         self, conditions: Sequence[Condition], order_by: str | None, limit: int | None

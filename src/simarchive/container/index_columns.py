@@ -20,7 +20,7 @@ from simarchive.errors import InvalidDataError
 _INTEGER_TYPES = [np.dtype(name) for name in ("i1", "u1", "<i2", "<u2", "<i4", "<u4", "<i8")]
 _TEXT_KINDS = (ColumnKind.CATEGORY, ColumnKind.IDENTIFIER)
 _INT64 = np.iinfo(np.int64)
-WORD_MASK = (1 << 64) - 1
+_WORD_MASK = (1 << 64) - 1
 
 
 def narrowest_type(low: int, high: int) -> np.dtype[Any]:
@@ -327,11 +327,11 @@ class IdentifierValues(ColumnValues):
 
 
 def word_of_value(column: Column, value: Value) -> int | None:
-    """Return the word of a checked value of a column of integers or identifiers, else ``None``."""
-    if isinstance(value, int) and column.kind is ColumnKind.INTEGER:
-        return value & WORD_MASK
-    if isinstance(value, str) and column.kind is ColumnKind.IDENTIFIER:
-        return word_of(value)
+    """Return the word of a value that a column of integers or identifiers can have, else ``None``."""
+    if column.kind is ColumnKind.INTEGER:
+        return value & _WORD_MASK if isinstance(value, int) and _in_range([value]) else None
+    if column.kind is ColumnKind.IDENTIFIER and isinstance(value, str):
+        return word_of(value) if _in_range([value]) else None
     return None
 
 

@@ -6,11 +6,11 @@ identifiers are known by words of 64 bits (see `index_texts`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from simarchive.conditions import Column, Value
+from simarchive.conditions import Column, Condition, Equals, Value
 from simarchive.container.index_attributes import Array
 from simarchive.container.index_columns import word_of_value
 from simarchive.container.index_texts import WORD, word_of
@@ -54,10 +54,20 @@ class MissedWords:
         self._known: dict[str, KnownWords] = {}
         self._missed_once: set[str] = set()
 
-    def rule_out(self, column: str, words: Collection[int]) -> bool:
-        """Return whether it is known that a column has none of the words."""
+    @staticmethod
+    def words(conditions: Iterable[Condition], columns: Mapping[str, Column]) -> Iterator[tuple[str, int]]:
+        """Yield column and word of each condition that only rows with this word can fulfil."""
+        for condition in conditions:
+            column = columns.get(condition.column)
+            if column is not None and isinstance(condition, Equals):
+                word = word_of_value(column, condition.value)
+                if word is not None:
+                    yield condition.column, word
+
+    def rules_out(self, column: str, word: int) -> bool:
+        """Return whether it is known that a column does not have a word."""
         known = self._known.get(column)
-        return known is not None and not any(word in known for word in words)
+        return known is not None and word not in known
 
     def is_frequent(self, column: str) -> bool:
         """Return whether, after one more miss, the words of a column are worth being learnt."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 import enum
 from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from typing import cast
 
 import numpy as np
 
 from simarchive.container.index_attributes import Array
 from simarchive.container.index_columns import (
-    WORD_MASK,
     CategoryValues,
     ColumnValues,
     IdentifierValues,
@@ -44,10 +43,6 @@ class Predicate(ABC):
     @abstractmethod
     def mask(self, values: ColumnValues) -> Array:
         """Return which values fulfil the condition."""
-
-    def words(self) -> Collection[int]:
-        """Return words of which each value that fulfils the condition has one; none if that is not known."""
-        return ()
 
 
 class Never(Predicate):
@@ -92,11 +87,6 @@ class InRange(Predicate):
         if isinstance(values, IntegerValues) and values.missing is not None:
             found &= ~values.missing
         return found
-
-    def words(self) -> Collection[int]:
-        """Return the word of the one integer that fulfils the condition."""
-        alone = self.low == self.high and isinstance(self.low, int)
-        return (int(self.low) & WORD_MASK,) if alone else ()
 
 
 class AmongNumbers(Predicate):
@@ -206,10 +196,6 @@ class IsIdentifier(Predicate):
         if values.missing is not None:
             found &= ~values.missing
         return found
-
-    def words(self) -> Collection[int]:
-        """Return the words of the texts."""
-        return self._words.values()
 
 
 class IdentifierSatisfies(Predicate):

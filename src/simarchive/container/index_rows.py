@@ -302,7 +302,7 @@ class TableRows:
             word = word_of(key)
         except UnicodeEncodeError:
             return None
-        if self._missed.rule_out(INDEX_KEY, [word]):
+        if self._missed.rules_out(INDEX_KEY, word):
             return None
         for segment in reversed(list(self._segments)):
             for row in segment.keys().find(key, word).tolist():

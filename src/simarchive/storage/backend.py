@@ -24,8 +24,9 @@ from simarchive.errors import InvalidDataError, NotFoundError, WrongTypeError
 from simarchive.keys import check_key, new_key
 from simarchive.queries import BaseDataQuery
 from simarchive.storage import duplicates
-from simarchive.storage.ancillary import ancillary_files, check_ancillary_directory, same_files
+from simarchive.storage.ancillary import ancillary_files, same_files
 from simarchive.storage.arrangement import arrange
+from simarchive.storage.incoming import Incoming
 
 if TYPE_CHECKING:
     from simarchive.chemistry.components import Component
@@ -137,19 +138,19 @@ class StorageBackend(abc.ABC):
     ) -> StoreOutcome:
         """Do what `store_object` says; return also what was done."""
         _check_class(object_to_store)
-        object_to_store.validate()
-        directory = check_ancillary_directory(object_to_store, ancillary_data_path)
+        incoming = Incoming.checked(object_to_store, ancillary_data_path)
+        directory = incoming.directory
         if storage_key is not None:
             check_key(storage_key)
         with self._lock, self._atomic():
             decision = duplicates.decide(
                 object_to_store,
-                self._twins(object_to_store),
+                self._twins(incoming),
                 lambda key: directory is None or self._has_same_files(key, directory),
             )
             key = decision.existing_key or self._free_key(storage_key)
             if decision.action is not duplicates.Action.KEEP:
-                self._store_object(object_to_store, key, directory)
+                self._put(incoming, key, is_new=not decision.existing_key)
                 self._register_key(key, object_to_store)
             return StoreOutcome(key, decision.action)
 
@@ -225,7 +226,7 @@ class StorageBackend(abc.ABC):
         """
         _check_class(storage_object)
         with self._lock:
-            return duplicates.find(storage_object, self._twins(storage_object))
+            return duplicates.find(storage_object, self._twins(Incoming(storage_object)))
 
     def has_force_field(self, force_field: ForceFieldSource) -> str | None:
         """Return the key of a stored force field source that equals this one, or ``None``."""
@@ -368,6 +369,16 @@ class StorageBackend(abc.ABC):
         """Return whether a key is that of an object which was stored and not removed."""
         return storage_key in self._registry() and self._object_exists(storage_key)
 
+    def _put(self, incoming: Incoming, storage_key: str, *, is_new: bool) -> None:
+        """Do what `_store_object` does, with what is known already; inside `_atomic`.
+
+        Parameters
+        ----------
+        is_new
+            No object has the key.
+        """
+        self._store_object(incoming.stored, storage_key, incoming.directory)
+
     def _register_key(self, storage_key: str, stored: BaseStoredData) -> None:
         """Note that an object was stored under a key."""
         registry = self._registry()
@@ -380,9 +391,9 @@ class StorageBackend(abc.ABC):
         del registry[storage_key]
         self._write_registry(registry)
 
-    def _twins(self, stored: BaseStoredData) -> Iterator[tuple[str, BaseStoredData]]:
+    def _twins(self, incoming: Incoming) -> Iterator[tuple[str, BaseStoredData]]:
         """Yield keys and objects of the same class, at least all that may be the same as this one."""
-        for key in self._object_keys((type(stored).data_class_name,)):
+        for key in self._object_keys((incoming.class_name,)):
             twin, _ = self._retrieve_object(key)
             if twin is not None:
                 yield key, twin

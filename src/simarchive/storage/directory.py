@@ -44,6 +44,7 @@ from simarchive.storage.evaluator_json import (
 from simarchive.storage.evaluator_objects import EvaluatorObject, opaque_class
 from simarchive.storage.evaluator_reading import read_fields, with_arrays
 from simarchive.storage.evaluator_types import TYPE
+from simarchive.storage.incoming import Incoming
 
 LOGGER = logging.getLogger("simarchive")
 
@@ -206,8 +207,8 @@ class LocalFileStorage(StorageBackend):
                     f" deleted: {error.strerror}"
                 ) from error
 
-    def _twins(self, stored: BaseStoredData) -> Iterator[tuple[str, BaseStoredData]]:
-        for key, twin, _ in self._readable((type(stored).data_class_name,)):
+    def _twins(self, incoming: Incoming) -> Iterator[tuple[str, BaseStoredData]]:
+        for key, twin, _ in self._readable((incoming.class_name,)):
             yield key, twin
 
     def _matches(self, data_query: BaseDataQuery) -> Iterator[tuple[tuple[Any, ...], Match]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,17 +25,17 @@ IDENTITY = Column("identity", ColumnKind.INTEGER)
 """The first 8 bytes of an object's identity digest, as a signed integer."""
 
 
+@functools.cache
 def columns_of(data_class: type[BaseStoredData] | None) -> tuple[Column, ...]:
     """Return the columns of the table of a data class; of an unknown class only the identity is kept."""
     return (IDENTITY,) if data_class is None else (IDENTITY, *data_class.index_columns())
 
 
-def row_of(stored: BaseStoredData | None, identity: str) -> dict[str, Value]:
-    """Return the row of an object with an identity digest; of an object no class can read, the identity."""
+def row_of(values: Mapping[str, Value], identity: str) -> dict[str, Value]:
+    """Return the row of an object with these index values and an identity digest."""
     row: dict[str, Value] = {IDENTITY.name: identity_value(identity)}
-    if stored is not None:
-        for name, value in stored.index_values().items():
-            row[name] = None if value != value else value
+    for name, value in values.items():
+        row[name] = None if value != value else value
     return row
 
 
@@ -200,11 +200,11 @@ def _rows(
 ) -> Iterator[tuple[str, dict[str, Value]]]:
     for key in keys:
         try:
-            stored = None
+            values: dict[str, Value] = {}
             if data_class is not None:
                 # The values of arrays are not in the index: nothing loads them here.
                 document = contents.document(key, functools.partial(_variable, contents, key))
-                stored = data_class.from_document(document.tree, document.data_class_version)
-            yield key, row_of(stored, contents.identity(key))
+                values = data_class.from_document(document.tree, document.data_class_version).index_values()
+            yield key, row_of(values, contents.identity(key))
         except (CorruptError, InvalidDataError) as error:
             LOGGER.warning("object %r is left out of the index: %s", key, error)

@@ -184,7 +184,8 @@ def _check_index(
                 Problem(key, None, None, f"the index of {class_name} has it, /objects not")
             )
         for key in expected:
-            row = indexing.row_of(loaded.get(key), headers[key].identity)
+            stored = loaded.get(key)
+            row = indexing.row_of({} if stored is None else stored.index_values(), headers[key].identity)
             if table.row(key) != row:
                 report.problems.append(
                     Problem(key, None, None, f"its row in the index of {class_name} is wrong")
