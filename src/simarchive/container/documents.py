@@ -46,6 +46,7 @@ MAX_VARIABLE_NAME = 60
 """Characters; netCDF names end at 255 bytes."""
 
 _UNSAFE = re.compile(r"[^\w.~()\[\]+-]|^[^\w]")
+_PLAIN_TYPES = frozenset({str, int, bool, type(None)})  # most leaves, which stay as they are
 _VARIABLE_KINDS = frozenset("fiu")
 _SPECIAL_FLOATS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -167,6 +168,8 @@ def _items(node: dict[Any, Any], path: tuple[str, ...]) -> Iterator[tuple[str, A
 
 
 def _encode_node(node: Any, path: tuple[str, ...], units: str | None, variables: _Variables) -> Any:
+    if type(node) in _PLAIN_TYPES:
+        return node
     if isinstance(node, dict):
         unit = node.get("unit")
         here = unit if isinstance(unit, str) else None
@@ -279,6 +282,8 @@ _DECODER_WITHOUT_VARIABLES = json.JSONDecoder(
 
 
 def _canonical(node: Any, path: tuple[str, ...] = ()) -> Any:
+    if type(node) in _PLAIN_TYPES:
+        return node
     if isinstance(node, dict):
         return {key: _canonical(value, below) for key, value, below in _items(node, path)}
     if isinstance(node, (list, tuple)):
