@@ -215,7 +215,7 @@ def cut_key(table: h5py.Group) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        *(remove(itself, name) for name in ("table", "tail", "segments", "summaries", "vocabularies")),
+        *(remove(itself, name) for name in ("table", "tail", "segments", "summaries")),
         *(remove(segment, name) for name in ("_key", "_dead", "count", "count._missing", "size", "phase")),
         remove(segment, "calculation"),
         *(remove(vocabulary, name) for name in ("texts", "texts._lengths", "texts._texts")),
@@ -231,8 +231,13 @@ def cut_key(table: h5py.Group) -> None:
         put(itself, "tail", np.bytes_(b'[5,5]\n[9,"a",1,1.5,null,"x"]')),
         put(itself, "tail", np.bytes_(b'[5,5]\n[1,"a",1,1.5,null,3]')),
         put(itself, "tail", np.bytes_(b"[" * 5000)),
-        put(itself, "vocabularies", np.bytes_(b"[]")),
-        put(itself, "vocabularies", np.bytes_(b'{"phase":[[0,0]]}')),
+        put(itself, "table", np.bytes_(b'{"format":1,"columns":{"phase":"category"}}')),
+        put(itself, "table", np.bytes_(b'{"format":1,"columns":{},"vocabularies":[]}')),
+        put(
+            itself,
+            "table",
+            np.bytes_(b'{"format":1,"columns":{"phase":"category"},"vocabularies":{"phase":[[0,0]]}}'),
+        ),
         put(itself, "segments", np.arange(5)),
         put(itself, "segments", np.arange(4)),
         put(itself, "segments", np.zeros((2, 5), np.int64)),

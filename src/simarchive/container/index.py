@@ -30,7 +30,7 @@ from simarchive.container.index_rowsets import RowSet
 from simarchive.container.index_segments import Shape
 from simarchive.container.index_selection import Selection
 from simarchive.container.index_tail import tail_capacity
-from simarchive.container.layout import INDEX_FORMAT, INDEX_KEY, INDEX_TABLE, INDEX_VOCABULARIES
+from simarchive.container.layout import INDEX_FORMAT, INDEX_KEY, INDEX_TABLE
 from simarchive.errors import ConflictError, FormatError, InvalidDataError
 
 KEY_COLUMN = INDEX_KEY
@@ -87,9 +87,7 @@ class IndexTable(TableRows):
             raise ConflictError(f"{above.path!r} has {name!r} already: remove it first, or open it")
         attributes = above.create_child(name, dense=True)
         table = cls(attributes, tuple(columns), {}, shape)
-        spec = {"format": INDEX_FORMAT, "columns": {column.name: column.kind.value for column in columns}}
-        attributes.write_text(INDEX_TABLE, json.dumps(spec).encode())
-        table._write_vocabulary_list()
+        table._write_description()
         table._tail.create(shape.tail_bytes or tail_capacity(columns))
         table._segments.create()
         return table
@@ -106,8 +104,7 @@ class IndexTable(TableRows):
             If it is damaged. Then, and with a FormatError, the index can be rebuilt from the objects.
         """
         attributes = Attributes.of(group)
-        columns = _read_columns(attributes)
-        table = cls(attributes, columns, _read_pieces(attributes), shape)
+        table = cls(attributes, *_read_description(attributes), shape)
         table._tail.load()
         table._segments.load()
         return table
@@ -243,28 +240,25 @@ class IndexTable(TableRows):
         return tuple(reports)
 
 
-def _read_columns(attributes: Attributes) -> tuple[Column, ...]:
+def _read_description(
+    attributes: Attributes,
+) -> tuple[tuple[Column, ...], dict[str, list[tuple[int, int]]]]:
+    """Return the columns of a table, and the pieces of their vocabularies."""
     try:
-        spec = json.loads(attributes.read_text(INDEX_TABLE))
-        found = spec["format"]
+        description = json.loads(attributes.read_text(INDEX_TABLE))
+        found = description["format"]
         if found != INDEX_FORMAT:
             raise FormatError(
                 f"index table {attributes.path!r} has format {found}; this version reads {INDEX_FORMAT}: "
                 "rebuild the index, which loses nothing"
             )
-        return tuple(Column(name, ColumnKind(kind)) for name, kind in spec["columns"].items())
+        columns = tuple(Column(name, ColumnKind(kind)) for name, kind in description["columns"].items())
+        vocabularies = {
+            str(column): [(int(number), int(size)) for number, size in pieces]
+            for column, pieces in description["vocabularies"].items()
+        }
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise attributes.corrupt(f"its description cannot be read ({error})") from error
-
-
-def _read_pieces(attributes: Attributes) -> dict[str, list[tuple[int, int]]]:
-    try:
-        pieces = {
-            str(column): [(int(number), int(size)) for number, size in found]
-            for column, found in json.loads(attributes.read_text(INDEX_VOCABULARIES)).items()
-        }
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise attributes.corrupt(f"its list of vocabularies cannot be read ({error})") from error
-    if any(number < 0 or size < 1 for found in pieces.values() for number, size in found):
-        raise attributes.corrupt("its list of vocabularies has an empty piece")
-    return pieces
+    if any(number < 0 or size < 1 for pieces in vocabularies.values() for number, size in pieces):
+        raise attributes.corrupt("a vocabulary has an empty piece")
+    return columns, vocabularies

@@ -19,7 +19,7 @@ from simarchive.container.index_selection import Selection
 from simarchive.container.index_tail import Tail, column_values
 from simarchive.container.index_texts import TextArray, word_of
 from simarchive.container.index_vocabulary import Vocabulary
-from simarchive.container.layout import INDEX_KEY, INDEX_VOCABULARIES
+from simarchive.container.layout import INDEX_FORMAT, INDEX_KEY, INDEX_TABLE
 from simarchive.errors import ConflictError, InvalidDataError, NotFoundError
 
 
@@ -178,7 +178,7 @@ class TableRows:
             self._clean_vocabularies()
             grown = True
         if grown:
-            self._write_vocabulary_list()
+            self._write_description()
         self._segments.write_lists()
 
     def _clean_vocabularies(self) -> None:
@@ -317,9 +317,13 @@ class TableRows:
         if len(self._tail):
             yield self._tail.view()
 
-    def _write_vocabulary_list(self) -> None:
-        pieces = {name: vocabulary.pieces for name, vocabulary in self._vocabularies.items()}
-        self._attributes.write_text(INDEX_VOCABULARIES, json.dumps(pieces).encode())
+    def _write_description(self) -> None:
+        description = {
+            "format": INDEX_FORMAT,
+            "columns": {column.name: column.kind.value for column in self._columns.values()},
+            "vocabularies": {name: vocabulary.pieces for name, vocabulary in self._vocabularies.items()},
+        }
+        self._attributes.write_text(INDEX_TABLE, json.dumps(description).encode())
 
 
 def _check_key(key: object) -> None:
