@@ -29,7 +29,7 @@ from simarchive.container.layout import (
 
 _FIELDS = 5  # of a segment in INDEX_SEGMENTS
 _LEAST_ROOM = -(-LARGE_BYTES // (8 * _FIELDS))  # the lists have room to spare: most changes go in place
-_COMPACT_ROWS = 512
+_COMPACT_ROWS = 1024
 
 
 @dataclass(frozen=True, slots=True)
