@@ -319,4 +319,13 @@ def test_a_question_missed_often_is_answered_without_looking_at_segments(store, 
         assert table.count([Equals("count", 3)]) == 0
     monkeypatch.setattr(table, "_row_sets", lambda: pytest.fail("looked at"))
     assert table.count([Equals("count", 5)]) == 0
-    assert table.select([Equals("count", 7), Equals("phase", "gas")]) == []
+    assert table.select([Equals("phase", "gas"), Equals("count", 7)]) == []
+
+
+def test_each_column_that_can_rule_a_question_out_is_known(store, monkeypatch):
+    table, _ = store
+    table.insert_many((f"{number}", {"count": 1, "calculation": f"c{number}"}) for number in range(100))
+    for number in range(2):
+        assert table.count([Equals("count", 1), Equals("calculation", f"d{number}")]) == 0
+    monkeypatch.setattr(table, "_row_sets", lambda: pytest.fail("looked at"))
+    assert table.count([Equals("count", 1), Equals("calculation", "d2")]) == 0

@@ -125,16 +125,16 @@ class IndexTable(TableRows):
 
     def _matching(self, conditions: Sequence[Condition]) -> list[tuple[RowSet, Array]]:
         """Return the rows that fulfil all conditions, of each set that has any."""
-        words = list(self._missed.words(conditions, self._columns))
-        if any(self._missed.rules_out(column, word) for column, word in words):
+        marks = list(self._missed.marks(conditions, self._columns))
+        if any(self._missed.rules_out(column, mark) for column, mark in marks):
             return []
         predicates = self._predicates(conditions)
         found = [
             (rowset, rows) for rowset in self._row_sets() if (rows := matching_rows(rowset, predicates)).size
         ]
-        if not found and words and self._missed.is_frequent(words[0][0]):
-            column = words[0][0]
-            self._missed.learn(column, [rowset.values(column).words() for rowset in self._row_sets()])
+        if not found:
+            for column in [column for column, _ in marks if self._missed.is_frequent(column)]:
+                self._missed.learn(column, [rowset.values(column).marks() for rowset in self._row_sets()])
         return found
 
     def _selection(

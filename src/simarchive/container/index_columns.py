@@ -13,14 +13,14 @@ import numpy as np
 
 from simarchive.conditions import Column, ColumnKind, Value
 from simarchive.container.index_attributes import Array, Attributes
-from simarchive.container.index_texts import WORD, TextArray, word_of
+from simarchive.container.index_texts import WORD, TextArray, mark_of
 from simarchive.container.layout import INDEX_MISSING_SUFFIX
 from simarchive.errors import InvalidDataError
 
 _INTEGER_TYPES = [np.dtype(name) for name in ("i1", "u1", "<i2", "<u2", "<i4", "<u4", "<i8")]
 _TEXT_KINDS = (ColumnKind.CATEGORY, ColumnKind.IDENTIFIER)
 _INT64 = np.iinfo(np.int64)
-_WORD_MASK = (1 << 64) - 1
+_64_BITS = (1 << 64) - 1
 
 
 def narrowest_type(low: int, high: int) -> np.dtype[Any]:
@@ -128,8 +128,8 @@ class ColumnValues(ABC):
     def bounds(self) -> tuple[float, float]:
         """Return the lowest and the highest number or code, rounded outward; infinities if there is none."""
 
-    def words(self) -> Array:
-        """Return the words (see `index_missed`) of at least all values; of integers and identifiers only."""
+    def marks(self) -> Array:
+        """Return the marks (see `index_missed`) of at least all values; of integers and identifiers only."""
         raise NotImplementedError
 
     @abstractmethod
@@ -190,7 +190,7 @@ class IntegerValues(ColumnValues):
             return math.inf, -math.inf
         return rounded_down(int(values.min())), rounded_up(int(values.max()))
 
-    def words(self) -> Array:
+    def marks(self) -> Array:
         """Return the numbers, as unsigned ones of 64 bits."""
         return self.values.astype(np.int64).view(WORD)
 
@@ -315,9 +315,9 @@ class IdentifierValues(ColumnValues):
         """Return the lowest and the highest number or code, rounded outward."""
         return -math.inf, math.inf
 
-    def words(self) -> Array:
-        """Return the words of the texts."""
-        return self.texts.words
+    def marks(self) -> Array:
+        """Return the marks of the texts."""
+        return self.texts.marks()
 
     def write(self, attributes: Attributes, name: str) -> None:
         """Write the values to new attributes."""
@@ -326,12 +326,12 @@ class IdentifierValues(ColumnValues):
             attributes.create(name + INDEX_MISSING_SUFFIX, np.packbits(self.missing))
 
 
-def word_of_value(column: Column, value: Value) -> int | None:
-    """Return the word of a value that a column of integers or identifiers can have, else ``None``."""
+def mark_of_value(column: Column, value: Value) -> int | None:
+    """Return the mark of a value that a column of integers or identifiers can have, else ``None``."""
     if column.kind is ColumnKind.INTEGER:
-        return value & _WORD_MASK if isinstance(value, int) and _in_range([value]) else None
+        return value & _64_BITS if isinstance(value, int) and _in_range([value]) else None
     if column.kind is ColumnKind.IDENTIFIER and isinstance(value, str):
-        return word_of(value) if _in_range([value]) else None
+        return mark_of(value) if _in_range([value]) else None
     return None
 
 

@@ -12,12 +12,12 @@ import numpy as np
 from simarchive.conditions import Column, ColumnKind, Value
 from simarchive.container.index_attributes import Array, Attributes
 from simarchive.container.index_columns import ColumnValues, checked_value, checked_values
-from simarchive.container.index_missed import MissedWords
+from simarchive.container.index_missed import MissedMarks
 from simarchive.container.index_rowsets import MemoryRows, RowSet, merged
 from simarchive.container.index_segments import Segment, SegmentStore, Shape
 from simarchive.container.index_selection import Selection
 from simarchive.container.index_tail import Tail, column_values
-from simarchive.container.index_texts import TextArray, word_of
+from simarchive.container.index_texts import TextArray, mark_of, word_of
 from simarchive.container.index_vocabulary import Vocabulary
 from simarchive.container.layout import INDEX_FORMAT, INDEX_KEY, INDEX_TABLE
 from simarchive.errors import ConflictError, InvalidDataError, NotFoundError
@@ -49,7 +49,7 @@ class TableRows:
         self._segments = SegmentStore(
             attributes, kinds, lambda column: self._vocabularies[column].stored, shape
         )
-        self._missed = MissedWords()
+        self._missed = MissedMarks()
         self._tail_is_written = True
 
     # --- changes -----------------------------------------------------------------------------
@@ -302,14 +302,14 @@ class TableRows:
             word = word_of(key)
         except UnicodeEncodeError:
             return None
-        if self._missed.rules_out(INDEX_KEY, word):
+        if self._missed.rules_out(INDEX_KEY, mark_of(key)):
             return None
         for segment in reversed(list(self._segments)):
             for row in segment.keys().find(key, word).tolist():
                 if not (segment.dead and segment.dead_mask()[row]):
                     return segment, row
         if self._missed.is_frequent(INDEX_KEY):
-            self._missed.learn(INDEX_KEY, [rows.keys().words for rows in self._row_sets()])
+            self._missed.learn(INDEX_KEY, [rows.keys().marks() for rows in self._row_sets()])
         return None
 
     def _row_sets(self) -> Iterator[RowSet]:
