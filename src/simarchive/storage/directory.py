@@ -24,13 +24,14 @@ from simarchive.errors import (
 )
 from simarchive.queries import BaseDataQuery
 from simarchive.storage import evaluator_writing
-from simarchive.storage.backend import Match, PathLike, StorageBackend, _class_names, arranged_matches
+from simarchive.storage.backend import StorageBackend
 from simarchive.storage.directory_registry import (
     DirectoryRegistries,
     io_error,
     sync_directory,
     write_text,
 )
+from simarchive.storage.essentials import PathLike
 from simarchive.storage.evaluator_json import (
     data_class_filed_under,
     dump_typed,
@@ -45,6 +46,7 @@ from simarchive.storage.evaluator_objects import EvaluatorObject, opaque_class
 from simarchive.storage.evaluator_reading import read_fields, with_arrays
 from simarchive.storage.evaluator_types import TYPE
 from simarchive.storage.incoming import Incoming
+from simarchive.storage.querying import Match, arranged_matches, class_names
 
 LOGGER = logging.getLogger("simarchive")
 
@@ -213,7 +215,7 @@ class LocalFileStorage(StorageBackend):
 
     def _matches(self, data_query: BaseDataQuery) -> Iterator[tuple[tuple[Any, ...], Match]]:
         found = []
-        for match in self._readable(_class_names(data_query)):
+        for match in self._readable(class_names(data_query)):
             matched = data_query.apply(match[1])
             if matched is not None:
                 found.append((matched, match))

@@ -24,10 +24,12 @@ from simarchive.storage import evaluator_objects as evaluator_objects  # registe
 from simarchive.storage import indexing, selection
 from simarchive.storage.ancillary import ancillary_files, empty_folders_of, members_of
 from simarchive.storage.ancillary_path import LazyPath
-from simarchive.storage.backend import Match, PathLike, StorageBackend, arranged_matches
+from simarchive.storage.backend import StorageBackend
+from simarchive.storage.essentials import PathLike
 from simarchive.storage.hdf5_inspection import Inspection, interpret
 from simarchive.storage.hdf5_members import MemberAccess
 from simarchive.storage.incoming import Incoming
+from simarchive.storage.querying import Match, arranged_matches
 from simarchive.storage.scratch import Scratch
 
 Progress = Callable[[int], None]

@@ -9,7 +9,8 @@ from typing import Any
 from simarchive.data import BaseStoredData, ReplaceableData
 from simarchive.errors import NotFoundError
 from simarchive.storage import duplicates, merging
-from simarchive.storage.backend import PathLike, StorageBackend, StoreOutcome
+from simarchive.storage.backend import StorageBackend, StoreOutcome
+from simarchive.storage.essentials import PathLike
 from simarchive.storage.incoming import Incoming
 
 _Place = tuple[StorageBackend, str]
