@@ -24,7 +24,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
@@ -160,11 +160,10 @@ def _scalar(node: Any, path: tuple[str, ...]) -> Any:
     )
 
 
-def _items(node: dict[Any, Any], path: tuple[str, ...]) -> Iterator[tuple[str, Any, tuple[str, ...]]]:
-    for key, value in node.items():
-        if not isinstance(key, str):
-            raise InvalidDataError(f"{'.'.join(path) or 'the document'} has the key {key!r}: use strings")
-        yield ("@" + key if key.startswith("@") else key), value, (*path, key)
+def _written_key(key: object, path: tuple[str, ...]) -> str:
+    if not isinstance(key, str):
+        raise InvalidDataError(f"{'.'.join(path) or 'the document'} has the key {key!r}: use strings")
+    return "@" + key if key.startswith("@") else key
 
 
 def _encode_node(node: Any, path: tuple[str, ...], units: str | None, variables: _Variables) -> Any:
@@ -174,8 +173,10 @@ def _encode_node(node: Any, path: tuple[str, ...], units: str | None, variables:
         unit = node.get("unit")
         here = unit if isinstance(unit, str) else None
         return {
-            key: _encode_node(value, below, here if below[-1] == "value" else None, variables)
-            for key, value, below in _items(node, path)
+            _written_key(key, path): _encode_node(
+                value, (*path, key), here if key == "value" else None, variables
+            )
+            for key, value in node.items()
         }
     if isinstance(node, (list, tuple)):
         return [_encode_node(value, (*path, str(i)), None, variables) for i, value in enumerate(node)]
@@ -285,7 +286,7 @@ def _canonical(node: Any, path: tuple[str, ...] = ()) -> Any:
     if type(node) in _PLAIN_TYPES:
         return node
     if isinstance(node, dict):
-        return {key: _canonical(value, below) for key, value, below in _items(node, path)}
+        return {_written_key(key, path): _canonical(value, (*path, key)) for key, value in node.items()}
     if isinstance(node, (list, tuple)):
         return [_canonical(value, (*path, str(i))) for i, value in enumerate(node)]
     if is_array(node):

@@ -20,6 +20,7 @@ from simarchive.errors import InvalidDataError
 _INTEGER_TYPES = [np.dtype(name) for name in ("i1", "u1", "<i2", "<u2", "<i4", "<u4", "<i8")]
 _TEXT_KINDS = (ColumnKind.CATEGORY, ColumnKind.IDENTIFIER)
 _INT64 = np.iinfo(np.int64)
+_INT64_MIN, _INT64_MAX = int(_INT64.min), int(_INT64.max)
 _64_BITS = (1 << 64) - 1
 
 
@@ -328,10 +329,13 @@ class IdentifierValues(ColumnValues):
 
 def mark_of_value(column: Column, value: Value) -> int | None:
     """Return the mark of a value that a column of integers or identifiers can have, else ``None``."""
-    if column.kind is ColumnKind.INTEGER:
-        return value & _64_BITS if isinstance(value, int) and _in_range([value]) else None
+    if column.kind is ColumnKind.INTEGER and isinstance(value, int):
+        return value & _64_BITS if _INT64_MIN <= value <= _INT64_MAX else None
     if column.kind is ColumnKind.IDENTIFIER and isinstance(value, str):
-        return mark_of(value) if _in_range([value]) else None
+        try:
+            return mark_of(value)
+        except UnicodeEncodeError:
+            return None
     return None
 
 
