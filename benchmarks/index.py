@@ -122,6 +122,7 @@ def measure_inserts(path: Path, size: int, count: int = 4000) -> float:
     start = time.perf_counter()
     for key, values in new[1:]:
         table.insert(key, values)
+    table.flush()
     seconds = (time.perf_counter() - start) / (count - 1)
     file.flush()
     written = raw.written_bytes / (count - 1)
@@ -131,6 +132,7 @@ def measure_inserts(path: Path, size: int, count: int = 4000) -> float:
     for key, values in rows(200, start=size + 2):
         start = time.perf_counter()
         table.insert(key, values)
+        table.flush()
         file.flush()
         seconds_flushed.append(time.perf_counter() - start)
     print(
@@ -142,6 +144,7 @@ def measure_inserts(path: Path, size: int, count: int = 4000) -> float:
     start = time.perf_counter()
     for key, _ in new[1:1001]:
         table.remove(key)
+    table.flush()
     print(f"  {'remove, one handle':<46} {1e3 * (time.perf_counter() - start):9.1f} us")
     file.close()
     raw.close()
@@ -228,6 +231,7 @@ def measure(size: int, strategy: str, directory: Path) -> float:
     table = IndexTable.create(file.create_group("index", track_order=True), "data", COLUMNS)
     start = time.perf_counter()
     table.insert_many(content)
+    table.flush()
     seconds = time.perf_counter() - start
     file.close()
     raw.close()
@@ -247,7 +251,9 @@ def one_by_one(path: Path, size: int, strategy: str, content: list[tuple[str, di
     for number, (key, values) in enumerate(content):
         table.insert(key, values)
         if number % 1000 == 999:
+            table.flush()
             file.flush()
+    table.flush()
     seconds = (time.perf_counter() - start) / size
     file.close()
     raw.close()
@@ -258,6 +264,7 @@ def one_by_one(path: Path, size: int, strategy: str, content: list[tuple[str, di
     table = IndexTable.open(file["index/data"])
     for number in range(0, size, max(size // 2000, 1)):
         table.replace(content[number][0], content[-1 - number][1])
+    table.flush()
     file.close()
     raw.close()
     print(f"  {'file after 2000 replacements':<46} {path.stat().st_size / size:9.1f} bytes per row")

@@ -254,7 +254,7 @@ def test_a_change_that_failed_halfway_takes_its_transaction_along(
             pytest.raises(StorageError, match="halfway"),
             backend.transaction(),
         ):
-            patch.setattr(indexing, "row_of", lambda stored, identity: 1 / 0)
+            patch.setattr(indexing, "put", lambda *arguments: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 backend.store_object(simulation("two"), files, storage_key="two")
         assert backend.keys() == ["one"]

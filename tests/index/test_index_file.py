@@ -46,6 +46,7 @@ def fill(file: h5py.File, size: int = 1000, shape: Shape = Shape()) -> IndexTabl
         table.insert(f"key {number}", row(number))
     for number in range(0, size, 10):
         table.remove(f"{number:032x}")
+    table.flush()
     return table
 
 
@@ -92,7 +93,8 @@ def test_netcdf4_appends_to_a_file_with_tables(tmp_path):
     with h5py.File(path, "r+", libver=LIBVER) as file:
         table = IndexTable.open(file["table"])
         table.insert("after", row(3))
-        assert len(table) == 1001
+        table.flush()
+        assert len(IndexTable.open(file["table"])) == 1001
 
 
 def test_the_creation_order_of_attributes_is_not_tracked(tmp_path):
@@ -118,6 +120,7 @@ def test_a_row_replaced_forever_takes_no_more_room(tmp_path):
                 key = f"{1 + number % 9:032x}"
                 values = {"phase": f"text {start} {number}", "calculation": f"id {start} {number}"}
                 table.replace(key, values)
+                table.flush()
                 assert table.row(key)["phase"] == values["phase"]
             assert len(table) == 190
             pieces = sum(name.startswith("vocabulary") for name in file["table"])
@@ -136,6 +139,7 @@ def test_removing_all_rows_leaves_no_segment(tmp_path):
         assert table.select([Equals("count", 1000)]) == []
         assert not [name for name in file["table"] if name.startswith("segment")]
         table.insert("again", row(1))
+        table.flush()
         assert IndexTable.open(file["table"]).keys() == ["again"]
 
 
@@ -151,7 +155,9 @@ class CountingFile(io.FileIO):
 
 def bytes_of_opening(path: Path, size: int) -> int:
     with h5py.File(path, "w", libver=LIBVER) as file:
-        IndexTable.create(file, "table", COLUMNS).insert_many((f"{n:032x}", row(n)) for n in range(size))
+        table = IndexTable.create(file, "table", COLUMNS)
+        table.insert_many((f"{n:032x}", row(n)) for n in range(size))
+        table.flush()
     with CountingFile(path) as raw, h5py.File(raw, "r") as file:
         before = raw.bytes_read
         table = IndexTable.open(file["table"])
@@ -209,7 +215,7 @@ def cut_key(table: h5py.Group) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        *(remove(itself, name) for name in ("table", "tail", "segments", "summaries", "vocabularies")),
+        *(remove(itself, name) for name in ("table", "tail", "segments", "summaries")),
         *(remove(segment, name) for name in ("_key", "_dead", "count", "count._missing", "size", "phase")),
         remove(segment, "calculation"),
         *(remove(vocabulary, name) for name in ("texts", "texts._lengths", "texts._texts")),
@@ -225,8 +231,13 @@ def cut_key(table: h5py.Group) -> None:
         put(itself, "tail", np.bytes_(b'[5,5]\n[9,"a",1,1.5,null,"x"]')),
         put(itself, "tail", np.bytes_(b'[5,5]\n[1,"a",1,1.5,null,3]')),
         put(itself, "tail", np.bytes_(b"[" * 5000)),
-        put(itself, "vocabularies", np.bytes_(b"[]")),
-        put(itself, "vocabularies", np.bytes_(b'{"phase":[[0,0]]}')),
+        put(itself, "table", np.bytes_(b'{"format":1,"columns":{"phase":"category"}}')),
+        put(itself, "table", np.bytes_(b'{"format":1,"columns":{},"vocabularies":[]}')),
+        put(
+            itself,
+            "table",
+            np.bytes_(b'{"format":1,"columns":{"phase":"category"},"vocabularies":{"phase":[[0,0]]}}'),
+        ),
         put(itself, "segments", np.arange(5)),
         put(itself, "segments", np.arange(4)),
         put(itself, "segments", np.zeros((2, 5), np.int64)),
@@ -282,3 +293,30 @@ def test_a_file_changed_in_many_sessions_can_always_be_closed(tmp_path):
                         table.remove(key)
                     else:
                         table.replace(key, row(chance.randrange(1000)))
+                    if chance.random() < 0.8:
+                        table.flush()
+                table.flush()
+
+
+def test_what_was_not_flushed_is_not_in_the_file(tmp_path):
+    with h5py.File(tmp_path / "index.h5", "w", libver=LIBVER) as file:
+        table = fill(file, 100)
+        table.insert("late", row(1))
+        table.remove(f"{1:032x}")
+        assert "late" in table
+        assert f"{1:032x}" not in table
+        assert "late" not in IndexTable.open(file["table"])
+        table.flush()
+        opened = IndexTable.open(file["table"])
+        assert "late" in opened
+        assert opened.keys() == table.keys()
+
+
+def test_rows_inserted_one_by_one_before_a_flush_become_few_segments(tmp_path):
+    with h5py.File(tmp_path / "index.h5", "w", libver=LIBVER) as file:
+        table = IndexTable.create(file, "table", COLUMNS)
+        for number in range(2000):
+            table.insert(f"{number:032x}", row(number))
+        table.flush()
+        assert sum(name.startswith("segment") for name in file["table"]) <= 4
+        assert IndexTable.open(file["table"]).keys() == table.keys()

@@ -110,7 +110,12 @@ class IndexAgainstDict(RuleBasedStateMachine):
             del self.model[key]
 
     @rule()
+    def flush(self) -> None:
+        self.table.flush()
+
+    @rule()
     def reopen(self) -> None:
+        self.table.flush()
         self.file.close()
         self.file = h5py.File(self.path, "r+", libver=("v110", "v110"))
         self.table = IndexTable.open(self.file["table"], shape=self.shape)

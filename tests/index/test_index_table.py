@@ -31,11 +31,14 @@ def store(tmp_path: Path) -> Iterator[tuple[IndexTable, Reopen]]:
     path = tmp_path / "index.h5"
     files = [h5py.File(path, "w", libver=("v110", "v110"), track_order=True)]
     table = IndexTable.create(files[0], "table", COLUMNS, shape=SMALL)
+    tables = [table]
 
     def reopen() -> IndexTable:
+        tables[0].flush()
         files[0].close()
         files[0] = h5py.File(path, "r+", libver=("v110", "v110"))
-        return IndexTable.open(files[0]["table"], shape=SMALL)
+        tables[0] = IndexTable.open(files[0]["table"], shape=SMALL)
+        return tables[0]
 
     yield table, reopen
     files[0].close()
@@ -279,4 +282,50 @@ def test_a_table_without_columns_knows_its_keys(tmp_path):
         table = IndexTable.create(file, "table", [], shape=SMALL)
         for number in range(40):
             table.insert(f"{number}", {})
+        table.flush()
         assert IndexTable.open(file["table"]).keys() == [f"{number}" for number in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("column", "values"), [("count", [-1, 2**63 - 1, 7]), ("calculation", ["c1", "0" * 32, "\N{SNOWMAN}"])]
+)
+def test_what_was_missed_again_and_again_is_found_once_it_is_there(store, column, values):
+    table, reopen = store
+    for number in range(10):
+        table.insert(f"first {number}", {column: values[0]})
+    for _ in range(4):
+        assert table.select([Equals(column, values[1])]) == []
+        assert "new" not in table
+    table.insert("new", {column: values[1]})
+    for turn in range(2):
+        for _ in range(4):
+            assert table.select([Equals(column, values[1])]) == ["new"]
+            assert table.count([Equals(column, values[2])]) == 0
+        table.replace("new", {column: values[2]})
+        assert table.select([Equals(column, values[2])]) == ["new"]
+        assert table.count([Equals(column, values[1])]) == 0
+        table.insert_many((f"{number} in turn {turn}", {column: values[1]}) for number in range(300))
+        assert table.count([Equals(column, values[1])]) == 300
+        for key in table.select([Equals(column, values[1])]):
+            table.remove(key)
+        table.replace("new", {column: values[1]})
+        table = reopen()
+
+
+def test_a_question_missed_often_is_answered_without_looking_at_segments(store, monkeypatch):
+    table, _ = store
+    table.insert_many((f"{number}", {"count": 2 * number}) for number in range(100))
+    for _ in range(2):
+        assert table.count([Equals("count", 3)]) == 0
+    monkeypatch.setattr(table, "_row_sets", lambda: pytest.fail("looked at"))
+    assert table.count([Equals("count", 5)]) == 0
+    assert table.select([Equals("phase", "gas"), Equals("count", 7)]) == []
+
+
+def test_each_column_that_can_rule_a_question_out_is_known(store, monkeypatch):
+    table, _ = store
+    table.insert_many((f"{number}", {"count": 1, "calculation": f"c{number}"}) for number in range(100))
+    for number in range(2):
+        assert table.count([Equals("count", 1), Equals("calculation", f"d{number}")]) == 0
+    monkeypatch.setattr(table, "_row_sets", lambda: pytest.fail("looked at"))
+    assert table.count([Equals("count", 1), Equals("calculation", "d2")]) == 0

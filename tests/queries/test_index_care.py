@@ -14,8 +14,10 @@ import pytest
 
 from simarchive import AnyOf, Between, ConflictError, HDF5Storage, InvalidDataError, unit
 from simarchive.chemistry.units import Quantity
+from simarchive.container.index import IndexTable
 from simarchive.data import BaseStoredData, register_data_class
 from simarchive.data.fields import InUnit
+from simarchive.errors import CorruptError
 from simarchive.storage.repacking import repack
 
 LIBVER = ("v110", "v110")
@@ -281,3 +283,47 @@ def test_an_object_whose_bytes_are_garbled_is_set_aside(path: Path) -> None:
     with HDF5Storage(path) as backend:
         backend.store_object(diffusion(5), storage_key=key(5))
         assert sorted(numbers_between(backend, 0, 100)) == list(range(80))
+
+
+def lose_a_column(path: Path) -> None:
+    with h5py.File(path, "r+", libver=LIBVER) as file:
+        for name, segment in file["index/CareDiffusion"].items():
+            if name.startswith("segment"):
+                del segment.attrs["n_windows"]
+
+
+def test_verify_names_a_damaged_table_and_repair_makes_it_anew(path: Path) -> None:
+    with HDF5Storage(path) as backend:
+        backend.rebuild_index()
+        with backend.transaction():
+            for number in range(100, 500):
+                backend.store_object(diffusion(number), storage_key=key(number))
+    lose_a_column(path)
+    with HDF5Storage(path) as backend:
+        (problem,) = backend.verify().problems
+        assert problem.is_error
+        assert "index of CareDiffusion is damaged" in problem.message
+        assert "repair --index" in problem.message
+        backend.rebuild_index()
+        assert backend.verify().problems == []
+
+
+def test_a_table_found_damaged_at_the_end_of_a_transaction_costs_no_commit(
+    path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(table: IndexTable) -> None:
+        monkeypatch.undo()
+        raise CorruptError("a segment to be merged is damaged")
+
+    monkeypatch.setattr(IndexTable, "_seal", damaged)
+    with HDF5Storage(path) as backend, caplog.at_level(logging.WARNING, "simarchive"):
+        with backend.transaction():
+            for number in range(100, 300):
+                backend.store_object(diffusion(number), storage_key=key(number))
+        assert "to be made anew: a segment to be merged is damaged" in caplog.text
+        assert len(backend) == 280
+        assert numbers_between(backend, 290, 10_000) == list(range(290, 300))
+    with HDF5Storage(path) as backend:
+        backend.store_object(diffusion(300), storage_key=key(300))
+        assert numbers_between(backend, 290, 10_000) == list(range(290, 301))
+        assert backend.verify().problems == []

@@ -21,9 +21,11 @@ from simarchive import (
 )
 from simarchive import EquilibrationDataQuery as Query
 from simarchive.chemistry.trees import same_tree
-from simarchive.container import documents
+from simarchive.container import documents, index
+from simarchive.container.index_tail import Tail
 from simarchive.data import BaseStoredData
 from simarchive.journal import PagedFile
+from simarchive.storage import ancillary, incoming
 
 SIZES = (200, 2000)
 
@@ -154,6 +156,59 @@ def test_storing_parses_no_document_of_others(
         backend.store_object(equilibration(5000), tmp_path / "files")
         assert counts.parsed == 0
         assert counts.objects == 1  # the check that it can be read back
+
+
+def test_what_is_derived_from_an_object_is_derived_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def counting(owner: object, name: str) -> None:
+        original = getattr(owner, name)
+
+        def counted(*arguments: object, **options: object) -> object:
+            calls.append(name)
+            return original(*arguments, **options)
+
+        monkeypatch.setattr(owner, name, counted)
+
+    counting(incoming, "identity_digest")
+    counting(documents, "identity_digest")
+    counting(documents, "encode")
+    counting(StoredEquilibrationData, "index_values")
+    counting(StoredEquilibrationData, "to_document")
+    counting(ancillary, "_walk")
+    counting(Tail, "write")
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "output.pdb").write_text("ATOM\n")
+    with HDF5Storage(tmp_path / "once.h5") as backend, backend.transaction():
+        for number in range(30):
+            backend.store_object(equilibration(number), tmp_path / "files")
+    counts = {name: calls.count(name) for name in set(calls)}
+    # The second document is that of the object as it was read back.
+    assert counts.pop("to_document") == 60
+    assert counts.pop("write") == 1
+    assert counts == dict.fromkeys(("identity_digest", "encode", "index_values", "_walk"), 30)
+
+
+def test_new_objects_are_told_from_old_ones_without_looking_at_rows(
+    containers: dict[int, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = shutil.copy(containers[2000], tmp_path / "more.h5")
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "output.pdb").write_text("ATOM\n")
+    looked_at: list[str] = []
+    original = index.matching_rows
+    monkeypatch.setattr(index, "matching_rows", lambda *a: looked_at.append("") or original(*a))
+    with HDF5Storage(path) as backend, backend.transaction():
+        for number in range(5000, 5002):
+            backend.store_object(equilibration(number), tmp_path / "files")
+        looked_at.clear()
+        for number in range(5002, 5020):
+            backend.store_object(equilibration(number), tmp_path / "files")
+        assert looked_at == []
+        assert backend.store_object(equilibration(5010), tmp_path / "files") in backend
+        assert len(backend) == 2020
 
 
 def matched(path: Path) -> BaseStoredData:

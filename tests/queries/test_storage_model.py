@@ -225,7 +225,7 @@ class StorageModel(RuleBasedStateMachine):
         self.files.mkdir()
         (self.files / FILE).write_text("ATOM")
         self.path = self.directory / "model.h5"
-        self.small = mock.patch("simarchive.container.contents.IndexTable", SmallTable)
+        self.small = mock.patch("simarchive.container.index_tables.IndexTable", SmallTable)
         self.small.start()
         self.model: dict[str, BaseStoredData] = {}
         self.n_keys = 0

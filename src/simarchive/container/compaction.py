@@ -10,8 +10,8 @@ import h5py
 from h5py import h5o
 
 from simarchive.container import arrays, layout, members
-from simarchive.container.contents import create_group
 from simarchive.container.documents import Variable
+from simarchive.container.groups import create_group
 from simarchive.errors import CorruptError
 
 LOGGER = logging.getLogger("simarchive")

@@ -22,7 +22,9 @@ import h5py
 import numpy as np
 
 from simarchive.container import compaction, layout
-from simarchive.container.contents import Contents, create_group, write_text
+from simarchive.container.contents import Contents
+from simarchive.container.groups import create_group
+from simarchive.container.node_attributes import write_text
 from simarchive.errors import (
     ClosedError,
     FormatError,
@@ -271,6 +273,7 @@ class Container:
                 f"a change to container '{self.path}' failed halfway, so the whole transaction is taken back"
             ) from self._contents.spoiled
         try:
+            self._contents.tables.flush()
             if self._contents.freed:
                 # HDF5 writes its list of free space only when it closes the file, and without it the space
                 # that this transaction freed would be lost to the next one.

@@ -24,7 +24,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
@@ -46,6 +46,7 @@ MAX_VARIABLE_NAME = 60
 """Characters; netCDF names end at 255 bytes."""
 
 _UNSAFE = re.compile(r"[^\w.~()\[\]+-]|^[^\w]")
+_PLAIN_TYPES = frozenset({str, int, bool, type(None)})  # most leaves, which stay as they are
 _VARIABLE_KINDS = frozenset("fiu")
 _SPECIAL_FLOATS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -123,11 +124,16 @@ def identity_digest(class_name: str, tree: Tree) -> str:
     return digest.hexdigest()
 
 
+# json.dumps makes an encoder at each call that has options.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_SORTING_ENCODER = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True
+)
+
+
 def _json_text(plain: Any, *, sort_keys: bool = False) -> str:
     try:
-        text = json.dumps(
-            plain, ensure_ascii=False, allow_nan=False, sort_keys=sort_keys, separators=(",", ":")
-        )
+        text = (_SORTING_ENCODER if sort_keys else _ENCODER).encode(plain)
         text.encode()
     except UnicodeEncodeError as error:
         raise InvalidDataError(f"a document holds text that is not valid Unicode: {error}") from error
@@ -154,20 +160,23 @@ def _scalar(node: Any, path: tuple[str, ...]) -> Any:
     )
 
 
-def _items(node: dict[Any, Any], path: tuple[str, ...]) -> Iterator[tuple[str, Any, tuple[str, ...]]]:
-    for key, value in node.items():
-        if not isinstance(key, str):
-            raise InvalidDataError(f"{'.'.join(path) or 'the document'} has the key {key!r}: use strings")
-        yield ("@" + key if key.startswith("@") else key), value, (*path, key)
+def _written_key(key: object, path: tuple[str, ...]) -> str:
+    if not isinstance(key, str):
+        raise InvalidDataError(f"{'.'.join(path) or 'the document'} has the key {key!r}: use strings")
+    return "@" + key if key.startswith("@") else key
 
 
 def _encode_node(node: Any, path: tuple[str, ...], units: str | None, variables: _Variables) -> Any:
+    if type(node) in _PLAIN_TYPES:
+        return node
     if isinstance(node, dict):
         unit = node.get("unit")
         here = unit if isinstance(unit, str) else None
         return {
-            key: _encode_node(value, below, here if below[-1] == "value" else None, variables)
-            for key, value, below in _items(node, path)
+            _written_key(key, path): _encode_node(
+                value, (*path, key), here if key == "value" else None, variables
+            )
+            for key, value in node.items()
         }
     if isinstance(node, (list, tuple)):
         return [_encode_node(value, (*path, str(i)), None, variables) for i, value in enumerate(node)]
@@ -274,8 +283,10 @@ _DECODER_WITHOUT_VARIABLES = json.JSONDecoder(
 
 
 def _canonical(node: Any, path: tuple[str, ...] = ()) -> Any:
+    if type(node) in _PLAIN_TYPES:
+        return node
     if isinstance(node, dict):
-        return {key: _canonical(value, below) for key, value, below in _items(node, path)}
+        return {_written_key(key, path): _canonical(value, (*path, key)) for key, value in node.items()}
     if isinstance(node, (list, tuple)):
         return [_canonical(value, (*path, str(i))) for i, value in enumerate(node)]
     if is_array(node):

@@ -30,7 +30,7 @@ from simarchive.container.index_rowsets import RowSet
 from simarchive.container.index_segments import Shape
 from simarchive.container.index_selection import Selection
 from simarchive.container.index_tail import tail_capacity
-from simarchive.container.layout import INDEX_FORMAT, INDEX_KEY, INDEX_TABLE, INDEX_VOCABULARIES
+from simarchive.container.layout import INDEX_FORMAT, INDEX_KEY, INDEX_TABLE
 from simarchive.errors import ConflictError, FormatError, InvalidDataError
 
 KEY_COLUMN = INDEX_KEY
@@ -52,7 +52,7 @@ class IndexTable(TableRows):
     """One index table, for as long as its HDF5 handle lives and nobody else writes to the file.
 
     After a roll back, an error during a change, or a commit of another process, drop the object and open a
-    new one. Changes belong to the transaction of the HDF5 file that the group is in.
+    new one. Changes belong to the transaction of the HDF5 file that the group is in; `flush` before its end.
     """
 
     # --- a table and its description ---------------------------------------------------------
@@ -87,9 +87,7 @@ class IndexTable(TableRows):
             raise ConflictError(f"{above.path!r} has {name!r} already: remove it first, or open it")
         attributes = above.create_child(name, dense=True)
         table = cls(attributes, tuple(columns), {}, shape)
-        spec = {"format": INDEX_FORMAT, "columns": {column.name: column.kind.value for column in columns}}
-        attributes.write_text(INDEX_TABLE, json.dumps(spec).encode())
-        table._write_vocabulary_list()
+        table._write_description()
         table._tail.create(shape.tail_bytes or tail_capacity(columns))
         table._segments.create()
         return table
@@ -106,8 +104,7 @@ class IndexTable(TableRows):
             If it is damaged. Then, and with a FormatError, the index can be rebuilt from the objects.
         """
         attributes = Attributes.of(group)
-        columns = _read_columns(attributes)
-        table = cls(attributes, columns, _read_pieces(attributes), shape)
+        table = cls(attributes, *_read_description(attributes), shape)
         table._tail.load()
         table._segments.load()
         return table
@@ -126,16 +123,26 @@ class IndexTable(TableRows):
         predicates = [(c.column, predicate_for(c, self._columns, self._vocabularies)) for c in conditions]
         return sorted(predicates, key=lambda pair: pair[1].cost)
 
+    def _matching(self, conditions: Sequence[Condition]) -> list[tuple[RowSet, Array]]:
+        """Return the rows that fulfil all conditions, of each set that has any."""
+        marks = list(self._missed.marks(conditions, self._columns))
+        if any(self._missed.rules_out(column, mark) for column, mark in marks):
+            return []
+        predicates = self._predicates(conditions)
+        found = [
+            (rowset, rows) for rowset in self._row_sets() if (rows := matching_rows(rowset, predicates)).size
+        ]
+        if not found:
+            for column in [column for column, _ in marks if self._missed.is_frequent(column)]:
+                self._missed.learn(column, [rowset.values(column).marks() for rowset in self._row_sets()])
+        return found
+
     def _selection(
         self, conditions: Sequence[Condition], order_by: str | None, limit: int | None
     ) -> Selection:
         if limit is not None and limit < 0:
             raise InvalidDataError(f"a limit must not be negative, as {limit} is")
-        predicates = self._predicates(conditions)
-        parts = [
-            (rowset, rows) for rowset in self._row_sets() if (rows := matching_rows(rowset, predicates)).size
-        ]
-        selection = Selection(parts, self._vocabularies)
+        selection = Selection(self._matching(conditions), self._vocabularies)
         if order_by is not None:
             self._column(order_by.removeprefix("-"))
             selection.sort(order_by.removeprefix("-"), descending=order_by.startswith("-"))
@@ -176,8 +183,7 @@ class IndexTable(TableRows):
         """Return how many rows fulfil all conditions."""
         if not conditions:
             return len(self)
-        predicates = self._predicates(conditions)
-        return sum(matching_rows(rowset, predicates).size for rowset in self._row_sets())
+        return sum(rows.size for _, rows in self._matching(conditions))
 
     def columns(
         self,
@@ -234,28 +240,25 @@ class IndexTable(TableRows):
         return tuple(reports)
 
 
-def _read_columns(attributes: Attributes) -> tuple[Column, ...]:
+def _read_description(
+    attributes: Attributes,
+) -> tuple[tuple[Column, ...], dict[str, list[tuple[int, int]]]]:
+    """Return the columns of a table, and the pieces of their vocabularies."""
     try:
-        spec = json.loads(attributes.read_text(INDEX_TABLE))
-        found = spec["format"]
+        description = json.loads(attributes.read_text(INDEX_TABLE))
+        found = description["format"]
         if found != INDEX_FORMAT:
             raise FormatError(
                 f"index table {attributes.path!r} has format {found}; this version reads {INDEX_FORMAT}: "
                 "rebuild the index, which loses nothing"
             )
-        return tuple(Column(name, ColumnKind(kind)) for name, kind in spec["columns"].items())
+        columns = tuple(Column(name, ColumnKind(kind)) for name, kind in description["columns"].items())
+        vocabularies = {
+            str(column): [(int(number), int(size)) for number, size in pieces]
+            for column, pieces in description["vocabularies"].items()
+        }
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise attributes.corrupt(f"its description cannot be read ({error})") from error
-
-
-def _read_pieces(attributes: Attributes) -> dict[str, list[tuple[int, int]]]:
-    try:
-        pieces = {
-            str(column): [(int(number), int(size)) for number, size in found]
-            for column, found in json.loads(attributes.read_text(INDEX_VOCABULARIES)).items()
-        }
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise attributes.corrupt(f"its list of vocabularies cannot be read ({error})") from error
-    if any(number < 0 or size < 1 for found in pieces.values() for number, size in found):
-        raise attributes.corrupt("its list of vocabularies has an empty piece")
-    return pieces
+    if any(number < 0 or size < 1 for pieces in vocabularies.values() for number, size in pieces):
+        raise attributes.corrupt("a vocabulary has an empty piece")
+    return columns, vocabularies

@@ -38,7 +38,7 @@ _DTYPES = {
 _SCALAR = h5s.create(h5s.SCALAR)
 
 
-LARGE_BYTES = 4352
+LARGE_BYTES = 4104
 """The least size of an attribute of a table's own group.
 
 HDF5 keeps an attribute above 4 KiB by itself: to write it in place writes nothing else. And it is no

@@ -13,13 +13,15 @@ import numpy as np
 
 from simarchive.conditions import Column, ColumnKind, Value
 from simarchive.container.index_attributes import Array, Attributes
-from simarchive.container.index_texts import TextArray
+from simarchive.container.index_texts import WORD, TextArray, mark_of
 from simarchive.container.layout import INDEX_MISSING_SUFFIX
 from simarchive.errors import InvalidDataError
 
 _INTEGER_TYPES = [np.dtype(name) for name in ("i1", "u1", "<i2", "<u2", "<i4", "<u4", "<i8")]
 _TEXT_KINDS = (ColumnKind.CATEGORY, ColumnKind.IDENTIFIER)
 _INT64 = np.iinfo(np.int64)
+_INT64_MIN, _INT64_MAX = int(_INT64.min), int(_INT64.max)
+_64_BITS = (1 << 64) - 1
 
 
 def narrowest_type(low: int, high: int) -> np.dtype[Any]:
@@ -127,6 +129,10 @@ class ColumnValues(ABC):
     def bounds(self) -> tuple[float, float]:
         """Return the lowest and the highest number or code, rounded outward; infinities if there is none."""
 
+    def marks(self) -> Array:
+        """Return the marks (see `index_missed`) of at least all values; of integers and identifiers only."""
+        raise NotImplementedError
+
     @abstractmethod
     def write(self, attributes: Attributes, name: str) -> None:
         """Write the values to new attributes."""
@@ -184,6 +190,10 @@ class IntegerValues(ColumnValues):
         if not values.size:
             return math.inf, -math.inf
         return rounded_down(int(values.min())), rounded_up(int(values.max()))
+
+    def marks(self) -> Array:
+        """Return the numbers, as unsigned ones of 64 bits."""
+        return self.values.astype(np.int64).view(WORD)
 
     def write(self, attributes: Attributes, name: str) -> None:
         """Write the values to new attributes."""
@@ -306,11 +316,27 @@ class IdentifierValues(ColumnValues):
         """Return the lowest and the highest number or code, rounded outward."""
         return -math.inf, math.inf
 
+    def marks(self) -> Array:
+        """Return the marks of the texts."""
+        return self.texts.marks()
+
     def write(self, attributes: Attributes, name: str) -> None:
         """Write the values to new attributes."""
         self.texts.write(attributes, name)
         if self.missing is not None:
             attributes.create(name + INDEX_MISSING_SUFFIX, np.packbits(self.missing))
+
+
+def mark_of_value(column: Column, value: Value) -> int | None:
+    """Return the mark of a value that a column of integers or identifiers can have, else ``None``."""
+    if column.kind is ColumnKind.INTEGER and isinstance(value, int):
+        return value & _64_BITS if _INT64_MIN <= value <= _INT64_MAX else None
+    if column.kind is ColumnKind.IDENTIFIER and isinstance(value, str):
+        try:
+            return mark_of(value)
+        except UnicodeEncodeError:
+            return None
+    return None
 
 
 def read_values(attributes: Attributes, name: str, kind: ColumnKind, rows: int, missing: int) -> ColumnValues:

@@ -12,19 +12,22 @@ import numpy as np
 from simarchive.conditions import Column, ColumnKind, Value
 from simarchive.container.index_attributes import Array, Attributes
 from simarchive.container.index_columns import ColumnValues, checked_value, checked_values
-from simarchive.container.index_keys import KnownWords
+from simarchive.container.index_missed import MissedMarks
 from simarchive.container.index_rowsets import MemoryRows, RowSet, merged
 from simarchive.container.index_segments import Segment, SegmentStore, Shape
 from simarchive.container.index_selection import Selection
 from simarchive.container.index_tail import Tail, column_values
-from simarchive.container.index_texts import TextArray, word_of
+from simarchive.container.index_texts import TextArray, mark_of, word_of
 from simarchive.container.index_vocabulary import Vocabulary
-from simarchive.container.layout import INDEX_VOCABULARIES
+from simarchive.container.layout import INDEX_FORMAT, INDEX_KEY, INDEX_TABLE
 from simarchive.errors import ConflictError, InvalidDataError, NotFoundError
 
 
 class TableRows:
-    """The rows of one table: a tail, and the segments that were made of earlier tails."""
+    """The rows of one table: a tail, and the segments that were made of earlier tails.
+
+    What a change does to the tail is in memory, for this object to see, until `flush` writes it.
+    """
 
     def __init__(
         self,
@@ -46,8 +49,8 @@ class TableRows:
         self._segments = SegmentStore(
             attributes, kinds, lambda column: self._vocabularies[column].stored, shape
         )
-        self._known: KnownWords | None = None
-        self._misses = 0
+        self._missed = MissedMarks()
+        self._tail_is_written = True
 
     # --- changes -----------------------------------------------------------------------------
 
@@ -71,8 +74,6 @@ class TableRows:
             raise ConflictError(f"index table {self._attributes.path!r} has key {key!r} already: replace it")
         self._tail.next_sequence += 1
         self._put(self._tail.next_sequence - 1, key, row)
-        if self._known is not None:
-            self._known.add(word_of(key))
 
     def insert_many(self, rows: Iterable[tuple[str, Mapping[str, Value]]]) -> None:
         """Add many rows at the end, as `insert` would, fast.
@@ -103,10 +104,6 @@ class TableRows:
         row = self._checked_row(key, values)
         if key in self._tail:
             sequence = self._tail.sequence(key)
-            if self._tail.put(sequence, key, row):
-                self._tail.write()
-                return
-            self._tail.discard(key)
         else:
             segment, place = self._found(key)
             sequence = int(segment.sequences()[place])
@@ -125,7 +122,16 @@ class TableRows:
             self._tail.discard(key)
         else:
             self._bury(*self._found(key))
+        self._tail_is_written = False
+
+    def flush(self) -> None:
+        """Write what is in memory only; to be called before the file is flushed, closed or read by others."""
+        if self._tail_is_written:
+            return
+        if len(self._tail) >= self._shape.tail_rows or not self._tail.fits:
+            self._seal()
         self._tail.write()
+        self._tail_is_written = True
 
     def _checked_row(self, key: str, values: Mapping[str, Value]) -> list[Value]:
         _check_key(key)
@@ -140,13 +146,11 @@ class TableRows:
         )
 
     def _put(self, sequence: int, key: str, row: list[Value]) -> None:
-        if not self._tail.put(sequence, key, row):
+        self._tail.put(sequence, key, row)
+        self._tail_is_written = False
+        self._missed.note_row(key, zip(self._columns.values(), row, strict=True))
+        if len(self._tail) >= self._shape.pending_rows:
             self._seal()
-            if not self._tail.put(sequence, key, row):
-                self._add_rows(np.array([sequence]), [key], [[value] for value in row])
-        if len(self._tail) >= self._shape.tail_rows:
-            self._seal()
-        self._tail.write()
 
     def _seal(self) -> None:
         """Make a segment of the rows of the tail; the tail is not written."""
@@ -174,7 +178,7 @@ class TableRows:
             self._clean_vocabularies()
             grown = True
         if grown:
-            self._write_vocabulary_list()
+            self._write_description()
         self._segments.write_lists()
 
     def _clean_vocabularies(self) -> None:
@@ -214,8 +218,8 @@ class TableRows:
         first = self._tail.next_sequence
         self._tail.next_sequence += len(keys)
         self._add_rows(np.arange(first, first + len(keys)), keys, columns)
-        self._tail.write()
-        self._known = None
+        self._tail_is_written = False
+        self._missed.clear()
 
     def _check_new(self, keys: list[str]) -> None:
         distinct = set(keys)
@@ -298,15 +302,14 @@ class TableRows:
             word = word_of(key)
         except UnicodeEncodeError:
             return None
-        if self._known is not None and word not in self._known:
+        if self._missed.rules_out(INDEX_KEY, mark_of(key)):
             return None
         for segment in reversed(list(self._segments)):
             for row in segment.keys().find(key, word).tolist():
                 if not (segment.dead and segment.dead_mask()[row]):
                     return segment, row
-        self._misses += 1
-        if self._known is None and self._misses > 1:
-            self._known = KnownWords([rows.keys().words for rows in self._row_sets()])
+        if self._missed.is_frequent(INDEX_KEY):
+            self._missed.learn(INDEX_KEY, [rows.keys().marks() for rows in self._row_sets()])
         return None
 
     def _row_sets(self) -> Iterator[RowSet]:
@@ -314,9 +317,13 @@ class TableRows:
         if len(self._tail):
             yield self._tail.view()
 
-    def _write_vocabulary_list(self) -> None:
-        pieces = {name: vocabulary.pieces for name, vocabulary in self._vocabularies.items()}
-        self._attributes.write_text(INDEX_VOCABULARIES, json.dumps(pieces).encode())
+    def _write_description(self) -> None:
+        description = {
+            "format": INDEX_FORMAT,
+            "columns": {column.name: column.kind.value for column in self._columns.values()},
+            "vocabularies": {name: vocabulary.pieces for name, vocabulary in self._vocabularies.items()},
+        }
+        self._attributes.write_text(INDEX_TABLE, json.dumps(description).encode())
 
 
 def _check_key(key: object) -> None:

@@ -29,17 +29,18 @@ from simarchive.container.layout import (
 
 _FIELDS = 5  # of a segment in INDEX_SEGMENTS
 _LEAST_ROOM = -(-LARGE_BYTES // (8 * _FIELDS))  # the lists have room to spare: most changes go in place
-_COMPACT_ROWS = 512
+_COMPACT_ROWS = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
     """How a table grows; part of no file, so it may change at any time.
 
-    The tail is sealed when it has `tail_rows` rows or more text than it has room for. `fan` segments of one
-    level are merged into one. A segment of level n has at most ``tail_rows * fan**n`` rows; those of level
-    `levels` are not merged again. A vocabulary is cleaned when it has more than two texts for each row of the
-    table, and `spare_texts`.
+    The tail is sealed when it is to be written with `tail_rows` rows or with more text than it has room for,
+    and when `pending_rows` rows of it are not written yet. `fan` segments of one level are merged into one.
+    A segment of level n has at most ``tail_rows * fan**n`` rows; those of level `levels` are not merged
+    again. A vocabulary is cleaned when it has more than two texts for each row of the table, and
+    `spare_texts`.
     """
 
     tail_rows: int = 64
@@ -47,6 +48,11 @@ class Shape:
     fan: int = 8
     levels: int = 3
     spare_texts: int = 1024
+
+    @property
+    def pending_rows(self) -> int:
+        """The most rows that wait in memory: as many as a segment of the first level has."""
+        return self.tail_rows * self.fan
 
     def level(self, rows: int) -> int:
         """Return the level of a segment of `rows` rows."""

@@ -129,27 +129,24 @@ class Tail:
         shown = [str(value) if value in _INFINITIES else value for value in raw]
         return TailRow(sequence, raw, _encode([sequence, key, *shown]).encode())
 
-    def put(self, sequence: int, key: str, values: Sequence[Value]) -> bool:
-        """Add or replace a row; return False, and change nothing, if there is no room for it.
-
-        Values are checked already. The file is not written.
-        """
+    def put(self, sequence: int, key: str, values: Sequence[Value]) -> None:
+        """Add or replace a row, whose values are checked already; the file is not written."""
         row = self._line(sequence, key, values)
         old = self._rows.get(key)
-        grown = self._bytes + len(row.line) + 1 - (len(old.line) + 1 if old else 0)
-        if grown + _HEADER_ROOM > self._text.size:
-            return False
         self._rows[key] = row
-        self._bytes = grown
+        self._bytes += len(row.line) + 1 - (len(old.line) + 1 if old else 0)
         self._view = None
-        return True
 
-    def discard(self, key: str) -> TailRow:
-        """Remove a row and return it; the file is not written."""
+    def discard(self, key: str) -> None:
+        """Remove a row; the file is not written."""
         row = self._rows.pop(key)
         self._bytes -= len(row.line) + 1
         self._view = None
-        return row
+
+    @property
+    def fits(self) -> bool:
+        """Whether there is room in the file for all rows."""
+        return self._bytes + _HEADER_ROOM <= self._text.size
 
     def clear(self) -> None:
         """Remove all rows; the file is not written."""
@@ -158,7 +155,7 @@ class Tail:
         self._view = None
 
     def write(self) -> None:
-        """Write the tail in place."""
+        """Write the tail in place; it must fit."""
         header = b"[%d,%d]" % (self.next_sequence, self.next_number)
         self._text.write(b"\n".join([header, *[row.line for row in self._rows.values()]]))
 

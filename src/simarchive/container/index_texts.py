@@ -29,6 +29,13 @@ def word_of(text: str) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
+def mark_of(text: str) -> int:
+    """Return 64 bits by which a text is told from most others, also from those that begin alike."""
+    if _is_hex(text):
+        return int(text[:16], 16) ^ int(text[16:], 16)
+    return word_of(text)
+
+
 def _all_hex(texts: Sequence[str], joined: str) -> bool:
     return (
         len(joined) == 32 * len(texts)
@@ -106,6 +113,15 @@ class TextArray:
         if self.lows is not None:
             return rows[self.lows[rows] == WORD.type(int(text[16:], 16))] if _is_hex(text) else rows[:0]
         return rows[[found == text for found in self.texts(rows)]]
+
+    def marks(self) -> Array:
+        """Return `mark_of` each text."""
+        if self.lows is not None:
+            return cast(Array, self.words ^ self.lows)
+        marks = self.words.copy()
+        rows = np.flatnonzero(np.diff(cast(Array, self.offsets)) == len(_HEX_ZERO))
+        marks[rows] = [mark_of(text) for text in self.texts(rows)]
+        return marks
 
     def take(self, rows: Array) -> TextArray:
         """Return the texts of `rows` as a new array."""

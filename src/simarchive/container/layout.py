@@ -83,11 +83,10 @@ MEMBER_EMPTY_FOLDERS = "member_empty_folders"
 # --- index tables: the attributes of /index/<table>, written by index.py and its modules ---------
 
 INDEX_FORMAT = 1
-INDEX_TABLE = "table"  #: JSON text: format and columns
+INDEX_TABLE = "table"  #: JSON text: format, columns, and the pieces of each category's vocabulary
 INDEX_TAIL = "tail"  #: JSON lines: counters, then the newest rows
 INDEX_SEGMENTS = "segments"  #: int64: number, rows, removed rows, first and last sequence number of each
 INDEX_SUMMARIES = "summaries"  #: float64: lowest, highest, number missing of each segment and column
-INDEX_VOCABULARIES = "vocabularies"  #: JSON text: the pieces of the vocabulary of each category column
 
 INDEX_KEY = "_key"
 INDEX_SEQUENCE = "_sequence"

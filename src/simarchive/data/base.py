@@ -220,15 +220,21 @@ class BaseStoredData(BaseModel):
             "override upgrade_document"
         )
 
-    def check_readable(self) -> dict[str, Any]:
+    def check_readable(self, document: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the document, after checking that what is read from it equals this object.
+
+        Parameters
+        ----------
+        document
+            What `to_document` returned just now, to spare making it again.
 
         Raises
         ------
         InvalidDataError
             If the document could not be read back, or would not be the same.
         """
-        document = self.to_document()
+        if document is None:
+            document = self.to_document()
         try:
             copy = type(self).from_document(document, self.data_class_version)
         except InvalidDataError as error:

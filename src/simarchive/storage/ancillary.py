@@ -119,6 +119,18 @@ def check_ancillary_directory(stored: BaseStoredData, path: str | os.PathLike[st
         If it is missing, unexpected, no directory, or lacks a file that the object names; or as
         `ancillary_files`.
     """
+    files = checked_files(stored, path)
+    return None if files is None or path is None else Path(path).absolute()
+
+
+def checked_files(stored: BaseStoredData, path: str | os.PathLike[str] | None) -> list[AncillaryFile] | None:
+    """Return what `ancillary_files` says of an object's directory, or ``None`` for a class that has none.
+
+    Raises
+    ------
+    InvalidDataError
+        As `check_ancillary_directory`.
+    """
     class_name = type(stored).__name__
     if not type(stored).has_ancillary_data():
         if path is not None:
@@ -129,10 +141,11 @@ def check_ancillary_directory(stored: BaseStoredData, path: str | os.PathLike[st
     if path is None:
         raise InvalidDataError(f"a {class_name} needs the directory of its ancillary data: give its path")
     directory = Path(path).absolute()
-    names = {file.name for file in ancillary_files(directory) if file.path is not None}
+    files = ancillary_files(directory)
+    names = {file.name for file in files if file.path is not None}
     for name in stored.member_names():
         if name not in names:
             raise InvalidDataError(
                 f"this {class_name} names the file {name!r}, which is not in '{directory}'"
             )
-    return directory
+    return files

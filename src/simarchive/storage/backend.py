@@ -2,15 +2,14 @@
 
 A new backend implements exactly `_store_object`, `_retrieve_object` and `_object_exists`; all are
 called under the backend's reentrant lock. Everything else has a default built on these three, which
-a backend that knows better may override: the hooks are listed at the end of `StorageBackend`.
+a backend that knows better may override: the hooks are listed at the end of `StorageBackend`, of
+`querying.Querying` and in `key_registry.KeyRegistry`.
 """
 
 from __future__ import annotations
 
-import abc
 import contextlib
 import os
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -22,22 +21,16 @@ from simarchive.container.members import member_digest
 from simarchive.data import BaseStoredData, ForceFieldData
 from simarchive.errors import InvalidDataError, NotFoundError, WrongTypeError
 from simarchive.keys import check_key, new_key
-from simarchive.queries import BaseDataQuery
 from simarchive.storage import duplicates
-from simarchive.storage.ancillary import ancillary_files, check_ancillary_directory, same_files
-from simarchive.storage.arrangement import arrange
+from simarchive.storage.ancillary import ancillary_files, same_files
+from simarchive.storage.essentials import PathLike
+from simarchive.storage.incoming import Incoming
+from simarchive.storage.querying import Querying
 
 if TYPE_CHECKING:
     from simarchive.chemistry.components import Component
     from simarchive.chemistry.substances import Substance
     from simarchive.storage.merging import MergeReport
-
-PathLike = str | os.PathLike[str]
-
-Match = tuple[str, BaseStoredData, Any]
-"""One match of a query: key, object, and the path of its ancillary data or ``None``."""
-
-REGISTRY_KEY = "object_keys"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,52 +41,13 @@ class StoreOutcome:
     action: duplicates.Action
 
 
-class StoredObjectKeys(BaseStoredData):
-    """The registry that a backend without a better one keeps among its objects, in stored order."""
-
-    object_keys: list[str] | None = None
-    object_classes: list[str] | None = None
-
-    @classmethod
-    def has_ancillary_data(cls) -> bool:
-        """Return False: the registry is a document only."""
-        return False
-
-
-class StorageBackend(abc.ABC):
+class StorageBackend(Querying):
     """A store of simulation data: objects with unique keys, ancillary files, and queries.
 
     Notes
     -----
     Public methods may be called from several threads of one process.
     """
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-
-    # --- what every backend must do ------------------------------------------------------------------
-
-    @abc.abstractmethod
-    def _store_object(
-        self,
-        object_to_store: BaseStoredData,
-        storage_key: str | None = None,
-        ancillary_data_path: Path | None = None,
-    ) -> None:
-        """Keep an object, and a copy of its ancillary directory, under a key; replace what is there.
-
-        The object and the key have been checked. If it fails, what was stored before must still be.
-        """
-
-    @abc.abstractmethod
-    def _retrieve_object(
-        self, storage_key: str, expected_type: type[BaseStoredData] | None = None
-    ) -> tuple[BaseStoredData | None, Any]:
-        """Return the object and the path of its ancillary data, or ``(None, None)``."""
-
-    @abc.abstractmethod
-    def _object_exists(self, storage_key: str) -> bool:
-        """Return whether an object is stored under the key."""
 
     # --- storing ---------------------------------------------------------------------------------------
 
@@ -137,19 +91,19 @@ class StorageBackend(abc.ABC):
     ) -> StoreOutcome:
         """Do what `store_object` says; return also what was done."""
         _check_class(object_to_store)
-        object_to_store.validate()
-        directory = check_ancillary_directory(object_to_store, ancillary_data_path)
+        incoming = Incoming.checked(object_to_store, ancillary_data_path)
+        directory = incoming.directory
         if storage_key is not None:
             check_key(storage_key)
         with self._lock, self._atomic():
             decision = duplicates.decide(
                 object_to_store,
-                self._twins(object_to_store),
+                self._twins(incoming),
                 lambda key: directory is None or self._has_same_files(key, directory),
             )
             key = decision.existing_key or self._free_key(storage_key)
             if decision.action is not duplicates.Action.KEEP:
-                self._store_object(object_to_store, key, directory)
+                self._put(incoming, key, is_new=not decision.existing_key)
                 self._register_key(key, object_to_store)
             return StoreOutcome(key, decision.action)
 
@@ -225,7 +179,7 @@ class StorageBackend(abc.ABC):
         """
         _check_class(storage_object)
         with self._lock:
-            return duplicates.find(storage_object, self._twins(storage_object))
+            return duplicates.find(storage_object, self._twins(Incoming(storage_object)))
 
     def has_force_field(self, force_field: ForceFieldSource) -> str | None:
         """Return the key of a stored force field source that equals this one, or ``None``."""
@@ -236,37 +190,6 @@ class StorageBackend(abc.ABC):
         with self._lock, self._borrowed(storage_key) as (_, path):
             files = [] if path is None else ancillary_files(path)
             return {file.name: "" if file.path is None else member_digest(file.path)[1] for file in files}
-
-    # --- querying --------------------------------------------------------------------------------------
-
-    def query(self, data_query: BaseDataQuery) -> dict[tuple[Any, ...], list[Match]]:
-        """Return the objects that match a query, grouped by the matched values.
-
-        Returns
-        -------
-        matches
-            A plain dict. Its keys are tuples of the matched values: the substance first, then the
-            criteria in the order in which the query class declares them. Its values are lists of
-            ``(key, object, path)``; `path` is ``None`` for an object without ancillary data.
-        """
-        data_query.validate()
-        with self._lock:
-            found: dict[tuple[Any, ...], list[Match]] = {}
-            for matched, match in self._matches(data_query):
-                found.setdefault(matched, []).append(match)
-            return found
-
-    def keys(self, data_query: BaseDataQuery | None = None) -> list[str]:
-        """Return the keys of the objects that match a query, or of all objects, in stored order."""
-        with self._lock:
-            if data_query is None:
-                return self._object_keys()
-            data_query.validate()
-            return [key for _, (key, _, _) in self._matches(data_query)]
-
-    def count(self, data_query: BaseDataQuery) -> int:
-        """Return how many objects match a query."""
-        return len(self.keys(data_query))
 
     def __len__(self) -> int:
         with self._lock:
@@ -348,14 +271,6 @@ class StorageBackend(abc.ABC):
         """Return a context in which all changes become one, or none; here: each change is its own."""
         return contextlib.nullcontext()
 
-    def _object_keys(self, class_names: tuple[str, ...] | None = None) -> list[str]:
-        """Return the keys of all objects, or of the classes named, in stored order."""
-        return [
-            key
-            for key, class_name in self._registry().items()
-            if (class_names is None or class_name in class_names) and self._object_exists(key)
-        ]
-
     @contextlib.contextmanager
     def _borrowed(self, storage_key: str) -> Iterator[tuple[BaseStoredData, PathLike | None]]:
         """Give an object and a directory of its ancillary data that may vanish after the block."""
@@ -364,25 +279,19 @@ class StorageBackend(abc.ABC):
             raise NotFoundError(f"no object has the key {storage_key!r}")
         yield stored, None if path is None else Path(path)
 
-    def _is_stored(self, storage_key: str) -> bool:
-        """Return whether a key is that of an object which was stored and not removed."""
-        return storage_key in self._registry() and self._object_exists(storage_key)
+    def _put(self, incoming: Incoming, storage_key: str, *, is_new: bool) -> None:
+        """Do what `_store_object` does, with what is known already; inside `_atomic`.
 
-    def _register_key(self, storage_key: str, stored: BaseStoredData) -> None:
-        """Note that an object was stored under a key."""
-        registry = self._registry()
-        if registry.get(storage_key) != type(stored).data_class_name:
-            self._write_registry({**registry, storage_key: type(stored).data_class_name})
+        Parameters
+        ----------
+        is_new
+            No object has the key.
+        """
+        self._store_object(incoming.stored, storage_key, incoming.directory)
 
-    def _remove_object(self, storage_key: str) -> None:
-        """Forget an object; a backend that can also frees its room."""
-        registry = self._registry()
-        del registry[storage_key]
-        self._write_registry(registry)
-
-    def _twins(self, stored: BaseStoredData) -> Iterator[tuple[str, BaseStoredData]]:
+    def _twins(self, incoming: Incoming) -> Iterator[tuple[str, BaseStoredData]]:
         """Yield keys and objects of the same class, at least all that may be the same as this one."""
-        for key in self._object_keys((type(stored).data_class_name,)):
+        for key in self._object_keys((incoming.class_name,)):
             twin, _ = self._retrieve_object(key)
             if twin is not None:
                 yield key, twin
@@ -399,38 +308,11 @@ class StorageBackend(abc.ABC):
         _, path = self._retrieve_object(storage_key)
         return path is not None and same_files(Path(path), directory)
 
-    def _candidates(self, data_query: BaseDataQuery) -> Iterable[str]:
-        """Return the keys of at least all objects that match a query, in stored order."""
-        return self._object_keys(_class_names(data_query))
-
-    def _matches(self, data_query: BaseDataQuery) -> Iterator[tuple[tuple[Any, ...], Match]]:
-        """Yield the matched values and the match of each object that matches, ordered and limited."""
-        found = []
-        for key in self._candidates(data_query):
-            stored, path = self._retrieve_object(key)
-            if stored is None:
-                continue
-            matched = data_query.apply(stored)
-            if matched is not None:
-                found.append((matched, (key, stored, path)))
-        yield from arranged_matches(data_query, found)
-
     def _new_at(self, destination: PathLike) -> Self:
         """Return a new empty backend of this kind at a place where nothing is."""
         raise InvalidDataError(f"{type(self).__name__} cannot make a new store at {os.fspath(destination)!r}")
 
     # --- the parts of the above ----------------------------------------------------------------------
-
-    def _registry(self) -> dict[str, str]:
-        """Return the data class by key."""
-        registry, _ = self._retrieve_object(REGISTRY_KEY)
-        if not isinstance(registry, StoredObjectKeys):
-            return {}
-        return dict(zip(registry.object_keys or (), registry.object_classes or (), strict=True))
-
-    def _write_registry(self, registry: dict[str, str]) -> None:
-        stored = StoredObjectKeys(object_keys=list(registry), object_classes=list(registry.values()))
-        self._store_object(stored, REGISTRY_KEY, None)
 
     def _free_key(self, wanted: str | None) -> str:
         if wanted is not None and not self._object_exists(wanted):
@@ -440,28 +322,7 @@ class StorageBackend(abc.ABC):
             if not self._object_exists(key):
                 return key
 
-    @staticmethod
-    def _is_user_key(storage_key: object) -> bool:
-        try:
-            return check_key(storage_key) != REGISTRY_KEY
-        except InvalidDataError:
-            return False
-
-
-def arranged_matches(
-    data_query: BaseDataQuery, found: list[tuple[tuple[Any, ...], Match]]
-) -> Iterator[tuple[tuple[Any, ...], Match]]:
-    """Yield matched values and matches in the order, and up to the limit, that a query asks for."""
-    for _, pair in arrange(data_query, [(match[1], (matched, match)) for matched, match in found]):
-        yield pair
-
 
 def _check_class(stored: object) -> None:
     if not isinstance(stored, BaseStoredData):
         raise WrongTypeError(f"only objects of a data class can be stored, not {type(stored).__name__}")
-
-
-def _class_names(data_query: BaseDataQuery) -> tuple[str, ...]:
-    from simarchive.data import name_and_subclasses
-
-    return name_and_subclasses(data_query.data_class())

@@ -24,13 +24,14 @@ from simarchive.errors import (
 )
 from simarchive.queries import BaseDataQuery
 from simarchive.storage import evaluator_writing
-from simarchive.storage.backend import Match, PathLike, StorageBackend, _class_names, arranged_matches
+from simarchive.storage.backend import StorageBackend
 from simarchive.storage.directory_registry import (
     DirectoryRegistries,
     io_error,
     sync_directory,
     write_text,
 )
+from simarchive.storage.essentials import PathLike
 from simarchive.storage.evaluator_json import (
     data_class_filed_under,
     dump_typed,
@@ -44,6 +45,8 @@ from simarchive.storage.evaluator_json import (
 from simarchive.storage.evaluator_objects import EvaluatorObject, opaque_class
 from simarchive.storage.evaluator_reading import read_fields, with_arrays
 from simarchive.storage.evaluator_types import TYPE
+from simarchive.storage.incoming import Incoming
+from simarchive.storage.querying import Match, arranged_matches, class_names
 
 LOGGER = logging.getLogger("simarchive")
 
@@ -206,13 +209,13 @@ class LocalFileStorage(StorageBackend):
                     f" deleted: {error.strerror}"
                 ) from error
 
-    def _twins(self, stored: BaseStoredData) -> Iterator[tuple[str, BaseStoredData]]:
-        for key, twin, _ in self._readable((type(stored).data_class_name,)):
+    def _twins(self, incoming: Incoming) -> Iterator[tuple[str, BaseStoredData]]:
+        for key, twin, _ in self._readable((incoming.class_name,)):
             yield key, twin
 
     def _matches(self, data_query: BaseDataQuery) -> Iterator[tuple[tuple[Any, ...], Match]]:
         found = []
-        for match in self._readable(_class_names(data_query)):
+        for match in self._readable(class_names(data_query)):
             matched = data_query.apply(match[1])
             if matched is not None:
                 found.append((matched, match))

@@ -13,9 +13,9 @@ from typing import Any, Self
 
 from simarchive.codecs import CODEC_CHOICES
 from simarchive.container.container import Container
-from simarchive.container.contents import Contents, StoredDocument
-from simarchive.container.documents import identity_digest
+from simarchive.container.contents import Contents
 from simarchive.container.members import member_digest
+from simarchive.container.object_writing import StoredDocument
 from simarchive.data import BaseStoredData, ReplaceableData
 from simarchive.errors import ConflictError, CorruptError, InvalidDataError, NotFoundError
 from simarchive.journal import Durability
@@ -24,9 +24,12 @@ from simarchive.storage import evaluator_objects as evaluator_objects  # registe
 from simarchive.storage import indexing, selection
 from simarchive.storage.ancillary import ancillary_files, empty_folders_of, members_of
 from simarchive.storage.ancillary_path import LazyPath
-from simarchive.storage.backend import Match, PathLike, StorageBackend, arranged_matches
+from simarchive.storage.backend import StorageBackend
+from simarchive.storage.essentials import PathLike
 from simarchive.storage.hdf5_inspection import Inspection, interpret
 from simarchive.storage.hdf5_members import MemberAccess
+from simarchive.storage.incoming import Incoming
+from simarchive.storage.querying import Match, arranged_matches
 from simarchive.storage.scratch import Scratch
 
 Progress = Callable[[int], None]
@@ -179,7 +182,7 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
     def _changing(self) -> Iterator[Contents]:
         """Give the contents for changes, with an index that works."""
         with self._container.transaction() as contents:
-            if not self._index_is_checked or contents.distrusted:
+            if not self._index_is_checked or contents.tables.distrusted:
                 indexing.restore(contents)
             checked_before, self._index_is_checked = self._index_is_checked, True
             try:
@@ -214,28 +217,36 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
         storage_key: str | None = None,
         ancillary_data_path: Path | None = None,
     ) -> None:
-        tree = object_to_store.check_readable()
-        files = [] if ancillary_data_path is None else ancillary_files(ancillary_data_path)
-        stored = StoredDocument(
-            data_class=type(object_to_store).data_class_name,
-            data_class_version=type(object_to_store).data_class_version,
-            tree=tree,
-            has_ancillary_data=ancillary_data_path is not None,
-            empty_folders=empty_folders_of(files),
-            members=members_of(files),
-        )
-        self._write(storage_key or self._free_key(None), stored, object_to_store)
-
-    def _write(self, key: str, stored: StoredDocument, interpreted: BaseStoredData | None) -> None:
         with self._changing() as contents:
+            key = storage_key or self._free_key(None)
+            self._put(Incoming(object_to_store, ancillary_data_path), key, is_new=key not in contents)
+
+    def _put(self, incoming: Incoming, storage_key: str, *, is_new: bool) -> None:
+        stored = StoredDocument(
+            data_class=incoming.class_name,
+            data_class_version=type(incoming.stored).data_class_version,
+            tree=incoming.readable_document(),
+            has_ancillary_data=incoming.directory is not None,
+            empty_folders=empty_folders_of(incoming.files),
+            members=members_of(incoming.files),
+        )
+        row = indexing.row_of(incoming.index_values, incoming.identity)
+        with self._container.reading() as contents:
             # Before the object is written: a table that has to be made must not find it.
             indexing.prepare(contents, stored.data_class)
-            replaced = contents.class_name(key) if key in contents else None
-            identity = contents.write(key, stored, codec=self.codec, progress=self.progress)
+            replaced = None if is_new else contents.class_name(storage_key)
+            contents.write(
+                storage_key,
+                stored,
+                codec=self.codec,
+                identity=incoming.identity,
+                is_new=is_new,
+                progress=self.progress,
+            )
             with contents.in_one_piece():
                 if replaced is not None and replaced != stored.data_class:
-                    indexing.forget(contents, replaced, key)
-                indexing.put(contents, stored.data_class, key, indexing.row_of(interpreted, identity))
+                    indexing.forget(contents, replaced, storage_key)
+                indexing.put(contents, stored.data_class, storage_key, row)
 
     def _retrieve_object(
         self, storage_key: str, expected_type: type[BaseStoredData] | None = None
@@ -264,13 +275,12 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
                 with contents.in_one_piece():
                     indexing.forget(contents, class_name, storage_key)
 
-    def _twins(self, stored: BaseStoredData) -> Iterator[tuple[str, BaseStoredData]]:
-        class_name = type(stored).data_class_name
+    def _twins(self, incoming: Incoming) -> Iterator[tuple[str, BaseStoredData]]:
+        class_name = incoming.class_name
         with self._container.reading() as contents:
-            identical = indexing.identical(identity_digest(class_name, stored.to_document()))
-            found = indexing.select(contents, class_name, [identical])
-            if found is not None and isinstance(stored, ReplaceableData):
-                same = indexing.select(contents, class_name, stored.to_storage_query().conditions())
+            found = indexing.select(contents, class_name, [indexing.identical(incoming.identity)])
+            if found is not None and isinstance(incoming.stored, ReplaceableData):
+                same = indexing.select(contents, class_name, incoming.same_measurement())
                 found = None if same is None else [*found, *same]
             keys = indexing.keys_by_scan(contents, (class_name,)) if found is None else dict.fromkeys(found)
             for key in keys:

@@ -14,7 +14,7 @@ from simarchive.container.contents import ReadDocument
 from simarchive.container.members import MemberInfo
 from simarchive.container.streams import MemberStream
 from simarchive.storage.ancillary_path import AncillaryPath
-from simarchive.storage.backend import PathLike
+from simarchive.storage.essentials import PathLike
 from simarchive.storage.scratch import Scratch, ScratchDirectory, ScratchFile
 
 Progress = Callable[[int], None]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,17 +25,17 @@ IDENTITY = Column("identity", ColumnKind.INTEGER)
 """The first 8 bytes of an object's identity digest, as a signed integer."""
 
 
+@functools.cache
 def columns_of(data_class: type[BaseStoredData] | None) -> tuple[Column, ...]:
     """Return the columns of the table of a data class; of an unknown class only the identity is kept."""
     return (IDENTITY,) if data_class is None else (IDENTITY, *data_class.index_columns())
 
 
-def row_of(stored: BaseStoredData | None, identity: str) -> dict[str, Value]:
-    """Return the row of an object with an identity digest; of an object no class can read, the identity."""
+def row_of(values: Mapping[str, Value], identity: str) -> dict[str, Value]:
+    """Return the row of an object with these index values and an identity digest."""
     row: dict[str, Value] = {IDENTITY.name: identity_value(identity)}
-    if stored is not None:
-        for name, value in stored.index_values().items():
-            row[name] = None if value != value else value
+    for name, value in values.items():
+        row[name] = None if value != value else value
     return row
 
 
@@ -54,10 +54,10 @@ def usable_table(contents: Contents, class_name: str) -> IndexTable | None:
 
     ``None`` also for a class without objects: see `keys_by_scan`.
     """
-    if class_name in contents.distrusted:
+    if class_name in contents.tables.distrusted:
         return None
     try:
-        table = contents.table(class_name)
+        table = contents.tables.get(class_name)
     except StorageError as error:
         distrust(contents, class_name, str(error))
         return None
@@ -75,7 +75,7 @@ def usable_table(contents: Contents, class_name: str) -> IndexTable | None:
 def distrust(contents: Contents, class_name: str, reason: str) -> None:
     """Say that the table of a class cannot be used; it is not looked at again until it is rebuilt."""
     LOGGER.warning("the index of %s cannot be used, objects are read instead: %s", class_name, reason)
-    contents.distrusted.add(class_name)
+    contents.tables.distrusted.add(class_name)
 
 
 def select(contents: Contents, class_name: str, conditions: Sequence[Condition]) -> list[str] | None:
@@ -92,14 +92,14 @@ def select(contents: Contents, class_name: str, conditions: Sequence[Condition])
 
 def restore(contents: Contents) -> None:
     """Rebuild every table that is missing, damaged or out of date."""
-    if not contents.member_table_works():
-        contents.rebuild_member_table()
+    if not contents.shared.work():
+        contents.rebuild_shared()
     for class_name in contents.data_classes():
         # The columns of a class that is not registered here are not known: its table stays as it is.
-        is_known = data_class_named(class_name) is not None or class_name not in contents.tables()
+        is_known = data_class_named(class_name) is not None or class_name not in contents.tables.class_names()
         if is_known and usable_table(contents, class_name) is None:
             rebuild(contents, class_name)
-    contents.distrusted.clear()
+    contents.tables.distrusted.clear()
 
 
 def prepare(contents: Contents, class_name: str) -> None:
@@ -127,7 +127,7 @@ def put(contents: Contents, class_name: str, key: str, row: dict[str, Value]) ->
 def state_of(contents: Contents, class_name: str) -> str:
     """Return ``"ready"``, ``"missing"`` or ``"out of date"``."""
     try:
-        table = contents.table(class_name)
+        table = contents.tables.get(class_name)
     except StorageError:
         return "out of date"
     if table is None:
@@ -152,9 +152,9 @@ def rebuild(contents: Contents, class_name: str, *, keys: Iterable[str] | None =
     if keys is None:
         keys = keys_by_scan(contents, (class_name,))
     rows = list(_rows(contents, class_name, data_class, keys))
-    if class_name in contents.distrusted:
+    if class_name in contents.tables.distrusted:
         LOGGER.warning("the index of %s is rebuilt from %d objects", class_name, len(rows))
-    table = contents.create_table(class_name, columns_of(data_class))
+    table = contents.tables.create(class_name, columns_of(data_class))
     table.insert_many(rows)
     return table
 
@@ -167,11 +167,11 @@ def rebuild_all(contents: Contents) -> dict[str, int]:
             by_class.setdefault(contents.class_name(key), []).append(key)
         except CorruptError as error:
             LOGGER.warning("%s: it is left out of the index", error)
-    for name in contents.tables():
-        contents.drop_table(name)
+    for name in contents.tables.class_names():
+        contents.tables.drop(name)
     for class_name, keys in by_class.items():
         rebuild(contents, class_name, keys=keys)
-    contents.rebuild_member_table()
+    contents.rebuild_shared()
     return {class_name: len(keys) for class_name, keys in by_class.items() if keys}
 
 
@@ -200,11 +200,11 @@ def _rows(
 ) -> Iterator[tuple[str, dict[str, Value]]]:
     for key in keys:
         try:
-            stored = None
+            values: dict[str, Value] = {}
             if data_class is not None:
                 # The values of arrays are not in the index: nothing loads them here.
                 document = contents.document(key, functools.partial(_variable, contents, key))
-                stored = data_class.from_document(document.tree, document.data_class_version)
-            yield key, row_of(stored, contents.identity(key))
+                values = data_class.from_document(document.tree, document.data_class_version).index_values()
+            yield key, row_of(values, contents.identity(key))
         except (CorruptError, InvalidDataError) as error:
             LOGGER.warning("object %r is left out of the index: %s", key, error)

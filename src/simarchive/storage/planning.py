@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from simarchive.container.documents import identity_digest
 from simarchive.data import BaseStoredData, ReplaceableData
 from simarchive.errors import NotFoundError
 from simarchive.storage import duplicates, merging
-from simarchive.storage.backend import PathLike, StorageBackend, StoreOutcome
+from simarchive.storage.backend import StorageBackend, StoreOutcome
+from simarchive.storage.essentials import PathLike
+from simarchive.storage.incoming import Incoming
 
 _Place = tuple[StorageBackend, str]
 
@@ -52,16 +53,17 @@ class PlannedStorage(StorageBackend):
         if self.source is None or storage_key is None:
             raise NotFoundError("a plan needs the source of each object")
         object_to_store.validate()
+        incoming = Incoming(object_to_store)
         place = (self.source, storage_key)
         decision = duplicates.decide(
             object_to_store,
-            self._twins(object_to_store),
+            self._twins(incoming),
             lambda key: _digests(self._place_of(key)) == _digests(place),
         )
         key = decision.existing_key or self._free_key(storage_key)
         if decision.action is not duplicates.Action.KEEP:
             self._places[key], self._objects[key] = place, object_to_store
-            for alike in _alike(object_to_store):
+            for alike in _alike(incoming):
                 self._alike.setdefault(alike, []).append(key)
         return StoreOutcome(key, decision.action)
 
@@ -81,11 +83,11 @@ class PlannedStorage(StorageBackend):
     def _object_exists(self, storage_key: str) -> bool:
         return storage_key in self._objects or (self._target is not None and storage_key in self._target)
 
-    def _twins(self, stored: BaseStoredData) -> Iterator[tuple[str, BaseStoredData]]:
-        for key in dict.fromkeys(key for alike in _alike(stored) for key in self._alike.get(alike, ())):
+    def _twins(self, incoming: Incoming) -> Iterator[tuple[str, BaseStoredData]]:
+        for key in dict.fromkeys(key for alike in _alike(incoming) for key in self._alike.get(alike, ())):
             yield key, self._objects[key]
         if self._target is not None:
-            for key, twin in self._target._twins(stored):
+            for key, twin in self._target._twins(incoming):
                 if key not in self._objects:
                     yield key, twin
 
@@ -97,13 +99,12 @@ class PlannedStorage(StorageBackend):
         return self._target, key
 
 
-def _alike(stored: BaseStoredData) -> Iterator[object]:
+def _alike(incoming: Incoming) -> Iterator[object]:
     """Yield values of which two objects share at least one if `duplicates` may call them the same."""
-    name = type(stored).data_class_name
-    yield identity_digest(name, stored.to_document())
-    if isinstance(stored, ReplaceableData):
-        values = stored.index_values()
-        yield name, tuple(values.get(field) for field in type(stored).identity_fields)
+    yield incoming.identity
+    if isinstance(incoming.stored, ReplaceableData):
+        names = type(incoming.stored).identity_fields
+        yield incoming.class_name, tuple(incoming.index_values.get(name) for name in names)
 
 
 def _digests(place: _Place) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from simarchive.container.contents import Contents, ObjectHeader
 from simarchive.container.documents import identity_digest
+from simarchive.container.index import IndexTable
 from simarchive.data import BaseStoredData, data_class_named
 from simarchive.errors import CorruptError, InvalidDataError, StorageError
 from simarchive.storage import indexing
@@ -172,20 +173,32 @@ def _check_index(
     by_class: dict[str, list[str]] = {}
     for key, header in headers.items():
         by_class.setdefault(header.data_class, []).append(key)
-    for class_name in sorted({*by_class, *contents.tables()}):
+    for class_name in sorted({*by_class, *contents.tables.class_names()}):
         table = indexing.usable_table(contents, class_name)
         if table is None:
             message = f"the index of {class_name} is missing or out of date: 'simarchive repair --index'"
             report.problems.append(Problem("", None, None, message))
             continue
-        expected = by_class.get(class_name, [])
-        for key in sorted(set(table.keys()) - set(expected)):
-            report.problems.append(
-                Problem(key, None, None, f"the index of {class_name} has it, /objects not")
-            )
-        for key in expected:
-            row = indexing.row_of(loaded.get(key), headers[key].identity)
-            if table.row(key) != row:
-                report.problems.append(
-                    Problem(key, None, None, f"its row in the index of {class_name} is wrong")
-                )
+        try:
+            _check_table(class_name, table, by_class.get(class_name, []), headers, loaded, report)
+        except CorruptError as error:
+            message = f"the index of {class_name} is damaged ({error}): 'simarchive repair --index'"
+            report.problems.append(Problem("", None, None, message))
+
+
+def _check_table(
+    class_name: str,
+    table: IndexTable,
+    expected: list[str],
+    headers: dict[str, ObjectHeader],
+    loaded: dict[str, BaseStoredData | None],
+    report: VerificationReport,
+) -> None:
+    for key in sorted(set(table.keys()) - set(expected)):
+        report.problems.append(Problem(key, None, None, f"the index of {class_name} has it, /objects not"))
+    for key in expected:
+        stored = loaded.get(key)
+        row = indexing.row_of({} if stored is None else stored.index_values(), headers[key].identity)
+        if table.row(key) != row:
+            message = f"its row in the index of {class_name} is wrong"
+            report.problems.append(Problem(key, None, None, message))

@@ -1,0 +1,97 @@
+"""Equal members are one dataset: the table in which they are looked up by size and digest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import h5py
+
+from simarchive.conditions import Column, ColumnKind, Equals
+from simarchive.container import layout, members
+from simarchive.container.index import IndexTable
+from simarchive.container.index_tables import IndexTables
+from simarchive.container.members import MemberInfo
+from simarchive.errors import CorruptError, NotFoundError, StorageError
+
+MIN_SHARED_BYTES = 64 << 10
+"""Members of this size and more are looked up by digest, and stored once if they are equal."""
+
+MEMBER_COLUMNS = (Column("size", ColumnKind.INTEGER), Column("digest", ColumnKind.IDENTIFIER))
+
+Progress = Callable[[int], None]
+
+
+class SharedMembers:
+    """The larger members of a container by digest.
+
+    Parameters
+    ----------
+    find
+        Returns the dataset of a member, given the key of its object and its name.
+    """
+
+    def __init__(self, tables: IndexTables, find: Callable[[str, str], h5py.Dataset]) -> None:
+        self._tables = tables
+        self._find = find
+
+    def work(self) -> bool:
+        """Return whether the table is there and opens, or is not needed yet."""
+        try:
+            self._tables.get(layout.MEMBER_TABLE)
+        except StorageError:
+            return False
+        return self._tables.exist and layout.MEMBER_TABLE not in self._tables.distrusted
+
+    def clear(self) -> None:
+        """Forget all members."""
+        self._tables.drop(layout.MEMBER_TABLE)
+        self._tables.distrusted.discard(layout.MEMBER_TABLE)
+
+    def store(
+        self, group: h5py.Group, name: str, path: Path, codec: str, progress: Progress | None
+    ) -> MemberInfo:
+        """Write a file as a member, or link to an equal one that is there; it is not noted yet."""
+        size = members.size_of(path)
+        twin = self._equal(path, size) if size >= MIN_SHARED_BYTES else None
+        if twin is None:
+            return members.store_member(group, name, path, codec=codec, progress=progress)
+        members.link_member(group, name, twin)
+        if progress is not None:
+            progress(size)
+        return members.member_info(twin, name)
+
+    def note(self, key: str, infos: Iterable[MemberInfo]) -> None:
+        """Have the members of an object found by those that are equal."""
+        for info in infos:
+            if info.size >= MIN_SHARED_BYTES:
+                self._table().insert(f"{key}/{info.name}", {"size": info.size, "digest": info.digest})
+
+    def forget(self, key: str, infos: Iterable[MemberInfo]) -> None:
+        """Have the members of an object found no more."""
+        table = self._tables.get(layout.MEMBER_TABLE)
+        if table is not None:
+            for info in infos:
+                place = f"{key}/{info.name}"
+                if info.size >= MIN_SHARED_BYTES and place in table:
+                    table.remove(place)
+
+    def _equal(self, path: Path, size: int) -> h5py.Dataset | None:
+        table = self._table()
+        if not table.count([Equals("size", size)]):
+            return None
+        _, digest = members.member_digest(path)
+        for place in table.select([Equals("size", size), Equals("digest", digest)]):
+            key, _, name = place.partition("/")
+            try:
+                dataset = self._find(key, name)
+            except (NotFoundError, CorruptError):
+                continue  # The index is only an accelerator: what it says is checked on the object.
+            if members.member_info(dataset, name).digest == digest:
+                return dataset
+        return None
+
+    def _table(self) -> IndexTable:
+        return self._tables.get(layout.MEMBER_TABLE) or self._tables.create(
+            layout.MEMBER_TABLE, MEMBER_COLUMNS
+        )

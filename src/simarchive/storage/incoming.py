@@ -1,0 +1,89 @@
+"""An object on its way into a store, and what is derived from it: each once, and only if it is needed."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from simarchive.conditions import Condition, Equals, Value
+from simarchive.container.documents import identity_digest
+from simarchive.data import BaseStoredData, ReplaceableData
+from simarchive.storage.ancillary import AncillaryFile, ancillary_files, checked_files
+
+
+class Incoming:
+    """An object that is to be stored, or looked for; neither it nor its files may change meanwhile.
+
+    Parameters
+    ----------
+    directory
+        Where its ancillary data is.
+    files
+        What is in the directory, if that is known.
+    """
+
+    def __init__(
+        self, stored: BaseStoredData, directory: Path | None = None, files: list[AncillaryFile] | None = None
+    ) -> None:
+        self.stored = stored
+        self.directory = directory
+        self._files = files
+
+    @classmethod
+    def checked(cls, stored: BaseStoredData, path: str | os.PathLike[str] | None) -> Self:
+        """Return an object that is complete, as its ancillary data is.
+
+        Raises
+        ------
+        InvalidDataError
+            If something is missing, or as `ancillary.check_ancillary_directory`.
+        """
+        stored.validate()
+        files = checked_files(stored, path)
+        directory = None if path is None else Path(path).absolute()
+        return cls(stored, directory, files)
+
+    @property
+    def files(self) -> list[AncillaryFile]:
+        """The files and empty folders of its ancillary data."""
+        if self._files is None:
+            self._files = [] if self.directory is None else ancillary_files(self.directory)
+        return self._files
+
+    @property
+    def class_name(self) -> str:
+        """The permanent name of its data class."""
+        return type(self.stored).data_class_name
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """Its tree, not checked yet."""
+        return self.stored.to_document()
+
+    @cached_property
+    def identity(self) -> str:
+        """The identity digest of class and document."""
+        return identity_digest(self.class_name, self.document)
+
+    @cached_property
+    def index_values(self) -> dict[str, Value]:
+        """What stands in each column of the index of its class."""
+        return self.stored.index_values()
+
+    def same_measurement(self) -> list[Condition]:
+        """Return conditions on the index that all other measurements of the same calculation fulfil."""
+        assert isinstance(self.stored, ReplaceableData)
+        values = ((name, self.index_values.get(name)) for name in type(self.stored).identity_fields)
+        return [Equals(name, value) for name, value in values if value is not None and value == value]
+
+    def readable_document(self) -> dict[str, Any]:
+        """Return the document, after checking that what is read from it equals the object.
+
+        Raises
+        ------
+        InvalidDataError
+            If it could not be read back, or would not be the same.
+        """
+        return self.stored.check_readable(self.document)
