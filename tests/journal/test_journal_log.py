@@ -171,6 +171,15 @@ def test_a_reader_of_the_log_follows_commits_and_ignores_the_rest(disk: Simulate
     assert (again.pages, again.state, again.size) == (reader.pages, reader.state, reader.size)
 
 
+def test_most_commits_leave_the_size_of_the_log_alone(disk: SimulatedDisk, journal: Journal) -> None:
+    sizes = []
+    for number in range(60):
+        transact(journal, (8192, bytes([number]) * 4096))
+        sizes.append(disk.status_of(LOG_PATH).st_size)
+    assert len(set(sizes)) <= 8
+    assert sizes[0] < 1 << 16
+
+
 def test_old_frames_die_with_the_salt(disk: SimulatedDisk) -> None:
     log = new_log(disk)
     log.restart(Seal.new(), 1000, skeleton()[:48])
