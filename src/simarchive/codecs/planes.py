@@ -12,6 +12,7 @@ WORD = 4
 SHUFFLE_FILTER = (2, (WORD,))
 
 Bytes = NDArray[np.uint8]
+Words = NDArray[np.uint32]
 
 # Above this many bits per byte, entropy coding saves less than 5% of a plane, and costs as much time as all
 # the rest of the chunk.
@@ -29,6 +30,25 @@ def thread_array(purpose: str, n_bytes: int) -> Bytes:
         array = arrays[purpose] = np.empty(n_bytes, np.uint8)
     result: Bytes = array[:n_bytes]
     return result
+
+
+def split_planes(chunk: memoryview | Words) -> Bytes:
+    """Return the byte planes of a chunk of whole words, one plane a row: what HDF5's shuffle makes of it.
+
+    The array is one that this thread uses again.
+    """
+    words = np.frombuffer(chunk, "<u4")
+    data, n_words = words.view(np.uint8), len(words)
+    planes = thread_array("planes", len(data)).reshape(WORD, n_words)
+    if n_words:
+        np.copyto(planes[0], words, casting="unsafe")
+        for plane in range(1, WORD):
+            # The lowest byte of a word that is read so many bytes later. Taking it is three times as fast as
+            # a copy of every fourth byte, because processors narrow many words at a time.
+            shifted = data[plane : plane - WORD].view("<u4")
+            np.copyto(planes[plane, :-1], shifted, casting="unsafe")
+        planes[1:, -1] = data[1 - WORD :]
+    return planes
 
 
 def unshuffle(planes: Bytes, out: Bytes) -> None:

@@ -50,7 +50,7 @@ from numpy.typing import NDArray
 from simarchive.codecs.codec import CHUNK_BYTES, EncodedChunk, copy_stored, keep_smaller
 from simarchive.codecs.deflate import inflate, zlib_stream
 from simarchive.codecs.frame_layout import FrameLayout
-from simarchive.codecs.planes import WORD, entropy_bits, is_noise, unshuffle
+from simarchive.codecs.planes import WORD, Words, entropy_bits, is_noise, split_planes, unshuffle
 
 # Of the range 32768 to 65535, which the HDF Group leaves for private use.
 TRAJECTORY_FILTER = (33217, (1,))
@@ -66,7 +66,6 @@ _MAX_EXCEPTIONS = 0.125
 # Whole numbers up to this are exact in float32.
 _MAX_STEPS = 1 << 24
 
-Words = NDArray[np.uint32]
 Steps = NDArray[np.int32]
 
 
@@ -217,17 +216,12 @@ def _accumulate(values: Words, lag: int) -> None:
         rest += rows[-1][: len(rest)]
 
 
-def _planes(numbers: Words) -> list[NDArray[np.uint8]]:
-    data = np.ascontiguousarray(numbers, "<u4").view(np.uint8)
-    return [data[plane::WORD] for plane in range(WORD)]
-
-
 def _plane_bits(numbers: Words) -> float:
-    return sum(entropy_bits(plane) for plane in _planes(numbers))
+    return sum(entropy_bits(plane) for plane in split_planes(numbers))
 
 
 def _packed(numbers: Words) -> memoryview:
-    planes = _planes(numbers)
+    planes = split_planes(numbers)
     return zlib_stream(planes, [is_noise(plane) for plane in planes])
 
 
