@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple, Protocol, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
-CHUNK_BYTES = 1 << 20
+# A chunk costs a dozen switches between threads, whatever its size; a random read decodes a whole one.
+CHUNK_BYTES = 2 << 20
 
 # A chunk whose encoded form is not at least this much smaller is stored as it is: it then costs
 # nothing to read.
@@ -78,8 +75,3 @@ def copy_stored(stored: memoryview, out: memoryview) -> None:
     if len(stored) != len(out):
         raise ValueError(f"the chunk has {len(stored)} stored bytes in place of {len(out)}")
     out[:] = stored
-
-
-def joined(parts: Iterable[Buffer | NDArray[np.uint8]]) -> memoryview:
-    """Return the bytes of all parts in one piece; unlike `bytes.join`, this lets other threads run."""
-    return np.concatenate([np.frombuffer(part, np.uint8) for part in parts]).data

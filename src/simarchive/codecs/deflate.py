@@ -14,14 +14,13 @@ from __future__ import annotations
 import itertools
 import struct
 from collections.abc import Iterator
-from typing import Any
 
 import deflate
 import numpy as np
 from isal import isal_zlib
 
-from simarchive.codecs.codec import CHUNK_BYTES, EncodedChunk, copy_stored, joined, keep_smaller
-from simarchive.codecs.planes import SHUFFLE_FILTER, WORD, Bytes, is_noise, split_planes, unshuffle
+from simarchive.codecs.codec import CHUNK_BYTES, EncodedChunk, copy_stored, keep_smaller
+from simarchive.codecs.planes import SHUFFLE_FILTER, WORD, Bytes, noise_rows, split_planes, unshuffle
 
 DEFLATE_FILTER = (1, (1,))
 
@@ -47,7 +46,7 @@ class ShuffledDeflate:
     def encode(self, chunk: memoryview) -> EncodedChunk:
         """Return one zlib stream of the chunk's byte planes, or the chunk itself if that gains nothing."""
         planes = split_planes(chunk)
-        noise = [is_noise(plane) for plane in planes]
+        noise = noise_rows(planes)
         if all(noise):
             return EncodedChunk(chunk, self._all_filters)
         return keep_smaller(chunk, zlib_stream(planes, noise), self._all_filters)
@@ -72,7 +71,7 @@ class PlainDeflate:
 
     def encode(self, chunk: memoryview) -> EncodedChunk:
         """Return one zlib stream, or the chunk itself if that gains nothing."""
-        if is_noise(np.frombuffer(chunk, np.uint8)):
+        if all(noise_rows(np.frombuffer(chunk, np.uint8).reshape(1, -1))):
             return EncodedChunk(chunk, self._all_filters)
         encoded: bytes = isal_zlib.compress(chunk, _TEXT_LEVEL)
         return keep_smaller(chunk, encoded, self._all_filters)
@@ -93,23 +92,24 @@ def inflate(stored: memoryview, n_bytes: int) -> bytearray:
     return plain
 
 
-def zlib_stream(planes: Bytes, noise: list[bool]) -> memoryview:
+def zlib_stream(planes: Bytes, noise: list[bool]) -> bytes:
     """Return the zlib stream of the rows of `planes`; `noise` says which rows to store as they are."""
-    parts: list[Any] = [_ZLIB_HEADER]
+    parts: list[bytes | memoryview] = [_ZLIB_HEADER]
     for is_stored, rows in itertools.groupby(range(len(noise)), noise.__getitem__):
         first, *others = rows
         if is_stored:
             parts += _stored_blocks(planes[first : first + 1 + len(others)].reshape(-1))
         else:
             parts += [part for row in (first, *others) for part in _flushed(planes[row])]
-    return joined([*parts, _EMPTY_FINAL_BLOCK, deflate.adler32(planes.data).to_bytes(4, "big")])
+    parts += [_EMPTY_FINAL_BLOCK, deflate.adler32(planes.data).to_bytes(4, "big")]
+    return b"".join(parts)
 
 
-def _stored_blocks(data: Bytes) -> Iterator[bytes | Bytes]:
+def _stored_blocks(data: Bytes) -> Iterator[bytes | memoryview]:
     for start in range(0, len(data), _MAX_STORED_BLOCK):
         block = data[start : start + _MAX_STORED_BLOCK]
         yield _STORED_HEADER.pack(0, len(block), len(block) ^ 0xFFFF)
-        yield block
+        yield block.data
 
 
 def _flushed(plane: Bytes) -> tuple[bytes, bytes]:

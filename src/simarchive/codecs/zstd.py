@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from simarchive.codecs.codec import CHUNK_BYTES, EncodedChunk, copy_stored, joined, keep_smaller
-from simarchive.codecs.planes import SHUFFLE_FILTER, WORD, Bytes, is_noise, split_planes, unshuffle
+from simarchive.codecs.codec import CHUNK_BYTES, EncodedChunk, copy_stored, keep_smaller
+from simarchive.codecs.planes import SHUFFLE_FILTER, WORD, Bytes, noise_rows, split_planes, unshuffle
 from simarchive.errors import InvalidDataError
 
 ZSTD_FILTER = (32015, (1,))
@@ -80,17 +80,17 @@ class ShuffledZstd(_Zstd):
     def encode(self, chunk: memoryview) -> EncodedChunk:
         """Return one zstd frame of the chunk's byte planes, or the chunk itself if that gains nothing."""
         planes = split_planes(chunk)
-        noise = [is_noise(plane) for plane in planes]
+        noise = noise_rows(planes)
         if all(noise):
             return EncodedChunk(chunk, self._all_filters)
         return keep_smaller(chunk, self._frame(planes, noise), self._all_filters)
 
-    def _frame(self, planes: Bytes, noise: list[bool]) -> memoryview:
+    def _frame(self, planes: Bytes, noise: list[bool]) -> bytes:
         """Return one frame: noise planes at either end as raw blocks, those between as zstd makes them."""
         first = noise.index(False)
         last = WORD - noise[::-1].index(False)
         inner = self.compress(list(planes[first:last]), planes[first:last].size)
-        return joined(
+        return b"".join(
             [
                 _FRAME_HEADER.pack(_MAGIC, _SINGLE_SEGMENT, planes.size),
                 *_raw_blocks(planes[:first].reshape(-1)),
@@ -121,7 +121,7 @@ class PlainZstd(_Zstd):
 
     def encode(self, chunk: memoryview) -> EncodedChunk:
         """Return one zstd frame, or the chunk itself if that gains nothing."""
-        if is_noise(np.frombuffer(chunk, np.uint8)):
+        if all(noise_rows(np.frombuffer(chunk, np.uint8).reshape(1, -1))):
             return EncodedChunk(chunk, self._all_filters)
         return keep_smaller(chunk, self.compress([chunk], len(chunk)), self._all_filters)
 
@@ -133,11 +133,11 @@ class PlainZstd(_Zstd):
             out[:] = self.decompress(stored, len(out))
 
 
-def _raw_blocks(data: Bytes) -> Iterator[bytes | Bytes]:
+def _raw_blocks(data: Bytes) -> Iterator[bytes | memoryview]:
     for start in range(0, len(data), _MAX_BLOCK):
         block = data[start : start + _MAX_BLOCK]
         yield (len(block) << _SIZE_SHIFT).to_bytes(3, "little")
-        yield block
+        yield block.data
 
 
 def _without_end(frame: bytes, position: int) -> bytes:

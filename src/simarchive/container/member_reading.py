@@ -26,10 +26,9 @@ from simarchive.errors import (
     StorageFullError,
     StorageIOError,
 )
+from simarchive.journal.files import WRITE_PIECE_BYTES, WRITEBACK_BYTES, begin_writeback
 
 Progress = Callable[[int], None]
-
-_WRITE_BYTES = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def extract_member(
         try:
             try:
                 os.truncate(fd, table.size)
-                _write_chunks(table, file, fd, progress)
+                _write_chunks(table, file, fd, progress, sync=sync)
                 if sync:
                     os.fsync(fd)
             finally:
@@ -192,9 +191,12 @@ def _chunk_space(table: MemberTable) -> memoryview:
     return memoryview(bytearray(table.chunk_bytes))
 
 
-def _write_chunks(table: MemberTable, file: ChunkFile, fd: int, progress: Progress | None) -> None:
+def _write_chunks(
+    table: MemberTable, file: ChunkFile, fd: int, progress: Progress | None, *, sync: bool
+) -> None:
     hasher = blake3()
     digesting, writing = Stage(), threading.Lock()
+    chunks_between = max(1, WRITEBACK_BYTES // table.chunk_bytes)
 
     def extract(chunk: int, space: memoryview) -> int:
         decode_chunk(table, file, chunk, space)
@@ -206,6 +208,8 @@ def _write_chunks(table: MemberTable, file: ChunkFile, fd: int, progress: Progre
             # One at a time: the file system lets in one writer of a file, and the others wait busily.
             with writing:
                 _write_at(fd, plain, chunk * table.chunk_bytes)
+        if sync and chunk % chunks_between == chunks_between - 1:
+            begin_writeback(fd)
         return len(plain)
 
     Pipeline(table.n_chunks, digesting).run(extract, partial(_chunk_space, table), progress)
@@ -216,7 +220,7 @@ def _write_chunks(table: MemberTable, file: ChunkFile, fd: int, progress: Progre
 def _write_at(fd: int, data: memoryview, offset: int) -> None:
     while data:
         # Larger writes take several times as long whenever the kernel finds no large free pages.
-        n_written = os.pwrite(fd, data[:_WRITE_BYTES], offset)
+        n_written = os.pwrite(fd, data[:WRITE_PIECE_BYTES], offset)
         data, offset = data[n_written:], offset + n_written
 
 
