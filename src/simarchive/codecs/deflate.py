@@ -20,7 +20,15 @@ import numpy as np
 from isal import isal_zlib
 
 from simarchive.codecs.codec import CHUNK_BYTES, EncodedChunk, copy_stored, keep_smaller
-from simarchive.codecs.planes import SHUFFLE_FILTER, WORD, Bytes, noise_rows, split_planes, unshuffle
+from simarchive.codecs.planes import (
+    SHUFFLE_FILTER,
+    WORD,
+    Bytes,
+    noise_planes,
+    noise_rows,
+    split_planes,
+    unshuffle,
+)
 
 DEFLATE_FILTER = (1, (1,))
 
@@ -45,10 +53,10 @@ class ShuffledDeflate:
 
     def encode(self, chunk: memoryview) -> EncodedChunk:
         """Return one zlib stream of the chunk's byte planes, or the chunk itself if that gains nothing."""
-        planes = split_planes(chunk)
-        noise = noise_rows(planes)
+        noise = noise_planes(chunk)
         if all(noise):
             return EncodedChunk(chunk, self._all_filters)
+        planes = split_planes(chunk)
         return keep_smaller(chunk, zlib_stream(planes, noise), self._all_filters)
 
     def decode(self, stored: memoryview, filter_mask: int, out: memoryview) -> None:

@@ -20,7 +20,15 @@ from typing import Any
 import numpy as np
 
 from simarchive.codecs.codec import CHUNK_BYTES, EncodedChunk, copy_stored, keep_smaller
-from simarchive.codecs.planes import SHUFFLE_FILTER, WORD, Bytes, noise_rows, split_planes, unshuffle
+from simarchive.codecs.planes import (
+    SHUFFLE_FILTER,
+    WORD,
+    Bytes,
+    noise_planes,
+    noise_rows,
+    split_planes,
+    unshuffle,
+)
 from simarchive.errors import InvalidDataError
 
 ZSTD_FILTER = (32015, (1,))
@@ -47,6 +55,9 @@ class _Zstd:
         compressor = getattr(self._local, "compressor", None)
         if compressor is None:
             compressor = self._local.compressor = self._zstandard.ZstdCompressor(level=_LEVEL)
+        if len(parts) == 1:
+            whole: bytes = compressor.compress(parts[0])
+            return whole
         frame = compressor.compressobj(size=n_bytes)
         encoded: list[bytes] = []
         for part in parts[:-1]:
@@ -79,10 +90,10 @@ class ShuffledZstd(_Zstd):
 
     def encode(self, chunk: memoryview) -> EncodedChunk:
         """Return one zstd frame of the chunk's byte planes, or the chunk itself if that gains nothing."""
-        planes = split_planes(chunk)
-        noise = noise_rows(planes)
+        noise = noise_planes(chunk)
         if all(noise):
             return EncodedChunk(chunk, self._all_filters)
+        planes = split_planes(chunk)
         return keep_smaller(chunk, self._frame(planes, noise), self._all_filters)
 
     def _frame(self, planes: Bytes, noise: list[bool]) -> bytes:
