@@ -26,7 +26,8 @@ from simarchive.errors import (
     StorageFullError,
     StorageIOError,
 )
-from simarchive.journal.files import WRITE_PIECE_BYTES, WRITEBACK_BYTES, begin_writeback
+from simarchive.journal.files import WRITE_PIECE_BYTES
+from simarchive.journal.writeback import WRITEBACK_BYTES, begin_writeback
 
 Progress = Callable[[int], None]
 

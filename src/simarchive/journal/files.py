@@ -8,22 +8,20 @@ top: whole reads and writes, and errors that name the file.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 import stat
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, flock
 from pathlib import Path
 from typing import Protocol
 
 from simarchive.errors import ClosedError, ReadOnlyError, StorageError, StorageFullError, StorageIOError
+from simarchive.journal.writeback import WRITEBACK_BYTES, begin_writeback
 
 # One pwrite of several MiB can cost ten times the processor time of the same bytes in pieces.
 WRITE_PIECE_BYTES = 1 << 20
-# The device is kept busy from here on, and a sync has no more than this to wait for.
-WRITEBACK_BYTES = 8 << 20
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -122,31 +120,6 @@ class Files:
         """Remove a name."""
         os.unlink(path)  # noqa: PTH108 - one seam for every call
 
-
-def begin_writeback(fd: int) -> None:
-    """Have the system begin to write to the device what it has of a file, and do not wait for it.
-
-    Writing then goes on while more of the file is made, so that a sync at the end takes half the time. It is
-    no sync: errors, too, come with the sync. Where the system has no such call, nothing happens.
-    """
-    if _sync_file_range is not None:
-        _sync_file_range(fd, 0, 0, _SYNC_FILE_RANGE_WRITE)
-
-
-_SYNC_FILE_RANGE_WRITE = 2
-
-
-def _find_sync_file_range() -> Callable[[int, int, int, int], int] | None:
-    # Python's `os` lacks it.
-    try:
-        found = ctypes.CDLL(None).sync_file_range
-    except (AttributeError, OSError, TypeError):
-        return None
-    found.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
-    return found
-
-
-_sync_file_range = _find_sync_file_range()
 
 SYSTEM = Files()
 
