@@ -79,6 +79,9 @@ def test_progress_is_shown_and_gone_when_it_is_done(tmp_path: Path) -> None:
     assert code == 0
     assert "importing" in shown
     assert "13/13" in shown
+    # All files of the example, as they are outside the container.
+    n_bytes = sum(path.stat().st_size for path in (EXAMPLES / "stored_data").rglob("*/*") if path.is_file())
+    assert f"{n_bytes / 1e6:.1f} MB" in shown
     # The bar's line is cleared before the answer is printed.
     assert re.search(r"\x1b\[2K.*13 objects stored", shown, re.DOTALL)
 

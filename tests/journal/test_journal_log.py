@@ -356,12 +356,29 @@ def test_writes_go_in_pieces_and_short_writes_are_completed(tmp_path: Path) -> N
             sizes.append(len(data))
             return super().pwrite(fd, data[: max(1, len(data) * 2 // 3)], offset)
 
-    data = os.urandom(1_000_000)
+    data = os.urandom(4_000_000)
     file = OpenFile(Short(), str(tmp_path / "a"), writable=True, create=True)
     file.write(data, 3)
     file.close()
     assert (tmp_path / "a").read_bytes() == bytes(3) + data
-    assert max(sizes) == 256 << 10
+    assert max(sizes) == 1 << 20
+
+
+def test_writeback_begins_while_bulk_is_written_and_not_for_little(tmp_path: Path) -> None:
+    begun: list[int] = []
+
+    class Noting(Files):
+        def begin_writeback(self, fd: int) -> None:
+            begun.append(os.fstat(fd).st_size)
+            super().begin_writeback(fd)
+
+    file = OpenFile(Noting(), str(tmp_path / "a"), writable=True, create=True)
+    piece = memoryview(bytes(3 << 20))
+    for number in range(7):
+        file.write_bulk(piece, number * len(piece))
+        file.write(b"x", number)
+    file.close()
+    assert begun == [9 << 20, 18 << 20]
 
 
 def test_reads_of_many_pieces_are_completed_and_padded(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def command(directory: Path, container: Path, codec: str, wait_s: float, as_json
         # Before the container is made: a wrong DIR must not leave an empty one.
         LocalFileStorage(directory, mode="r") as source,
         opening.existing_or_new(container, codec=codec, wait_s=wait_s) as target,
-        objects_bar("importing", len(source.keys())) as progress,
+        objects_bar("importing", len(source.keys()), target) as progress,
     ):
         report = merge(target, source, progress=progress)
         report.unreadable.update(source.problems)

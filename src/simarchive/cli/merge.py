@@ -44,7 +44,10 @@ def command(sources: tuple[Path, ...], target: Path, dry_run: bool, codec: str, 
             return
         reports = {}
         total = sum(len(backend.keys()) for backend in backends.values())
-        with new_container(target, codec=codec) as merged, objects_bar("merging", total) as progress:
+        with (
+            new_container(target, codec=codec) as merged,
+            objects_bar("merging", total, merged) as progress,
+        ):
             for path, backend in backends.items():
                 reports[path] = merge(merged, backend, progress=progress)
                 reports[path].unreadable.update(getattr(backend, "problems", {}))

@@ -5,6 +5,12 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn, TaskID
+
+    from simarchive.storage.hdf5 import HDF5Storage
 
 
 @contextlib.contextmanager
@@ -16,33 +22,45 @@ def bytes_bar(description: str, total: int | None) -> Iterator[Callable[[int], N
     from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
 
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with _bar(description, total, columns) as advance:
-        yield advance
+    with _bar(description, total, columns) as (progress, task):
+        yield lambda n_bytes: progress.advance(task, n_bytes)
 
 
 @contextlib.contextmanager
-def objects_bar(description: str, total: int | None) -> Iterator[Callable[[object], None] | None]:
-    """Give what to call for each object that is done, or ``None`` if standard error is no terminal."""
+def objects_bar(
+    description: str, total: int | None, target: HDF5Storage | None = None
+) -> Iterator[Callable[[object], None] | None]:
+    """Give what to call for each object that is done, or ``None`` if standard error is no terminal.
+
+    With a `target`, the bytes of the files that are stored in it are shown too.
+    """
     if not sys.stderr.isatty():
         yield None
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
+    from rich.filesize import decimal
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-    with _bar(description, total, (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())) as advance:
-        yield lambda _: advance(1)
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[done]}"), TimeRemainingColumn())
+    with _bar(description, total, columns) as (progress, task):
+        n_bytes = 0
+
+        def count(n_more: int) -> None:
+            nonlocal n_bytes
+            n_bytes += n_more
+            progress.update(task, done=decimal(n_bytes))
+
+        if target is not None:
+            target.progress = count
+        yield lambda _: progress.advance(task)
 
 
 @contextlib.contextmanager
-def _bar(description: str, total: int | None, columns: tuple[object, ...]) -> Iterator[Callable[[int], None]]:
+def _bar(
+    description: str, total: int | None, columns: tuple[ProgressColumn, ...]
+) -> Iterator[tuple[Progress, TaskID]]:
     from rich.console import Console
-    from rich.progress import Progress, ProgressColumn, TextColumn
+    from rich.progress import Progress, TextColumn
 
-    shown = [column for column in columns if isinstance(column, ProgressColumn)]
     console = Console(file=sys.stderr)
-    with Progress(TextColumn("{task.description}"), *shown, console=console, transient=True) as progress:
-        task = progress.add_task(description, total=total)
-
-        def advance(steps: int) -> None:
-            progress.advance(task, steps)
-
-        yield advance
+    with Progress(TextColumn("{task.description}"), *columns, console=console, transient=True) as progress:
+        yield progress, progress.add_task(description, total=total, done="")

@@ -61,7 +61,7 @@ def command(
     with (
         opening.for_reading(container) as source,
         new_container(target, codec=codec) as chosen,
-        objects_bar("copying", None) as progress,
+        objects_bar("copying", None, chosen) as progress,
     ):
         report = merge(chosen, source, keep=filters.passes, progress=progress)
     report_merge({str(container): report}, target, as_json=as_json)

@@ -6,7 +6,8 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
-CHUNK_BYTES = 1 << 20
+# A chunk costs a dozen switches between threads, whatever its size; a random read decodes a whole one.
+CHUNK_BYTES = 2 << 20
 
 # A chunk whose encoded form is not at least this much smaller is stored as it is: it then costs
 # nothing to read.

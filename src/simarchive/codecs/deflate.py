@@ -11,14 +11,24 @@ RFC 1950 (zlib streams), RFC 1951 (deflate blocks), HDF5 filters 1 (deflate) and
 
 from __future__ import annotations
 
+import itertools
 import struct
+from collections.abc import Iterator
 
 import deflate
 import numpy as np
 from isal import isal_zlib
 
 from simarchive.codecs.codec import CHUNK_BYTES, EncodedChunk, copy_stored, keep_smaller
-from simarchive.codecs.planes import SHUFFLE_FILTER, WORD, Bytes, is_noise, unshuffle
+from simarchive.codecs.planes import (
+    SHUFFLE_FILTER,
+    WORD,
+    Bytes,
+    noise_planes,
+    noise_rows,
+    split_planes,
+    unshuffle,
+)
 
 DEFLATE_FILTER = (1, (1,))
 
@@ -43,11 +53,10 @@ class ShuffledDeflate:
 
     def encode(self, chunk: memoryview) -> EncodedChunk:
         """Return one zlib stream of the chunk's byte planes, or the chunk itself if that gains nothing."""
-        words = np.frombuffer(chunk, np.uint8)
-        planes = [words[plane::WORD] for plane in range(WORD)]
-        noise = [is_noise(plane) for plane in planes]
+        noise = noise_planes(chunk)
         if all(noise):
             return EncodedChunk(chunk, self._all_filters)
+        planes = split_planes(chunk)
         return keep_smaller(chunk, zlib_stream(planes, noise), self._all_filters)
 
     def decode(self, stored: memoryview, filter_mask: int, out: memoryview) -> None:
@@ -70,7 +79,7 @@ class PlainDeflate:
 
     def encode(self, chunk: memoryview) -> EncodedChunk:
         """Return one zlib stream, or the chunk itself if that gains nothing."""
-        if is_noise(np.frombuffer(chunk, np.uint8)):
+        if all(noise_rows(np.frombuffer(chunk, np.uint8).reshape(1, -1))):
             return EncodedChunk(chunk, self._all_filters)
         encoded: bytes = isal_zlib.compress(chunk, _TEXT_LEVEL)
         return keep_smaller(chunk, encoded, self._all_filters)
@@ -91,49 +100,27 @@ def inflate(stored: memoryview, n_bytes: int) -> bytearray:
     return plain
 
 
-def zlib_stream(planes: list[Bytes], noise: list[bool]) -> memoryview:
-    """Return the zlib stream of planes, contiguous or not; `noise` says which to store as they are."""
-    planes = [
-        plane if random else np.ascontiguousarray(plane) for plane, random in zip(planes, noise, strict=True)
-    ]
-    compressed = [b"" if random else _flushed(plane) for plane, random in zip(planes, noise, strict=True)]
-    n_words = len(planes[0])
-    stored_bytes = n_words + _STORED_HEADER.size * -(-n_words // _MAX_STORED_BLOCK)
-    length = sum(
-        stored_bytes if random else len(data) for data, random in zip(compressed, noise, strict=True)
-    )
-    stream = np.empty(len(_ZLIB_HEADER) + length + len(_EMPTY_FINAL_BLOCK) + 4, np.uint8)
-    out = stream.data
-    out[:2] = _ZLIB_HEADER
-    position, adler = 2, 1
-    for plane, data, random in zip(planes, compressed, noise, strict=True):
-        if random:
-            adler = _store_blocks(plane, stream[position : position + stored_bytes], adler)
-            position += stored_bytes
+def zlib_stream(planes: Bytes, noise: list[bool]) -> bytes:
+    """Return the zlib stream of the rows of `planes`; `noise` says which rows to store as they are."""
+    parts: list[bytes | memoryview] = [_ZLIB_HEADER]
+    for is_stored, rows in itertools.groupby(range(len(noise)), noise.__getitem__):
+        first, *others = rows
+        if is_stored:
+            parts += _stored_blocks(planes[first : first + 1 + len(others)].reshape(-1))
         else:
-            out[position : position + len(data)] = data
-            position += len(data)
-            adler = deflate.adler32(plane.data, adler)
-    out[position : position + 5] = _EMPTY_FINAL_BLOCK
-    out[position + 5 :] = adler.to_bytes(4, "big")
-    return out
+            parts += [part for row in (first, *others) for part in _flushed(planes[row])]
+    parts += [_EMPTY_FINAL_BLOCK, deflate.adler32(planes.data).to_bytes(4, "big")]
+    return b"".join(parts)
 
 
-def _flushed(plane: Bytes) -> bytes:
+def _stored_blocks(data: Bytes) -> Iterator[bytes | memoryview]:
+    for start in range(0, len(data), _MAX_STORED_BLOCK):
+        block = data[start : start + _MAX_STORED_BLOCK]
+        yield _STORED_HEADER.pack(0, len(block), len(block) ^ 0xFFFF)
+        yield block.data
+
+
+def _flushed(plane: Bytes) -> tuple[bytes, bytes]:
     compressor = isal_zlib.compressobj(_BINARY_LEVEL, isal_zlib.DEFLATED, _RAW_WINDOW, 9)
-    data: bytes = compressor.compress(plane)
     # A full flush ends on a whole byte, so that the next plane's blocks can follow.
-    end: bytes = compressor.flush(isal_zlib.Z_FULL_FLUSH)
-    return data + end
-
-
-def _store_blocks(plane: Bytes, out: Bytes, adler: int) -> int:
-    """Fill `out` with stored blocks that hold `plane`; return the checksum `adler` continued over it."""
-    for start in range(0, len(plane), _MAX_STORED_BLOCK):
-        block = plane[start : start + _MAX_STORED_BLOCK]
-        header, out = out[: _STORED_HEADER.size], out[_STORED_HEADER.size :]
-        header.data[:] = _STORED_HEADER.pack(0, len(block), len(block) ^ 0xFFFF)
-        out[: len(block)] = block
-        adler = deflate.adler32(out[: len(block)].data, adler)
-        out = out[len(block) :]
-    return adler
+    return compressor.compress(plane), compressor.flush(isal_zlib.Z_FULL_FLUSH)

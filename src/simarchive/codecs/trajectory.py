@@ -50,7 +50,7 @@ from numpy.typing import NDArray
 from simarchive.codecs.codec import CHUNK_BYTES, EncodedChunk, copy_stored, keep_smaller
 from simarchive.codecs.deflate import inflate, zlib_stream
 from simarchive.codecs.frame_layout import FrameLayout
-from simarchive.codecs.planes import WORD, entropy_bits, is_noise, unshuffle
+from simarchive.codecs.planes import WORD, Words, entropy_bits, noise_rows, split_planes, unshuffle
 
 # Of the range 32768 to 65535, which the HDF Group leaves for private use.
 TRAJECTORY_FILTER = (33217, (1,))
@@ -66,7 +66,6 @@ _MAX_EXCEPTIONS = 0.125
 # Whole numbers up to this are exact in float32.
 _MAX_STEPS = 1 << 24
 
-Words = NDArray[np.uint32]
 Steps = NDArray[np.int32]
 
 
@@ -96,7 +95,7 @@ class Trajectory:
 
     @property
     def chunk_bytes(self) -> int:
-        """The size of a chunk: 1 MiB, or up to 4 MiB so that it holds eight frames."""
+        """The size of a chunk: as that of other codecs, or up to 4 MiB so that it holds eight frames."""
         frame_bytes = WORD * self._layout.frame_words if self._layout else 0
         wanted = _FRAMES_PER_CHUNK * frame_bytes
         return min(_MAX_CHUNK_BYTES, max(CHUNK_BYTES, -(-wanted // CHUNK_BYTES) * CHUNK_BYTES))
@@ -113,7 +112,7 @@ class Trajectory:
             places = np.diff(exceptions, prepend=0).astype(np.uint32)
             extra = _packed(np.concatenate([places, words[exceptions]]))
         else:
-            extra = memoryview(b"")
+            extra = b""
         body = _packed(residuals)
         head = _HEADER.pack(
             _VERSION,
@@ -217,18 +216,13 @@ def _accumulate(values: Words, lag: int) -> None:
         rest += rows[-1][: len(rest)]
 
 
-def _planes(numbers: Words) -> list[NDArray[np.uint8]]:
-    data = np.ascontiguousarray(numbers, "<u4").view(np.uint8)
-    return [data[plane::WORD] for plane in range(WORD)]
-
-
 def _plane_bits(numbers: Words) -> float:
-    return sum(entropy_bits(plane) for plane in _planes(numbers))
+    return float(entropy_bits(split_planes(numbers)).sum())
 
 
-def _packed(numbers: Words) -> memoryview:
-    planes = _planes(numbers)
-    return zlib_stream(planes, [is_noise(plane) for plane in planes])
+def _packed(numbers: Words) -> bytes:
+    planes = split_planes(numbers)
+    return zlib_stream(planes, noise_rows(planes))
 
 
 def _unpacked(stream: memoryview, n_numbers: int) -> Words:

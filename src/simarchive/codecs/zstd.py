@@ -13,13 +13,22 @@ from __future__ import annotations
 
 import struct
 import threading
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from simarchive.codecs.codec import CHUNK_BYTES, Buffer, EncodedChunk, copy_stored, keep_smaller
-from simarchive.codecs.planes import SHUFFLE_FILTER, WORD, Bytes, is_noise, unshuffle
+from simarchive.codecs.codec import CHUNK_BYTES, EncodedChunk, copy_stored, keep_smaller
+from simarchive.codecs.planes import (
+    SHUFFLE_FILTER,
+    WORD,
+    Bytes,
+    noise_planes,
+    noise_rows,
+    split_planes,
+    unshuffle,
+)
 from simarchive.errors import InvalidDataError
 
 ZSTD_FILTER = (32015, (1,))
@@ -30,7 +39,7 @@ _FRAME_HEADER = struct.Struct("<IBI")
 _MAGIC, _SINGLE_SEGMENT = 0xFD2FB528, 0xA0
 _LAST, _RLE, _SIZE_SHIFT = 1, 1, 3
 _EMPTY_LAST_BLOCK = b"\x01\x00\x00"
-# Also no larger than the content: a plane is a quarter of it.
+# Also no larger than the content, of which not every plane is noise.
 _MAX_BLOCK = 1 << 17
 
 
@@ -46,6 +55,9 @@ class _Zstd:
         compressor = getattr(self._local, "compressor", None)
         if compressor is None:
             compressor = self._local.compressor = self._zstandard.ZstdCompressor(level=_LEVEL)
+        if len(parts) == 1:
+            whole: bytes = compressor.compress(parts[0])
+            return whole
         frame = compressor.compressobj(size=n_bytes)
         encoded: list[bytes] = []
         for part in parts[:-1]:
@@ -78,28 +90,27 @@ class ShuffledZstd(_Zstd):
 
     def encode(self, chunk: memoryview) -> EncodedChunk:
         """Return one zstd frame of the chunk's byte planes, or the chunk itself if that gains nothing."""
-        words = np.frombuffer(chunk, np.uint8)
-        planes = [words[plane::WORD] for plane in range(WORD)]
-        noise = [is_noise(plane) for plane in planes]
+        noise = noise_planes(chunk)
         if all(noise):
             return EncodedChunk(chunk, self._all_filters)
-        return keep_smaller(chunk, self._frame(planes, noise, len(words)), self._all_filters)
+        planes = split_planes(chunk)
+        return keep_smaller(chunk, self._frame(planes, noise), self._all_filters)
 
-    def _frame(self, planes: list[Bytes], noise: list[bool], n_bytes: int) -> bytes:
+    def _frame(self, planes: Bytes, noise: list[bool]) -> bytes:
         """Return one frame: noise planes at either end as raw blocks, those between as zstd makes them."""
         first = noise.index(False)
         last = WORD - noise[::-1].index(False)
-        between = [np.ascontiguousarray(plane) for plane in planes[first:last]]
-        inner = self.compress(between, sum(map(len, between)))
-        parts: list[Buffer] = [_FRAME_HEADER.pack(_MAGIC, _SINGLE_SEGMENT, n_bytes)]
-        for plane in planes[:first]:
-            parts += _raw_blocks(plane)
-        # The blocks of the inner frame do not look back beyond their own start, so they can stand anywhere.
-        parts.append(_without_end(inner, self._zstandard.frame_header_size(inner)))
-        for plane in planes[last:]:
-            parts += _raw_blocks(plane)
-        parts.append(_EMPTY_LAST_BLOCK)
-        return b"".join(parts)
+        inner = self.compress(list(planes[first:last]), planes[first:last].size)
+        return b"".join(
+            [
+                _FRAME_HEADER.pack(_MAGIC, _SINGLE_SEGMENT, planes.size),
+                *_raw_blocks(planes[:first].reshape(-1)),
+                # Its blocks do not look back beyond their own start, so they can stand anywhere.
+                _without_end(inner, self._zstandard.frame_header_size(inner)),
+                *_raw_blocks(planes[last:].reshape(-1)),
+                _EMPTY_LAST_BLOCK,
+            ]
+        )
 
     def decode(self, stored: memoryview, filter_mask: int, out: memoryview) -> None:
         """Fill `out` from one zstd frame, or from the chunk's own bytes if the filters were skipped."""
@@ -121,7 +132,7 @@ class PlainZstd(_Zstd):
 
     def encode(self, chunk: memoryview) -> EncodedChunk:
         """Return one zstd frame, or the chunk itself if that gains nothing."""
-        if is_noise(np.frombuffer(chunk, np.uint8)):
+        if all(noise_rows(np.frombuffer(chunk, np.uint8).reshape(1, -1))):
             return EncodedChunk(chunk, self._all_filters)
         return keep_smaller(chunk, self.compress([chunk], len(chunk)), self._all_filters)
 
@@ -133,12 +144,11 @@ class PlainZstd(_Zstd):
             out[:] = self.decompress(stored, len(out))
 
 
-def _raw_blocks(plane: Bytes) -> list[Buffer]:
-    blocks: list[Buffer] = []
-    for start in range(0, len(plane), _MAX_BLOCK):
-        block = np.ascontiguousarray(plane[start : start + _MAX_BLOCK])
-        blocks += [(len(block) << _SIZE_SHIFT).to_bytes(3, "little"), block.data]
-    return blocks
+def _raw_blocks(data: Bytes) -> Iterator[bytes | memoryview]:
+    for start in range(0, len(data), _MAX_BLOCK):
+        block = data[start : start + _MAX_BLOCK]
+        yield (len(block) << _SIZE_SHIFT).to_bytes(3, "little")
+        yield block.data
 
 
 def _without_end(frame: bytes, position: int) -> bytes:

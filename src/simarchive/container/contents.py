@@ -321,10 +321,16 @@ class Contents:
         return [(members.address_of(group, info.name), info) for info in self._listed(key, group)]
 
     def extract_member(
-        self, key: str, name: str, destination: Path, progress: Progress | None = None
+        self,
+        key: str,
+        name: str,
+        destination: Path,
+        progress: Progress | None = None,
+        *,
+        sync: bool = False,
     ) -> None:
         """Write one member to a file, checked against its digest before it gets its name."""
-        members.extract_member(self._member(key, name), self._file, destination, progress=progress)
+        members.extract_member(self._member(key, name), self._file, destination, progress=progress, sync=sync)
 
     def member_reader(self, key: str, name: str) -> MemberReader:
         """Return a seekable binary file over one member, good as long as this view is."""

@@ -1,48 +1,145 @@
-"""Chunks worked on by several threads, and handed back in their order."""
+"""Threads that take the chunks of a member, each from its first step to its last.
+
+A chunk stays with one thread, so that its bytes stay in the memory of one processor, and there are no more
+chunks in memory than threads. What has to happen in the order of the chunks, such as the digest, happens
+inside `Stage.turn`.
+"""
 
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
-Argument = TypeVar("Argument")
-Result = TypeVar("Result")
+# More threads than this do not help: the digest, which has its order, is then the bottleneck.
+MAX_THREADS = 4
 
-# More threads than this do not help: the thread that reads, digests and writes is then the bottleneck.
-MAX_WORKERS = 4
-
-
-def worker_count() -> int:
-    """Return how many threads encode or decode beside the one that reads and writes."""
-    return max(1, min(MAX_WORKERS, os.cpu_count() or 1))
+Space = TypeVar("Space")
 
 
-def in_order(
-    work: Callable[[Argument], Result], arguments: Iterable[Argument], *, workers: int, ahead: int
-) -> Generator[Result, None, None]:
-    """Yield ``work(argument)`` for each argument, in order, computed by `workers` threads.
+def thread_count(n_chunks: int) -> int:
+    """Return how many threads work on a member of `n_chunks` chunks, the caller's among them."""
+    return max(1, min(MAX_THREADS, os.cpu_count() or 1, n_chunks))
 
-    At most `ahead` results exist or are being computed at any time, which bounds the memory. Work that has
-    not begun when the caller stops, or when one piece fails, is not done.
+
+class Stopped(Exception):
+    """Another thread failed, so that a turn never comes."""
+
+
+class Stage:
+    """Lets one thread in at a time, in the order of the chunks' numbers."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._next = 0
+        self._stopped = False
+
+    @contextmanager
+    def turn(self, number: int) -> Iterator[None]:
+        """Wait for all lower numbers, then let this one in.
+
+        Raises
+        ------
+        Stopped
+            If one of them failed.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._next == number or self._stopped)
+            if self._stopped:
+                raise Stopped
+        yield
+        with self._changed:
+            self._next = number + 1
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Let nobody in any more."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+
+class Pipeline:
+    """A run over the chunks of a member.
+
+    Parameters
+    ----------
+    n_chunks
+        How many chunks there are.
+    stages
+        Those in which the work takes turns.
     """
-    if workers <= 1:
-        yield from map(work, arguments)
-        return
-    _keep_freed_memory()
-    pending: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(workers, thread_name_prefix="simarchive-chunks") as pool:
+
+    def __init__(self, n_chunks: int, *stages: Stage) -> None:
+        self._numbers = iter(range(n_chunks))
+        self._n_threads = thread_count(n_chunks)
+        self._stages = stages
+        self._failure: BaseException | None = None
+        self._done: deque[int] = deque()
+
+    def run(
+        self,
+        work: Callable[[int, Space], int],
+        make_space: Callable[[], Space],
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        """Call ``work(number, space)`` for each chunk, and return when all are done.
+
+        The first error of any thread is raised, when no thread works any more.
+
+        Parameters
+        ----------
+        work
+            Returns how many bytes it did.
+        make_space
+            Makes what each thread needs for itself.
+        progress
+            Called for each chunk with its number of bytes, always in the thread of the caller.
+        """
+        threads = [
+            threading.Thread(target=self._take_chunks, args=(work, make_space), name="simarchive-chunks")
+            for _ in range(self._n_threads - 1)
+        ]
+        if threads:
+            _keep_freed_memory()
+        for thread in threads:
+            thread.start()
         try:
-            for argument in arguments:
-                pending.append(pool.submit(work, argument))
-                if len(pending) >= ahead:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
+            self._take_chunks(work, make_space, progress)
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            for thread in threads:
+                thread.join()
+        if self._failure is not None:
+            raise self._failure
+        self._report(progress)
+
+    def _take_chunks(
+        self,
+        work: Callable[[int, Space], int],
+        make_space: Callable[[], Space],
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        try:
+            space = make_space()
+            for number in self._numbers:
+                if self._failure is not None:
+                    return
+                self._done.append(work(number, space))
+                self._report(progress)
+        except Stopped:
+            return
+        except BaseException as error:
+            if self._failure is None:
+                self._failure = error
+            for stage in self._stages:
+                stage.stop()
+
+    def _report(self, progress: Callable[[int], None] | None) -> None:
+        while progress is not None and self._done:
+            progress(self._done.popleft())
 
 
 def _keep_freed_memory() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -15,7 +17,7 @@ from blake3 import blake3
 from isal import isal_zlib
 
 from simarchive.codecs.planes import thread_array
-from simarchive.container.member_pipeline import in_order, worker_count
+from simarchive.container.member_pipeline import Pipeline, Stage
 from simarchive.container.member_table import ChunkFile, MemberTable, read_table
 from simarchive.errors import (
     ConflictError,
@@ -24,10 +26,10 @@ from simarchive.errors import (
     StorageFullError,
     StorageIOError,
 )
+from simarchive.journal.files import WRITE_PIECE_BYTES
+from simarchive.journal.writeback import WRITEBACK_BYTES, begin_writeback
 
 Progress = Callable[[int], None]
-
-_WRITE_BYTES = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def extract_member(
         try:
             try:
                 os.truncate(fd, table.size)
-                _write_chunks(table, file, fd, progress)
+                _write_chunks(table, file, fd, progress, sync=sync)
                 if sync:
                     os.fsync(fd)
             finally:
@@ -107,20 +109,28 @@ def verify_member(
         table = dataset if isinstance(dataset, MemberTable) else read_table(dataset)
     except CorruptMemberError as error:
         return (MemberFault(None, str(error)),)
-    faults: list[MemberFault] = []
+    faults: dict[int, MemberFault] = {}
     hasher = blake3()
-    work = _decoded if full else _stored_only
-    with closing(_chunks(table, file, work, raising=False)) as chunks:
-        for chunk, plain in enumerate(chunks):
-            if isinstance(plain, CorruptMemberError):
-                faults.append(MemberFault(chunk, str(plain)))
-            elif full:
-                hasher.update(plain)
-            if progress:
-                progress(table.plain_length(chunk))
+    digesting = Stage()
+
+    def check(chunk: int, space: memoryview) -> int:
+        length = table.plain_length(chunk)
+        try:
+            if full:
+                decode_chunk(table, file, chunk, space)
+            else:
+                read_stored(table, file, chunk)
+        except CorruptMemberError as error:
+            faults[chunk] = MemberFault(chunk, str(error))
+        if full:
+            with digesting.turn(chunk):
+                hasher.update(space[:length])
+        return length
+
+    Pipeline(table.n_chunks, digesting).run(check, partial(_chunk_space, table), progress)
     if full and not faults and hasher.hexdigest() != table.digest:
-        faults.append(MemberFault(None, str(_wrong_digest(table, hasher.hexdigest()))))
-    return tuple(faults)
+        return (MemberFault(None, str(_wrong_digest(table, hasher.hexdigest()))),)
+    return tuple(faults[chunk] for chunk in sorted(faults))
 
 
 def decode_chunk(table: MemberTable, file: ChunkFile, chunk: int, out: memoryview) -> None:
@@ -178,51 +188,32 @@ def _wrong_digest(table: MemberTable, found: str) -> CorruptMemberError:
     )
 
 
-def _decoded(table: MemberTable, file: ChunkFile, chunk: int, buffer: memoryview) -> memoryview:
-    decode_chunk(table, file, chunk, buffer)
-    return buffer[: table.plain_length(chunk)]
+def _chunk_space(table: MemberTable) -> memoryview:
+    return memoryview(bytearray(table.chunk_bytes))
 
 
-def _stored_only(table: MemberTable, file: ChunkFile, chunk: int, buffer: memoryview) -> memoryview:
-    read_stored(table, file, chunk)
-    return buffer[:0]
-
-
-def _chunks(
-    table: MemberTable,
-    file: ChunkFile,
-    work: Callable[[MemberTable, ChunkFile, int, memoryview], memoryview],
-    *,
-    raising: bool = True,
-) -> Generator[memoryview | CorruptMemberError, None, None]:
-    """Yield what `work` returns for each chunk, in order; it is valid until the next one is asked for."""
-    workers = worker_count() if table.n_chunks > 1 else 1
-    ahead = 2 * workers
-    # One more than are in flight: the one that the caller has.
-    buffers = [memoryview(bytearray(table.chunk_bytes)) for _ in range(min(ahead + 1, table.n_chunks))]
-
-    def step(chunk: int) -> memoryview | CorruptMemberError:
-        try:
-            return work(table, file, chunk, buffers[chunk % len(buffers)])
-        except CorruptMemberError as error:
-            if raising:
-                raise
-            return error
-
-    yield from in_order(step, range(table.n_chunks), workers=workers, ahead=ahead)
-
-
-def _write_chunks(table: MemberTable, file: ChunkFile, fd: int, progress: Progress | None) -> None:
+def _write_chunks(
+    table: MemberTable, file: ChunkFile, fd: int, progress: Progress | None, *, sync: bool
+) -> None:
     hasher = blake3()
-    with closing(_chunks(table, file, _decoded)) as chunks:
-        for chunk, plain in enumerate(chunks):
-            assert isinstance(plain, memoryview)
+    digesting, writing = Stage(), threading.Lock()
+    chunks_between = max(1, WRITEBACK_BYTES // table.chunk_bytes)
+
+    def extract(chunk: int, space: memoryview) -> int:
+        decode_chunk(table, file, chunk, space)
+        plain = space[: table.plain_length(chunk)]
+        with digesting.turn(chunk):
             hasher.update(plain)
-            # Unwritten chunks stay holes of the new file.
-            if table.stored_sizes[chunk]:
+        # Unwritten chunks stay holes of the new file.
+        if table.stored_sizes[chunk]:
+            # One at a time: the file system lets in one writer of a file, and the others wait busily.
+            with writing:
                 _write_at(fd, plain, chunk * table.chunk_bytes)
-            if progress:
-                progress(len(plain))
+        if sync and chunk % chunks_between == chunks_between - 1:
+            begin_writeback(fd)
+        return len(plain)
+
+    Pipeline(table.n_chunks, digesting).run(extract, partial(_chunk_space, table), progress)
     if hasher.hexdigest() != table.digest:
         raise _wrong_digest(table, hasher.hexdigest())
 
@@ -230,7 +221,7 @@ def _write_chunks(table: MemberTable, file: ChunkFile, fd: int, progress: Progre
 def _write_at(fd: int, data: memoryview, offset: int) -> None:
     while data:
         # Larger writes take several times as long whenever the kernel finds no large free pages.
-        n_written = os.pwrite(fd, data[:_WRITE_BYTES], offset)
+        n_written = os.pwrite(fd, data[:WRITE_PIECE_BYTES], offset)
         data, offset = data[n_written:], offset + n_written
 
 

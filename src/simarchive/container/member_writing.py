@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import closing
-from typing import BinaryIO, NamedTuple
+from collections.abc import Callable
+from typing import BinaryIO
 
 import h5py
 import numpy as np
@@ -14,10 +13,10 @@ from h5py import h5a, h5d, h5o, h5p, h5s, h5t, h5z
 from h5py._objects import phil
 from isal import isal_zlib
 
-from simarchive.codecs import DEFAULT_CODEC, Codec, EncodedChunk, choose_codec
+from simarchive.codecs import DEFAULT_CODEC, Codec, choose_codec
 from simarchive.container.layout import MEMBER_CHUNK_CRC32, MEMBER_CODEC, MEMBER_DIGEST, MEMBER_SIZE
 from simarchive.container.member_names import keep_long_name, link_name
-from simarchive.container.member_pipeline import in_order, worker_count
+from simarchive.container.member_pipeline import Pipeline, Stage
 from simarchive.container.member_source import MemberSource, open_source
 from simarchive.container.member_table import MemberInfo
 from simarchive.errors import ConflictError
@@ -25,17 +24,6 @@ from simarchive.errors import ConflictError
 Progress = Callable[[int], None]
 
 _PAGE = 4096
-
-
-class _Chunk(NamedTuple):
-    number: int
-    buffer: memoryview
-
-
-class _StoredChunk(NamedTuple):
-    chunk: _Chunk
-    encoded: EncodedChunk | None  # None: all zeros, not written
-    crc: int
 
 
 def store_member(
@@ -80,7 +68,7 @@ def store_member(
     with open_source(source, size) as opened:
         chosen = choose_codec(codec, opened.sample())
         dataset = _create_dataset(group, opened.size, chosen)
-        digest, crcs = _store_chunks(dataset, opened, chosen, progress or _ignore)
+        digest, crcs = _store_chunks(dataset, opened, chosen, progress)
         opened.check_unchanged()
     _write_attributes(dataset, opened.size, digest, chosen.name, crcs)
     h5o.link(dataset.id, group.id, link.encode(), lcpl=_link_properties())
@@ -126,41 +114,33 @@ def _create_dataset(group: h5py.Group, size: int, codec: Codec) -> h5py.Dataset:
 
 
 def _store_chunks(
-    dataset: h5py.Dataset, source: MemberSource, codec: Codec, progress: Progress
+    dataset: h5py.Dataset, source: MemberSource, codec: Codec, progress: Progress | None
 ) -> tuple[str, np.ndarray]:
-    chunk_bytes = dataset.chunks[0] * codec.element_size
+    elements = int(dataset.chunks[0])
+    chunk_bytes = elements * codec.element_size
     n_chunks = -(-source.size // chunk_bytes)
     crcs = np.zeros(n_chunks, np.uint32)
     hasher = blake3()
-    workers = worker_count() if n_chunks > 1 else 1
-    ahead = 2 * workers
-    free = [memoryview(bytearray(chunk_bytes)) for _ in range(min(ahead + 1, n_chunks))]
+    reading, appending = Stage(), Stage()
 
-    def chunks() -> Iterator[_Chunk]:
-        for index in range(n_chunks):
-            buffer = free.pop()
-            length = min(chunk_bytes, source.size - index * chunk_bytes)
-            source.read_into(buffer[:length])
-            hasher.update(buffer[:length])
-            buffer[length:] = bytes(chunk_bytes - length)
-            yield _Chunk(index, buffer)
+    def store(number: int, chunk: memoryview) -> int:
+        length = min(chunk_bytes, source.size - number * chunk_bytes)
+        with reading.turn(number):
+            source.read_into(chunk[:length])
+            hasher.update(chunk[:length])
+        chunk[length:] = bytes(chunk_bytes - length)
+        is_zero = _is_zero(chunk)
+        if not is_zero:
+            encoded = codec.encode(chunk)
+            crcs[number] = isal_zlib.crc32(encoded.stored)
+        # Appended in order, so that a member lies in the container the same way whatever the threads did.
+        with appending.turn(number), phil:  # h5py before 3.16 does not take its own lock here
+            if not is_zero:
+                dataset.id.write_direct_chunk((number * elements,), encoded.stored, encoded.filter_mask)
+        return length
 
-    def encode(chunk: _Chunk) -> _StoredChunk:
-        if _is_zero(chunk.buffer):
-            return _StoredChunk(chunk, None, 0)
-        encoded = codec.encode(chunk.buffer)
-        return _StoredChunk(chunk, encoded, isal_zlib.crc32(encoded.stored))
-
-    elements = chunk_bytes // codec.element_size
-    with closing(in_order(encode, chunks(), workers=workers, ahead=ahead)) as encoded_chunks:
-        for chunk, encoded, crc in encoded_chunks:
-            if encoded is not None:
-                offset = (chunk.number * elements,)
-                with phil:  # h5py before 3.16 does not take its own lock here
-                    dataset.id.write_direct_chunk(offset, encoded.stored, encoded.filter_mask)
-                crcs[chunk.number] = crc
-            free.append(chunk.buffer)
-            progress(min(chunk_bytes, source.size - chunk.number * chunk_bytes))
+    pipeline = Pipeline(n_chunks, reading, appending)
+    pipeline.run(store, lambda: memoryview(bytearray(chunk_bytes)), progress)
     return hasher.hexdigest(), crcs
 
 
@@ -185,7 +165,3 @@ def _link_properties() -> h5p.PropLCID:
     properties = h5p.create(h5p.LINK_CREATE)
     properties.set_char_encoding(h5t.CSET_UTF8)
     return properties
-
-
-def _ignore(n_bytes: int) -> None:
-    """Take progress that nobody asked for."""

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Protocol
 
 from simarchive.errors import ClosedError, ReadOnlyError, StorageError, StorageFullError, StorageIOError
+from simarchive.journal.writeback import WRITEBACK_BYTES, begin_writeback
 
 # One pwrite of several MiB can cost ten times the processor time of the same bytes in pieces.
-WRITE_PIECE_BYTES = 256 << 10
+WRITE_PIECE_BYTES = 1 << 20
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -78,6 +79,10 @@ class Files:
     def truncate(self, fd: int, size: int) -> None:
         """Set the size of the file."""
         os.ftruncate(fd, size)
+
+    def begin_writeback(self, fd: int) -> None:
+        """Have the system begin to write to the device what it has of the file, and do not wait for it."""
+        begin_writeback(fd)
 
     def sync(self, fd: int) -> None:
         """Return when data and size are on the device."""
@@ -146,6 +151,7 @@ class OpenFile:
     ) -> None:
         flags = os.O_RDWR if writable else os.O_RDONLY
         self.path, self.files, self.fd = path, files, -1
+        self._bulk_bytes = 0
         try:
             self.fd = files.open(path, flags | (os.O_CREAT if create else 0), mode)
             status = files.status(self.fd)
@@ -187,6 +193,14 @@ class OpenFile:
                 at += self.files.pwrite(self.fd, view[at : at + WRITE_PIECE_BYTES], offset + at)
         except OSError as error:
             raise self._failure(error, "write to") from error
+
+    def write_bulk(self, data: memoryview, offset: int) -> None:
+        """Write all of `data` at `offset`, one piece of much that a sync will follow."""
+        self.write(data, offset)
+        self._bulk_bytes += len(data)
+        if self._bulk_bytes >= WRITEBACK_BYTES:
+            self._bulk_bytes = 0
+            self.files.begin_writeback(self.fd)
 
     def truncate(self, size: int) -> None:
         """Make the file `size` bytes long."""

@@ -368,7 +368,7 @@ class PagedFile:
                     self._in_memory -= 1
             self.wrote_bulk = True
             if self.failure is None:
-                self._container.write(view[low - offset : high - offset], low)
+                self._container.write_bulk(view[low - offset : high - offset], low)
             self._patch(offset, view[: low - offset])
             self._patch(high, view[high - offset :])
         else:

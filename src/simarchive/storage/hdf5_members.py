@@ -68,6 +68,7 @@ class MemberAccess:
         patterns: Sequence[str] | None = None,
         *,
         progress: Progress | None = None,
+        sync: bool = False,
     ) -> list[Path]:
         """Write an object's files below a directory; return their paths.
 
@@ -78,6 +79,10 @@ class MemberAccess:
         patterns
             Shell patterns such as ``"*.pdb"``, matched against the member's name and its last component.
             All files by default.
+        progress
+            Called with the number of bytes that were done since the last call.
+        sync
+            Whether the files are on the disk, not only in the system's memory, when this returns.
         """
         directory = Path(destination)
         with self._container.reading() as contents:
@@ -88,7 +93,7 @@ class MemberAccess:
                 for folder in header.empty_folders:
                     (directory / folder).mkdir(parents=True, exist_ok=True)
             for name in chosen:
-                contents.extract_member(storage_key, name, directory / name, progress)
+                contents.extract_member(storage_key, name, directory / name, progress, sync=sync)
         return [directory / name for name in chosen]
 
     def _ancillary_path(self, key: str, document: ReadDocument) -> AncillaryPath | None:

@@ -1,0 +1,227 @@
+"""Members as somebody meets them: through a backend."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import pytest
+from blake3 import blake3
+from member_material import floats, noise, text
+
+from simarchive import (
+    HDF5Storage,
+    ObservableFrame,
+    PropertyPhase,
+    StoredSimulationData,
+    Substance,
+    ThermodynamicState,
+    unit,
+)
+from simarchive.codecs import CHUNK_BYTES, CODEC_CHOICES
+from simarchive.errors import ConflictError, CorruptMemberError
+
+TRAJECTORY = floats(2 * CHUNK_BYTES + 1000)
+SOURCE = Path(__file__).parents[2] / "src"
+
+
+def simulation(calculation: str) -> StoredSimulationData:
+    return StoredSimulationData(
+        substance=Substance.from_components("O"),
+        thermodynamic_state=ThermodynamicState(298.15 * unit.kelvin, 1.0 * unit.atmosphere),
+        property_phase=PropertyPhase.Liquid,
+        source_calculation_id=calculation,
+        force_field_id="f" * 32,
+        coordinate_file_name="output.pdb",
+        trajectory_file_name="trajectory.dcd",
+        observables=ObservableFrame({}),
+        statistical_inefficiency=2.0,
+        number_of_molecules=100,
+    )
+
+
+def directory(path: Path, trajectory: bytes = TRAJECTORY, **more: bytes) -> Path:
+    path.mkdir()
+    (path / "trajectory.dcd").write_bytes(trajectory)
+    (path / "output.pdb").write_bytes(text(5000) + path.name.encode())
+    for name, data in more.items():
+        (path / name).write_bytes(data)
+    return path
+
+
+def store(container: Path, tmp_path: Path, *calculations: str, codec: str = "deflate") -> list[str]:
+    with HDF5Storage(container, codec=codec) as backend:
+        return [
+            backend.store_object(simulation(name), directory(tmp_path / f"{container.stem}-{name}"))
+            for name in calculations
+        ]
+
+
+def stored_once(container: Path, *keys: str) -> bool:
+    """Whether the trajectories of all keys are one dataset, by plain h5py."""
+    with h5py.File(container, "r") as file:
+        datasets = [file[f"objects/{key}/trajectory.dcd"] for key in keys]
+        links = h5py.h5o.get_info(datasets[0].id).rc
+        return all(dataset == datasets[0] for dataset in datasets) and links == len(keys)
+
+
+def test_equal_files_of_two_objects_are_stored_once_and_counted_as_shared(tmp_path: Path) -> None:
+    one, two = store(tmp_path / "a.h5", tmp_path, "one", "two")
+    assert stored_once(tmp_path / "a.h5", one, two)
+    with HDF5Storage(tmp_path / "a.h5", mode="r") as backend:
+        numbers = backend.statistics()
+        infos = [info for key in (one, two) for info in backend.list_members(key)]
+    assert numbers.logical_bytes == sum(info.size for info in infos)
+    assert numbers.shared_bytes == len(TRAJECTORY)
+    twice = next(info.stored_size for info in infos if info.name == "trajectory.dcd")
+    assert numbers.stored_bytes == sum(info.stored_size for info in infos) - twice
+    assert numbers.file_bytes < 1.1 * numbers.stored_bytes + 200_000
+
+
+@pytest.mark.parametrize("removed", [0, 1])
+def test_removing_one_of_two_sharers_keeps_the_bytes_of_the_other(tmp_path: Path, removed: int) -> None:
+    keys = store(tmp_path / "a.h5", tmp_path, "one", "two")
+    kept = keys[1 - removed]
+    with HDF5Storage(tmp_path / "a.h5") as backend:
+        backend.remove_object(keys[removed])
+    assert stored_once(tmp_path / "a.h5", kept)
+    with HDF5Storage(tmp_path / "a.h5") as backend:
+        assert backend.open_member(kept, "trajectory.dcd").read() == TRAJECTORY
+        assert backend.statistics().shared_bytes == 0
+        assert backend.verify(full=True).ok
+        again = backend.store_object(simulation("three"), directory(tmp_path / "three"))
+    assert stored_once(tmp_path / "a.h5", kept, again)
+
+
+def test_a_merge_shares_within_the_source_and_with_what_was_there(tmp_path: Path) -> None:
+    one, two = store(tmp_path / "source.h5", tmp_path, "one", "two")
+    (three,) = store(tmp_path / "target.h5", tmp_path, "three")
+    with (
+        HDF5Storage(tmp_path / "source.h5", mode="r") as source,
+        HDF5Storage(tmp_path / "target.h5") as target,
+    ):
+        target.update(source)
+        assert target.statistics().shared_bytes == 2 * len(TRAJECTORY)
+    assert stored_once(tmp_path / "target.h5", one, two, three)
+
+
+@pytest.mark.parametrize("codec", CODEC_CHOICES)
+def test_a_flipped_bit_is_named_by_object_member_and_chunk(tmp_path: Path, codec: str) -> None:
+    (key,) = store(tmp_path / "a.h5", tmp_path, "one", codec=codec)
+    with h5py.File(tmp_path / "a.h5", "r") as file:
+        chunk = file[f"objects/{key}/trajectory.dcd"].id.get_chunk_info(1)
+    with (tmp_path / "a.h5").open("r+b") as raw:
+        raw.seek(chunk.byte_offset + chunk.size // 2)
+        (byte,) = raw.read(1)
+        raw.seek(-1, os.SEEK_CUR)
+        raw.write(bytes([byte ^ 1]))
+    named = rf"member 'trajectory.dcd' of object '{key}': chunk 1 \(bytes "
+    with HDF5Storage(tmp_path / "a.h5", mode="r") as backend:
+        with pytest.raises(CorruptMemberError, match=named):
+            backend.extract(key, tmp_path / "out", patterns=("*.dcd",))
+        with backend.open_member(key, "trajectory.dcd") as stream:
+            assert stream.read(1000) == TRAJECTORY[:1000]
+            stream.seek(CHUNK_BYTES + 5)
+            with pytest.raises(CorruptMemberError, match=named):
+                stream.read(10)
+        for full in (False, True):
+            problems = [p for p in backend.verify(full=full).problems if p.is_error]
+            assert [(p.key, p.member, p.chunk) for p in problems] == [(key, "trajectory.dcd", 1)]
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_members_are_listed_opened_and_extracted_by_pattern(tmp_path: Path) -> None:
+    (key,) = store(tmp_path / "a.h5", tmp_path, "one")
+    done: list[int] = []
+    with HDF5Storage(tmp_path / "a.h5", mode="r") as backend:
+        by_name = {info.name: info for info in backend.list_members(key)}
+        assert sorted(by_name) == ["output.pdb", "trajectory.dcd"]
+        assert by_name["trajectory.dcd"].size == len(TRAJECTORY)
+        assert by_name["trajectory.dcd"].digest == blake3(TRAJECTORY).hexdigest()
+        with backend.open_member(key, "trajectory.dcd") as stream:
+            assert (stream.seekable(), stream.readable(), stream.writable()) == (True, True, False)
+            stream.seek(-1000, os.SEEK_END)
+            assert stream.read() == TRAJECTORY[-1000:]
+        for sync in (False, True):
+            out = tmp_path / f"out-{sync}"
+            assert backend.extract(key, out, patterns=("*.pdb",), progress=done.append, sync=sync) == [
+                out / "output.pdb"
+            ]
+            assert [path.name for path in out.iterdir()] == ["output.pdb"]
+    assert sum(done) == 2 * by_name["output.pdb"].size
+
+
+def test_storing_reports_every_byte_also_of_files_that_are_shared(tmp_path: Path) -> None:
+    done: list[int] = []
+    with HDF5Storage(tmp_path / "a.h5") as backend:
+        backend.progress = done.append
+        for name in ("one", "two"):
+            done.clear()
+            folder = directory(tmp_path / name)
+            backend.store_object(simulation(name), folder)
+            assert sum(done) == sum(path.stat().st_size for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("codec", CODEC_CHOICES)
+def test_odd_names_and_folders_come_back_through_every_codec(tmp_path: Path, codec: str) -> None:
+    folder = directory(tmp_path / "in")
+    for name in ("a b.txt", " edge ", "Zürich-漢字-😀.csv", "x" * 200, "50%2Foff", "nested/deep/file.xtc"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(noise(70_000, seed=len(name)))
+    (folder / "nothing").write_bytes(b"")
+    (folder / "empty" / "emptier").mkdir(parents=True)
+    with HDF5Storage(tmp_path / "a.h5", codec=codec) as backend:
+        key = backend.store_object(simulation("one"), folder)
+        backend.extract(key, tmp_path / "out")
+    for path in folder.rglob("*"):
+        copy = tmp_path / "out" / path.relative_to(folder)
+        assert copy.is_dir() if path.is_dir() else copy.read_bytes() == path.read_bytes()
+    assert len(list((tmp_path / "out").rglob("*"))) == len(list(folder.rglob("*")))
+
+
+def test_a_file_open_over_a_member_does_not_change_under_its_reader(tmp_path: Path) -> None:
+    (key,) = store(tmp_path / "a.h5", tmp_path, "one")
+    with HDF5Storage(tmp_path / "a.h5") as backend:
+        stream = backend.open_member(key, "trajectory.dcd")
+        assert stream.read(10) == TRAJECTORY[:10]
+        backend.store_object(simulation("two"), directory(tmp_path / "two", noise(100_000)))
+        stream.seek(CHUNK_BYTES)
+        assert stream.read(10) == TRAJECTORY[CHUNK_BYTES:][:10]
+        backend.remove_object(key)
+        stream.seek(2 * CHUNK_BYTES)
+        with pytest.raises(ConflictError, match="open it again"):
+            stream.read(10)
+
+
+def test_processes_extract_one_member_of_one_container_at_once(tmp_path: Path) -> None:
+    (key,) = store(tmp_path / "a.h5", tmp_path, "one")
+    script = (
+        "import sys; from pathlib import Path; from simarchive import HDF5Storage\n"
+        f"with HDF5Storage({str(tmp_path / 'a.h5')!r}, mode='r',"
+        f" scratch_directory={str(tmp_path / 'scratch')!r}) as backend:\n"
+        f"    _, path = backend.retrieve_object({key!r})\n"
+        "    print(path, flush=True)\n"
+        "    sys.stdin.read()\n"
+        f"    backend.extract({key!r}, {str(tmp_path / 'out')!r})\n"
+    )
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", script],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        )
+        for _ in range(3)
+    ]
+    places = {child.stdout.readline() for child in children if child.stdout is not None}
+    for child in children:
+        child.communicate()
+        assert child.returncode == 0
+    (place,) = places
+    for folder in (Path(place.strip()), tmp_path / "out"):
+        assert (folder / "trajectory.dcd").read_bytes() == TRAJECTORY
+        assert sorted(path.name for path in folder.iterdir()) == ["output.pdb", "trajectory.dcd"]
