@@ -209,6 +209,8 @@ def test_control_c_leaves_with_130(water: Path) -> None:
         "main(['rm', sys.argv[1], '8d13'])\n"
     )
     before = water.read_bytes()
+    # A shell starts what runs in the background deaf to Ctrl-C, and this test may be run there.
+    waiting = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n" + waiting
     with subprocess.Popen(
         [command_line()[0], "-c", waiting, str(water)],
         env=environment(),

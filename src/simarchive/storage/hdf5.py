@@ -102,6 +102,10 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
         self.progress: Progress | None = None
         """Called with the number of bytes stored since the last call, while files are stored."""
 
+    def __repr__(self) -> str:
+        state = ", closed" if self.closed else ""
+        return f"{type(self).__name__}({str(self.path)!r}, mode={self.mode!r}{state})"
+
     @property
     def path(self) -> Path:
         """The container's file."""
