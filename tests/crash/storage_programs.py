@@ -15,6 +15,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,6 +79,12 @@ class Child:
         _, self.status = os.waitpid(self.pid, 0)
         lines = self.text.split(b"\n")[:-1]
         return [json.loads(line) for line in lines]
+
+
+def finish_all(children: Sequence[Child]) -> list[list[list[object]]]:
+    """Return all that each process said; they are heard at once, since a full pipe holds up who speaks."""
+    with ThreadPoolExecutor(len(children)) as pool:
+        return list(pool.map(Child.finish, children))
 
 
 def fork(program: Callable[[Say], None]) -> Child:

@@ -15,7 +15,7 @@ import h5py
 import netCDF4
 import numpy as np
 import pytest
-from storage_programs import Checker, Child, Collection, Reader, Writer, fork, sources_in, warm_up
+from storage_programs import Checker, Child, Collection, Reader, Writer, finish_all, fork, sources_in, warm_up
 from stored_objects import simulation, write_files
 
 from simarchive import HDF5Storage, InvalidDataError, SimulationDataQuery
@@ -84,12 +84,12 @@ def test_a_soak_of_four_writers_and_four_readers_keeps_every_object_once(path: P
     readers = [fork(Reader(path, sources, number, lambda: time.monotonic() > end)) for number in range(4)]
     expected: Collection = {}
     rounds = []
-    for child in writers:
-        said = child.finish()
+    answers = finish_all([*writers, *readers])
+    for child, said in zip(writers, answers, strict=False):
         assert child.status == 0, said[-1][1]
         expected.update([line[1] for line in said if line[0] == "intend"][-1])
         rounds.append(said[-1][1])
-    looks = [child.finish()[-1] for child in readers]
+    looks = [said[-1] for said in answers[len(writers) :]]
     print({"commits": rounds, "reads": [look[1:] for look in looks], "objects": len(expected)})
     assert [look[0] for look in looks] == ["rounds"] * 4, looks
     assert all(rounds)
