@@ -23,7 +23,7 @@ from simarchive.container import compaction
 from simarchive.container.container import Container
 from simarchive.container.documents import identity_digest
 from simarchive.container.index import IndexTable
-from simarchive.container.index_segments import Shape
+from simarchive.container.index.segments import Shape
 from simarchive.container.members import member_digest
 from simarchive.data import BaseStoredData, ForceFieldData
 from simarchive.errors import StorageError

@@ -18,7 +18,7 @@ import pytest
 
 from simarchive.conditions import Column, ColumnKind, Equals, Satisfies
 from simarchive.container.index import KEY_COLUMN, IndexTable
-from simarchive.container.index_segments import Shape
+from simarchive.container.index.segments import Shape
 from simarchive.errors import CorruptError, FormatError
 
 COLUMNS = (

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from simarchive.conditions import Column, ColumnKind, Equals, Negated, OneOf, Satisfies, Within
 from simarchive.container.index import KEY_COLUMN, IndexTable
-from simarchive.container.index_segments import Shape
+from simarchive.container.index.segments import Shape
 
 COLUMNS = (
     Column("count", ColumnKind.INTEGER),

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 
 from simarchive.conditions import Column, ColumnKind, Equals, Negated, OneOf, Satisfies, Within
-from simarchive.container import index_texts
 from simarchive.container.index import KEY_COLUMN, IndexTable
-from simarchive.container.index_segments import Shape
+from simarchive.container.index.segments import Shape
 from simarchive.errors import ConflictError, InvalidDataError, NotFoundError
 
 COLUMNS = (
@@ -184,9 +183,8 @@ def test_a_replaced_row_keeps_its_place(store):
 
 
 def test_texts_of_equal_words_are_told_apart(store, monkeypatch):
-    monkeypatch.setattr(index_texts, "word_of", lambda text: 1)
-    for module in ("index_rows", "index_predicates", "index_vocabulary"):
-        monkeypatch.setattr(f"simarchive.container.{module}.word_of", lambda text: 1)
+    for module in ("texts", "rows", "predicates", "vocabulary"):
+        monkeypatch.setattr(f"simarchive.container.index.{module}.word_of", lambda text: 1)
     table, _ = store
     table.insert_many([(f"key {n}", {"phase": f"p{n}", "calculation": f"c{n}"}) for n in range(40)])
     assert table.row("key 7")["phase"] == "p7"

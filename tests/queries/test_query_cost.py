@@ -22,7 +22,7 @@ from simarchive import (
 from simarchive import EquilibrationDataQuery as Query
 from simarchive.chemistry.trees import same_tree
 from simarchive.container import documents, index
-from simarchive.container.index_tail import Tail
+from simarchive.container.index.tail import Tail
 from simarchive.data import BaseStoredData
 from simarchive.journal import PagedFile
 from simarchive.storage import ancillary, incoming

@@ -34,7 +34,7 @@ from simarchive import (
 )
 from simarchive.chemistry.units import Quantity
 from simarchive.container.index import IndexTable
-from simarchive.container.index_segments import Shape
+from simarchive.container.index.segments import Shape
 from simarchive.data import BaseStoredData, name_and_subclasses, register_data_class
 from simarchive.data.fields import InUnit
 from simarchive.queries import BaseDataQuery
@@ -225,7 +225,7 @@ class StorageModel(RuleBasedStateMachine):
         self.files.mkdir()
         (self.files / FILE).write_text("ATOM")
         self.path = self.directory / "model.h5"
-        self.small = mock.patch("simarchive.container.index_tables.IndexTable", SmallTable)
+        self.small = mock.patch("simarchive.container.index.tables.IndexTable", SmallTable)
         self.small.start()
         self.model: dict[str, BaseStoredData] = {}
         self.n_keys = 0

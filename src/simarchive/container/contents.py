@@ -22,12 +22,12 @@ from h5py import h5g
 from simarchive.container import arrays, documents, layout, members, node_attributes
 from simarchive.container.documents import Tree
 from simarchive.container.groups import create_group, put_aside
-from simarchive.container.index_tables import IndexTables
+from simarchive.container.index import IndexTables
 from simarchive.container.links import unlink
 from simarchive.container.members import MemberFault, MemberInfo, MemberReader
+from simarchive.container.members.shared import Progress, SharedMembers
 from simarchive.container.node_attributes import UNREADABLE, write_text
 from simarchive.container.object_writing import StoredDocument, exchange, fill
-from simarchive.container.shared_members import Progress, SharedMembers
 from simarchive.errors import ConflictError, CorruptError, NotFoundError
 from simarchive.journal import PagedFile
 

@@ -12,7 +12,7 @@ from typing import BinaryIO, cast
 from simarchive.container.container import Container
 from simarchive.container.contents import ReadDocument
 from simarchive.container.members import MemberInfo
-from simarchive.container.streams import MemberStream
+from simarchive.container.members.streams import MemberStream
 from simarchive.storage.ancillary_path import AncillaryPath
 from simarchive.storage.essentials import PathLike
 from simarchive.storage.scratch import Scratch, ScratchDirectory, ScratchFile

@@ -15,10 +15,10 @@ from isal import isal_zlib
 
 from simarchive.codecs import DEFAULT_CODEC, Codec, choose_codec
 from simarchive.container.layout import MEMBER_CHUNK_CRC32, MEMBER_CODEC, MEMBER_DIGEST, MEMBER_SIZE
-from simarchive.container.member_names import keep_long_name, link_name
-from simarchive.container.member_pipeline import Pipeline, Stage
-from simarchive.container.member_source import MemberSource, open_source
-from simarchive.container.member_table import MemberInfo
+from simarchive.container.members.names import keep_long_name, link_name
+from simarchive.container.members.pipeline import Pipeline, Stage
+from simarchive.container.members.source import MemberSource, open_source
+from simarchive.container.members.table import MemberInfo
 from simarchive.errors import ConflictError
 
 Progress = Callable[[int], None]

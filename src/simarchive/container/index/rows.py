@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 
 from simarchive.conditions import Column, ColumnKind, Value
-from simarchive.container.index_attributes import Array, Attributes
-from simarchive.container.index_columns import ColumnValues, checked_value, checked_values
-from simarchive.container.index_missed import MissedMarks
-from simarchive.container.index_rowsets import MemoryRows, RowSet, merged
-from simarchive.container.index_segments import Segment, SegmentStore, Shape
-from simarchive.container.index_selection import Selection
-from simarchive.container.index_tail import Tail, column_values
-from simarchive.container.index_texts import TextArray, mark_of, word_of
-from simarchive.container.index_vocabulary import Vocabulary
+from simarchive.container.index.attributes import Array, Attributes
+from simarchive.container.index.columns import ColumnValues, checked_value, checked_values
+from simarchive.container.index.missed import MissedMarks
+from simarchive.container.index.rowsets import MemoryRows, RowSet, merged
+from simarchive.container.index.segments import Segment, SegmentStore, Shape
+from simarchive.container.index.selection import Selection
+from simarchive.container.index.tail import Tail, column_values
+from simarchive.container.index.texts import TextArray, mark_of, word_of
+from simarchive.container.index.vocabulary import Vocabulary
 from simarchive.container.layout import INDEX_FORMAT, INDEX_KEY, INDEX_TABLE
 from simarchive.errors import ConflictError, InvalidDataError, NotFoundError
 

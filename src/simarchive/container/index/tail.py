@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from simarchive.conditions import Column, ColumnKind, Value
-from simarchive.container.index_attributes import LARGE_BYTES, Attributes
-from simarchive.container.index_columns import (
+from simarchive.container.index.attributes import LARGE_BYTES, Attributes
+from simarchive.container.index.columns import (
     CategoryValues,
     ColumnValues,
     IdentifierValues,
@@ -25,9 +25,9 @@ from simarchive.container.index_columns import (
     RealValues,
     checked_value,
 )
-from simarchive.container.index_rowsets import MemoryRows
-from simarchive.container.index_texts import TextArray
-from simarchive.container.index_vocabulary import Vocabulary
+from simarchive.container.index.rowsets import MemoryRows
+from simarchive.container.index.texts import TextArray
+from simarchive.container.index.vocabulary import Vocabulary
 from simarchive.container.layout import INDEX_TAIL
 from simarchive.errors import CorruptError, InvalidDataError
 

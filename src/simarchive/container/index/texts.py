@@ -14,7 +14,7 @@ from typing import cast
 
 import numpy as np
 
-from simarchive.container.index_attributes import Array, Attributes
+from simarchive.container.index.attributes import Array, Attributes
 from simarchive.container.layout import INDEX_LENGTHS_SUFFIX, INDEX_TEXTS_SUFFIX
 
 _is_hex = re.compile("[0-9a-f]{32}").fullmatch

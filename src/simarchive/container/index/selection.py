@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import numpy as np
 
-from simarchive.container.index_attributes import Array
-from simarchive.container.index_columns import CategoryValues, IdentifierValues, IntegerValues, RealValues
-from simarchive.container.index_rowsets import RowSet
-from simarchive.container.index_vocabulary import Vocabulary
+from simarchive.container.index.attributes import Array
+from simarchive.container.index.columns import CategoryValues, IdentifierValues, IntegerValues, RealValues
+from simarchive.container.index.rowsets import RowSet
+from simarchive.container.index.vocabulary import Vocabulary
 
 
 class Selection:

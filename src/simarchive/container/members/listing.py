@@ -1,10 +1,4 @@
-"""Members: the files of an object, byte for byte, as chunked datasets that any HDF5 reader opens.
-
-A member is a one-dimensional dataset of unsigned bytes, or of little-endian 32-bit words where its codec
-shuffles words; its first `member_size` bytes are the file. The attributes give the true size, the BLAKE3
-digest of the file, the name of the codec, and the CRC-32 of each chunk as it is stored, so that every stored
-byte is covered, padding too. A chunk of zeros is not written.
-"""
+"""The members of one object: which there are, and the folders that hold none."""
 
 from __future__ import annotations
 
@@ -15,47 +9,10 @@ import h5py
 import numpy as np
 
 from simarchive.container.layout import MEMBER_CODEC, MEMBER_DIGEST, MEMBER_EMPTY_FOLDERS, MEMBER_SIZE
-from simarchive.container.member_names import forget_long_name, link_name, member_name
-from simarchive.container.member_reader import MemberReader, open_member
-from simarchive.container.member_reading import MemberFault, extract_member, verify_member
-from simarchive.container.member_source import member_digest, size_of
-from simarchive.container.member_table import (
-    ChunkFile,
-    MemberInfo,
-    MemberTable,
-    PlainFile,
-    is_member,
-    read_table,
-    text_attribute,
-)
-from simarchive.container.member_writing import link_member, store_member
+from simarchive.container.members.names import forget_long_name, link_name, member_name
+from simarchive.container.members.table import MemberInfo, is_member, text_attribute
 from simarchive.errors import CorruptError, NotFoundError
 from simarchive.keys import check_member_name
-
-__all__ = [
-    "ChunkFile",
-    "MemberFault",
-    "MemberInfo",
-    "MemberReader",
-    "MemberTable",
-    "PlainFile",
-    "address_of",
-    "empty_folders",
-    "extract_member",
-    "find_member",
-    "is_member",
-    "keep_empty_folders",
-    "link_member",
-    "list_members",
-    "member_digest",
-    "member_info",
-    "open_member",
-    "read_table",
-    "size_of",
-    "store_member",
-    "unlink_member",
-    "verify_member",
-]
 
 
 def list_members(group: h5py.Group) -> Iterator[MemberInfo]:

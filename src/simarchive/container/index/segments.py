@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from simarchive.conditions import ColumnKind
-from simarchive.container.index_attributes import LARGE_BYTES, Array, Attributes
-from simarchive.container.index_columns import (
+from simarchive.container.index.attributes import LARGE_BYTES, Array, Attributes
+from simarchive.container.index.columns import (
     CategoryValues,
     ColumnValues,
     Summary,
     read_bits,
     read_values,
 )
-from simarchive.container.index_rowsets import RowSet, merged
-from simarchive.container.index_texts import TextArray
+from simarchive.container.index.rowsets import RowSet, merged
+from simarchive.container.index.texts import TextArray
 from simarchive.container.layout import (
     INDEX_DEAD,
     INDEX_KEY,

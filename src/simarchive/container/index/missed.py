@@ -1,7 +1,7 @@
 """What a table has not: says "no" at once to most questions for something that is not there.
 
 Who stores many objects asks for each whether it is here, and nearly always it is not. Keys, integers and
-identifiers are known by marks of 64 bits (see `index_texts`).
+identifiers are known by marks of 64 bits (see `texts`).
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from simarchive.conditions import Column, Condition, Equals, Value
-from simarchive.container.index_attributes import Array
-from simarchive.container.index_columns import mark_of_value
-from simarchive.container.index_texts import WORD, mark_of
+from simarchive.container.index.attributes import Array
+from simarchive.container.index.columns import mark_of_value
+from simarchive.container.index.texts import WORD, mark_of
 from simarchive.container.layout import INDEX_KEY
 
 _LOOSE = 8192

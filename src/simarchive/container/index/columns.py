@@ -12,8 +12,8 @@ from typing import Any, Self
 import numpy as np
 
 from simarchive.conditions import Column, ColumnKind, Value
-from simarchive.container.index_attributes import Array, Attributes
-from simarchive.container.index_texts import WORD, TextArray, mark_of
+from simarchive.container.index.attributes import Array, Attributes
+from simarchive.container.index.texts import WORD, TextArray, mark_of
 from simarchive.container.layout import INDEX_MISSING_SUFFIX
 from simarchive.errors import InvalidDataError
 
@@ -130,7 +130,7 @@ class ColumnValues(ABC):
         """Return the lowest and the highest number or code, rounded outward; infinities if there is none."""
 
     def marks(self) -> Array:
-        """Return the marks (see `index_missed`) of at least all values; of integers and identifiers only."""
+        """Return the marks (see `missed`) of at least all values; of integers and identifiers only."""
         raise NotImplementedError
 
     @abstractmethod

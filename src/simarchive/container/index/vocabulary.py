@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from simarchive.container.index_attributes import Array, Attributes
-from simarchive.container.index_texts import TextArray, word_of
+from simarchive.container.index.attributes import Array, Attributes
+from simarchive.container.index.texts import TextArray, word_of
 from simarchive.container.layout import INDEX_PIECE_TEXTS, index_vocabulary_group
 
 

@@ -17,8 +17,8 @@ from blake3 import blake3
 from isal import isal_zlib
 
 from simarchive.codecs.planes import thread_array
-from simarchive.container.member_pipeline import Pipeline, Stage
-from simarchive.container.member_table import ChunkFile, MemberTable, read_table
+from simarchive.container.members.pipeline import Pipeline, Stage
+from simarchive.container.members.table import ChunkFile, MemberTable, read_table
 from simarchive.errors import (
     ConflictError,
     CorruptMemberError,

@@ -17,9 +17,9 @@ from simarchive.conditions import (
     Satisfies,
     Within,
 )
-from simarchive.container.index_attributes import Array
-from simarchive.container.index_columns import rounded_down, rounded_up
-from simarchive.container.index_predicates import (
+from simarchive.container.index.attributes import Array
+from simarchive.container.index.columns import rounded_down, rounded_up
+from simarchive.container.index.predicates import (
     AmongNumbers,
     CategorySatisfies,
     HasCode,
@@ -31,8 +31,8 @@ from simarchive.container.index_predicates import (
     Predicate,
     Verdict,
 )
-from simarchive.container.index_rowsets import RowSet
-from simarchive.container.index_vocabulary import Vocabulary
+from simarchive.container.index.rowsets import RowSet
+from simarchive.container.index.vocabulary import Vocabulary
 from simarchive.errors import InvalidDataError
 
 _INT64 = np.iinfo(np.int64)

@@ -9,8 +9,8 @@ from typing import Any
 
 import h5py
 
-from simarchive.container.member_reading import decode_chunk
-from simarchive.container.member_table import ChunkFile, MemberTable, read_table
+from simarchive.container.members.extraction import decode_chunk
+from simarchive.container.members.table import ChunkFile, MemberTable, read_table
 
 _CACHED_CHUNKS = 4
 _BUFFER_BYTES = 1 << 16

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from simarchive.container.index_attributes import Array
-from simarchive.container.index_columns import ColumnValues, Summary
-from simarchive.container.index_texts import TextArray
+from simarchive.container.index.attributes import Array
+from simarchive.container.index.columns import ColumnValues, Summary
+from simarchive.container.index.texts import TextArray
 
 
 class RowSet(ABC):

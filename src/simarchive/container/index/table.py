@@ -17,19 +17,19 @@ import h5py
 import numpy as np
 
 from simarchive.conditions import Column, ColumnKind, Condition
-from simarchive.container.index_attributes import Array, Attributes
-from simarchive.container.index_matching import (
+from simarchive.container.index.attributes import Array, Attributes
+from simarchive.container.index.matching import (
     in_words,
     matching_rows,
     narrowed,
     predicate_for,
 )
-from simarchive.container.index_predicates import Predicate, Verdict
-from simarchive.container.index_rows import TableRows
-from simarchive.container.index_rowsets import RowSet
-from simarchive.container.index_segments import Shape
-from simarchive.container.index_selection import Selection
-from simarchive.container.index_tail import tail_capacity
+from simarchive.container.index.predicates import Predicate, Verdict
+from simarchive.container.index.rows import TableRows
+from simarchive.container.index.rowsets import RowSet
+from simarchive.container.index.segments import Shape
+from simarchive.container.index.selection import Selection
+from simarchive.container.index.tail import tail_capacity
 from simarchive.container.layout import INDEX_FORMAT, INDEX_KEY, INDEX_TABLE
 from simarchive.errors import ConflictError, FormatError, InvalidDataError
 

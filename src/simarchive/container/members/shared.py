@@ -9,8 +9,7 @@ import h5py
 
 from simarchive.conditions import Column, ColumnKind, Equals
 from simarchive.container import layout, members
-from simarchive.container.index import IndexTable
-from simarchive.container.index_tables import IndexTables
+from simarchive.container.index import IndexTable, IndexTables
 from simarchive.container.members import MemberInfo
 from simarchive.errors import CorruptError, NotFoundError, StorageError
 

@@ -10,8 +10,8 @@ from typing import cast
 
 import numpy as np
 
-from simarchive.container.index_attributes import Array
-from simarchive.container.index_columns import (
+from simarchive.container.index.attributes import Array
+from simarchive.container.index.columns import (
     CategoryValues,
     ColumnValues,
     IdentifierValues,
@@ -19,8 +19,8 @@ from simarchive.container.index_columns import (
     RealValues,
     Summary,
 )
-from simarchive.container.index_texts import WORD, word_of
-from simarchive.container.index_vocabulary import Vocabulary
+from simarchive.container.index.texts import WORD, word_of
+from simarchive.container.index.vocabulary import Vocabulary
 
 
 class Verdict(enum.Enum):

@@ -1,0 +1,54 @@
+"""Members: the files of an object, byte for byte, as chunked datasets that any HDF5 reader opens.
+
+A member is a one-dimensional dataset of unsigned bytes, or of little-endian 32-bit words where its codec
+shuffles words; its first `member_size` bytes are the file. The attributes give the true size, the BLAKE3
+digest of the file, the name of the codec, and the CRC-32 of each chunk as it is stored, so that every stored
+byte is covered, padding too. A chunk of zeros is not written.
+"""
+
+from simarchive.container.members.extraction import MemberFault, extract_member, verify_member
+from simarchive.container.members.listing import (
+    address_of,
+    empty_folders,
+    find_member,
+    keep_empty_folders,
+    list_members,
+    member_info,
+    unlink_member,
+)
+from simarchive.container.members.reader import MemberReader, open_member
+from simarchive.container.members.source import member_digest, size_of
+from simarchive.container.members.table import (
+    ChunkFile,
+    MemberInfo,
+    MemberTable,
+    PlainFile,
+    is_member,
+    read_table,
+)
+from simarchive.container.members.writing import link_member, store_member
+
+__all__ = [
+    "ChunkFile",
+    "MemberFault",
+    "MemberInfo",
+    "MemberReader",
+    "MemberTable",
+    "PlainFile",
+    "address_of",
+    "empty_folders",
+    "extract_member",
+    "find_member",
+    "is_member",
+    "keep_empty_folders",
+    "link_member",
+    "list_members",
+    "member_digest",
+    "member_info",
+    "open_member",
+    "read_table",
+    "size_of",
+    "store_member",
+    "unlink_member",
+    "verify_member",
+]
