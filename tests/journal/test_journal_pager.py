@@ -78,9 +78,6 @@ class Model:
             buffer = bytearray(b"?" * (stop - start))
             file.read_at(memoryview(buffer), start)
             assert buffer == now[start:stop]
-            fd = file.plain_fd(start, stop - start)
-            if fd is not None:
-                assert self.disk.pread(fd, stop - start, start) == now[start:stop]
 
     def transaction(self) -> None:
         rng, journal = self.rng, self.journal

@@ -218,8 +218,6 @@ def test_a_read_outside_an_operation_is_refused(store: Store) -> None:
     store.write(a=1)
     with pytest.raises(ClosedError):
         store.journal.file.read_at(memoryview(bytearray(8)), 0)
-    with pytest.raises(ClosedError):
-        store.journal.file.plain_fd(0, 8)
 
 
 def test_readers_work_on_read_only_media_with_a_hot_log(path: Path) -> None:

@@ -147,9 +147,6 @@ def test_a_disk_that_fails_is_no_damage(box: Box, tmp_path: Path) -> None:
         def read_at(self, buffer: memoryview, offset: int) -> None:
             raise OSError(5, "Input/output error")
 
-        def plain_fd(self, offset: int, size: int) -> int | None:
-            return None
-
     with box.reading() as (group, _):
         for act in (
             lambda: extract_member(group["a"], Failing(), tmp_path / "out"),
@@ -178,9 +175,6 @@ def test_a_container_that_was_cut_is_reported(box: Box) -> None:
     class Cut:
         def read_at(self, buffer: memoryview, offset: int) -> None:
             raise EOFError("gone")
-
-        def plain_fd(self, offset: int, size: int) -> int | None:
-            return None
 
     with h5py.File(box.path) as file:
         faults = verify_member(file["objects/k1/a"], Cut(), full=True)

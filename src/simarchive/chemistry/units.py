@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -224,8 +223,3 @@ def same_quantity(first: Quantity, second: Quantity) -> bool:
     if isinstance(first.magnitude, np.ndarray) or isinstance(second.magnitude, np.ndarray):
         return False
     return same_number(first.magnitude, second.magnitude)
-
-
-def is_finite(number: float) -> bool:
-    """Return whether a number is neither NaN nor infinite."""
-    return math.isfinite(number)

@@ -26,7 +26,7 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -49,21 +49,6 @@ _UNSAFE = re.compile(r"[^\w.~()\[\]+-]|^[^\w]")
 _PLAIN_TYPES = frozenset({str, int, bool, type(None)})  # most leaves, which stay as they are
 _VARIABLE_KINDS = frozenset("fiu")
 _SPECIAL_FLOATS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-
-
-class ArrayLike(Protocol):
-    """A lazily loaded array: its shape and dtype are known before its values."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Length along each axis."""
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the elements."""
-
-    def __array__(self) -> np.ndarray[Any, Any]:
-        """Return the values."""
 
 
 @dataclass(frozen=True, slots=True)

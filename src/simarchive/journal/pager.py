@@ -79,7 +79,6 @@ class PagedFile:
         Behind `sealed_from` the container holds its seal, which is none of HDF5's bytes.
         """
         self._sealed_from, self._sealed_to = sealed_from, round_up(sealed_from + SEAL_BYTES)
-        self._log = log
         self._pages: dict[int, int] = log.pages if log else {}
         self._pages_file = log.file if log else None
         self.end = self.committed_end = end
@@ -254,20 +253,6 @@ class PagedFile:
         if (not own or own.keys().isdisjoint(wanted)) and (not pages or pages.keys().isdisjoint(wanted)):
             return []
         return [page for page in wanted if page in own or page in pages]
-
-    def plain_fd(self, offset: int, size: int) -> int | None:
-        """Return the container's descriptor if it holds all bytes of the range by itself, else None.
-
-        The descriptor is for reading (`copy_file_range`, `sendfile`) until the operation ends.
-        """
-        if self.access is Access.IDLE or self.access is Access.DEAD:
-            raise self._unreadable()
-        if size <= 0 or offset + size > self.end:
-            return None
-        if offset < self._sealed_to and self._sealed_from < offset + size:
-            return None
-        pages = self._pages_between(offset // PAGE_BYTES, (offset + size - 1) // PAGE_BYTES + 1)
-        return None if pages else self._container.fd
 
     def _unreadable(self) -> StorageError:
         path = self._container.path

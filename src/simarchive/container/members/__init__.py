@@ -14,7 +14,6 @@ from simarchive.container.members.listing import (
     keep_empty_folders,
     list_members,
     member_info,
-    unlink_member,
 )
 from simarchive.container.members.reader import MemberReader, open_member
 from simarchive.container.members.source import member_digest, size_of
@@ -49,6 +48,5 @@ __all__ = [
     "read_table",
     "size_of",
     "store_member",
-    "unlink_member",
     "verify_member",
 ]

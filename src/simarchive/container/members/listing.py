@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from simarchive.container.layout import MEMBER_CODEC, MEMBER_DIGEST, MEMBER_EMPTY_FOLDERS, MEMBER_SIZE
-from simarchive.container.members.names import forget_long_name, link_name, member_name
+from simarchive.container.members.names import link_name, member_name
 from simarchive.container.members.table import MemberInfo, is_member, text_attribute
 from simarchive.errors import CorruptError, NotFoundError
 from simarchive.keys import check_member_name
@@ -50,19 +50,6 @@ def find_member(group: h5py.Group, name: str) -> h5py.Dataset:
 def address_of(group: h5py.Group, name: str) -> int:
     """Return the address of a member's dataset: equal for two names of one dataset."""
     return int(h5py.h5o.get_info(find_member(group, name).id).addr)
-
-
-def unlink_member(group: h5py.Group, name: str) -> None:
-    """Remove a member's name from `group`; its bytes go with the last name.
-
-    Raises
-    ------
-    NotFoundError
-        If `group` has no member of this name.
-    """
-    find_member(group, name)
-    del group[link_name(name)]
-    forget_long_name(group, name)
 
 
 def keep_empty_folders(group: h5py.Group, folders: Iterable[str]) -> None:

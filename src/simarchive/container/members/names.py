@@ -45,11 +45,6 @@ def keep_long_name(group: h5py.Group, member: str) -> None:
         group.attrs.create(attribute, np.bytes_(text), dtype=h5py.string_dtype("utf-8", len(text)))
 
 
-def forget_long_name(group: h5py.Group, member: str) -> None:
-    """Remove what `keep_long_name` wrote, if anything."""
-    group.attrs.pop(MEMBER_LONG_NAME_PREFIX + _suffix(member), None)
-
-
 def member_name(group: h5py.Group, link: str) -> str:
     """Return the name of the member that stands under `link`: undoes `link_name`.
 

@@ -27,10 +27,6 @@ class ChunkFile(Protocol):
         """Fill `buffer` from `offset`; thread-safe; raises EOFError past the end."""
         ...
 
-    def plain_fd(self, offset: int, size: int) -> int | None:
-        """Return a descriptor that holds those bytes at that offset, or None if there is none."""
-        ...
-
 
 class PlainFile:
     """An HDF5 file without a journal, read by offset."""
@@ -46,10 +42,6 @@ class PlainFile:
             if not n_read:
                 raise EOFError(f"{self.path} ends before byte {offset + len(buffer)}")
             buffer, offset = buffer[n_read:], offset + n_read
-
-    def plain_fd(self, offset: int, size: int) -> int | None:
-        """Return the descriptor of the file."""
-        return self._fd
 
     def close(self) -> None:
         """Close the file; later calls do nothing."""
