@@ -33,7 +33,7 @@ evaluator:       ## all tests with OpenFF Evaluator, in the conda environment th
 	$(PYTHON) -W ignore -c "import openff.evaluator"
 	$(PYTHON) -m pytest -q tests/openff
 
-torture: $(VENV)/.installed  ## 100,000 crash images, 200 real kills (hours)
+torture: $(VENV)/.installed  ## 100,000 crash images, 200 real kills (an hour)
 	SIMARCHIVE_CRASH_IMAGES=100000 SIMARCHIVE_KILLS=200 $(BIN)/python -m pytest -q tests/journal tests/crash
 
 soak: $(VENV)/.installed  ## 4 writers and 4 readers for a minute on one file
