@@ -23,7 +23,7 @@ from simarchive.errors import (
     StorageFullError,
     StorageIOError,
 )
-from simarchive.journal import Journal
+from simarchive.journal import Journal, PagedFile
 from simarchive.journal.files import SYSTEM, Files, OpenFile
 from simarchive.journal.frames import COMMIT, Head, Header, decode_frame, encode_frame
 from simarchive.journal.locks import CHECKPOINT_WAITS, Holder, read_holder
@@ -239,6 +239,34 @@ def test_a_failed_restart_acknowledges_nothing(disk: SimulatedDisk, journal: Jou
     disk.fault = None
     transact(journal, (8192, b"again"))
     assert committed_bytes(disk.image)[8192:8197] == b"again"
+
+
+def test_a_restart_that_fails_halfway_leaves_no_page_where_others_will_lie(
+    disk: SimulatedDisk, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PagedFile, "SPILL_PAGES", 1)
+    transact(journal, (8192, b"a" * 4096), (16_384, b"b" * 4096))
+
+    def tear(disk: SimulatedDisk, operation: Operation) -> None:
+        if operation.inode == disk.image.names[LOG_PATH] and operation.offset == 0:
+            disk.image.apply(operation._replace(data=operation.data[:60]))
+            raise OSError(errno.EIO, "Input/output error")
+
+    disk.fault = tear
+    with pytest.raises(StorageIOError):
+        journal.checkpoint(0.0)
+    disk.fault = None
+    journal.begin_write()
+    # Pages that are spilled go to the beginning of the log, where the others lay.
+    for offset in range(24_576, 49_152, 4096):
+        journal.file.seek(offset)
+        journal.file.write(b"c" * 4096)
+    assert journal.file.has_spilled
+    for offset, letter in ((8192, b"a"), (16_384, b"b"), (24_576, b"c")):
+        buffer = bytearray(4096)
+        journal.file.read_at(memoryview(buffer), offset)
+        assert buffer == letter * 4096
+    journal.end_write()
 
 
 class FailingSyncs:

@@ -45,30 +45,34 @@ class Checkpoints:
         due_bytes = max(self.limit_bytes, self._postponed_to)
         return (log is not None and log.size > due_bytes) or self._view.standing is Standing.COPYING
 
-    def copy(self, timeout_s: float, *, restart: bool) -> bool:
-        """Copy the log; False if readers stayed. The lock on the container may be gone afterwards.
+    @property
+    def are_possible(self) -> bool:
+        """Whether the log holds commits."""
+        log = self._pair.log
+        return log is not None and bool(log.states)
 
-        Parameters
-        ----------
-        restart
-            Whether the log begins a new generation; otherwise the caller removes it.
+    def copy(self, timeout_s: float) -> bool:
+        """Copy the log, which stays as it is; False if readers stayed.
+
+        The lock on the container may be gone afterwards.
         """
-        pair, view, log = self._pair, self._view, self._pair.log
-        if log is None or log.header is None or not log.states:
-            return True
+        pair, view, log = self._pair, self._view, self._pair.locked_log
         if not pair.lock_out_readers(timeout_s):
             self._postponed_to = log.size + self.limit_bytes // 4
             return False
         if view.standing is Standing.BASE:
             check_pages(pair.container, log)
-        seal, end = Seal(log.header.base.container_id, log.state), log.end
         view.forget_container()
         copy_log_into(pair.container, log)
         view.note_checkpoint()
-        if restart:
-            log.restart(seal, end, view.face.superblock)
         self._postponed_to = 0
         return True
+
+    def restart_log(self) -> None:
+        """Begin the log anew on what was copied; nobody may read from its pages any more."""
+        log, face = self._pair.locked_log, self._view.face
+        assert log.header is not None
+        log.restart(Seal(log.header.base.container_id, log.state), face.end, face.superblock)
 
 
 def copy_log_into(container: OpenFile, log: Log) -> None:

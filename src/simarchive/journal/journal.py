@@ -318,10 +318,15 @@ class Journal:
 
     def _copy_log(self, timeout_s: float, *, restart: bool = True) -> bool:
         """Copy the log, under the writer lock; the lock on the container may be gone afterwards."""
-        if not self._checkpoints.copy(timeout_s, restart=restart):
+        checkpoints, view = self._checkpoints, self._view
+        if not checkpoints.are_possible:
+            return True
+        if not checkpoints.copy(timeout_s):
             return False
-        view = self._view
+        # First, since a restart that fails halfway leaves pages where later ones will lie.
         self.file.follow(view.shown_log, view.end, view.sealed_from)
+        if restart:
+            checkpoints.restart_log()
         return True
 
     def close(self) -> None:
