@@ -80,7 +80,7 @@ MEMBER_LONG_NAME_PREFIX = "member_name_"
 # Attribute of the group: JSON list of the folders that hold no files; absent if there are none.
 MEMBER_EMPTY_FOLDERS = "member_empty_folders"
 
-# --- index tables: the attributes of /index/<table>, written by index.py and its modules ---------
+# --- index tables: the attributes of /index/<table>, written by container/index ----------------
 
 INDEX_FORMAT = 1
 INDEX_TABLE = "table"  #: JSON text: format, columns, and the pieces of each category's vocabulary

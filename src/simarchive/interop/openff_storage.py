@@ -20,11 +20,11 @@ from simarchive.interop import openff_merging, openff_queries
 from simarchive.interop.openff_objects import archived, restored, stored_class_name
 from simarchive.interop.openff_places import EvaluatorScratch, container_path
 from simarchive.interop.openff_values import type_string_of
-from simarchive.storage.ancillary import check_ancillary_directory
 from simarchive.storage.duplicates import Action
 from simarchive.storage.evaluator_json import evaluator_type_of
 from simarchive.storage.evaluator_objects import OPAQUE_CLASSES
 from simarchive.storage.hdf5 import HDF5Storage
+from simarchive.storage.incoming import Incoming
 from simarchive.storage.merging import MergeReport
 
 LOGGER = logging.getLogger("simarchive")
@@ -177,7 +177,7 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
             return outcome.key, outcome.action
         if winner is not evaluator_object:
             return existing, Action.KEEP
-        self._archive._store_object(ours, existing, check_ancillary_directory(ours, path))
+        self._archive._put(Incoming.checked(ours, path), existing, is_new=False)
         return existing, Action.REPLACE
 
     def remove_object(self, storage_key: str) -> None:

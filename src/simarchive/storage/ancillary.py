@@ -110,26 +110,14 @@ def same_files(first: Path, second: Path) -> bool:
     )
 
 
-def check_ancillary_directory(stored: BaseStoredData, path: str | os.PathLike[str] | None) -> Path | None:
-    """Return the directory of an object's ancillary data, or ``None`` for a class that has none.
-
-    Raises
-    ------
-    InvalidDataError
-        If it is missing, unexpected, no directory, or lacks a file that the object names; or as
-        `ancillary_files`.
-    """
-    files = checked_files(stored, path)
-    return None if files is None or path is None else Path(path).absolute()
-
-
 def checked_files(stored: BaseStoredData, path: str | os.PathLike[str] | None) -> list[AncillaryFile] | None:
     """Return what `ancillary_files` says of an object's directory, or ``None`` for a class that has none.
 
     Raises
     ------
     InvalidDataError
-        As `check_ancillary_directory`.
+        If the directory is missing, unexpected, no directory, or lacks a file that the object names; or as
+        `ancillary_files`.
     """
     class_name = type(stored).__name__
     if not type(stored).has_ancillary_data():

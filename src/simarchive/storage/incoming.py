@@ -38,7 +38,7 @@ class Incoming:
         Raises
         ------
         InvalidDataError
-            If something is missing, or as `ancillary.check_ancillary_directory`.
+            If something is missing, or as `ancillary.checked_files`.
         """
         stored.validate()
         files = checked_files(stored, path)
