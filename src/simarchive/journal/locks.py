@@ -2,7 +2,9 @@
 
 The locks are `flock`: the very kind HDF5 takes on a file, so stock HDF5 programs and ours respect
 each other. The writer lock is an exclusive flock on the log; an operation that reads the container
-holds a shared flock on it, and a checkpoint an exclusive one.
+holds a shared flock on it, and a checkpoint an exclusive one. A log lies beside one name of its
+container, so that a writer also locks one byte of the container itself, far behind its end and
+unseen by flock: it keeps out a writer that came by another name.
 
 Two sectors of the log behind its header carry notes between processes: who holds the writer lock,
 and who waits. They are hints, never synced, never checksummed and never needed for recovery: the
@@ -22,7 +24,9 @@ from functools import cache
 
 from simarchive.errors import StorageError
 from simarchive.journal.files import OpenFile
+from simarchive.signals import SIGNALS
 
+WRITER_BYTE = 1 << 62
 HOLDER_AT = 512
 MARKS_AT = 1024
 NOTES_END = 1536
@@ -125,12 +129,16 @@ CHECKPOINT_WAITS = Mark(MARKS_AT + 8)
 
 
 def wait_until(attempt: Callable[[], bool], deadline: float, while_waiting: Callable[[], None]) -> bool:
-    """Return whether `attempt` succeeded before `deadline` (`time.monotonic`); pauses grow, with jitter."""
+    """Return whether `attempt` succeeded before `deadline` (`time.monotonic`); pauses grow, with jitter.
+
+    Signals are answered meanwhile: their handlers may raise.
+    """
     pause = _SHORTEST_PAUSE_S
     while not attempt():
         remaining = deadline - time.monotonic()
         if remaining <= 0:
             return False
+        SIGNALS.deliver()
         try:
             while_waiting()
         except StorageError:
