@@ -608,7 +608,7 @@ def _open_contents(
         handle.id.set_mdc_config(cache)
         return handle, Contents(handle, file, distrusted)
     except BaseException as error:
-        # h5py's frames hold a property list, and whoever keeps the error keeps the frames. A list that is left
+        # h5py's frames hold a property list, and whoever keeps the error keeps them. A list that is left
         # for HDF5 to free when the interpreter is gone ends the process by a segmentation fault.
         traceback.clear_frames(error.__traceback__)
         if handle is not None:
