@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import functools
 import io
 import os
@@ -27,6 +28,7 @@ import numpy as np
 from simarchive.container import compaction, layout
 from simarchive.container.contents import Contents
 from simarchive.container.groups import create_group
+from simarchive.container.new_file import check_is_free
 from simarchive.container.node_attributes import write_text
 from simarchive.errors import (
     ClosedError,
@@ -35,9 +37,10 @@ from simarchive.errors import (
     NotFoundError,
     ReadOnlyError,
     StorageError,
+    StorageFullError,
     StorageIOError,
 )
-from simarchive.journal import LOG_SUFFIX, Durability, Journal, PagedFile
+from simarchive.journal import LOG_SUFFIX, Durability, Journal, PagedFile, forget_log
 from simarchive.journal.creation import workplace
 from simarchive.journal.filepair import real_path
 from simarchive.journal.files import SYSTEM, Files, OpenFile, status_of
@@ -176,7 +179,7 @@ class Container:
         with self._lock:
             return self._open_journal().checkpoint(self.lock_timeout_s)
 
-    def rewrite(self, complete: Callable[[Path], None]) -> int:
+    def rewrite(self, complete: Callable[[Path], None], *, tmp_directory: Path | None = None) -> int:
         """Put a compact copy in the place of the file, in one step; return the number of objects.
 
         Only inside a transaction without other changes. Afterwards this container has to be closed.
@@ -185,26 +188,46 @@ class Container:
         ----------
         complete
             Called with the path of the copy, which has no index yet, before it takes the file's place.
+        tmp_directory
+            Where the copy is made, if there is no room beside the file; it is then written over the file, and
+            stays there if that is broken off.
 
         Raises
         ------
         LockedError
             If readers do not leave within the timeout.
         ConflictError
-            If the file has several names.
+            If the file has several names, or the directory has a copy that was left there.
         """
         journal = self._open_journal()
         assert self._handle is not None
         assert self._contents is not None
+        in_place = tmp_directory is not None
+        place = self.path if tmp_directory is None else tmp_directory / f"{self.path.name}.repacked"
         try:
-            with workplace(self.path) as folder:
+            if in_place:
+                check_is_free(place)
+            with workplace(place) as folder:
                 successor = folder / self.path.name
                 with _new_file(successor) as target:
                     count = compaction.copy_objects(self._handle, target, self._contents.keys())
                 complete(successor)
-                if not journal.replace_container(successor, self.lock_timeout_s):
+                if in_place:
+                    # Under a name that nobody sweeps: if the rest is broken off, it is the only whole copy.
+                    successor = successor.rename(place)
+                is_replaced = journal.replace_container(successor, self.lock_timeout_s, in_place=in_place)
+                if in_place:
+                    place.unlink()
+                if not is_replaced:
                     raise LockedError(f"container '{self.path}' is being read all the time: repack it later")
         except OSError as error:
+            if error.errno == errno.ENOSPC:
+                needed = self.path.stat().st_size - self._handle.id.get_freespace()
+                where = "beside it" if tmp_directory is None else f"in '{tmp_directory}'"
+                raise StorageFullError(
+                    f"no compact copy of '{self.path}' can be made: it takes about {needed} bytes {where}. "
+                    "Make room, or have it made on another device with --tmp-dir"
+                ) from error
             if isinstance(error, StorageError):
                 raise
             raise StorageIOError(f"no compact copy of '{self.path}' can be made: {error}") from error
@@ -563,6 +586,12 @@ def _close_what_was_left_open() -> None:
     for container in list(_OPEN_CONTAINERS):
         with contextlib.suppress(StorageError):
             container.close_at_exit()
+
+
+def without_log(path: Path, *, timeout_s: float) -> bool:
+    """Give up the commits in a log that is not beside its container any more; False if none is missing."""
+    _check_place(Path(real_path(path, SYSTEM)), SYSTEM, writable=False)
+    return forget_log(path, timeout_s=timeout_s)
 
 
 def skeleton() -> bytes:

@@ -26,6 +26,7 @@ from simarchive.errors import (
 from simarchive.journal.creation import create_file, set_access, sweep
 from simarchive.journal.files import (
     SYSTEM,
+    WRITE_PIECE_BYTES,
     Files,
     NoLocksError,
     OpenFile,
@@ -44,7 +45,7 @@ from simarchive.journal.locks import (
 )
 from simarchive.journal.log import Log
 from simarchive.journal.seal import Seal
-from simarchive.journal.superblock import end_of_file
+from simarchive.journal.superblock import SUPERBLOCK_BYTES, end_of_file, guarded
 
 LOG_SUFFIX = "-wal"
 # A process that has just written lets those who wait go first.
@@ -171,6 +172,25 @@ class FilePair:
         except OSError as error:
             raise storage_error(error, "replace", self.path) from error
         sync_name(files, self.path)
+        self.remove_log()
+
+    def overwrite_container(self, successor: str) -> None:
+        """Write another file over the container, which is held exclusively; the log is empty."""
+        container, at = self.container, SUPERBLOCK_BYTES
+        file = OpenFile(container.files, successor, writable=False)
+        try:
+            superblock = file.read(SUPERBLOCK_BYTES, 0)
+            container.write(guarded(superblock), 0)
+            container.sync()
+            while piece := file.read(WRITE_PIECE_BYTES, at):
+                container.write(piece, at)
+                at += len(piece)
+            container.truncate(at)
+            container.sync()
+            container.write(superblock, 0)
+            container.sync()
+        finally:
+            file.close()
         self.remove_log()
 
     # ---- locks ---------------------------------------------------------------------------

@@ -151,6 +151,11 @@ class Frame:
     before: Mapping[int, bytes]
 
 
+def log_bytes_for(pages: int) -> int:
+    """Return the size of a log with one frame of so many pages."""
+    return FRAMES_AT + Head(COMMIT, 1, 0, 0, pages).stored_bytes
+
+
 def encode_frame(
     head: Head,
     previous: bytes,

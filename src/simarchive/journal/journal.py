@@ -20,10 +20,10 @@ from simarchive.journal.checkpoint import Checkpoints
 from simarchive.journal.durability import Durability
 from simarchive.journal.filepair import FilePair
 from simarchive.journal.files import SYSTEM, Files
-from simarchive.journal.frames import round_up
+from simarchive.journal.frames import log_bytes_for, round_up
 from simarchive.journal.log import Log
 from simarchive.journal.pager import Access, PagedFile
-from simarchive.journal.recovery import Standing
+from simarchive.journal.recovery import Face, Standing
 from simarchive.journal.seal import SEAL_BYTES
 from simarchive.journal.view import View
 
@@ -62,6 +62,8 @@ class Journal:
         # Whether a tail of the container may have been cut off without a sync.
         self._tail_unsynced = True
         self._log_is_ready = False
+        # Whether a commit found no room: that of the log may do, once it has been copied.
+        self._was_full = False
         # Whether a commit was acknowledged without a sync, which `close` has to make up for.
         self._owes_sync = False
         # Up to here the device keeps room in the container for the pages in the log.
@@ -98,6 +100,10 @@ class Journal:
         NotFoundError
             If there is no such file, and no `skeleton` to create it.
         """
+        if log_directory is not None and writable:
+            # The commits that wait beside the container first: there must not be two logs.
+            with contextlib.suppress(NotFoundError):
+                cls.open(path, writable=True, durability=durability, files=files).close()
         pair = FilePair.open(
             path, writable=writable, skeleton=skeleton, files=files, log_directory=log_directory
         )
@@ -272,6 +278,12 @@ class Journal:
             file.failure = error
             if self._pair.log is not None:
                 self._pair.log.retract()
+            if isinstance(error, StorageFullError):
+                self._was_full = True
+                error.add_note(
+                    f"the log of this commit takes {log_bytes_for(len(pages))} bytes beside the "
+                    "container; it may lie on another device: log_directory=..., or --tmp-dir"
+                )
             raise
         self._view.note_commit()
         file.forget_changes()
@@ -320,8 +332,9 @@ class Journal:
     def end_write(self) -> None:
         """Release the writer lock; roll back first if there are changes that were not committed.
 
-        An overlong log is copied into the container if no reader is in the way. An error in that is
-        not raised: the commit stands, and the next transaction tries again.
+        An overlong log is copied into the container if no reader is in the way, and so is any log after
+        a commit for which there was no room. An error in that is not raised: the commit stands, and the
+        next transaction tries again.
         """
         self._check_writing()
         if self._depth > 1:
@@ -330,7 +343,8 @@ class Journal:
             if self.file.has_changes:
                 self._handle_is_old = True
                 self.roll_back()
-            if self._checkpoints.are_due:
+            if self._checkpoints.are_due or self._was_full:
+                self._was_full = False
                 with contextlib.suppress(StorageError):
                     self._copy_log(_TIDY_WAIT_S)
         finally:
@@ -352,7 +366,9 @@ class Journal:
         finally:
             self._release()
 
-    def replace_container(self, successor: str | os.PathLike[str], timeout_s: float = 10.0) -> bool:
+    def replace_container(
+        self, successor: str | os.PathLike[str], timeout_s: float = 10.0, *, in_place: bool = False
+    ) -> bool:
         """Give the container's name to another file in one step; False if readers stayed.
 
         Within a transaction in which nothing was changed. Whatever happens, the name stands for one of
@@ -363,6 +379,10 @@ class Journal:
         ----------
         successor
             A complete HDF5 file in the same directory, not open anywhere.
+        in_place
+            Write the bytes of the other file, which may be on another device, over those of the container.
+            If that is broken off, HDF5 and the journal refuse the container, and the other file is the
+            only whole one.
         """
         self._check_writing()
         if self.file.has_changes:
@@ -370,7 +390,10 @@ class Journal:
         # An empty log fits every container: a crash between the two steps below loses nothing.
         if not self._copy_log(timeout_s) or not self._pair.lock_out_readers(timeout_s):
             return False
-        self._pair.replace_container(os.fspath(successor))
+        if in_place:
+            self._pair.overwrite_container(os.fspath(successor))
+        else:
+            self._pair.replace_container(os.fspath(successor))
         self._handle_is_old = True
         self._view.forget_container()
         return True
@@ -508,3 +531,38 @@ class Journal:
             self._view.note_leaving()
         self._access, self._depth = Access.IDLE, 0
         self._pair.release()
+
+
+def forget_log(path: str | os.PathLike[str], *, timeout_s: float = 10.0, files: Files = SYSTEM) -> bool:
+    """Have a container do without the log that its seal names and that is not beside it.
+
+    The commits in that log are given up; the container is as it was before them.
+
+    Returns
+    -------
+    bool
+        False if no log is missing, and nothing was done.
+
+    Raises
+    ------
+    LockedError
+        If the container is in use.
+    """
+    pair = FilePair.open(path, writable=True, skeleton=None, files=files)
+    deadline = time.monotonic() + timeout_s
+    try:
+        log = pair.lock_writer(deadline)
+        pair.lock_container(deadline)
+        if not pair.lock_out_readers(timeout_s):
+            raise LockedError(f"container {pair.path!r} is being read all the time: try again later")
+        log.refresh()
+        face = Face.of(pair.container)
+        seal = face.seal
+        if seal is None or not seal.is_pending or seal.ticket == log.ticket:
+            return False
+        pair.container.write(seal.settled().to_bytes(), face.end)
+        pair.container.sync()
+        return True
+    finally:
+        pair.release()
+        pair.close()

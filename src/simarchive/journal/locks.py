@@ -13,6 +13,7 @@ header before them and the commits after them lie in sectors of their own.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import socket
@@ -22,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-from simarchive.errors import StorageError
+from simarchive.errors import StorageError, StorageFullError
 from simarchive.journal.files import OpenFile
 from simarchive.signals import SIGNALS
 
@@ -79,7 +80,9 @@ class Holder:
         note = self.to_bytes()
         if log_file.read(_HOLDER_BYTES, HOLDER_AT) == note:
             return True
-        log_file.write(note, HOLDER_AT)
+        # On a full device nobody is told who it was.
+        with contextlib.suppress(StorageFullError):
+            log_file.write(note, HOLDER_AT)
         return False
 
     def __str__(self) -> str:

@@ -83,7 +83,8 @@ def standing_of(container: OpenFile, face: Face, log: Log | None) -> Standing:
             raise CorruptError(
                 f"container {container.path!r} is marked as being written, or its first bytes are damaged: "
                 "it was copied in the middle of a checkpoint without its '-wal' file, or another HDF5 "
-                "program was killed while it had the file open for writing. Bring the '-wal' file back, "
+                "program was killed while it had the file open for writing, or a repack with --tmp-dir was, "
+                "which left the whole container in that directory. Bring the '-wal' file or that copy back, "
                 "or use a backup (h5clear -s drops the mark)"
             )
         _check_nothing_is_pending(container, face, header.ticket if header else NO_TICKET)

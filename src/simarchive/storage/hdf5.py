@@ -63,6 +63,9 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
         How long to wait for another process that is writing.
     scratch_max_bytes
         Bound on the size of the scratch directory: what was unused for longest makes room.
+    log_directory
+        Where the redo log lies until `close`, if not beside the container: a way out when its device is full.
+        Meanwhile nobody else can open the container.
 
     Examples
     --------
@@ -83,6 +86,7 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
         durability: str | Durability = Durability.COMMIT,
         lock_timeout_s: float = 10.0,
         scratch_max_bytes: int | None = None,
+        log_directory: PathLike | None = None,
     ) -> None:
         place = _checked_path(path)
         super().__init__(f"container '{place}'", lock_timeout_s=lock_timeout_s)
@@ -95,6 +99,7 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
             durability=_checked_durability(durability),
             lock_timeout_s=lock_timeout_s,
             lock=self._lock,
+            log_directory=None if log_directory is None else os.fspath(Path(log_directory).absolute()),
         )
         self._scratch_directory = None if scratch_directory is None else Path(scratch_directory).absolute()
         self._scratch_max_bytes = scratch_max_bytes
