@@ -123,6 +123,10 @@ class Contents:
         value = self._objects.attrs.get(layout.LOST_LINKS)
         return frozenset() if value is None else frozenset(json.loads(_text(value)))
 
+    def address(self, key: str) -> int:
+        """Return where the group of an object is in the file: equal for two keys of one group."""
+        return int(h5g.get_objinfo(self._node(key)).objno[0])
+
     def data_classes(self) -> list[str]:
         """Return the names of the data classes that have objects, or had."""
         if self._data_classes is None:

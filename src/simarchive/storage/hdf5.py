@@ -280,21 +280,29 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
                     indexing.forget(contents, class_name, storage_key)
 
     def _twins(self, incoming: Incoming) -> Iterator[tuple[str, BaseStoredData]]:
+        # Nothing is held open between two of them: the caller may leave in the midst, or store.
+        for key in self._likely_twins(incoming):
+            with self._container.reading() as contents:
+                if key not in contents:
+                    continue
+                try:
+                    twin = self._load(contents, key)
+                except (CorruptError, InvalidDataError) as error:
+                    indexing.LOGGER.warning("object %r: %s: nothing is compared with it", key, error)
+                    continue
+            yield key, twin
+
+    def _likely_twins(self, incoming: Incoming) -> list[str]:
+        """Return the keys of at least all objects that may be the same as this one."""
         class_name = incoming.class_name
         with self._container.reading() as contents:
             found = indexing.select(contents, class_name, [indexing.identical(incoming.identity)])
             if found is not None and isinstance(incoming.stored, ReplaceableData):
                 same = indexing.select(contents, class_name, incoming.same_measurement())
                 found = None if same is None else [*found, *same]
-            keys = indexing.keys_by_scan(contents, (class_name,)) if found is None else dict.fromkeys(found)
-            for key in keys:
-                if key in contents:
-                    try:
-                        twin = self._load(contents, key)
-                    except CorruptError as error:
-                        indexing.LOGGER.warning("%s: nothing is compared with it", error)
-                        continue
-                    yield key, twin
+            return list(
+                indexing.keys_by_scan(contents, (class_name,)) if found is None else dict.fromkeys(found)
+            )
 
     def _has_same_files(self, storage_key: str, directory: Path) -> bool:
         files = ancillary_files(directory)
