@@ -238,7 +238,7 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
         with self._container.reading() as contents:
             # Before the object is written: a table that has to be made must not find it.
             indexing.prepare(contents, stored.data_class)
-            replaced = None if is_new else contents.class_name(storage_key)
+            replaced = None if is_new else _class_name_if_readable(contents, storage_key)
             contents.write(
                 storage_key,
                 stored,
@@ -248,9 +248,12 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
                 progress=self.progress,
             )
             with contents.in_one_piece():
-                if replaced is not None and replaced != stored.data_class:
+                if is_new or replaced == stored.data_class:
+                    indexing.put(contents, stored.data_class, storage_key, row)
+                else:
                     indexing.forget(contents, replaced, storage_key)
-                indexing.put(contents, stored.data_class, storage_key, row)
+                    # It keeps its place among the objects, so its row is not the last one of its new class.
+                    indexing.rebuild(contents, stored.data_class)
 
     def _retrieve_object(
         self, storage_key: str, expected_type: type[BaseStoredData] | None = None
@@ -270,14 +273,10 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
 
     def _remove_object(self, storage_key: str) -> None:
         with self._changing() as contents:
-            try:
-                class_name = contents.class_name(storage_key)
-            except CorruptError:
-                class_name = ""  # A damaged object can still be removed; its row goes with a rebuild.
+            class_name = _class_name_if_readable(contents, storage_key)
             contents.remove(storage_key)
-            if class_name:
-                with contents.in_one_piece():
-                    indexing.forget(contents, class_name, storage_key)
+            with contents.in_one_piece():
+                indexing.forget(contents, class_name, storage_key)
 
     def _twins(self, incoming: Incoming) -> Iterator[tuple[str, BaseStoredData]]:
         # Nothing is held open between two of them: the caller may leave in the midst, or store.
@@ -363,6 +362,14 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
     def _load(self, contents: Contents, key: str) -> BaseStoredData:
         """Return an object whose arrays are read when someone looks at them."""
         return interpret(key, contents.document(key, functools.partial(self._array, key)))
+
+
+def _class_name_if_readable(contents: Contents, key: str) -> str | None:
+    """Return the name of an object's data class; ``None`` if it is damaged, and can still be removed."""
+    try:
+        return contents.class_name(key)
+    except CorruptError:
+        return None
 
 
 def _checked_path(path: object) -> Path:

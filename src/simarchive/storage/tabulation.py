@@ -48,7 +48,7 @@ def columns_of_index(
 def columns_of_keys(
     contents: Contents, data_query: BaseDataQuery, keys: list[str], names: list[str]
 ) -> dict[str, Any]:
-    """Return what `columns_of_index` does for some objects, from their rows or from the objects themselves."""
+    """Return what `columns_of_index` does, for some objects: from their rows, or from themselves."""
     kinds = {column.name: column.kind for column in data_query.data_class().index_columns()}
     rows = [_row(contents, key) for key in keys]
     columns: dict[str, Any] = {KEY: list(keys)}

@@ -16,7 +16,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from simarchive.conditions import Column, ColumnKind, Condition
+from simarchive.conditions import Column, ColumnKind, Condition, Value, is_missing
 from simarchive.container.index.attributes import Array, Attributes
 from simarchive.container.index.matching import (
     in_words,
@@ -104,7 +104,9 @@ class IndexTable(TableRows):
             If it is damaged. Then, and with a FormatError, the index can be rebuilt from the objects.
         """
         attributes = Attributes.of(group)
-        table = cls(attributes, *_read_description(attributes), shape)
+        columns, pieces, class_version, left_out = _read_description(attributes)
+        table = cls(attributes, columns, pieces, shape)
+        table._class_version, table._left_out = class_version, left_out
         table._tail.load()
         table._segments.load()
         return table
@@ -179,6 +181,25 @@ class IndexTable(TableRows):
         """Return all keys in the order of first insertion."""
         return self.select()
 
+    def rows(self) -> dict[str, dict[str, Value]]:
+        """Return every row by its key, in the order of first insertion; all of the table is read.
+
+        Raises
+        ------
+        CorruptError
+            If a part of it cannot be read, or a key has two rows.
+        """
+        columns = self.columns([KEY_COLUMN, *self._columns])
+        keys = columns.pop(KEY_COLUMN)
+        plain = {name: _plain(values) for name, values in columns.items()}
+        rows = {
+            key: dict(zip(plain, row, strict=True))
+            for key, row in zip(keys, zip(*plain.values(), strict=True), strict=True)
+        }
+        if len(rows) < len(keys):
+            raise self._attributes.corrupt("a key has two rows")
+        return rows
+
     def count(self, conditions: Sequence[Condition] = ()) -> int:
         """Return how many rows fulfil all conditions."""
         if not conditions:
@@ -240,10 +261,16 @@ class IndexTable(TableRows):
         return tuple(reports)
 
 
+def _plain(values: Array | list[Any]) -> list[Value]:
+    if isinstance(values, list):
+        return values
+    return [None if is_missing(value) else value for value in values.tolist()]
+
+
 def _read_description(
     attributes: Attributes,
-) -> tuple[tuple[Column, ...], dict[str, list[tuple[int, int]]]]:
-    """Return the columns of a table, and the pieces of their vocabularies."""
+) -> tuple[tuple[Column, ...], dict[str, list[tuple[int, int]]], int | None, frozenset[str]]:
+    """Return the columns of a table, the pieces of their vocabularies, class version and keys left out."""
     try:
         description = json.loads(attributes.read_text(INDEX_TABLE))
         found = description["format"]
@@ -257,8 +284,11 @@ def _read_description(
             str(column): [(int(number), int(size)) for number, size in pieces]
             for column, pieces in description["vocabularies"].items()
         }
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        version = description.get("class_version")
+        class_version = None if version is None else int(version)
+        left_out = frozenset(map(str, description.get("left_out", ())))
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise attributes.corrupt(f"its description cannot be read ({error})") from error
     if any(number < 0 or size < 1 for pieces in vocabularies.values() for number, size in pieces):
         raise attributes.corrupt("a vocabulary has an empty piece")
-    return columns, vocabularies
+    return columns, vocabularies, class_version, left_out
