@@ -18,6 +18,7 @@ import numpy as np
 
 from simarchive.conditions import Column, ColumnKind, Condition, Value, is_missing
 from simarchive.container.index.attributes import Array, Attributes
+from simarchive.container.index.columns import IdentifierValues
 from simarchive.container.index.matching import (
     in_words,
     matching_rows,
@@ -180,6 +181,31 @@ class IndexTable(TableRows):
     def keys(self) -> list[str]:
         """Return all keys in the order of first insertion."""
         return self.select()
+
+    def check(self) -> None:
+        """Compare what a query relies on without reading values with what follows from the values.
+
+        Raises
+        ------
+        CorruptError
+            If a bound, a count or a word does not fit the values of its segment.
+        """
+        for rowset in self._row_sets():
+            texts = [rowset.keys()]
+            for name in self._columns:
+                values = rowset.values(name)
+                if isinstance(values, IdentifierValues):
+                    texts.append(values.texts)
+                if rowset.summary(name) != values.summary():
+                    raise self._attributes.corrupt(
+                        f"what is noted of column {name!r} does not fit its values"
+                    )
+            if not all(array.words_fit() for array in texts):
+                raise self._attributes.corrupt("a text has the word of another one")
+            if not bool(np.all(np.diff(rowset.sequences()) > 0)):
+                raise self._attributes.corrupt("the rows of a segment are not in their order")
+        if not all(vocabulary.is_sound() for vocabulary in self._vocabularies.values()):
+            raise self._attributes.corrupt("a vocabulary has a text twice, or with the word of another one")
 
     def rows(self) -> dict[str, dict[str, Value]]:
         """Return every row by its key, in the order of first insertion; all of the table is read.
