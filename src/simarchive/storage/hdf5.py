@@ -286,7 +286,7 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
                     continue
                 try:
                     twin = self._load(contents, key)
-                except (CorruptError, InvalidDataError) as error:
+                except (CorruptError, *indexing.NOT_UNDERSTOOD) as error:
                     indexing.LOGGER.warning("object %r: %s: nothing is compared with it", key, error)
                     continue
             yield key, twin
@@ -323,7 +323,7 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
                     document = contents.document(key, functools.partial(self._array, key))
                     stored = interpret(key, document, lazily=True)
                     matched = data_query.apply(stored)
-                except (CorruptError, InvalidDataError, NotFoundError) as error:
+                except (CorruptError, NotFoundError, *indexing.NOT_UNDERSTOOD) as error:
                     indexing.LOGGER.warning("object %r is left out of a query: %s", key, error)
                     continue
                 if matched is not None:

@@ -23,13 +23,16 @@ from simarchive.conditions import Column, ColumnKind, Condition, Equals, Value, 
 from simarchive.container.contents import Contents
 from simarchive.container.index import IndexTable
 from simarchive.data import BaseStoredData, data_class_named
-from simarchive.errors import CorruptError, InvalidDataError, NotFoundError, StorageError
+from simarchive.errors import CorruptError, FormatError, InvalidDataError, NotFoundError, StorageError
 
 LOGGER = logging.getLogger("simarchive")
 
 IDENTITY = Column("identity", ColumnKind.INTEGER)
 """The first 8 bytes of an object's identity digest, as a signed integer."""
 
+
+NOT_UNDERSTOOD = (InvalidDataError, FormatError)
+"""What a document raises that this program cannot make an object of; another one may."""
 
 TRIED_AGAIN = 16
 """Of the objects that the maker of a table did not understand, so many are tried when it is opened."""
@@ -212,10 +215,11 @@ def rebuild(contents: Contents, class_name: str, *, keys: Iterable[str] | None =
     for key in keys:
         try:
             rows.append((key, _row(contents, key, data_class)))
-        except (CorruptError, InvalidDataError) as error:
+        except CorruptError as error:
             LOGGER.warning("object %r is left out of the index: %s", key, error)
-            if not isinstance(error, CorruptError):
-                left_out.append(key)  # Another program may understand it.
+        except NOT_UNDERSTOOD as error:
+            LOGGER.warning("object %r is left out of the index: %s", key, error)
+            left_out.append(key)
     if class_name in contents.tables.distrusted:
         LOGGER.warning("the index of %s is rebuilt from %d objects", class_name, len(rows))
     table = contents.tables.create(class_name, columns_of(data_class))
@@ -339,6 +343,6 @@ def _is_understood(contents: Contents, key: str, data_class: type[BaseStoredData
         if contents.class_name(key) != data_class.data_class_name:
             return False
         _row(contents, key, data_class)
-    except (CorruptError, InvalidDataError, NotFoundError):
+    except (CorruptError, NotFoundError, *NOT_UNDERSTOOD):
         return False
     return True

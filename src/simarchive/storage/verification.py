@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,8 +18,8 @@ from simarchive.container.contents import Contents, ObjectHeader
 from simarchive.container.documents import identity_digest
 from simarchive.container.members import MemberInfo
 from simarchive.container.members.shared import MIN_SHARED_BYTES
-from simarchive.data import BaseStoredData, data_class_named
-from simarchive.errors import CorruptError, InvalidDataError, StorageError
+from simarchive.data import data_class_named
+from simarchive.errors import CorruptError, FormatError, InvalidDataError, StorageError
 from simarchive.storage import indexing
 from simarchive.storage.merging import references
 
@@ -143,7 +143,7 @@ class _Walk:
         self._references: dict[str, list[str]] = {}
         self._members: dict[str, list[MemberInfo]] = {}
         self._addresses: dict[int, str] = {}
-        self._unknown: Counter[str] = Counter()
+        self._unknown: set[str] = set()  # keys of objects whose class is not known here
 
     def give_up(self, error: Exception) -> None:
         """Note that the container cannot be read any further."""
@@ -203,11 +203,6 @@ class _Walk:
         with self._checking(contents, key):
             header = contents.header(key)
             self._headers[key] = header
-            if _class_of(header) is None:
-                known = data_class_named(header.data_class)
-                name = header.data_class + (f" version {header.data_class_version}" if known else "")
-                self._unknown[_text(name)] += 1
-                self.report.unknown_classes = dict(sorted(self._unknown.items()))
             if key not in contents:
                 self._note(key, "its name is not a key, so that it cannot be asked for")
             first = self._addresses.setdefault(contents.address(key), key)
@@ -218,12 +213,16 @@ class _Walk:
 
     def _check_document(self, contents: Contents, header: ObjectHeader) -> None:
         tree = checked_tree(contents, header)
-        data_class = _class_of(header)
+        data_class = data_class_named(header.data_class)
         if data_class is None:
+            self._note_unknown(header, header.data_class)
             return
         try:
             stored = data_class.from_document(tree, header.data_class_version)
             stored.validate()
+        except FormatError:
+            self._note_unknown(header, f"{header.data_class} version {header.data_class_version}")
+            return
         except InvalidDataError as error:
             raise CorruptError(f"the document is not a valid {header.data_class}: {error}") from error
         self._rows[header.key] = indexing.row_of(stored.index_values(), header.identity)
@@ -232,6 +231,11 @@ class _Walk:
         for name in stored.member_names():
             if name not in names:
                 self._note(header.key, "the document names it, but it is missing", member=name)
+
+    def _note_unknown(self, header: ObjectHeader, name: str) -> None:
+        self._unknown.add(header.key)
+        counts = self.report.unknown_classes
+        counts[_text(name)] = counts.get(_text(name), 0) + 1
 
     def _list_members(self, contents: Contents, key: str) -> None:
         n_problems = len(self.report.problems)
@@ -322,9 +326,9 @@ class _Walk:
             key, row = header.key, rows.get(header.key)
             if row is None:
                 # An object that could not be read is a problem already.
-                if key in self._rows or (_class_of(header) is None and key not in left_out):
+                if key in self._rows or (key in self._unknown and key not in left_out):
                     self._note(key, f"{place} lacks it")
-            elif _class_of(header) is None:
+            elif key in self._unknown:
                 if row.get(indexing.IDENTITY.name) != indexing.identity_value(header.identity):
                     self._note(key, f"its row in {place} is wrong")
             elif row != self._rows.get(key, row):
@@ -357,14 +361,6 @@ class _Walk:
                 if place not in rows:
                     message = f"{title} lacks it, so that an equal file would be stored again: {REMEDY}"
                     self._note(key, message, member=info.name, is_error=False)
-
-
-def _class_of(header: ObjectHeader) -> type[BaseStoredData] | None:
-    """Return the data class of an object if it is known here, in the version of the object."""
-    data_class = data_class_named(header.data_class)
-    if data_class is None or header.data_class_version > data_class.data_class_version:
-        return None
-    return data_class
 
 
 def _raise_if_any(failure: BaseException | None) -> None:

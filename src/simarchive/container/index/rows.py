@@ -336,6 +336,15 @@ class TableRows:
         if len(self._tail):
             yield self._tail.view()
 
+    def _check_counters(self, pieces: Iterable[int]) -> None:
+        """Raise CorruptError if a number that is to be given next is taken; `pieces` have numbers, too."""
+        sequences = [segment.last for segment in self._segments]
+        numbers = [*(segment.number for segment in self._segments), *pieces]
+        if self._tail.next_sequence <= max(sequences, default=-1):
+            raise self._attributes.corrupt("the sequence number of its next row is taken")
+        if self._tail.next_number <= max(numbers, default=-1):
+            raise self._attributes.corrupt("the number of its next segment is taken")
+
     def _write_description(self) -> None:
         description: dict[str, Any] = {
             "format": INDEX_FORMAT,

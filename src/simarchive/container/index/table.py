@@ -110,6 +110,7 @@ class IndexTable(TableRows):
         table._class_version, table._left_out = class_version, left_out
         table._tail.load()
         table._segments.load()
+        table._check_counters(number for some in pieces.values() for number, _ in some)
         return table
 
     @property
