@@ -130,6 +130,15 @@ class Contents:
         value = self._objects.attrs.get(layout.LOST_LINKS)
         return frozenset() if value is None else frozenset(json.loads(_text(value)))
 
+    @property
+    def failure(self) -> BaseException | None:
+        """What made the device fail so far; HDF5 may have taken it for something that is not there."""
+        return self._file.failure
+
+    def address(self, key: str) -> int:
+        """Return where the group of an object is in the file: equal for two keys of one group."""
+        return int(h5g.get_objinfo(self._node(key)).objno[0])
+
     def data_classes(self) -> list[str]:
         """Return the names of the data classes that have objects, or had."""
         if self._data_classes is None:
