@@ -115,7 +115,8 @@ class MemberAccess:
         with self._container.reading() as contents:
             if key not in contents or contents.generation(key) != generation:
                 raise ReplacedError(
-                    f"object {key!r} was replaced or removed before its files were asked for: retrieve it again"
+                    f"object {key!r} was replaced or removed before its files were asked for:"
+                    " retrieve it again"
                 )
             infos, folders = _asked_for(contents, key, name)
             if self._scratch is None:

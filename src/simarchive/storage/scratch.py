@@ -1,11 +1,11 @@
 """Scratch: real directories with the files of objects, extracted once, kept while they are valid.
 
 Below the scratch directory, each object has ``<key>-<generation>/<key>/``. The generation is another one for
-other content, so that an object that was replaced gets another directory and is never served the old files; the
-last component is the key alone, as programs that take a path apart expect. Beside them, ``.simarchive/`` holds
-for each a manifest (``.json``), the stamps of its files (``.stamps``), the file that is being extracted
-(``.part``), and the files that stand for locks. All may be deleted at any time; what a program then asks for is
-extracted again.
+other content, so that an object that was replaced gets another directory and is never served the old files;
+the last component is the key alone, as programs that take a path apart expect. Beside them, ``.simarchive/``
+holds for each a manifest (``.json``), the stamps of its files (``.stamps``), a folder for the file that is
+being extracted (``.part``), and the files that stand for locks. All may be deleted at any time; what is then
+asked for is extracted again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Locks between the programs that share a scratch directory. No wait is without bound, nor deaf to Ctrl-C.
 
-A lock is a byte of a file, locked by its open file description (`F_OFD_SETLK`): two openings exclude each other,
-in one process too, and a killed process gives its locks up.
+A lock is a byte of a file, locked by its open file description (`F_OFD_SETLK`): two openings exclude each
+other, in one process too, and a killed process gives its locks up.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -16,6 +17,8 @@ from simarchive.errors import ConflictError, LockedError
 from simarchive.storage.scratch_locks import ALONE, LockFile
 from simarchive.storage.scratch_stamps import ScratchFile, StampTable, remove_table
 from simarchive.storage.temporary_folder import STATE_FOLDER
+
+_MANIFEST_BYTES = 256
 
 Extract = Callable[[str, Path], object]
 
@@ -47,8 +50,7 @@ class ScratchSlot:
         """
         lock = self._locked(timeout_s)
         try:
-            # From a process that was killed.
-            shutil.rmtree(self._staging, ignore_errors=True)
+            self._clear_staging()
             with StampTable(self._stamps) as stamps:
                 yield stamps
         finally:
@@ -57,24 +59,34 @@ class ScratchSlot:
     def _locked(self, timeout_s: float) -> LockFile:
         while True:
             lock = LockFile(self._state / "extract.lock")
-            try:
+            with contextlib.ExitStack() as stack:
+                stack.callback(lock.close)
                 if not lock.wait(self.name, ALONE, timeout_s, self._signs_of_progress):
-                    raise LockedError(
-                        f"the files of {self.path.name!r} are being extracted to scratch '{self._scratch}' by"
-                        f" {self._holder()}, and nothing moved for {timeout_s:g} s: wait for it, end it, or name"
-                        " another scratch directory"
-                    )
+                    break
                 # Who removed the file made room for another one, which the next process locks.
                 if lock.stands():
+                    stack.pop_all()
                     return lock
-            except BaseException:
-                lock.close()
-                raise
-            lock.close()
+        raise LockedError(
+            f"the files of {self.path.name!r} are being extracted to scratch '{self._scratch}' by"
+            f" {self._holder()}, and nothing moved for {timeout_s:g} s: wait for it, end it, or name another"
+            " scratch directory"
+        )
+
+    def _clear_staging(self) -> None:
+        """Have the folder of the file that is being extracted, without what a killed process left there."""
+        if self._staging.is_symlink():
+            raise ConflictError(f"{str(self._staging)!r} became a link: remove it")
+        self._staging.mkdir(exist_ok=True)
+        with os.scandir(self._staging) as listing:
+            left = list(listing)
+        if left:
+            shutil.rmtree(self._staging)
+            self._staging.mkdir()
 
     def _signs_of_progress(self) -> object:
         with suppress(OSError):
-            growing = sorted(self._staging.iterdir()) if self._staging.exists() else []
+            growing = sorted(self._staging.iterdir())
             return [_sign(path) for path in (self._stamps, self._manifest, *growing)]
         return None
 
@@ -86,7 +98,6 @@ class ScratchSlot:
         """Extract a file, which appears in the directory when it is complete."""
         destination = self.destination(file.name)
         destination.parent.mkdir(parents=True, exist_ok=True)
-        self._staging.mkdir(exist_ok=True)
         staged = self._staging / "file"
         extract(file.name, staged)
         try:
@@ -114,7 +125,6 @@ class ScratchSlot:
             found = [trash]
         shutil.rmtree(self._staging, ignore_errors=True)
         remove_table(self._stamps)
-        self._temporary.unlink(missing_ok=True)
         self._manifest.unlink(missing_ok=True)
         return found
 
@@ -144,19 +154,17 @@ class ScratchSlot:
             os.utime(self._manifest)
         else:
             self._write({"bytes": bytes_here})
-        with suppress(OSError):
-            self._staging.rmdir()
-
-    @property
-    def _temporary(self) -> Path:
-        return self._manifest.with_name(self._manifest.name + ".tmp")
 
     def _write(self, content: dict[str, Any]) -> None:
-        # One program at a time writes it, so that what is there was left by one that was killed.
-        self._temporary.unlink(missing_ok=True)
-        with self._temporary.open("x", encoding="utf-8") as file:
-            file.write(json.dumps(content))
-        self._temporary.replace(self._manifest)
+        # In place, by one system call, and of one length: a new file that is renamed over the old one makes
+        # the file system write it out, which takes longer than all else where files are small.
+        text = json.dumps(content).encode().ljust(_MANIFEST_BYTES)
+        fd = os.open(self._manifest, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        try:
+            os.pwrite(fd, text, 0)
+            os.ftruncate(fd, len(text))
+        finally:
+            os.close(fd)
 
     def _read(self) -> dict[str, Any]:
         try:

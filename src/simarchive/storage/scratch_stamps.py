@@ -1,4 +1,4 @@
-"""What was extracted into one directory of scratch, so that any one file is looked up without reading the rest."""
+"""What was extracted into one directory of scratch; one file is looked up without reading the rest."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class ScratchFile:
 class StampTable:
     """The stamps of extracted files by name, a hash table in a file.
 
-    A stamp says what was extracted, and what changes when someone writes to the file, even if the modification
-    time is set back. A table that cannot be read is an empty one, and its files are extracted again.
+    A stamp says what was extracted, and what changes when someone writes to the file, even if the time of
+    modification is set back. A table that cannot be read is an empty one, and its files are extracted again.
 
     One program at a time may have it open.
     """
@@ -96,7 +96,7 @@ class StampTable:
         magic, capacity, count, total = _HEADER.unpack(header)
         self._capacity, self._count, self.total_bytes = capacity, count, total
         is_whole = os.fstat(self._fd).st_size == _HEADER.size + capacity * _ROW.size
-        return magic == _MAGIC and is_whole and 2 * count <= capacity
+        return bool(magic == _MAGIC and is_whole and 2 * count <= capacity)
 
     def _write_empty(self, capacity: int) -> None:
         os.ftruncate(self._fd, 0)
