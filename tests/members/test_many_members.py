@@ -1,7 +1,8 @@
-"""What is asked of one file costs the same however many the object has; what is asked of all, in proportion."""
+"""What is asked of one file costs the same however many there are; what is asked of all, in proportion."""
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ import pytest
 from test_members_of_objects import simulation
 
 from simarchive import HDF5Storage, NotFoundError
-from simarchive.container.members import shared
+from simarchive.container.members import MemberNames, shared
 from simarchive.storage.ancillary_path import AncillaryPath
 
 FEW, MANY = 40, 320
@@ -35,7 +36,7 @@ def folder_with(path: Path, count: int) -> Path:
 
 @dataclass
 class Cost:
-    """What an action took: calls of functions, HDF5 objects opened, bytes read and written by this process."""
+    """What an action took: calls of functions, HDF5 objects opened, bytes read and written."""
 
     calls: int = 0
     opened: int = 0
@@ -108,6 +109,11 @@ def extracted_from_all(backend: HDF5Storage, key: str, number: int) -> None:
     assert (path_of(backend, key) / name(number)).read_bytes() == b"%d" % number
 
 
+def no_such_file(backend: HDF5Storage, key: str, number: int) -> None:
+    with pytest.raises(NotFoundError):
+        backend.open_member(key, f"no {number}")
+
+
 ONE = {
     "open_member": lambda backend, key, number: backend.open_member(key, name(number)).read(),
     "path": lambda backend, key, number: path_of(backend, key) / name(number),
@@ -116,9 +122,7 @@ ONE = {
         key, backend.path.parent / "o", [name(number).rpartition("/")[2]]
     ),
     "list_members": lambda backend, key, number: backend.list_members(key, [name(number)]),
-    "no such file": lambda backend, key, number: pytest.raises(
-        NotFoundError, backend.open_member, key, f"no {number}"
-    ),
+    "no such file": no_such_file,
     "reading on after a commit": reading_on,
     "one of those extracted before": extracted_from_all,
 }
@@ -157,6 +161,38 @@ def test_a_pattern_opens_only_what_fits_it(containers: dict[int, tuple[Path, str
             with counted() as cost:
                 assert len(backend.extract(key, tmp_path, patterns)) == found
             assert cost.opened <= 4 * found + 4
+
+
+@pytest.mark.parametrize(
+    "patterns",
+    [
+        ["*.pdb"],
+        ["a.pdb"],
+        ["f/a.pdb"],
+        ["[ab].pdb", "c"],
+        ["f/*"],
+        ["?"],
+        [""],
+        [],
+        ["f"],
+        ["[x]"],
+        ["*"],
+        ["A.pdb"],
+    ],
+)
+def test_patterns_choose_as_shell_patterns_do(patterns: list[str]) -> None:
+    names = ["z.pdb", "a.pdb", "f/a.pdb", "f/g/a.pdb", "f/b.pdb", "c", "[x]", "x", "f/new\nline"]
+    assert MemberNames(names).chosen(patterns) == [
+        name
+        for name in names
+        if any(fnmatch.fnmatchcase(part, p) for p in patterns for part in (name, name.rpartition("/")[2]))
+    ]
+    assert MemberNames(names).chosen(None) == names
+
+
+def test_a_plain_name_is_compared_with_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(fnmatch, "translate")
+    assert MemberNames(map(name, range(9))).chosen([name(3), name(1)]) == [name(1), name(3)]
 
 
 def test_many_patterns_are_not_each_compared_with_every_name(
@@ -205,7 +241,8 @@ ALL = {
 
 
 @pytest.mark.parametrize(
-    ("what", "are_shared"), [*((what, False) for what in ALL), ("store", True), ("replace", True), ("remove", True)]
+    ("what", "are_shared"),
+    [*((what, False) for what in ALL), ("store", True), ("replace", True), ("remove", True)],
 )
 def test_all_files_cost_in_proportion(
     tmp_path: Path, what: str, are_shared: bool, monkeypatch: pytest.MonkeyPatch

@@ -144,7 +144,9 @@ def held(root: Path, which: str) -> LockFile:
         ("use.lock", "being removed by another process"),
     ],
 )
-def test_a_wait_ends_after_the_timeout(waiting: Scratch, extractor: Extractor, which: str, words: str) -> None:
+def test_a_wait_ends_after_the_timeout(
+    waiting: Scratch, extractor: Extractor, which: str, words: str
+) -> None:
     lock = held(waiting.directory, which)
     (next(waiting.directory.glob("k1-*")) / "k1" / "a.txt").unlink()
     begin = time.monotonic()
@@ -158,7 +160,8 @@ def test_a_wait_ends_after_the_timeout(waiting: Scratch, extractor: Extractor, w
 def test_the_process_that_extracts_is_named(tmp_path: Path, extractor: Extractor) -> None:
     child = in_python(
         "def slow(name, destination):\n"
-        "    destination.write_bytes(b'half'); print('begun', flush=True); time.sleep(60)\n"
+        "    destination.with_name('.simarchive-0.part').write_bytes(b'half')\n"
+        "    print('begun', flush=True); time.sleep(60)\n"
         "Scratch(sys.argv[1]).extract('k1', Extractor(CONTENT).files, slow)\n",
         tmp_path,
     )
