@@ -263,6 +263,14 @@ def test_nothing_is_extracted_before_a_path_is_used(tmp_path: Path, use: str) ->
         assert (Path(path) / "trajectory.dcd").read_bytes() == TRAJECTORY
 
 
+def test_all_files_of_an_object_lie_in_one_directory(tmp_path: Path) -> None:
+    (key,) = store(tmp_path / "a.h5", tmp_path, "one")
+    with HDF5Storage(tmp_path / "a.h5", mode="r") as backend:
+        _, path = backend.retrieve_object(key)
+        _, again = backend.retrieve_object(key)
+        assert (path / "output.pdb").parent == (again / "trajectory.dcd").parent == Path(path)
+
+
 def test_an_object_can_be_had_though_its_files_do_not_fit_scratch(tmp_path: Path) -> None:
     (key,) = store(tmp_path / "a.h5", tmp_path, "one")
     with HDF5Storage(
