@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -31,6 +30,7 @@ from simarchive.storage.hdf5_members import MemberAccess
 from simarchive.storage.incoming import Incoming
 from simarchive.storage.querying import Match, arranged_matches
 from simarchive.storage.scratch import Scratch
+from simarchive.storage.temporary_folder import TemporaryFolder
 
 Progress = Callable[[int], None]
 
@@ -273,10 +273,7 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
             if storage_key not in contents:
                 return None, None
             found = contents.document(storage_key)
-            path = self._ancillary_path(storage_key, found)
-            if path is not None:
-                path.extract()
-            return interpret(storage_key, found), path
+            return interpret(storage_key, found), self._ancillary_path(storage_key, found)
 
     def _document_of(self, storage_key: str) -> BaseStoredData:
         with self._container.reading() as contents:
@@ -321,7 +318,7 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
             infos = {info.name: info for info in contents.members(storage_key)}
             return (
                 infos.keys() == members.keys()
-                and contents.header(storage_key).empty_folders == empty_folders_of(files)
+                and contents.empty_folders(storage_key) == empty_folders_of(files)
                 and all(infos[name].size == path.stat().st_size for name, path in members.items())
                 and all(infos[name].digest == member_digest(path)[1] for name, path in members.items())
             )
@@ -353,10 +350,9 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
 
             @functools.cache
             def extracted() -> Path:
-                if self._scratch_directory is not None:
-                    self._scratch_directory.mkdir(parents=True, exist_ok=True)
-                place = tempfile.TemporaryDirectory(prefix="simarchive-", dir=self._scratch_directory)
-                directory = Path(stack.enter_context(place))
+                folder = TemporaryFolder(self._scratch_directory)
+                stack.callback(folder.remove)
+                directory = folder.path / storage_key
                 self.extract(storage_key, directory)
                 return directory
 

@@ -6,13 +6,15 @@ digest of the file, the name of the codec, and the CRC-32 of each chunk as it is
 byte is covered, padding too. A chunk of zeros is not written.
 """
 
+from simarchive.container.members.choice import MemberNames
 from simarchive.container.members.extraction import MemberFault, extract_member, verify_member
 from simarchive.container.members.listing import (
-    address_of,
     empty_folders,
     find_member,
     keep_empty_folders,
     list_members,
+    list_places,
+    listed_names,
     member_info,
 )
 from simarchive.container.members.reader import MemberReader, open_member
@@ -31,10 +33,10 @@ __all__ = [
     "ChunkFile",
     "MemberFault",
     "MemberInfo",
+    "MemberNames",
     "MemberReader",
     "MemberTable",
     "PlainFile",
-    "address_of",
     "empty_folders",
     "extract_member",
     "find_member",
@@ -42,6 +44,8 @@ __all__ = [
     "keep_empty_folders",
     "link_member",
     "list_members",
+    "list_places",
+    "listed_names",
     "member_digest",
     "member_info",
     "open_member",
