@@ -25,7 +25,7 @@ from simarchive.container.groups import create_group, put_aside
 from simarchive.container.index import IndexTables
 from simarchive.container.links import unlink
 from simarchive.container.members import MemberFault, MemberInfo, MemberReader
-from simarchive.container.members.shared import Progress, SharedMembers
+from simarchive.container.members.shared import MIN_SHARED_BYTES, Progress, SharedMembers
 from simarchive.container.node_attributes import UNREADABLE, write_text
 from simarchive.container.object_writing import StoredDocument, exchange, fill
 from simarchive.errors import ConflictError, CorruptError, NotFoundError
@@ -319,6 +319,14 @@ class Contents:
         """Return each member with the address of its dataset, which equal members share."""
         group = self._group(key)
         return [(members.address_of(group, info.name), info) for info in self._listed(key, group)]
+
+    def shared_members(self, key: str) -> list[tuple[MemberInfo, int]]:
+        """Return each member with the number of names that its dataset has in all objects together."""
+        group = self._group(key)
+        return [
+            (info, members.link_count(group, info.name) if info.size >= MIN_SHARED_BYTES else 1)
+            for info in self._listed(key, group)
+        ]
 
     def extract_member(
         self,

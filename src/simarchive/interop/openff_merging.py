@@ -19,6 +19,7 @@ from simarchive.storage.directory import LocalFileStorage
 from simarchive.storage.duplicates import Action
 from simarchive.storage.evaluator_objects import OPAQUE_CLASSES, EvaluatorObject
 from simarchive.storage.merging import MergeReport
+from simarchive.storage.shared_files import SharedFiles
 
 if TYPE_CHECKING:
     from simarchive.interop.openff_storage import EvaluatorStorage
@@ -101,7 +102,8 @@ def merge(
     if not isinstance(other, EvaluatorBackend):
         raise WrongTypeError(f"{other!r} is no storage: give a storage or the path of a directory")
     report = MergeReport()
-    with target.archive.transaction():
+    # Evaluator's storages have a lock of the same name, which has its place in the order of ours.
+    with merging.locked(target.archive, other), target.archive.transaction():
         _store_each(target, _all_of(other), report, keep)
     return report
 
@@ -110,13 +112,14 @@ def _merge_ours(target: EvaluatorStorage, source: StorageBackend, keep: Callable
     """Merge what has a data class of ours, then what only Evaluator's program can interpret."""
     if target.archive.is_same_store(source):
         return MergeReport(kept=source.keys())
-    with target.archive.transaction():
+    with merging.locked(target.archive, source), target.archive.transaction():
         report = merging.merge(
             target.archive,
             source,
             keep=lambda stored: not isinstance(stored, EvaluatorObject) and keep(stored),
         )
-        _store_each(target, _opaque_of(source), report, keep)
+        with SharedFiles() as shared:
+            _store_each(target, _opaque_of(source, shared), report, keep)
     if isinstance(source, LocalFileStorage):
         for key, problem in source.problems.items():
             report.unreadable.setdefault(key, problem)
@@ -151,10 +154,10 @@ def _store_each(
         )
 
 
-def _opaque_of(source: StorageBackend) -> Iterator[FoundObject]:
+def _opaque_of(source: StorageBackend, shared: SharedFiles) -> Iterator[FoundObject]:
     """Yield the objects of users' classes: as such if the class is loaded, else as they are kept here."""
     for key in source._object_keys(OPAQUE_CLASSES):
-        with source._borrowed(key) as (stored, path):
+        with source._borrowed(key, shared) as (stored, path):
             if not isinstance(stored, EvaluatorObject):
                 continue
             try:

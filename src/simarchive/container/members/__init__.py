@@ -12,6 +12,7 @@ from simarchive.container.members.listing import (
     empty_folders,
     find_member,
     keep_empty_folders,
+    link_count,
     list_members,
     member_info,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "find_member",
     "is_member",
     "keep_empty_folders",
+    "link_count",
     "link_member",
     "list_members",
     "member_digest",
