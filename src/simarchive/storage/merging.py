@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -122,7 +123,7 @@ def merge(
     if target.is_same_store(source):
         report.kept = source.keys()
         return report
-    with locked(source, target), target._atomic(), SharedFiles() as shared:
+    with locked(source._lock, target._lock), target._atomic(), SharedFiles() as shared:
         for key, outcome in _Copying(target, source, keep, report, shared).run():
             if outcome.key != key:
                 report.new_keys[key] = outcome.key
@@ -137,12 +138,18 @@ def merge(
 
 
 @contextlib.contextmanager
-def locked(*backends: StorageBackend) -> Iterator[None]:
-    """Hold the locks of several backends: taken in one order everywhere, so that nobody waits in a circle."""
-    locks = {id(backend._lock): backend._lock for backend in backends}
+def locked(*locks: AbstractContextManager[Any]) -> Iterator[None]:
+    """Hold several locks: taken in one order everywhere, so that nobody waits in a circle.
+
+    Parameters
+    ----------
+    locks
+        Those of backends. One that stands for another has its number as ``order``.
+    """
+    in_order = {getattr(lock, "order", id(lock)): lock for lock in locks}
     with contextlib.ExitStack() as stack:
-        for number in sorted(locks):
-            stack.enter_context(locks[number])
+        for number in sorted(in_order):
+            stack.enter_context(in_order[number])
         yield
 
 
@@ -166,7 +173,8 @@ class _Copying:
         for wanted in keys:
             pending = [wanted]
             while pending:
-                key, outcome, first = pending[-1], None, []
+                key, outcome = pending[-1], None
+                first: list[str] = []
                 if key not in self._done:
                     outcome, first = self._copied(key, is_referred_to=len(pending) > 1)
                 if first:

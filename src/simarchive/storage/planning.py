@@ -27,7 +27,7 @@ def plan(target: StorageBackend | None, sources: Sequence[StorageBackend]) -> li
     planned = PlannedStorage(target)
     reports = []
     # A later source may be compared with an earlier one: all are held at once, in the order of all merges.
-    with merging.locked(planned, *sources):
+    with merging.locked(planned._lock, *(source._lock for source in sources)):
         for source in sources:
             planned.source = source
             reports.append(merging.merge(planned, source))
