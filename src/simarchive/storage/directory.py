@@ -287,6 +287,8 @@ class LocalFileStorage(StorageBackend):
                 error,
             )
         finally:
+            # What is finished may not be cleared away yet.
+            self._is_swept = False
             self._registries.forget()
 
     def _atomic(self) -> AbstractContextManager[object]:

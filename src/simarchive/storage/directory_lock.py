@@ -27,9 +27,10 @@ class DirectoryLock:
         An existing directory.
     """
 
+    _descriptor = -1  # there from the first moment on: an interrupt may come in the next line
+
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._descriptor = -1
         _LOCKS.add(self)
 
     def acquire(self, timeout_s: float) -> None:
@@ -84,7 +85,8 @@ class DirectoryLock:
             self._close()
 
     def __del__(self) -> None:
-        self._close()
+        if self._descriptor >= 0:
+            self.release()
 
     def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
