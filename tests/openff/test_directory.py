@@ -407,10 +407,6 @@ def test_files_get_the_permissions_that_the_umask_leaves(tmp_path: Path) -> None
     assert (tmp_path / "s" / f"{key}.json").stat().st_mode & 0o777 == 0o640
 
 
-def documents_and_registry(directory: Path) -> list[Path]:
-    return sorted(directory.glob("*.json"))
-
-
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o666])
 @pytest.mark.parametrize("umask", [0o022, 0o077])
 def test_new_files_have_the_permissions_of_the_registry_whatever_the_umask(
