@@ -281,3 +281,24 @@ def test_an_object_that_cannot_be_read_is_reported_and_in_nobodys_way(tmp_path: 
     again = LocalFileStorage(tmp_path / "s", mode=mode)
     assert again.has_force_field(force_field(2)) == keys[2]
     assert list(again.problems) == [keys[1]]
+
+
+def test_the_keys_of_a_class_are_gone_through_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from simarchive.storage.directory_registry import DirectoryRegistries
+
+    passes = []
+    for name in ("keys_under", "listed", "_merged"):
+        real = getattr(DirectoryRegistries, name)
+        monkeypatch.setattr(
+            DirectoryRegistries, name, lambda *given, real=real: (passes.append(1), real(*given))[1]
+        )
+    backend = LocalFileStorage(tmp_path / "s")
+    backend.store_force_field(force_field(0))
+    passes.clear()
+    for number in range(1, 4):
+        key = backend.store_force_field(force_field(number))
+        assert backend.retrieve_object(key)[0] is not None
+        assert key in backend
+    backend.remove_object(key)
+    # Once in all, when the class was first there.
+    assert len(passes) <= 1
