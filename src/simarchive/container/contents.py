@@ -25,7 +25,7 @@ from simarchive.container.groups import create_group, put_aside
 from simarchive.container.index import IndexTables
 from simarchive.container.links import unlink
 from simarchive.container.members import MemberFault, MemberInfo, MemberNames, MemberReader
-from simarchive.container.members.shared import Progress, SharedMembers
+from simarchive.container.members.shared import MIN_SHARED_BYTES, Progress, SharedMembers
 from simarchive.container.node_attributes import UNREADABLE, write_text
 from simarchive.container.object_writing import StoredDocument, exchange, fill
 from simarchive.errors import ConflictError, CorruptError, CorruptMemberError, NotFoundError, StorageError
@@ -391,6 +391,14 @@ class Contents:
 
     def _generation(self, node: h5g.GroupID, key: str) -> str:
         return f"{self._text_of(node, key, layout.IDENTITY)} {self._text_of(node, key, layout.STORED_AT)}"
+
+    def shared_members(self, key: str) -> list[tuple[MemberInfo, int]]:
+        """Return each member with the number of names that its dataset has in all objects together."""
+        group = self._group(key)
+        return [
+            (info, members.link_count(group, info.name) if info.size >= MIN_SHARED_BYTES else 1)
+            for info in self._listed(key, group)
+        ]
 
     def extract_member(
         self,

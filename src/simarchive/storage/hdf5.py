@@ -30,6 +30,7 @@ from simarchive.storage.hdf5_members import MemberAccess
 from simarchive.storage.incoming import Incoming
 from simarchive.storage.querying import Match, arranged_matches
 from simarchive.storage.scratch import Scratch
+from simarchive.storage.shared_files import SharedFiles
 from simarchive.storage.temporary_folder import TemporaryFolder
 
 Progress = Callable[[int], None]
@@ -339,7 +340,9 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
         yield from arranged_matches(data_query, found)
 
     @contextlib.contextmanager
-    def _borrowed(self, storage_key: str) -> Iterator[tuple[BaseStoredData, PathLike | None]]:
+    def _borrowed(
+        self, storage_key: str, shared: SharedFiles | None = None
+    ) -> Iterator[tuple[BaseStoredData, PathLike | None]]:
         with contextlib.ExitStack() as stack:
             contents = stack.enter_context(self._container.reading())
             document = contents.document(storage_key, functools.partial(self._array, storage_key))
@@ -353,7 +356,13 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
                 folder = TemporaryFolder(self._scratch_directory)
                 stack.callback(folder.remove)
                 directory = folder.path / storage_key
-                self.extract(storage_key, directory)
+                if shared is None:
+                    self.extract(storage_key, directory)
+                    return directory
+                for name in contents.empty_folders(storage_key):
+                    (directory / name).mkdir(parents=True, exist_ok=True)
+                extract = functools.partial(contents.extract_member, storage_key)
+                shared.extract(directory, contents.shared_members(storage_key), extract)
                 return directory
 
             # A plan looks at no file, so none is extracted before somebody asks for the path.

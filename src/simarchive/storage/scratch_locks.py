@@ -21,6 +21,7 @@ from pathlib import Path
 from blake3 import blake3
 
 from simarchive.errors import ClosedError, LockedError
+from simarchive.signals import SIGNALS
 
 # struct flock of Linux on 64 bits: type, whence, start, length, process (0 for locks of an open file).
 _FLOCK = struct.Struct("@hhqqi0q")
@@ -222,6 +223,7 @@ def wait_until(attempt: Callable[[], bool], timeout_s: float, progress: Progress
             seen, deadline = found, now + timeout_s
         if now >= deadline:
             return False
+        SIGNALS.deliver()
         time.sleep(min(pause, max(deadline - now, 0)))
         pause = min(pause * 1.5, _LONGEST_PAUSE_S)
     return True

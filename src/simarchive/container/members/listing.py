@@ -80,6 +80,11 @@ def find_member(group: h5py.Group, name: str) -> h5py.Dataset:
     return dataset
 
 
+def link_count(group: h5py.Group, name: str) -> int:
+    """Return how many names a member's dataset has, in all objects together."""
+    return int(h5py.h5o.get_info(find_member(group, name).id).rc)
+
+
 def keep_empty_folders(group: h5py.Group, folders: Iterable[str]) -> None:
     """Note in `group` the folders that hold no files, in place of those noted before."""
     names = sorted(check_member_name(folder) for folder in folders)
