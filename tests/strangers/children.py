@@ -99,6 +99,15 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
+    def watch(self, silence_s: float) -> Run:
+        """Return what became of the process; it is killed when it has been silent for so long."""
+        size, changed = -1, time.monotonic()
+        while not self.has_ended() and time.monotonic() - changed < silence_s:
+            if (size_now := os.fstat(self._out.fileno()).st_size) != size:
+                size, changed = size_now, time.monotonic()
+            time.sleep(0.005)
+        return self.finish(0.01)
+
     def finish(self, timeout_s: float = LIMIT_S) -> Run:
         """Return what became of the process; it is killed at the time limit, with its children."""
         self._line.settimeout(timeout_s)
