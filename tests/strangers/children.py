@@ -342,7 +342,10 @@ def _keep(line: int, out: int, err: int) -> None:
 
 
 def _load() -> None:
-    """Load what programs need, and make what is made once; open nothing."""
+    """Load what programs need, and make what is made once; open nothing.
+
+    An import that a signal interrupts is no fault of simarchive, so none must be left for later.
+    """
     for name in ("numpy", "h5py", "pytest", "rdkit.Chem", "simarchive.cli", "stored_objects"):
         importlib.import_module(name)
     import simarchive
@@ -352,8 +355,33 @@ def _load() -> None:
     for command_file in (Path(simarchive.__file__).parent / "cli").glob("*.py"):
         importlib.import_module(f"simarchive.cli.{command_file.stem}")
     importlib.import_module("stored_objects").simulation()
+    for name in _modules_that_a_program_loads():
+        importlib.import_module(name)
     gc.collect()
     gc.freeze()
+
+
+def _modules_that_a_program_loads() -> list[str]:
+    """Return the modules that are loaded when every method of a backend is used once, in another process."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        with tempfile.TemporaryDirectory() as directory:
+            os.chdir(directory)
+            uses = importlib.import_module("uses_of_backends")
+            stored = uses.filled("a.h5")
+            for use in uses.USES.values():
+                outcome(lambda use=use: use(stored))
+            stored.backend.close()
+            stored.other.close()
+            os.chdir("/")
+        os.write(writer, json.dumps([name for name in sys.modules if name != "__main__"]).encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as stream:
+        names: list[str] = json.loads(stream.read())
+    os.waitpid(pid, 0)
+    return names
 
 
 def main() -> None:

@@ -20,9 +20,9 @@ from uses_of_backends import filled
 
 from simarchive import HDF5Storage, SimulationDataQuery, StorageError
 
-TURNS = 40
-"""How often a handler that uses a store comes, at most."""
 INTERRUPTS = int(os.environ.get("SIMARCHIVE_INTERRUPTS", "200"))
+TURNS = max(20, INTERRUPTS // 8)
+"""How often a handler that uses a store comes, at most."""
 
 
 # ---- interrupts by a timer -----------------------------------------------------------------------------
@@ -182,7 +182,7 @@ def store_while_a_handler(action: str, whose: str, work: str, n_stores: int) -> 
         text = outcome(lambda number=number: change(number))
         if text != "ok" and not (action == "closes" and text.startswith("ClosedError: ")):
             say("fault", f"main program: {text}")
-    while turn < 15:  # So that a handler has come to its turn to close.
+    while turn < 13:  # So that a handler has come to its turn to close.
         time.sleep(0.001)
     is_at_work = False
     signal.setitimer(signal.ITIMER_REAL, 0)
@@ -193,13 +193,20 @@ def store_while_a_handler(action: str, whose: str, work: str, n_stores: int) -> 
     say("turns", turn, acknowledged, said)
 
 
-@pytest.mark.parametrize("work", ["documents", "files"])
-@pytest.mark.parametrize("whose", ["the same", "another", "one on the same file"])
+@pytest.mark.parametrize(
+    ("whose", "work"),
+    [
+        ("the same", "documents"),
+        ("the same", "files"),
+        ("another", "documents"),
+        ("one on the same file", "documents"),
+    ],
+)
 @pytest.mark.parametrize("action", HANDLERS)
 def test_a_handler_that_uses_a_store_and_the_program_it_interrupts_do_each_other_no_harm(
     action: str, whose: str, work: str, place: Path
 ) -> None:
-    done = run(store_while_a_handler, action, whose, work, 60, torn_down=True, timeout_s=40)
+    done = run(store_while_a_handler, action, whose, work, 40, torn_down=True, timeout_s=40)
     faults = [line[1] for line in done.said if line[0] == "fault"]
     assert not faults, f"{len(faults)} faults:\n" + "\n".join(faults[:10])
     ((_, turns, acknowledged, said),) = done.ended_well().said
