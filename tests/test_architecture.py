@@ -9,7 +9,7 @@ import simarchive
 
 PACKAGE = Path(simarchive.__file__).parent
 
-GROUND = {"errors", "keys", "conditions", "version"}
+GROUND = {"errors", "keys", "conditions", "signals", "thread_lock", "version"}
 FLOOR = {
     **dict.fromkeys(GROUND, 0),
     "journal": 1,

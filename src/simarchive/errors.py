@@ -82,6 +82,10 @@ class ForeignChangeError(CorruptError):
     exit_code = 12
 
 
+class DetachedLogError(ForeignChangeError):
+    """A container whose last commits are in a log that is not beside it, or a log without its container."""
+
+
 class StorageFullError(StorageError, OSError):
     """No room left on the device for the container, its log or scratch."""
 

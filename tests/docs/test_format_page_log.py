@@ -21,11 +21,16 @@ def digest(data: bytes) -> bytes:
 
 def read_seal(container: bytes) -> dict[str, bytes]:
     (end,) = struct.unpack_from("<Q", container, 28)
-    seal = container[end : end + 64]
-    assert seal[:8] == b"simseal1"
-    assert seal[40:48] == bytes(8)
-    assert seal[48:] == digest(seal[:48])
-    return {"container_id": seal[8:24], "state": seal[24:40]}
+    seal = container[end : end + 128]
+    assert seal[:8] == b"simseal2"
+    assert seal[112:] == digest(seal[:112])
+    return {
+        "container_id": seal[8:24],
+        "state": seal[24:40],
+        "ticket": seal[40:48],
+        "pending": seal[48:56],
+        "former": seal[56:112],
+    }
 
 
 def read_log(log: bytes) -> tuple[dict[str, bytes], dict[int, bytes], int, bytes]:
@@ -78,6 +83,8 @@ def test_the_pages_of_the_log_over_the_container_are_the_last_commit(busy: tuple
     header, pages, end, state = read_log(busy[1].read_bytes())
     assert header["container_id"] == seal["container_id"]
     assert header["base"] == seal["state"] != state
+    assert seal["pending"] == (1).to_bytes(8, "little")
+    assert seal["ticket"] == header["salt"][:8]
     assert header["superblock"] == container[:48]
     image = bytearray(container.ljust(end, b"\0"))
     for page, content in pages.items():
@@ -88,11 +95,17 @@ def test_the_pages_of_the_log_over_the_container_are_the_last_commit(busy: tuple
 
 
 def test_after_the_last_close_the_seal_names_the_last_commit(busy: tuple[Path, Path]) -> None:
-    _, _, _, state = read_log(busy[1].read_bytes())
+    header, _, _, state = read_log(busy[1].read_bytes())
+    first_ticket = read_seal(busy[0].read_bytes())["former"][:8]
+    assert first_ticket not in (bytes(8), header["salt"][:8])
     with HDF5Storage(busy[0]) as backend:
         assert len(backend) == 3
     assert not busy[1].exists()
-    assert read_seal(busy[0].read_bytes())["state"] == state
+    seal = read_seal(busy[0].read_bytes())
+    assert seal["state"] == state
+    assert seal["pending"] == bytes(8)
+    assert seal["ticket"] == header["salt"][:8]
+    assert seal["former"][:8] == first_ticket
 
 
 def test_a_torn_frame_ends_the_log(busy: tuple[Path, Path]) -> None:

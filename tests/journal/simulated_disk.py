@@ -76,8 +76,10 @@ class SimulatedDisk(Files):
         self.count = 0
         self.fault: Fault | None = None
         self.read_only = False
+        self.has_unnamed_files = True
         self._open: dict[int, int] = {}
         self._locks: dict[int, dict[int, int]] = {}
+        self._byte_locks: dict[tuple[int, int], int] = {}
         self._next_fd = 1000
         self._next_inode = max(self.image.inodes, default=0) + 1
         self._clock = 0
@@ -93,24 +95,61 @@ class SimulatedDisk(Files):
         self._changed[operation.inode] = self._clock
         self.image.apply(operation)
 
-    def open(self, path: str, flags: int, mode: int) -> int:
+    def open(self, path: str, flags: int) -> int:
         number = self.image.names.get(path)
-        if self.read_only and flags & (os.O_RDWR | os.O_CREAT):
+        if self.read_only and flags & os.O_RDWR:
             raise OSError(errno.EROFS, "Read-only file system")
         if number is None:
-            if not flags & os.O_CREAT:
-                raise FileNotFoundError(errno.ENOENT, "No such file", path)
-            number = self._next_inode
-            self._next_inode += 1
-            self.perform(Operation("name", number, path=path))
+            raise FileNotFoundError(errno.ENOENT, "No such file", path)
+        return self._opened(number)
+
+    def _opened(self, number: int) -> int:
         self._next_fd += 1
         self._open[self._next_fd] = number
         return self._next_fd
+
+    def _new_inode(self) -> int:
+        if self.read_only:
+            raise OSError(errno.EROFS, "Read-only file system")
+        number = self._next_inode
+        self._next_inode += 1
+        self.image.inodes[number] = bytearray()
+        return number
+
+    def create_unnamed(self, directory: str, mode: int) -> int:
+        if not self.has_unnamed_files:
+            raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+        return self._opened(self._new_inode())
+
+    def create_new(self, path: str, mode: int) -> int:
+        if path in self.image.names:
+            raise FileExistsError(errno.EEXIST, "File exists", path)
+        number = self._new_inode()
+        self.perform(Operation("name", number, path=path))
+        return self._opened(number)
+
+    def name(self, fd: int, path: str) -> None:
+        if path in self.image.names:
+            raise FileExistsError(errno.EEXIST, "File exists", path)
+        self.perform(Operation("name", self._inode(fd), path=path))
+
+    def names_in(self, directory: str) -> list[str]:
+        return [path.rpartition("/")[2] for path in self.image.names]
+
+    def real_path(self, path: str) -> str:
+        return path
+
+    def set_access(self, fd: int, mode: int, owner: int, group: int) -> None:
+        self._inode(fd)
+
+    def allocate(self, fd: int, offset: int, size: int) -> None:
+        self.perform(Operation("allocate", self._inode(fd), offset + size))
 
     def close(self, fd: int) -> None:
         number = self._open.pop(fd, None)
         if number is not None:
             self._locks.get(number, {}).pop(fd, None)
+            self._byte_locks = {place: held for place, held in self._byte_locks.items() if held != fd}
 
     def _inode(self, fd: int) -> int:
         if fd not in self._open:
@@ -149,6 +188,18 @@ class SimulatedDisk(Files):
             raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
         held[fd] = wanted
 
+    def lock_byte(self, fd: int, offset: int, *, locked: bool) -> None:
+        place = (self._inode(fd), offset)
+        held = self._byte_locks.get(place)
+        if held is not None and held != fd:
+            if locked:
+                raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+            return
+        if locked:
+            self._byte_locks[place] = fd
+        else:
+            self._byte_locks.pop(place, None)
+
     def _status(self, number: int) -> SimpleNamespace:
         return SimpleNamespace(
             st_dev=1,
@@ -156,6 +207,9 @@ class SimulatedDisk(Files):
             st_size=len(self.image.inodes[number]),
             st_mtime_ns=self._changed.get(number, 0),
             st_mode=0o100644,
+            st_nlink=list(self.image.names.values()).count(number),
+            st_uid=0,
+            st_gid=0,
         )
 
     def status(self, fd: int) -> SimpleNamespace:
@@ -166,6 +220,9 @@ class SimulatedDisk(Files):
         if number is None:
             raise FileNotFoundError(errno.ENOENT, "No such file", path)
         return self._status(number)
+
+    def status_of_name(self, path: str) -> SimpleNamespace:
+        return self.status_of(path)
 
     def link(self, path: str, new_path: str) -> None:
         if new_path in self.image.names:

@@ -64,7 +64,7 @@ class PlainWorkload:
     def run(self, disk: SimulatedDisk, diary: Diary) -> None:
         changes = Changes(5)
         diary.intend({})
-        file = disk.open(PATH, os.O_RDWR | os.O_CREAT, 0o666)
+        file = disk.create_new(PATH, 0o666)
         disk.pwrite(file, skeleton(), 0)
         disk.sync(file)
         disk.sync_directory("/disk")

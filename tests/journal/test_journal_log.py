@@ -24,6 +24,7 @@ from simarchive.errors import (
     StorageIOError,
 )
 from simarchive.journal import Journal, PagedFile
+from simarchive.journal.creation import create_file
 from simarchive.journal.files import SYSTEM, Files, OpenFile
 from simarchive.journal.frames import COMMIT, Head, Header, decode_frame, encode_frame
 from simarchive.journal.locks import CHECKPOINT_WAITS, Holder, read_holder
@@ -137,8 +138,14 @@ def journal(disk: SimulatedDisk) -> Journal:
     return Journal.open(PATH, writable=True, skeleton=lambda: content, files=disk)
 
 
+def opened(files: Files, path: Path) -> OpenFile:
+    create_file(files, str(path), b"")
+    return OpenFile(files, str(path), writable=True)
+
+
 def new_log(disk: SimulatedDisk, *, writable: bool = True) -> Log:
-    return Log(OpenFile(disk, LOG_PATH, writable=writable, create=True))
+    create_file(disk, LOG_PATH, b"")
+    return Log(OpenFile(disk, LOG_PATH, writable=writable))
 
 
 def test_a_reader_of_the_log_follows_commits_and_ignores_the_rest(disk: SimulatedDisk) -> None:
@@ -385,7 +392,7 @@ def test_writes_go_in_pieces_and_short_writes_are_completed(tmp_path: Path) -> N
             return super().pwrite(fd, data[: max(1, len(data) * 2 // 3)], offset)
 
     data = os.urandom(4_000_000)
-    file = OpenFile(Short(), str(tmp_path / "a"), writable=True, create=True)
+    file = opened(Short(), tmp_path / "a")
     file.write(data, 3)
     file.close()
     assert (tmp_path / "a").read_bytes() == bytes(3) + data
@@ -400,7 +407,7 @@ def test_writeback_begins_while_bulk_is_written_and_not_for_little(tmp_path: Pat
             begun.append(os.fstat(fd).st_size)
             super().begin_writeback(fd)
 
-    file = OpenFile(Noting(), str(tmp_path / "a"), writable=True, create=True)
+    file = opened(Noting(), tmp_path / "a")
     piece = memoryview(bytes(3 << 20))
     for number in range(7):
         file.write_bulk(piece, number * len(piece))
@@ -437,7 +444,7 @@ def test_errors_name_the_file_and_their_kind(tmp_path: Path, number: int, kind: 
         def sync(self, fd: int) -> None:
             raise OSError(number, os.strerror(number))
 
-    file = OpenFile(Failing(), str(tmp_path / "named"), writable=True, create=True)
+    file = opened(Failing(), tmp_path / "named")
     with pytest.raises(kind, match="named") as caught:
         file.sync()
     assert isinstance(caught.value.__cause__, OSError)
@@ -480,7 +487,7 @@ def test_a_read_only_disk_gives_a_read_only_error(disk: SimulatedDisk, journal: 
 
 
 def test_the_note_of_the_holder_is_read_back(tmp_path: Path) -> None:
-    file = OpenFile(SYSTEM, str(tmp_path / "log"), writable=True, create=True)
+    file = opened(SYSTEM, tmp_path / "log")
     assert read_holder(file) is None
     holder = Holder.this_process()
     assert not holder.sign(file)
@@ -492,7 +499,7 @@ def test_the_note_of_the_holder_is_read_back(tmp_path: Path) -> None:
 
 
 def test_readers_step_aside_for_a_waiting_checkpoint_but_not_for_long(tmp_path: Path) -> None:
-    file = OpenFile(SYSTEM, str(tmp_path / "log"), writable=True, create=True)
+    file = opened(SYSTEM, tmp_path / "log")
     CHECKPOINT_WAITS.set(file)
     start = time.monotonic()
     CHECKPOINT_WAITS.step_aside(file, start + 10)

@@ -46,6 +46,16 @@ def wait_option(command: Command) -> Command:
     )(command)
 
 
+def tmp_dir_option(command: Command) -> Command:
+    """Add ``--tmp-dir DIR``."""
+    return click.option(
+        "--tmp-dir",
+        type=click.Path(path_type=Path, exists=True, file_okay=False, writable=True),
+        metavar="DIR",
+        help="A directory on another device, if that of FILE is full.",
+    )(command)
+
+
 def codec_option(command: Command) -> Command:
     """Add ``--codec``."""
     return click.option(

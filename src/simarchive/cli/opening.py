@@ -25,13 +25,13 @@ def for_reading(path: Path) -> Iterator[HDF5Storage]:
 
 
 @contextlib.contextmanager
-def for_changes(path: Path, *, wait_s: float) -> Iterator[HDF5Storage]:
-    """Give a container that exists, to change it."""
+def for_changes(path: Path, *, wait_s: float, tmp_dir: Path | None = None) -> Iterator[HDF5Storage]:
+    """Give a container that exists, to change it; its log lies in `tmp_dir` if that is given."""
     from simarchive.storage.hdf5 import HDF5Storage
 
     if not path.exists():
         raise NotFoundError(f"there is no container '{path}'")
-    with HDF5Storage(path, lock_timeout_s=wait_s) as backend:
+    with HDF5Storage(path, lock_timeout_s=wait_s, log_directory=tmp_dir) as backend:
         yield backend
 
 

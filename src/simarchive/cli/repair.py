@@ -15,9 +15,14 @@ from simarchive.cli.output import count_text, print_json, print_line
 @click.command("repair", short_help="Set damaged objects aside and make the index anew.")
 @container_argument
 @click.option("--index", "index", is_flag=True, help="Only make the index anew; touch no object.")
+@click.option(
+    "--forget-log",
+    is_flag=True,
+    help="Only go on without the commits of a log that is not beside FILE any more.",
+)
 @wait_option
 @json_option
-def command(container: Path, index: bool, wait_s: float, as_json: bool) -> None:
+def command(container: Path, index: bool, forget_log: bool, wait_s: float, as_json: bool) -> None:
     """Set damaged objects of FILE aside and make its index anew. Nothing is deleted.
 
     A damaged object is moved to the group /set_aside of the file, where it is no object any more. Commits
@@ -28,6 +33,9 @@ def command(container: Path, index: bool, wait_s: float, as_json: bool) -> None:
       simarchive repair water.h5
       simarchive repair water.h5 --index
     """
+    if forget_log:
+        _forget_log(container, wait_s=wait_s, as_json=as_json)
+        return
     with opening.for_changes(container, wait_s=wait_s) as backend:
         answer: dict[str, Any]
         if index:
@@ -42,3 +50,13 @@ def command(container: Path, index: bool, wait_s: float, as_json: bool) -> None:
     print_line(f"{container}: the index is new")
     for name, number in answer["rows"].items():
         print_line(f"  {name}: {count_text(number, 'object')}")
+
+
+def _forget_log(container: Path, *, wait_s: float, as_json: bool) -> None:
+    from simarchive.container.container import without_log
+
+    forgotten = without_log(container, timeout_s=wait_s)
+    if as_json:
+        print_json({"path": str(container), "forgotten": forgotten})
+        return
+    print_line(f"{container}: " + ("goes on without that log" if forgotten else "no log is missing"))

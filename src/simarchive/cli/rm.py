@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from simarchive.cli import object_keys, opening
-from simarchive.cli.arguments import container_argument, json_option, wait_option
+from simarchive.cli.arguments import container_argument, json_option, tmp_dir_option, wait_option
 from simarchive.cli.output import count_text, print_json, print_line
-from simarchive.errors import ConflictError
+from simarchive.errors import ConflictError, StorageFullError
 
 if TYPE_CHECKING:
     from simarchive.storage.hdf5 import HDF5Storage
@@ -20,28 +20,47 @@ if TYPE_CHECKING:
 @container_argument
 @click.argument("keys", metavar="KEY...", nargs=-1, required=True)
 @click.option("--force", is_flag=True, help="Also remove what other objects refer to.")
+@tmp_dir_option
 @wait_option
 @json_option
-def command(container: Path, keys: tuple[str, ...], force: bool, wait_s: float, as_json: bool) -> None:
+def command(
+    container: Path,
+    keys: tuple[str, ...],
+    force: bool,
+    tmp_dir: Path | None,
+    wait_s: float,
+    as_json: bool,
+) -> None:
     """Remove objects and their files from FILE: all of them, or none if one is not there.
 
     An object that others refer to, such as the force field of a simulation, stays unless they go too. The
-    room is used again by what is stored next; "simarchive repack" gives it back to the disk.
+    room is used again by what is stored next; "simarchive repack" gives it back to the disk. On a disk
+    without room for the log of this change, give it room elsewhere with --tmp-dir.
 
     \b
     Example:
       simarchive rm water.h5 8d13dbc1
     """
-    with opening.for_changes(container, wait_s=wait_s) as backend, backend.transaction():
+    with opening.for_changes(container, wait_s=wait_s, tmp_dir=tmp_dir) as backend:
+        try:
+            doomed = _remove(backend, keys, force=force)
+        except StorageFullError:
+            # The log may have been copied since, which gives its room back.
+            doomed = _remove(backend, keys, force=force)
+    if as_json:
+        print_json({"path": str(container), "removed": doomed})
+        return
+    print_line(f"{container}: {count_text(len(doomed), 'object')} removed")
+
+
+def _remove(backend: HDF5Storage, keys: tuple[str, ...], *, force: bool) -> list[str]:
+    with backend.transaction():
         doomed = object_keys.resolve_all(backend, keys)
         if not force:
             _check_references(backend, doomed)
         for key in doomed:
             backend.remove_object(key)
-    if as_json:
-        print_json({"path": str(container), "removed": doomed})
-        return
-    print_line(f"{container}: {count_text(len(doomed), 'object')} removed")
+    return doomed
 
 
 def _check_references(backend: HDF5Storage, doomed: list[str]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from pathlib import Path
 
 import h5py
 from h5py import h5o
@@ -78,8 +77,3 @@ def _copy_attributes(source: h5py.HLObject, target: h5py.HLObject) -> None:
     for name in source.attrs:
         attribute = source.attrs.get_id(name)
         target.attrs.create(name, source.attrs[name], dtype=attribute.dtype)
-
-
-def successor_path(path: Path) -> Path:
-    """Return where the compact copy of a container is made: beside it, since it will take its name."""
-    return path.with_name(f".{path.name}.repacked")

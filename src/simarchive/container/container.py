@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
+import functools
 import io
 import os
 import stat
-import threading
+import traceback
 import uuid
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import h5py
 import numpy as np
@@ -24,6 +28,7 @@ import numpy as np
 from simarchive.container import compaction, layout
 from simarchive.container.contents import Contents
 from simarchive.container.groups import create_group
+from simarchive.container.new_file import check_is_free
 from simarchive.container.node_attributes import write_text
 from simarchive.errors import (
     ClosedError,
@@ -32,10 +37,15 @@ from simarchive.errors import (
     NotFoundError,
     ReadOnlyError,
     StorageError,
+    StorageFullError,
     StorageIOError,
 )
-from simarchive.journal import LOG_SUFFIX, Durability, Journal, PagedFile
+from simarchive.journal import LOG_SUFFIX, Durability, Journal, PagedFile, forget_log
+from simarchive.journal.creation import workplace
+from simarchive.journal.filepair import real_path
 from simarchive.journal.files import SYSTEM, Files, OpenFile, status_of
+from simarchive.signals import SIGNALS
+from simarchive.thread_lock import ThreadLock
 from simarchive.version import __version__
 
 # Readable by every HDF5 since 1.10, attributes above 64 KiB, and superblock 3, whose
@@ -43,9 +53,14 @@ from simarchive.version import __version__
 LIBVER = ("v110", "v110")
 # Without a cap the cache grows with every object looked at, and slows each look by a factor of ten.
 METADATA_CACHE_BYTES = 1 << 20
+# How long the end of a program waits for a thread that is at work.
+_EXIT_WAIT_S = 1.0
 HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, SystemError)
 """What h5py raises when HDF5 fails; a `SystemError` when Python code that HDF5 called failed."""
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+
+Given = TypeVar("Given")
 
 
 class Container:
@@ -54,15 +69,21 @@ class Container:
     Parameters
     ----------
     path
-        The file. With `writable` it is made if it is missing.
+        The file. With `writable` it is made if it is missing. Links are followed once, now.
     writable
         Whether transactions are possible. Opening an existing file never writes.
     lock_timeout_s
-        How long to wait for another process before `LockedError`.
+        How long to wait for another process or thread before `LockedError`.
     lock
         The lock that threads of this process share.
     files
         The system calls; a test hands in a disk of its own.
+    log_directory
+        Where the log lies, if not beside the file.
+
+    Notes
+    -----
+    Handlers of signals wait while a read or a transaction is at work: see `simarchive.signals`.
     """
 
     def __init__(
@@ -72,116 +93,93 @@ class Container:
         writable: bool,
         durability: Durability = Durability.COMMIT,
         lock_timeout_s: float = 10.0,
-        lock: threading.RLock | None = None,
+        lock: ThreadLock | None = None,
         files: Files = SYSTEM,
+        log_directory: str | None = None,
     ) -> None:
         self.path = Path(path).absolute()
         self.writable = writable
         self.lock_timeout_s = lock_timeout_s
-        self._lock = lock or threading.RLock()
+        self._lock = lock or ThreadLock(f"container '{self.path}'", lock_timeout_s)
         self._journal: Journal | None = None
         self._handle: h5py.File | None = None
         self._file: PagedFile | None = None  # what the handle works on
         self._contents: Contents | None = None
         self._depth = 0  # of nested reads and transactions
         self._writing = False
+        self.roll_backs = 0  #: how many transactions of this process were taken back
+        self._close_is_due = False  # it was asked for by the handler of a signal in the midst of an operation
         self._distrusted: set[str] = set()  # index tables that cannot be used, until they are rebuilt
-        _check_place(self.path, files, writable=writable)
-        self._journal = Journal.open(
-            self.path, writable=writable, skeleton=skeleton, durability=durability, files=files
-        )
-        _OPEN_CONTAINERS.add(self)
-        try:
-            with self.reading():
-                pass
-        except BaseException:
-            self.close()
-            raise
+        with self._lock:
+            self.path = Path(real_path(self.path, files))
+            _check_place(self.path, files, writable=writable)
+            self._open = functools.partial(
+                Journal.open,
+                writable=writable,
+                durability=durability,
+                files=files,
+                log_directory=log_directory,
+            )
+            self._journal = self._open(self.path, skeleton=skeleton)
+            _OPEN_CONTAINERS.add(self)
+            try:
+                with self.reading():
+                    pass
+            except BaseException:
+                self.close()
+                raise
 
     @property
     def closed(self) -> bool:
         """Whether `close` has been called."""
         return self._journal is None
 
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[Contents]:
+    def reading(self) -> AbstractContextManager[Contents]:
         """Give the last committed state, or inside a transaction the state so far."""
-        with self._lock:
-            journal = self._open_journal()
-            if self._depth:
-                assert self._contents is not None
-                yield self._contents
-                return
-            moved = journal.begin_read(self.lock_timeout_s)
-            self._depth = 1
-            try:
-                self._attach(writing=False, moved=moved)
-                assert self._contents is not None
-                yield self._contents
-                _raise_failure(journal.file)  # Somebody may have taken a failed read for something missing.
-            except Exception as error:
-                failure = journal.file.failure
-                if failure is not None and failure is not error:
-                    raise failure from error
-                raise
-            finally:
-                failed = journal.file.failure is not None
-                self._depth = 0
-                journal.end_read()
-                if failed:
-                    # HDF5 may have kept half of what it was reading.
-                    journal.renew_file()
-                    self._detach()
-                    # A table that could not be read may be sound; one that is damaged will be found again.
-                    self._distrusted.clear()
+        return _Reading(self)
 
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[Contents]:
+    def transaction(
+        self, prepare: Callable[[Contents], object] | None = None
+    ) -> AbstractContextManager[Contents]:
         """Give the contents for changes that become one commit, or none if an error leaves the block.
 
-        A transaction inside another joins it.
+        A transaction inside another joins it. An error that leaves it after something was changed spoils the
+        one around it: nothing of that is committed, even if the error was caught.
+
+        Parameters
+        ----------
+        prepare
+            Called with the contents first, as part of the transaction.
 
         Raises
         ------
         ReadOnlyError
             If the container was opened for reading.
         LockedError
-            If another process is writing and does not finish within the timeout.
+            If another process or thread is writing and does not finish within the timeout.
         """
-        with self._lock:
-            journal = self._open_journal()
-            if not self.writable:
-                raise ReadOnlyError(f"container '{self.path}' is open for reading: open it with mode='a'")
-            if self._writing:
-                assert self._contents is not None
-                yield self._contents
-                return
-            if self._depth:
-                raise StorageError("a change was begun inside a read: finish reading first")
-            moved = journal.begin_write(self.lock_timeout_s)
-            self._depth, self._writing = 1, True
-            try:
-                self._attach(writing=True, moved=moved)
-                assert self._contents is not None
-                yield self._contents
-                self._commit(journal)
-            except BaseException as error:
-                failure = journal.file.failure
-                self._roll_back(journal)
-                if failure is not None and failure is not error:
-                    # HDF5 reports a failed write in its own words; the journal knows the reason.
-                    raise failure from error
-                raise
-            finally:
-                self._depth, self._writing = 0, False
-                journal.end_write()
+        return _Changing(self, prepare)
+
+    def open_transaction(
+        self, prepare: Callable[[Contents], object] | None, given: Given
+    ) -> AbstractContextManager[Given]:
+        """Give a transaction for a block of the program's own code: handlers of signals run at once in it.
+
+        Parameters
+        ----------
+        prepare
+            As for `transaction`.
+        given
+            What the block gets.
+        """
+        return _OpenTransaction(self, prepare, given)
 
     def checkpoint(self) -> bool:
         """Copy committed pages from the log into the file; False if a reader is in the way."""
         with self._lock:
             return self._open_journal().checkpoint(self.lock_timeout_s)
 
-    def rewrite(self, complete: Callable[[Path], None]) -> int:
+    def rewrite(self, complete: Callable[[Path], None], *, tmp_directory: Path | None = None) -> int:
         """Put a compact copy in the place of the file, in one step; return the number of objects.
 
         Only inside a transaction without other changes. Afterwards this container has to be closed.
@@ -190,28 +188,49 @@ class Container:
         ----------
         complete
             Called with the path of the copy, which has no index yet, before it takes the file's place.
+        tmp_directory
+            Where the copy is made, if there is no room beside the file; it is then written over the file, and
+            stays there if that is broken off.
 
         Raises
         ------
         LockedError
             If readers do not leave within the timeout.
+        ConflictError
+            If the file has several names, or the directory has a copy that was left there.
         """
         journal = self._open_journal()
         assert self._handle is not None
         assert self._contents is not None
-        successor = compaction.successor_path(self.path)
+        in_place = tmp_directory is not None
+        place = self.path if tmp_directory is None else tmp_directory / f"{self.path.name}.repacked"
         try:
-            with _new_file(successor) as target:
-                count = compaction.copy_objects(self._handle, target, self._contents.keys())
-            complete(successor)
-            if not journal.replace_container(successor, self.lock_timeout_s):
-                raise LockedError(f"container '{self.path}' is being read all the time: repack it later")
+            if in_place:
+                check_is_free(place)
+            with workplace(place) as folder:
+                successor = folder / self.path.name
+                with _new_file(successor) as target:
+                    count = compaction.copy_objects(self._handle, target, self._contents.keys())
+                complete(successor)
+                if in_place:
+                    # Under a name that nobody sweeps: if the rest is broken off, it is the only whole copy.
+                    successor = successor.rename(place)
+                is_replaced = journal.replace_container(successor, self.lock_timeout_s, in_place=in_place)
+                if in_place:
+                    place.unlink()
+                if not is_replaced:
+                    raise LockedError(f"container '{self.path}' is being read all the time: repack it later")
         except OSError as error:
+            if error.errno == errno.ENOSPC:
+                needed = self.path.stat().st_size - self._handle.id.get_freespace()
+                where = "beside it" if tmp_directory is None else f"in '{tmp_directory}'"
+                raise StorageFullError(
+                    f"no compact copy of '{self.path}' can be made: it takes about {needed} bytes {where}. "
+                    "Make room, or have it made on another device with --tmp-dir"
+                ) from error
             if isinstance(error, StorageError):
                 raise
             raise StorageIOError(f"no compact copy of '{self.path}' can be made: {error}") from error
-        finally:
-            successor.unlink(missing_ok=True)
         return count
 
     def log_bytes(self) -> int:
@@ -222,22 +241,180 @@ class Container:
             return 0
 
     def close(self) -> None:
-        """Release the file; the last process out copies the log into it."""
+        """Release the file; the last process out copies the log into it.
+
+        An open transaction is rolled back. In the handler of a signal that came in the midst of an
+        operation, the container is closed as soon as that has been given up or is done.
+
+        Raises
+        ------
+        LockedError
+            If another thread is at work and does not finish within the timeout.
+        """
+        if self._journal is None:
+            return
+        if self._lock.is_foreign:
+            # The files were closed at the fork; nobody may wait for a thread of the parent.
+            self._journal = None
+            self._detach()
+            return
+        if SIGNALS.is_delivering and self._lock.is_mine:
+            self._close_is_due = True
+            return
         with self._lock:
-            journal, self._journal = self._journal, None
-            if journal is None:
-                return
+            self._close()
+
+    def _close(self) -> None:
+        journal, self._journal = self._journal, None
+        if journal is None:
+            return
+        self._close_is_due = False
+        try:
+            # An idle handle has nothing that is not committed; what HDF5 writes now is not wanted.
+            journal.file.retire()
+            self._detach()
+        finally:
+            journal.close()
+
+    def close_at_exit(self) -> None:
+        """Close what can be closed while threads may be at work; nothing that is not committed is kept."""
+        if self._lock.try_acquire(_EXIT_WAIT_S):
             try:
-                # An idle handle has nothing that is not committed; what HDF5 writes now is not wanted.
-                journal.file.retire()
-                self._detach()
+                self._close()
             finally:
-                journal.close()
+                self._lock.release()
+        elif self._journal is not None:
+            # A thread that will not come to its end has a transaction open. HDF5 must let go of the file
+            # before the interpreter ends.
+            journal, self._journal = self._journal, None
+            journal.file.retire()
+            self._detach()
+            journal.abandon()
 
     def __del__(self) -> None:
         # A container that was forgotten open: HDF5 complains if it is let go of after its file.
-        with contextlib.suppress(StorageError):
+        with contextlib.suppress(StorageError, AttributeError):
             self.close()
+
+    # --- reads -------------------------------------------------------------------------------------
+
+    def _begin_reading(self) -> Contents:
+        """Begin a read or nest in what is open; the thread's lock is held."""
+        journal = self._open_journal()
+        if not self._depth:
+            moved = journal.begin_read(self.lock_timeout_s)
+            self._depth = 1
+            try:
+                self._attach(writing=False, moved=moved)
+            except BaseException as error:
+                self._end_reading(error)
+                raise
+        else:
+            self._depth += 1
+        assert self._contents is not None
+        return self._contents
+
+    def _end_reading(self, error: BaseException | None) -> None:
+        self._depth -= 1
+        if self._depth:
+            return
+        journal = self._journal
+        if journal is None:
+            return  # closed meanwhile
+        failure = journal.file.failure
+        try:
+            journal.end_read()
+            if failure is not None:
+                # HDF5 may have kept half of what it was reading.
+                journal.renew_file()
+                self._detach()
+                # A table that could not be read may be sound; one that is damaged will be found again.
+                self._distrusted.clear()
+        except BaseException:
+            self._start_over(journal)
+            raise
+        finally:
+            if self._close_is_due:
+                self._close()
+        # Somebody may have taken a failed read for something missing.
+        if failure is not None and failure is not error and (error is None or isinstance(error, Exception)):
+            raise failure from error
+
+    # --- transactions ------------------------------------------------------------------------------
+
+    def _begin_changing(self, prepare: Callable[[Contents], object] | None) -> Contents:
+        """Begin a transaction or nest in it; the thread's lock is held."""
+        journal = self._open_journal()
+        if not self.writable:
+            raise ReadOnlyError(f"container '{self.path}' is open for reading: open it with mode='a'")
+        if self._depth and not self._writing:
+            raise StorageError("a change was begun inside a read: finish reading first")
+        moved = False
+        if not self._depth:
+            moved = journal.begin_write(self.lock_timeout_s)
+            self._writing = True
+        self._depth += 1
+        try:
+            if self._depth == 1:
+                self._attach(writing=True, moved=moved)
+            assert self._contents is not None
+            if prepare is not None:
+                prepare(self._contents)
+        except BaseException as error:
+            self._end_changing(error)
+            raise
+        return self._contents
+
+    def _end_changing(self, error: BaseException | None, changes_before: int = 0) -> None:
+        """End a transaction: commit it, or roll it back if there was an error.
+
+        Parameters
+        ----------
+        changes_before
+            What `Contents.changes` was at its beginning.
+        """
+        if self._depth > 1:
+            self._depth -= 1
+            if error is not None and self._contents is not None and self._contents.changes != changes_before:
+                self._contents.spoil(error)
+            return
+        journal = self._journal
+        if journal is None:
+            # Closed inside the block: what was not committed is gone.
+            self._depth, self._writing = 0, False
+            if error is None:
+                raise ClosedError(
+                    f"container '{self.path}' was closed inside a transaction: nothing was kept"
+                )
+            return
+        try:
+            try:
+                if error is None:
+                    self._commit(journal)
+            except BaseException as raised:
+                error = raised
+                raise
+            finally:
+                failure = journal.file.failure
+                if error is not None:
+                    self._roll_back(journal)
+        except BaseException as raised:
+            if failure is not None and failure is not raised and isinstance(raised, Exception):
+                # HDF5 reports a failed write in its own words; the journal knows the reason.
+                raise failure from raised
+            raise
+        finally:
+            self._depth, self._writing = 0, False
+            try:
+                journal.end_write()
+            except BaseException:
+                self._start_over(journal)
+                raise
+            finally:
+                if self._close_is_due:
+                    self._close()
+        if failure is not None and failure is not error and isinstance(error, Exception):
+            raise failure from error
 
     # --- the parts of the above ----------------------------------------------------------------------
 
@@ -245,6 +422,19 @@ class Container:
         if self._journal is None:
             raise ClosedError(f"container '{self.path}' is closed: open it again")
         return self._journal
+
+    def _start_over(self, journal: Journal) -> None:
+        """Open the files again after a clean-up that failed: no lock is ours, and the last commit stands.
+
+        If even that fails, the container is closed.
+        """
+        self._depth, self._writing = 0, False
+        self._journal = None
+        journal.file.retire()
+        self._detach()
+        journal.abandon()
+        with contextlib.suppress(StorageError):
+            self._journal = self._open(self.path)
 
     def _attach(self, *, writing: bool, moved: bool) -> None:
         """Have an HDF5 handle on the state the journal stands at."""
@@ -291,10 +481,101 @@ class Container:
         journal.commit()
 
     def _roll_back(self, journal: Journal) -> None:
+        self.roll_backs += 1
         # Before the file is dead: HDF5 may have to write and read again what it lets go of.
         self._detach()
         self._distrusted.clear()
         journal.roll_back()
+
+
+class _Reading(AbstractContextManager[Contents]):
+    """What `Container.reading` returns: no generator, which could be interrupted between its steps."""
+
+    __slots__ = ("_container",)
+
+    def __init__(self, container: Container) -> None:
+        self._container = container
+
+    def __enter__(self) -> Contents:
+        container = self._container
+        container._lock.__enter__()
+        try:
+            return container._begin_reading()
+        except BaseException:
+            container._lock.__exit__()
+            raise
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            self._container._end_reading(error)
+        finally:
+            self._container._lock.__exit__()
+
+
+class _Changing(AbstractContextManager[Contents]):
+    """What `Container.transaction` returns."""
+
+    __slots__ = ("_changes_before", "_container", "_prepare")
+
+    def __init__(self, container: Container, prepare: Callable[[Contents], object] | None) -> None:
+        self._container, self._prepare = container, prepare
+
+    def __enter__(self) -> Contents:
+        container = self._container
+        container._lock.__enter__()
+        try:
+            contents = container._begin_changing(self._prepare)
+            self._changes_before = contents.changes
+        except BaseException:
+            container._lock.__exit__()
+            raise
+        return contents
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            self._container._end_changing(error, self._changes_before)
+        finally:
+            self._container._lock.__exit__()
+
+
+class _OpenTransaction(AbstractContextManager[Given]):
+    """What `Container.open_transaction` returns: in its block the lock is held, but signals are answered."""
+
+    def __init__(
+        self, container: Container, prepare: Callable[[Contents], object] | None, given: Given
+    ) -> None:
+        self._inner = _Changing(container, prepare)
+        self._lock = container._lock
+        self._given = given
+        self._is_entered = False
+
+    @SIGNALS.guards
+    def __enter__(self) -> Given:
+        self._inner.__enter__()
+        self._is_entered = True
+        SIGNALS.open_up()
+        try:
+            SIGNALS.deliver()
+        except BaseException as error:
+            self._leave(error)
+            raise
+        return self._given
+
+    @SIGNALS.guards
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._leave(error)
+
+    def _leave(self, error: BaseException | None) -> None:
+        self._is_entered = False
+        SIGNALS.take_back()
+        self._inner.__exit__(None, error, None)
+
+    @SIGNALS.guards
+    def __del__(self) -> None:
+        # Entered by hand and forgotten.
+        if self._is_entered and self._lock.is_mine:
+            with contextlib.suppress(StorageError):
+                self._leave(StorageError("a transaction was forgotten"))
 
 
 _OPEN_CONTAINERS: weakref.WeakSet[Container] = weakref.WeakSet()
@@ -304,12 +585,13 @@ _OPEN_CONTAINERS: weakref.WeakSet[Container] = weakref.WeakSet()
 def _close_what_was_left_open() -> None:
     for container in list(_OPEN_CONTAINERS):
         with contextlib.suppress(StorageError):
-            container.close()
+            container.close_at_exit()
 
 
-def _raise_failure(file: PagedFile) -> None:
-    if file.failure is not None:
-        raise file.failure
+def without_log(path: Path, *, timeout_s: float) -> bool:
+    """Give up the commits in a log that is not beside its container any more; False if none is missing."""
+    _check_place(Path(real_path(path, SYSTEM)), SYSTEM, writable=False)
+    return forget_log(path, timeout_s=timeout_s)
 
 
 def skeleton() -> bytes:
@@ -355,6 +637,9 @@ def _open_contents(
         handle.id.set_mdc_config(cache)
         return handle, Contents(handle, file, distrusted)
     except BaseException as error:
+        # h5py's frames hold a property list, and whoever keeps the error keeps them. A list that is left
+        # for HDF5 to free when the interpreter is gone ends the process by a segmentation fault.
+        traceback.clear_frames(error.__traceback__)
         if handle is not None:
             with contextlib.suppress(*HDF5_ERRORS):
                 handle.close()

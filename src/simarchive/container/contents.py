@@ -30,6 +30,7 @@ from simarchive.container.node_attributes import UNREADABLE, write_text
 from simarchive.container.object_writing import StoredDocument, exchange, fill
 from simarchive.errors import ConflictError, CorruptError, NotFoundError
 from simarchive.journal import PagedFile
+from simarchive.signals import SIGNALS
 
 Loader = Callable[[str, str], np.ndarray[Any, Any]]
 """Called with an object's identity digest and the name of an array, when someone looks at its values."""
@@ -78,6 +79,7 @@ class Contents:
         self._data_classes: list[str] | None = None
         self._dimensions: dict[int, int] = {}
         self._freed = False
+        self.changes = 0  #: how many changes were made and not undone
         self.spoiled: BaseException | None = None  #: what left a change half done: nothing may be committed
 
     @property
@@ -88,6 +90,11 @@ class Contents:
     def in_one_piece(self) -> AbstractContextManager[None]:
         """Never commit what the block changes by half: an error in it spoils the transaction."""
         return _OnePiece(self)
+
+    def spoil(self, error: BaseException) -> None:
+        """Have the transaction refused, because an error left a change half done."""
+        if self.spoiled is None:
+            self.spoiled = error
 
     # --- objects -----------------------------------------------------------------------------------------
 
@@ -287,6 +294,7 @@ class Contents:
             if stored.data_class not in classes:
                 write_text(self._objects, layout.DATA_CLASSES, json.dumps([*classes, stored.data_class]))
                 self._data_classes = None
+        self.changes += 1
         return identity
 
     def remove(self, key: str) -> None:
@@ -296,6 +304,7 @@ class Contents:
             self.shared.forget(key, infos)
             unlink(self._objects.id, key)
             self._freed = True
+        self.changes += 1
 
     def set_aside(self, key: str) -> str:
         """Move what is under a key out of the objects, unread and undeleted; return where it is now."""
@@ -307,6 +316,7 @@ class Contents:
             del self._lost
             place = f"/{layout.OBJECTS}/{key}"
         self._freed = True
+        self.changes += 1
         return place
 
     # --- members -----------------------------------------------------------------------------------------
@@ -351,6 +361,8 @@ class Contents:
 
     def _node(self, key: str) -> h5g.GroupID:
         """Return the group of an object, as h5py's lower half knows it."""
+        # Long work goes from object to object: here it can be given up.
+        SIGNALS.deliver()
         try:
             return h5g.open(self._objects.id, key.encode())
         except UNREADABLE as error:
@@ -402,7 +414,7 @@ class _OnePiece(AbstractContextManager[None]):
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if error is not None:
-            self._contents.spoiled = error
+            self._contents.spoil(error)
 
 
 def _text(value: Any) -> str:

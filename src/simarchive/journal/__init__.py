@@ -5,7 +5,7 @@
 
 from simarchive.journal.durability import Durability
 from simarchive.journal.filepair import LOG_SUFFIX
-from simarchive.journal.journal import Journal
+from simarchive.journal.journal import Journal, forget_log
 from simarchive.journal.pager import PagedFile
 
-__all__ = ["LOG_SUFFIX", "Durability", "Journal", "PagedFile"]
+__all__ = ["LOG_SUFFIX", "Durability", "Journal", "PagedFile", "forget_log"]

@@ -19,7 +19,7 @@ from simarchive.journal.filepair import FilePair
 from simarchive.journal.files import OpenFile
 from simarchive.journal.frames import PAGE_BYTES
 from simarchive.journal.log import Log
-from simarchive.journal.recovery import Standing, check_pages
+from simarchive.journal.recovery import Face, Standing, check_pages
 from simarchive.journal.seal import Seal
 from simarchive.journal.superblock import SUPERBLOCK_BYTES, guarded, is_intact
 from simarchive.journal.view import View
@@ -48,8 +48,7 @@ class Checkpoints:
     @property
     def are_possible(self) -> bool:
         """Whether the log holds commits."""
-        log = self._pair.log
-        return log is not None and bool(log.states)
+        return self._view.shown_log is not None
 
     def copy(self, timeout_s: float) -> bool:
         """Copy the log, which stays as it is; False if readers stayed.
@@ -71,8 +70,8 @@ class Checkpoints:
     def restart_log(self) -> None:
         """Begin the log anew on what was copied; nobody may read from its pages any more."""
         log, face = self._pair.locked_log, self._view.face
-        assert log.header is not None
-        log.restart(Seal(log.header.base.container_id, log.state), face.end, face.superblock)
+        assert face.seal is not None
+        log.restart(face.seal, face.end, face.superblock)
 
 
 def copy_log_into(container: OpenFile, log: Log) -> None:
@@ -86,6 +85,10 @@ def copy_log_into(container: OpenFile, log: Log) -> None:
     superblock = log.file.read(SUPERBLOCK_BYTES, places[0])
     if not is_intact(superblock):
         raise CorruptError(f"log {log.file.path!r} holds no HDF5 superblock: nothing was copied")
+    # Of a seal that an earlier attempt has torn, only the list of former logs is lost.
+    known = Face.of(container).seal or Seal(log.header.base.container_id, log.state)
+    former = known.pending_in(log.ticket, overwritten=log.overwritten).former
+    seal = Seal(log.header.base.container_id, log.state, log.ticket, former=former)
     mark = guarded(superblock)
     container.write(mark, 0)
     container.sync()
@@ -94,8 +97,9 @@ def copy_log_into(container: OpenFile, log: Log) -> None:
         if offset < end:
             image = log.file.read(PAGE_BYTES, places[page])[: end - offset]
             container.write(mark + image[SUPERBLOCK_BYTES:] if page == 0 else image, offset)
-    container.truncate(end)
-    container.write(Seal(log.header.base.container_id, log.state).to_bytes(), end)
+    # The size last: it would give back room behind the end that is kept for the seal.
+    container.write(seal.to_bytes(), end)
+    container.truncate(end + seal.size)
     container.sync()
     container.write(superblock, 0)
     container.sync()

@@ -1,31 +1,51 @@
 """The container and its log as a pair of open files, with the locks on them.
 
-Order of locks: the log exclusively (the writer lock), then the container; shared for reading and
-writing, exclusively for a checkpoint. An idle process holds neither.
+Order of locks: the log exclusively (the writer lock), one byte of the container (the writer lock of
+those who came by another name), then the container; shared for reading and writing, exclusively for
+a checkpoint. An idle process holds none.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from simarchive.errors import LockedError, NotFoundError, StorageError
+from simarchive.errors import (
+    ConflictError,
+    DetachedLogError,
+    FormatError,
+    LockedError,
+    NotFoundError,
+    StorageError,
+    StorageIOError,
+)
+from simarchive.journal.creation import create_file, set_access, sweep
 from simarchive.journal.files import (
+    SYSTEM,
+    WRITE_PIECE_BYTES,
     Files,
     NoLocksError,
     OpenFile,
-    create_file,
     remove_name,
+    status_of,
     storage_error,
     sync_name,
 )
-from simarchive.journal.locks import CHECKPOINT_WAITS, WRITER_WAITS, Holder, read_holder, wait_until
+from simarchive.journal.locks import (
+    CHECKPOINT_WAITS,
+    WRITER_BYTE,
+    WRITER_WAITS,
+    Holder,
+    read_holder,
+    wait_until,
+)
 from simarchive.journal.log import Log
 from simarchive.journal.seal import Seal
-from simarchive.journal.superblock import end_of_file
+from simarchive.journal.superblock import SUPERBLOCK_BYTES, end_of_file, guarded
 
 LOG_SUFFIX = "-wal"
 # A process that has just written lets those who wait go first.
@@ -35,13 +55,14 @@ _JUST_NOW_S, _STEP_ASIDE_S = 0.1, 0.003
 class FilePair:
     """The open container, its log if there is one, and what is locked of them."""
 
-    def __init__(self, container: OpenFile, *, writable: bool) -> None:
+    def __init__(self, container: OpenFile, *, writable: bool, log_directory: str | None = None) -> None:
         self.container, self.writable = container, writable
-        self.path, self.log_path = container.path, container.path + LOG_SUFFIX
+        self.path = container.path
+        self.log_path = log_path_of(container.path, log_directory)
         self.log: Log | None = None
         self._holder = Holder.this_process()
         self._released_at = 0.0
-        self._holds_writer_lock = False
+        self._holds_writer_lock = self._holds_byte = False
 
     @classmethod
     def open(
@@ -51,26 +72,33 @@ class FilePair:
         writable: bool,
         skeleton: Callable[[], bytes] | None,
         files: Files,
+        log_directory: str | None = None,
     ) -> FilePair:
         """Return the pair at `path`, created from the bytes of `skeleton` if it is missing and may be.
+
+        Links are resolved here, once: whatever the container is called, its log lies beside the file itself.
 
         Raises
         ------
         NotFoundError
             If there is no such file, and it is not to be created.
+        DetachedLogError
+            If it is to be created, and there is a log with the commits of one that was removed.
         """
-        name = str(Path(os.fspath(path)).absolute())
-        try:
-            container = OpenFile(files, name, writable=writable)
-        except FileNotFoundError as error:
-            if not writable or skeleton is None:
-                raise NotFoundError(f"there is no container {name!r}") from error
-            image = skeleton()
-            # HDF5 may count on bytes that it never wrote; the seal goes behind them.
-            end = end_of_file(image, name)
-            create_file(files, name, image[:end].ljust(end, b"\0") + Seal.new().to_bytes())
-            container = OpenFile(files, name, writable=writable)
-        return cls(container, writable=writable)
+        name = real_path(path, files)
+        while True:
+            try:
+                container = OpenFile(files, name, writable=writable)
+                break
+            except FileNotFoundError as error:
+                if not writable or skeleton is None:
+                    raise NotFoundError(f"there is no container {name!r}") from error
+            _create_container(files, name, skeleton)
+        pair = cls(container, writable=writable, log_directory=log_directory)
+        if writable and container.status().st_nlink > 1:
+            # One of the names may be what a process left that was killed while it made the container.
+            sweep(name, files=files)
+        return pair
 
     @property
     def is_closed(self) -> bool:
@@ -91,20 +119,21 @@ class FilePair:
             if log.file.is_current():
                 return log
             self.drop_log()
-        try:
-            file = OpenFile(
-                self.container.files,
-                self.log_path,
-                writable=self.writable,
-                create=create,
-                mode=self.container.mode,
-            )
-        except FileNotFoundError:
-            if create:
-                raise NotFoundError(f"the directory of container {self.path!r} is gone") from None
-            return None
-        self.log = Log(file)
-        return self.log
+        files = self.container.files
+        while True:
+            try:
+                self.log = Log(OpenFile(files, self.log_path, writable=self.writable))
+            except FileNotFoundError:
+                if not create:
+                    return None
+            else:
+                return self.log
+            try:
+                create_file(files, self.log_path, b"", like=self.container.status())
+            except StorageIOError as error:
+                if error.errno != errno.ENOENT:
+                    raise
+                raise NotFoundError(f"the directory of container {self.path!r} is gone") from error
 
     def drop_log(self) -> None:
         """Close the log: its name is gone, or belongs to another file."""
@@ -117,10 +146,24 @@ class FilePair:
         remove_name(self.container.files, self.log_path)
 
     def replace_container(self, successor: str) -> None:
-        """Give the container's name to another file, durably; both are locked, and the log is empty."""
-        files = self.container.files
+        """Give the container's name to another file, durably; both are locked, and the log is empty.
+
+        The other file gets its permissions, owner and group.
+
+        Raises
+        ------
+        ConflictError
+            If the container has other names, which would keep the old file.
+        """
+        files, status = self.container.files, self.container.status()
+        if status.st_nlink > 1:
+            raise ConflictError(
+                f"container {self.path!r} has {status.st_nlink} names (hard links), and the others would "
+                "go on naming the old file: remove them, or make a new container with 'simarchive merge'"
+            )
         file = OpenFile(files, successor, writable=True)
         try:
+            set_access(files, file.fd, status)
             file.sync()
         finally:
             file.close()
@@ -129,6 +172,25 @@ class FilePair:
         except OSError as error:
             raise storage_error(error, "replace", self.path) from error
         sync_name(files, self.path)
+        self.remove_log()
+
+    def overwrite_container(self, successor: str) -> None:
+        """Write another file over the container, which is held exclusively; the log is empty."""
+        container, at = self.container, SUPERBLOCK_BYTES
+        file = OpenFile(container.files, successor, writable=False)
+        try:
+            superblock = file.read(SUPERBLOCK_BYTES, 0)
+            container.write(guarded(superblock), 0)
+            container.sync()
+            while piece := file.read(WRITE_PIECE_BYTES, at):
+                container.write(piece, at)
+                at += len(piece)
+            container.truncate(at)
+            container.sync()
+            container.write(superblock, 0)
+            container.sync()
+        finally:
+            file.close()
         self.remove_log()
 
     # ---- locks ---------------------------------------------------------------------------
@@ -162,6 +224,16 @@ class FilePair:
             self._holds_writer_lock = False
             self.drop_log()
 
+    def _lock_byte(self, deadline: float) -> None:
+        """Keep out writers that came by another name of the container, and so have another log."""
+        container = self.container
+        self._holds_byte = wait_until(lambda: container.try_lock_byte(WRITER_BYTE), deadline, lambda: None)
+        if not self._holds_byte:
+            raise LockedError(
+                f"container {self.path!r} is being written under another name of the same file (a hard "
+                "link or another mount): wait for it, or raise the timeout; better, use one name"
+            )
+
     @staticmethod
     def _wait_for_writer_lock(file: OpenFile, deadline: float) -> bool:
         return wait_until(lambda: file.try_lock(exclusive=True), deadline, lambda: WRITER_WAITS.set(file))
@@ -176,10 +248,15 @@ class FilePair:
         Raises
         ------
         LockedError
-            If a checkpoint or a foreign HDF5 writer holds it until `deadline`.
+            If a checkpoint or a foreign HDF5 writer holds it until `deadline`, or for a writer, another
+            writer that came by another name.
+        NotFoundError
+            If the path names no file any more.
         """
         replaced = False
         while True:
+            if self._holds_writer_lock and not self._holds_byte:
+                self._lock_byte(deadline)
             self._share(deadline)
             if self.container.is_current():
                 return replaced
@@ -188,7 +265,11 @@ class FilePair:
             try:
                 self.container = OpenFile(old.files, self.path, writable=self.writable)
             except FileNotFoundError as error:
-                raise NotFoundError(f"container {self.path!r} is gone") from error
+                raise NotFoundError(
+                    f"container {self.path!r} is gone: it was removed or renamed while it was open. "
+                    "Close it; a renamed file then holds every commit"
+                ) from error
+            self._holds_byte = False
             old.close()
             replaced = True
 
@@ -206,6 +287,15 @@ class FilePair:
                 f"container {self.path!r} is held by a checkpoint, or by another HDF5 program that has it "
                 "open for writing: wait for it, or raise the timeout"
             )
+
+    def lock_without_name(self) -> bool:
+        """Take all locks exclusively, whatever the container is called now; False if somebody has one."""
+        log = self.log
+        if log is None or not log.file.try_lock(exclusive=True):
+            return False
+        self._holds_writer_lock = True
+        self._holds_byte = self.container.try_lock_byte(WRITER_BYTE)
+        return self._holds_byte and self.container.try_lock(exclusive=True)
 
     def step_aside_for_checkpoint(self, deadline: float) -> None:
         """Wait a moment if a writer asks readers to let it copy the log."""
@@ -229,6 +319,9 @@ class FilePair:
     def release(self) -> None:
         """Give up all locks."""
         self.container.unlock()
+        if self._holds_byte:
+            self._holds_byte = False
+            self.container.unlock_byte(WRITER_BYTE)
         if self._holds_writer_lock:
             self._holds_writer_lock = False
             self._released_at = time.monotonic()
@@ -237,5 +330,76 @@ class FilePair:
 
     def close(self) -> None:
         """Close both files."""
+        self._holds_writer_lock = self._holds_byte = False
         self.drop_log()
         self.container.close()
+
+
+def log_path_of(path: str, directory: str | None = None) -> str:
+    """Return where the log of a container lies: beside it, or in a directory that was named for it."""
+    return (path if directory is None else str(Path(directory) / Path(path).name)) + LOG_SUFFIX
+
+
+def real_path(path: str | os.PathLike[str], files: Files) -> str:
+    """Return the absolute path of the file that `path` leads to, without links.
+
+    Raises
+    ------
+    FormatError
+        If it leads to a file that has no name of its own: one that was removed while it was open.
+    """
+    name = str(Path(os.fspath(path)).absolute())
+    real = files.real_path(name)
+    led_to = status_of(files, name)
+    found = status_of(files, real)
+    if led_to is not None and (
+        found is None or (found.st_dev, found.st_ino) != (led_to.st_dev, led_to.st_ino)
+    ):
+        raise FormatError(
+            f"{name!r} leads to a file without a name of its own (it was removed, or never had one): a "
+            "container needs a name, beside which its log can lie"
+        )
+    return real
+
+
+def _create_container(files: Files, path: str, skeleton: Callable[[], bytes]) -> None:
+    """Create a container, unless one appears meanwhile."""
+    check_for_stray_log(path, files=files)
+    image = skeleton()
+    # HDF5 may count on bytes that it never wrote; the seal goes behind them.
+    end = end_of_file(image, path)
+    create_file(files, path, image[:end].ljust(end, b"\0") + Seal.new().to_bytes())
+    sync_name(files, path)
+
+
+def check_for_stray_log(path: str, *, files: Files = SYSTEM) -> None:
+    """Check that no log with commits lies where that of a new container would; one without goes.
+
+    Raises
+    ------
+    DetachedLogError
+        If there is one: its container was removed or renamed.
+    FormatError
+        If there is something else, such as a link.
+    """
+    log_path = log_path_of(path)
+    try:
+        file = OpenFile(files, log_path, writable=False)
+    except FileNotFoundError:
+        return
+    try:
+        if not file.try_lock(exclusive=True):
+            # Somebody else makes this very container, or has just lost it.
+            return
+        log = Log(file)
+        log.refresh()
+        has_commits = bool(log.states) and status_of(files, path) is None
+        if not has_commits and file.is_current() and status_of(files, path) is None:
+            remove_name(files, log_path)
+    finally:
+        file.close()
+    if has_commits:
+        raise DetachedLogError(
+            f"there is a log {log_path!r} with commits, but no container {path!r}: it was removed or renamed "
+            "before they were copied into it. Put it back to keep them, or remove the log"
+        )

@@ -13,11 +13,19 @@ import os
 import stat
 import weakref
 from collections.abc import Sequence
-from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, flock
+from fcntl import F_UNLCK, F_WRLCK, LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, flock
 from pathlib import Path
 from typing import Protocol
 
-from simarchive.errors import ClosedError, ReadOnlyError, StorageError, StorageFullError, StorageIOError
+from simarchive.errors import (
+    ClosedError,
+    FormatError,
+    ReadOnlyError,
+    StorageError,
+    StorageFullError,
+    StorageIOError,
+)
+from simarchive.journal.linux import allocate, lock_byte
 from simarchive.journal.writeback import WRITEBACK_BYTES, begin_writeback
 
 # One pwrite of several MiB can cost ten times the processor time of the same bytes in pieces.
@@ -27,6 +35,16 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 _LOCK_REFUSED = (errno.EAGAIN, errno.EACCES, errno.EINTR)
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+# A link in the place of a file of ours is not followed, and a FIFO there not waited for.
+_AS_IT_IS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+_KINDS = (
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISLNK, "a symbolic link"),
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
 
 
 class FileStatus(Protocol):
@@ -52,13 +70,44 @@ class FileStatus(Protocol):
     def st_mode(self) -> int:
         """Type and permissions."""
 
+    @property
+    def st_nlink(self) -> int:
+        """How many names it has."""
+
+    @property
+    def st_uid(self) -> int:
+        """Its owner."""
+
+    @property
+    def st_gid(self) -> int:
+        """Its group."""
+
 
 class Files:
     """The system calls themselves, by file descriptor."""
 
-    def open(self, path: str, flags: int, mode: int) -> int:
-        """Open `path` and return a descriptor that a new program does not inherit."""
-        return os.open(path, flags | os.O_CLOEXEC, mode)
+    def open(self, path: str, flags: int) -> int:
+        """Open the file `path`, no link, and return a descriptor that a new program does not inherit."""
+        return os.open(path, flags | _AS_IT_IS)
+
+    def create_unnamed(self, directory: str, mode: int) -> int:
+        """Make a file without a name on the device of a directory, and return a descriptor of it."""
+        return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, mode)
+
+    def create_new(self, path: str, mode: int) -> int:
+        """Make the file `path`, which must not exist, and return a descriptor of it."""
+        return os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | _AS_IT_IS, mode)
+
+    def name(self, fd: int, path: str) -> None:
+        """Give a file without a name one; never replaces a file."""
+        # With a directory given, Python asks the system to follow the link.
+        os.link(f"/proc/self/fd/{fd}", path, src_dir_fd=fd, follow_symlinks=True)
+
+    def set_access(self, fd: int, mode: int, owner: int, group: int) -> None:
+        """Set permissions, owner and group of an open file; -1 leaves one of the latter as it is."""
+        if owner != -1 or group != -1:
+            os.fchown(fd, owner, group)
+        os.fchmod(fd, mode)
 
     def close(self, fd: int) -> None:
         """Close a descriptor."""
@@ -80,6 +129,10 @@ class Files:
         """Set the size of the file."""
         os.ftruncate(fd, size)
 
+    def allocate(self, fd: int, offset: int, size: int) -> None:
+        """Have the device keep room for bytes that are to be written later."""
+        allocate(fd, offset, size)
+
     def begin_writeback(self, fd: int) -> None:
         """Have the system begin to write to the device what it has of the file, and do not wait for it."""
         begin_writeback(fd)
@@ -100,6 +153,14 @@ class Files:
         """Change the `flock` on an open file."""
         flock(fd, operation)
 
+    def names_in(self, directory: str) -> list[str]:
+        """Return the names in a directory."""
+        return os.listdir(directory)  # noqa: PTH208 - one seam for every call
+
+    def lock_byte(self, fd: int, offset: int, *, locked: bool) -> None:
+        """Lock or unlock one byte of an open file, which `flock` and HDF5 know nothing of."""
+        lock_byte(fd, offset, F_WRLCK if locked else F_UNLCK)
+
     def status(self, fd: int) -> FileStatus:
         """Return the status of an open file."""
         return os.fstat(fd)
@@ -107,6 +168,14 @@ class Files:
     def status_of(self, path: str) -> FileStatus:
         """Return the status of the file that a path names."""
         return os.stat(path)  # noqa: PTH116 - a Path costs more than the call
+
+    def real_path(self, path: str) -> str:
+        """Return the path without links in it."""
+        return os.path.realpath(path)
+
+    def status_of_name(self, path: str) -> FileStatus:
+        """Return the status of a name itself, be it a link."""
+        return os.lstat(path)
 
     def link(self, path: str, new_path: str) -> None:
         """Give a file a second name; never replaces one."""
@@ -146,37 +215,46 @@ def storage_error(error: OSError, action: str, path: str) -> StorageError:
 class OpenFile:
     """One open file: whole reads and writes at offsets, locks, and errors that name it."""
 
-    def __init__(
-        self, files: Files, path: str, *, writable: bool, create: bool = False, mode: int = 0o666
-    ) -> None:
-        flags = os.O_RDWR if writable else os.O_RDONLY
+    def __init__(self, files: Files, path: str, *, writable: bool) -> None:
         self.path, self.files, self.fd = path, files, -1
         self._bulk_bytes = 0
         try:
-            self.fd = files.open(path, flags | (os.O_CREAT if create else 0), mode)
+            self.fd = files.open(path, os.O_RDWR if writable else os.O_RDONLY)
             status = files.status(self.fd)
         except FileNotFoundError:
             raise
         except OSError as error:
             self.close()
+            check_kind(status_of(files, path, follow=False), path)
             raise storage_error(error, "open", path) from error
-        self.identity = (status.st_dev, status.st_ino)
-        self.mode = stat.S_IMODE(status.st_mode)
         _OPEN_FILES.add(self)
+        check_kind(status, path)
+        self.identity = (status.st_dev, status.st_ino)
 
     def read(self, size: int, offset: int) -> bytes:
-        """Return the `size` bytes at `offset`, fewer at the end of the file."""
+        """Return the `size` bytes at `offset`, fewer only at the end of the file."""
         try:
-            return self.files.pread(self.fd, size, offset)
+            data = self.files.pread(self.fd, size, offset)
+            # The system may return less than it was asked for: of more than 2 GiB it always does.
+            while data and len(data) < size:
+                more = self.files.pread(self.fd, size - len(data), offset + len(data))
+                if not more:
+                    break
+                data += more
         except OSError as error:
             raise self._failure(error, "read") from error
+        return data
 
     def read_into(self, buffer: memoryview, offset: int) -> None:
         """Fill `buffer` from `offset` on; with zeros past the end of the file."""
+        self._read_into(buffer, offset)
+
+    def _read_into(self, buffer: memoryview, offset: int) -> bool:
+        """Do what `read_into` says; return whether the file reaches so far."""
         size = len(buffer)
         try:
             got = count = self.files.preadv(self.fd, [buffer], offset)
-            # The kernel moves 2 GiB at most in one call.
+            # As in `read`.
             while count and got < size:
                 count = self.files.preadv(self.fd, [buffer[got:]], offset + got)
                 got += count
@@ -184,6 +262,12 @@ class OpenFile:
             raise self._failure(error, "read") from error
         if got < size:
             buffer[got:] = bytes(size - got)
+        return got == size
+
+    def read_exactly_into(self, buffer: memoryview, offset: int) -> None:
+        """Fill `buffer` from `offset` on; what lies past the end of the file is an error."""
+        if not self._read_into(buffer, offset):
+            raise StorageIOError(f"{self.path!r} ended early: was it cut by someone?")
 
     def write(self, data: bytes | bytearray | memoryview, offset: int) -> None:
         """Write all of `data` at `offset`."""
@@ -245,6 +329,29 @@ class OpenFile:
             raise failure from error
         return True
 
+    def try_lock_byte(self, offset: int) -> bool:
+        """Return whether a byte's lock was free; it is held then, by this file whatever it is called."""
+        try:
+            self.files.lock_byte(self.fd, offset, locked=True)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise self._failure(error, "lock") from error
+        return True
+
+    def unlock_byte(self, offset: int) -> None:
+        """Give up the lock of a byte. Never fails, as `unlock`."""
+        if self.fd >= 0:
+            with contextlib.suppress(OSError):
+                self.files.lock_byte(self.fd, offset, locked=False)
+
+    def allocate(self, offset: int, size: int) -> None:
+        """Have the device keep room for bytes that are to be written later."""
+        try:
+            self.files.allocate(self.fd, offset, size)
+        except OSError as error:
+            raise self._failure(error, "write to") from error
+
     def unlock(self) -> None:
         """Give the lock up. Never fails: a lock that cannot be given up goes with the file."""
         if self.fd >= 0:
@@ -254,8 +361,9 @@ class OpenFile:
     def is_current(self) -> bool:
         """Return whether the path still names this very file."""
         try:
-            status = self.files.status_of(self.path)
-        except FileNotFoundError:
+            # A link to it would have its log elsewhere.
+            status = self.files.status_of_name(self.path)
+        except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError as error:
             raise self._failure(error, "look at") from error
@@ -284,15 +392,25 @@ class NoLocksError(StorageIOError):
     """A file system that does not know locks."""
 
 
-def status_of(files: Files, path: str | os.PathLike[str]) -> FileStatus | None:
-    """Return the status of the file that a path names; ``None`` if there is none."""
+def status_of(files: Files, path: str | os.PathLike[str], *, follow: bool = True) -> FileStatus | None:
+    """Return the status of the file that a path names, or of the link itself; ``None`` if there is none."""
     name = os.fspath(path)
     try:
-        return files.status_of(name)
+        return files.status_of(name) if follow else files.status_of_name(name)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise storage_error(error, "look at", name) from error
+
+
+def check_kind(status: FileStatus | None, path: str) -> None:
+    """Raise FormatError for anything but a plain file."""
+    if status is not None and not stat.S_ISREG(status.st_mode):
+        kind = next((name for test, name in _KINDS if test(status.st_mode)), "something else")
+        raise FormatError(
+            f"{path!r} is {kind}: a container and its log are plain files, so it is neither read nor "
+            "written; remove it, or name another file"
+        )
 
 
 def directory_of(path: str) -> str:
@@ -317,28 +435,6 @@ def sync_name(files: Files, path: str) -> None:
         files.sync_directory(directory)
     except OSError as error:
         raise storage_error(error, "sync the directory", directory) from error
-
-
-def create_file(files: Files, path: str, content: bytes) -> None:
-    """Create `path` with `content`, all or nothing and durably; a file that is there stays as it is."""
-    temporary = f"{path}.{os.getpid()}.new"
-    try:
-        new = OpenFile(files, temporary, writable=True, create=True)
-        try:
-            new.truncate(0)
-            new.write(content, 0)
-            new.sync()
-            with contextlib.suppress(FileExistsError):
-                files.link(temporary, path)
-        finally:
-            new.close()
-            with contextlib.suppress(OSError):
-                files.unlink(temporary)
-    except OSError as error:
-        if isinstance(error, StorageError):
-            raise
-        raise storage_error(error, "create", path) from error
-    sync_name(files, path)
 
 
 # A forked child must not keep the parent's locks alive after the parent died, nor give them up

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from blake3 import blake3
 
 from simarchive.errors import FormatError
-from simarchive.journal.seal import SEAL_BYTES, Seal
+from simarchive.journal.seal import SEAL_BYTES, TICKET_BYTES, Seal
 from simarchive.journal.superblock import SUPERBLOCK_BYTES
 
 PAGE_BYTES = 4096
@@ -63,6 +63,11 @@ class Header:
     base: Seal
     base_end: int
     base_superblock: bytes
+
+    @property
+    def ticket(self) -> bytes:
+        """What the container's seal calls this generation of the log."""
+        return self.salt[:TICKET_BYTES]
 
     @property
     def base_pages(self) -> int:
@@ -144,6 +149,11 @@ class Frame:
     digest: bytes
     pages: dict[int, int]
     before: Mapping[int, bytes]
+
+
+def log_bytes_for(pages: int) -> int:
+    """Return the size of a log with one frame of so many pages."""
+    return FRAMES_AT + Head(COMMIT, 1, 0, 0, pages).stored_bytes
 
 
 def encode_frame(

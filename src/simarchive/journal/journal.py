@@ -7,17 +7,30 @@ import os
 import time
 from collections.abc import Callable
 
-from simarchive.errors import ClosedError, LockedError, ReadOnlyError, StorageError
+from simarchive.errors import (
+    ClosedError,
+    DetachedLogError,
+    LockedError,
+    NotFoundError,
+    ReadOnlyError,
+    StorageError,
+    StorageFullError,
+)
 from simarchive.journal.checkpoint import Checkpoints
 from simarchive.journal.durability import Durability
 from simarchive.journal.filepair import FilePair
 from simarchive.journal.files import SYSTEM, Files
+from simarchive.journal.frames import log_bytes_for, round_up
 from simarchive.journal.log import Log
 from simarchive.journal.pager import Access, PagedFile
+from simarchive.journal.recovery import Face, Standing
+from simarchive.journal.seal import SEAL_BYTES
 from simarchive.journal.view import View
 
 # How long a close, or the end of a transaction with an overlong log, waits for readers to leave.
 _TIDY_WAIT_S = 0.05
+# Room for the pages of small commits is kept in the container by so much at once.
+_RESERVE_BYTES = 128 << 10
 
 
 class Journal:
@@ -39,7 +52,7 @@ class Journal:
     def __init__(self, pair: FilePair, *, durability: Durability, checkpoint_bytes: int) -> None:
         self.path, self.writable = pair.path, pair.writable
         self.durability = durability
-        self.file = PagedFile(pair.container, None, 0, 0)
+        self.file = PagedFile(pair.container, None, 0, range(0))
         self._pair = pair
         self._pid = os.getpid()
         self._access, self._depth = Access.IDLE, 0
@@ -49,6 +62,12 @@ class Journal:
         # Whether a tail of the container may have been cut off without a sync.
         self._tail_unsynced = True
         self._log_is_ready = False
+        # Whether a commit found no room: that of the log may do, once it has been copied.
+        self._was_full = False
+        # Whether a commit was acknowledged without a sync, which `close` has to make up for.
+        self._owes_sync = False
+        # Up to here the device keeps room in the container for the pages in the log.
+        self._reserved_to = 0
         self._checkpoints = Checkpoints(pair, self._view, checkpoint_bytes)
 
     @classmethod
@@ -61,6 +80,7 @@ class Journal:
         durability: Durability = Durability.COMMIT,
         checkpoint_bytes: int = 4 << 20,
         files: Files = SYSTEM,
+        log_directory: str | None = None,
     ) -> Journal:
         """Return the journal of the container at `path`; opening one that is there never writes.
 
@@ -71,13 +91,22 @@ class Journal:
             created: all or nothing, and never over a file that appears meanwhile.
         checkpoint_bytes
             From this size on the log is copied into the container when a transaction ends.
+        log_directory
+            Where the log lies, if not beside the container: for a device without room. Nobody else finds
+            the commits in it before they are copied.
 
         Raises
         ------
         NotFoundError
             If there is no such file, and no `skeleton` to create it.
         """
-        pair = FilePair.open(path, writable=writable, skeleton=skeleton, files=files)
+        if log_directory is not None and writable:
+            # The commits that wait beside the container first: there must not be two logs.
+            with contextlib.suppress(NotFoundError):
+                cls.open(path, writable=True, durability=durability, files=files).close()
+        pair = FilePair.open(
+            path, writable=writable, skeleton=skeleton, files=files, log_directory=log_directory
+        )
         return cls(pair, durability=durability, checkpoint_bytes=checkpoint_bytes)
 
     # ---- reading -------------------------------------------------------------------------
@@ -107,11 +136,12 @@ class Journal:
         pair = self._pair
         pair.step_aside_for_checkpoint(deadline)
         try:
-            if pair.lock_container(deadline):
-                self._view.forget_container()
-            log_before, log = pair.log, pair.find_log()
-            moved = log.refresh() if log is not None else False
-            self._follow(log_moved=moved or log is not log_before)
+            replaced = pair.lock_container(deadline)
+            try:
+                self._look(log_before=pair.log, replaced=replaced)
+            except DetachedLogError:
+                # A writer may have begun the log between our look at it and that at the container.
+                self._look(log_before=None, replaced=replaced)
         except BaseException:
             # What was learnt on the way may not have been taken in.
             self._view.forget_container()
@@ -120,6 +150,11 @@ class Journal:
         self._access, self._depth = Access.READING, 1
         self.file.begin_reading()
         return self._take_news()
+
+    def _look(self, *, log_before: Log | None, replaced: bool) -> None:
+        log = self._pair.find_log()
+        moved = log.refresh() if log is not None else False
+        self._follow(log_moved=moved or log is not log_before, replaced=replaced)
 
     def end_read(self) -> None:
         """End a read operation; the lock goes with the outermost."""
@@ -162,10 +197,12 @@ class Journal:
         pair = self._pair
         try:
             log_before, log = pair.log, pair.lock_writer(deadline)
-            if pair.lock_container(deadline):
-                self._view.forget_container()
+            replaced = pair.lock_container(deadline)
             log.settle()
-            self._follow(log_moved=log.refresh() or log is not log_before)
+            moved = log.refresh()
+            self._follow(log_moved=moved or log is not log_before, replaced=replaced)
+            if self._view.standing is Standing.COPIED:
+                self._finish_checkpoint(deadline)
             self._begin_transaction(log)
         except BaseException:
             # What was learnt on the way may not have been taken in.
@@ -173,6 +210,18 @@ class Journal:
             self._release()
             raise
         return self._take_news()
+
+    def _finish_checkpoint(self, deadline: float) -> None:
+        """Copy the log again, after a checkpoint that was broken off before the log was begun anew.
+
+        The container could not safely say that such a log has more commits: a seal that is torn beside a
+        log with commits is that of a stranger.
+        """
+        if not self._copy_log(max(0.0, deadline - time.monotonic())):
+            raise LockedError(
+                f"container {self.path!r} is being read all the time, so that a checkpoint that was "
+                "broken off cannot be finished: write later"
+            )
 
     def _begin_transaction(self, log: Log) -> None:
         """Clear away what an earlier writer left, and accept writes."""
@@ -185,6 +234,7 @@ class Journal:
         if self._pair.container.status().st_size > bound:
             self._pair.container.truncate(bound)
             self._tail_unsynced = True
+            self._reserved_to = min(self._reserved_to, bound)
         self._log_is_ready = self._view.may_append()
         self._access, self._depth = Access.WRITING, 1
         self.file.begin_writing(bound, self._log_to_append)
@@ -213,6 +263,7 @@ class Journal:
                 file.forget_changes()
                 return False
             log = self._log_to_append()
+            self._reserve(file.end)
             # What the commit points at must be durable before it; with Durability.CLOSE, too, since the
             # log vouches for its own bytes only. And a hole must read as zeros after a crash as well.
             if file.wrote_bulk or (self._tail_unsynced and file.end > file.bound):
@@ -222,16 +273,35 @@ class Journal:
             if self.durability is Durability.COMMIT:
                 log.sync()
             log.accept()
+            self._owes_sync = not log.synced
         except BaseException as error:
             file.failure = error
             if self._pair.log is not None:
                 self._pair.log.retract()
+            if isinstance(error, StorageFullError):
+                self._was_full = True
+                error.add_note(
+                    f"the log of this commit takes {log_bytes_for(len(pages))} bytes beside the "
+                    "container; it may lie on another device: log_directory=..., or --tmp-dir"
+                )
             raise
         self._view.note_commit()
         file.forget_changes()
-        file.follow(log, log.end, self._view.sealed_from)
+        file.follow(log, log.end, self._view.sealed)
         file.bound = self._view.bound
         return True
+
+    def _reserve(self, end: int) -> None:
+        """Have room kept for all pages below `end`, so that a full device never stops a checkpoint."""
+        container, start = self._pair.container, max(self._reserved_to, self._view.end)
+        stop = round_up(end + SEAL_BYTES)
+        if stop > start:
+            try:
+                container.allocate(start, stop - start + _RESERVE_BYTES)
+                stop += _RESERVE_BYTES
+            except StorageFullError:
+                container.allocate(start, stop - start)
+            self._reserved_to = stop
 
     def roll_back(self) -> None:
         """Go back to the last commit, with a new `file`; the transaction stays open.
@@ -254,6 +324,7 @@ class Journal:
         with contextlib.suppress(StorageError):
             if old.wrote_bulk and self._pair.container.status().st_size > bound:
                 self._pair.container.truncate(bound)
+                self._reserved_to = min(self._reserved_to, bound)
             if log is not None and (old.has_spilled or old.failure is not None):
                 log.cut_debris()
         self.file.begin_writing(bound, self._log_to_append)
@@ -261,8 +332,9 @@ class Journal:
     def end_write(self) -> None:
         """Release the writer lock; roll back first if there are changes that were not committed.
 
-        An overlong log is copied into the container if no reader is in the way. An error in that is
-        not raised: the commit stands, and the next transaction tries again.
+        An overlong log is copied into the container if no reader is in the way, and so is any log after
+        a commit for which there was no room. An error in that is not raised: the commit stands, and the
+        next transaction tries again.
         """
         self._check_writing()
         if self._depth > 1:
@@ -271,7 +343,8 @@ class Journal:
             if self.file.has_changes:
                 self._handle_is_old = True
                 self.roll_back()
-            if self._checkpoints.are_due:
+            if self._checkpoints.are_due or self._was_full:
+                self._was_full = False
                 with contextlib.suppress(StorageError):
                     self._copy_log(_TIDY_WAIT_S)
         finally:
@@ -293,7 +366,9 @@ class Journal:
         finally:
             self._release()
 
-    def replace_container(self, successor: str | os.PathLike[str], timeout_s: float = 10.0) -> bool:
+    def replace_container(
+        self, successor: str | os.PathLike[str], timeout_s: float = 10.0, *, in_place: bool = False
+    ) -> bool:
         """Give the container's name to another file in one step; False if readers stayed.
 
         Within a transaction in which nothing was changed. Whatever happens, the name stands for one of
@@ -304,6 +379,10 @@ class Journal:
         ----------
         successor
             A complete HDF5 file in the same directory, not open anywhere.
+        in_place
+            Write the bytes of the other file, which may be on another device, over those of the container.
+            If that is broken off, HDF5 and the journal refuse the container, and the other file is the
+            only whole one.
         """
         self._check_writing()
         if self.file.has_changes:
@@ -311,7 +390,10 @@ class Journal:
         # An empty log fits every container: a crash between the two steps below loses nothing.
         if not self._copy_log(timeout_s) or not self._pair.lock_out_readers(timeout_s):
             return False
-        self._pair.replace_container(os.fspath(successor))
+        if in_place:
+            self._pair.overwrite_container(os.fspath(successor))
+        else:
+            self._pair.replace_container(os.fspath(successor))
         self._handle_is_old = True
         self._view.forget_container()
         return True
@@ -323,8 +405,9 @@ class Journal:
             return True
         if not checkpoints.copy(timeout_s):
             return False
+        self._owes_sync, self._reserved_to = False, 0
         # First, since a restart that fails halfway leaves pages where later ones will lie.
-        self.file.follow(view.shown_log, view.end, view.sealed_from)
+        self.file.follow(view.shown_log, view.end, view.sealed)
         if restart:
             checkpoints.restart_log()
         return True
@@ -336,18 +419,29 @@ class Journal:
         """
         if self._pair.is_closed:
             return
+        is_mine = os.getpid() == self._pid
         try:
-            if os.getpid() == self._pid:
+            if is_mine:
                 if self._access is Access.WRITING and self.file.has_changes:
                     self.roll_back()
                 self._release()
                 if self.writable and self._pair.find_log() is not None:
                     self._tidy_up()
         finally:
-            if os.getpid() == self._pid:
-                self._release()
-            self.file.retire()
-            self._pair.close()
+            try:
+                log = self._pair.log
+                if is_mine and self._owes_sync and log is not None:
+                    log.sync()
+            finally:
+                if is_mine:
+                    self._release()
+                self.file.retire()
+                self._pair.close()
+
+    def abandon(self) -> None:
+        """Close without a word to the disk: what was committed stays where it is, all else is forgotten."""
+        self.file.retire()
+        self._pair.close()
 
     def _tidy_up(self) -> None:
         """Leave a container without a log, if that can be had now."""
@@ -356,30 +450,50 @@ class Journal:
         except LockedError:
             # Whoever writes now closes after us.
             return
-        log = self._pair.log
+        except NotFoundError:
+            self._tidy_up_without_name()
+            return
         if self._copy_log(_TIDY_WAIT_S, restart=False):
+            self._view.withdraw_log()
             self._pair.remove_log()
-        elif log is not None and not log.synced:
-            log.sync()
+
+    def _tidy_up_without_name(self) -> None:
+        """Copy the log into a container that was renamed while it was open; of a removed one it goes, too."""
+        pair, view = self._pair, self._view
+        log = pair.log
+        if log is None or not pair.lock_without_name():
+            return
+        if pair.container.status().st_nlink:
+            log.refresh()
+            view.forget_container()
+            view.look(log_moved=True)
+            if not self._copy_log(_TIDY_WAIT_S, restart=False):
+                return
+            view.withdraw_log()
+        if log.file.is_current():
+            pair.remove_log()
 
     # ---- state ---------------------------------------------------------------------------
 
-    def _follow(self, *, log_moved: bool) -> None:
+    def _follow(self, *, log_moved: bool, replaced: bool) -> None:
         """Show the last commit as it is now: by the same file if it is the same state, else by a new one."""
         view, state = self._view, self._view.state
+        if replaced:
+            view.forget_container()
         if not view.look(log_moved=log_moved) and not self.file.wrote_while_idle:
             return
-        if view.state != state or self.file.wrote_while_idle:
+        # Another file in the container's place may hold the same, but the old one is closed.
+        if replaced or view.state != state or self.file.wrote_while_idle:
             self._handle_is_old = True
             self._replace_file()
         else:
-            self.file.follow(view.shown_log, view.end, view.sealed_from)
+            self.file.follow(view.shown_log, view.end, view.sealed)
 
     def _replace_file(self) -> None:
         """Put a new file in place of one whose HDF5 handle shows another state."""
         self.file.retire()
         view = self._view
-        self.file = PagedFile(self._pair.container, view.shown_log, view.end, view.sealed_from)
+        self.file = PagedFile(self._pair.container, view.shown_log, view.end, view.sealed)
 
     def _take_news(self) -> bool:
         news, self._handle_is_old = self._handle_is_old, False
@@ -393,6 +507,7 @@ class Journal:
         if not self._log_is_ready:
             self._view.begin_generation()
             self._log_is_ready = True
+        self._view.announce_log()
         return log
 
     def _check_usable(self) -> None:
@@ -416,3 +531,38 @@ class Journal:
             self._view.note_leaving()
         self._access, self._depth = Access.IDLE, 0
         self._pair.release()
+
+
+def forget_log(path: str | os.PathLike[str], *, timeout_s: float = 10.0, files: Files = SYSTEM) -> bool:
+    """Have a container do without the log that its seal names and that is not beside it.
+
+    The commits in that log are given up; the container is as it was before them.
+
+    Returns
+    -------
+    bool
+        False if no log is missing, and nothing was done.
+
+    Raises
+    ------
+    LockedError
+        If the container is in use.
+    """
+    pair = FilePair.open(path, writable=True, skeleton=None, files=files)
+    deadline = time.monotonic() + timeout_s
+    try:
+        log = pair.lock_writer(deadline)
+        pair.lock_container(deadline)
+        if not pair.lock_out_readers(timeout_s):
+            raise LockedError(f"container {pair.path!r} is being read all the time: try again later")
+        log.refresh()
+        face = Face.of(pair.container)
+        seal = face.seal
+        if seal is None or not seal.is_pending or seal.ticket == log.ticket:
+            return False
+        pair.container.write(seal.settled().to_bytes(), face.end)
+        pair.container.sync()
+        return True
+    finally:
+        pair.release()
+        pair.close()

@@ -2,7 +2,9 @@
 
 The locks are `flock`: the very kind HDF5 takes on a file, so stock HDF5 programs and ours respect
 each other. The writer lock is an exclusive flock on the log; an operation that reads the container
-holds a shared flock on it, and a checkpoint an exclusive one.
+holds a shared flock on it, and a checkpoint an exclusive one. A log lies beside one name of its
+container, so that a writer also locks one byte of the container itself, far behind its end and
+unseen by flock: it keeps out a writer that came by another name.
 
 Two sectors of the log behind its header carry notes between processes: who holds the writer lock,
 and who waits. They are hints, never synced, never checksummed and never needed for recovery: the
@@ -11,6 +13,7 @@ header before them and the commits after them lie in sectors of their own.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import socket
@@ -20,9 +23,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-from simarchive.errors import StorageError
+from simarchive.errors import StorageError, StorageFullError
 from simarchive.journal.files import OpenFile
+from simarchive.signals import SIGNALS
 
+WRITER_BYTE = 1 << 62
 HOLDER_AT = 512
 MARKS_AT = 1024
 NOTES_END = 1536
@@ -75,7 +80,9 @@ class Holder:
         note = self.to_bytes()
         if log_file.read(_HOLDER_BYTES, HOLDER_AT) == note:
             return True
-        log_file.write(note, HOLDER_AT)
+        # On a full device nobody is told who it was.
+        with contextlib.suppress(StorageFullError):
+            log_file.write(note, HOLDER_AT)
         return False
 
     def __str__(self) -> str:
@@ -125,12 +132,16 @@ CHECKPOINT_WAITS = Mark(MARKS_AT + 8)
 
 
 def wait_until(attempt: Callable[[], bool], deadline: float, while_waiting: Callable[[], None]) -> bool:
-    """Return whether `attempt` succeeded before `deadline` (`time.monotonic`); pauses grow, with jitter."""
+    """Return whether `attempt` succeeded before `deadline` (`time.monotonic`); pauses grow, with jitter.
+
+    Signals are answered meanwhile: their handlers may raise.
+    """
     pause = _SHORTEST_PAUSE_S
     while not attempt():
         remaining = deadline - time.monotonic()
         if remaining <= 0:
             return False
+        SIGNALS.deliver()
         try:
             while_waiting()
         except StorageError:

@@ -14,7 +14,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from simarchive.errors import CommitInDoubtError, StorageError
+from simarchive.errors import CommitInDoubtError, ForeignChangeError, StorageError, StorageFullError
 from simarchive.journal.files import OpenFile
 from simarchive.journal.frames import (
     COMMIT,
@@ -31,7 +31,7 @@ from simarchive.journal.frames import (
     decode_frame,
     encode_frame,
 )
-from simarchive.journal.seal import Seal
+from simarchive.journal.seal import NO_TICKET, Seal
 
 _SCAN_BYTES = 1 << 20
 # The log grows by as much as it has, up to this: a sync costs a third less if the file's size stays.
@@ -91,6 +91,8 @@ class Log:
         at or above it has been logged.
     synced
         Whether everything in the log is known to be on the device.
+    overwritten
+        The ticket of the generation that this object has written the present one over.
     """
 
     def __init__(self, file: OpenFile) -> None:
@@ -99,6 +101,8 @@ class Log:
         self._nonce = 0
         self._unfinished = _Transaction()
         self._tail = _Chain(FRAMES_AT, 0, b"")
+        self._seen = (b"", 0)
+        self.overwritten = NO_TICKET
         self._begin_index(None)
 
     @property
@@ -110,6 +114,11 @@ class Log:
     def salt(self) -> bytes:
         """What tells this generation from every other; empty if there is none."""
         return self.header.salt if self.header else b""
+
+    @property
+    def ticket(self) -> bytes:
+        """What the container's seal calls this generation."""
+        return self.header.ticket if self.header else NO_TICKET
 
     @property
     def is_empty(self) -> bool:
@@ -124,7 +133,25 @@ class Log:
     # ---- reading -------------------------------------------------------------------------
 
     def refresh(self) -> bool:
-        """Return whether anything moved since the last look: more commits, or another generation."""
+        """Return whether anything moved since the last look: more commits, or another generation.
+
+        Raises
+        ------
+        ForeignChangeError
+            If frames that were seen before are gone: somebody cut the log, or wrote into it.
+        """
+        moved = self._look()
+        salt, sequence = self._seen
+        if salt == self.salt and self._chain.sequence < sequence:
+            raise ForeignChangeError(
+                f"log {self.file.path!r} was cut short or damaged while it was in use: it had {sequence} "
+                f"frames, and {self._chain.sequence} are left. Nothing was overwritten: put the log back as "
+                "it was, or open the container again to go on with what is left"
+            )
+        self._seen = (self.salt, self._chain.sequence)
+        return moved
+
+    def _look(self) -> bool:
         data = self.file.read(SECTOR_BYTES, 0)
         if self.header is not None and data == self._header_bytes:
             if self._last is None or self._is_at(*self._last):
@@ -223,13 +250,14 @@ class Log:
         header could still come back and make its neighbours count.
         """
         header = Header(os.urandom(16), base, base_end, base_superblock)
+        overwritten = self.ticket
         # Until the sync has succeeded nobody may append: what the file holds is unknown.
         self._begin_index(None)
         self._attempt = None
         self.file.write(header.to_bytes(), 0)
         self.file.sync()
         self._begin_index(header)
-        self.synced = True
+        self.synced, self.overwritten = True, overwritten
 
     def lacks_before(self, page: int) -> bool:
         """Return whether the digest of `page` in the container belongs into the next frame."""
@@ -256,9 +284,18 @@ class Log:
         if commit:
             self._attempt = _Attempt(frame, tail.position, tail.digest)
         end_of_frame = tail.position + len(data)
+        room = 0
         if end_of_frame > self.file.status().st_size:
-            data += bytes(min(end_of_frame, _ROOM_BYTES))
-        self.file.write(data, tail.position)
+            room = min(end_of_frame, _ROOM_BYTES)
+        data += bytes(room)
+        try:
+            self.file.write(data, tail.position)
+        except StorageFullError:
+            if not room:
+                raise
+            # The room ahead only saves time.
+            self.file.truncate(end_of_frame)
+            self.file.write(memoryview(data)[: len(data) - room], tail.position)
         self._extend(frame)
         return frame.pages
 

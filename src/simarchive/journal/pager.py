@@ -26,7 +26,6 @@ from simarchive.journal.collector import CollectorPause
 from simarchive.journal.files import OpenFile
 from simarchive.journal.frames import PAGE_BYTES, page_digest, round_up
 from simarchive.journal.log import Log
-from simarchive.journal.seal import SEAL_BYTES
 
 
 class Access(Enum):
@@ -55,7 +54,7 @@ class PagedFile:
     BULK_BYTES = 64 << 10
     SPILL_PAGES = (64 << 20) // PAGE_BYTES
 
-    def __init__(self, container: OpenFile, log: Log | None, end: int, sealed_from: int) -> None:
+    def __init__(self, container: OpenFile, log: Log | None, end: int, sealed: range) -> None:
         self._container = container
         self._own: dict[int, bytearray | int] = {}
         self._spilled: set[int] = set()
@@ -65,7 +64,7 @@ class PagedFile:
         self.access = Access.IDLE
         self._pause = CollectorPause()
         self._log_for_writing: Callable[[], Log] | None = None
-        self.follow(log, end, sealed_from)
+        self.follow(log, end, sealed)
 
     def __repr__(self) -> str:
         # h5py shows it as the name of the file.
@@ -73,12 +72,12 @@ class PagedFile:
 
     # ---- for the journal -----------------------------------------------------------------
 
-    def follow(self, log: Log | None, end: int, sealed_from: int) -> None:
+    def follow(self, log: Log | None, end: int, sealed: range) -> None:
         """Read from `log` from now on: the state is the same, its place may not be.
 
-        Behind `sealed_from` the container holds its seal, which is none of HDF5's bytes.
+        Within `sealed` the container holds its seal, which is none of HDF5's bytes.
         """
-        self._sealed_from, self._sealed_to = sealed_from, round_up(sealed_from + SEAL_BYTES)
+        self._sealed_from, self._sealed_to = sealed.start, sealed.stop
         self._pages: dict[int, int] = log.pages if log else {}
         self._pages_file = log.file if log else None
         self.end = self.committed_end = end
@@ -241,7 +240,7 @@ class PagedFile:
         place = own if own is not None else self._pages.get(page)
         if place is None or self._pages_file is None:
             return False
-        self._pages_file.read_into(buffer, place + within)
+        self._pages_file.read_exactly_into(buffer, place + within)
         return True
 
     def _pages_between(self, first: int, stop: int) -> list[int]:

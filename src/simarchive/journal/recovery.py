@@ -2,14 +2,17 @@
 
 Recovery itself is reading: the pages of the log shadow those of the container. What can go wrong
 is that the two do not fit, because another program changed the container behind a log with
-commits, or because one of the two was copied, restored or renamed. Then nothing may be written.
+commits, or because one of the two was copied, restored, renamed, removed or found by another name.
+Then nothing may be written.
 
 How they are matched: the log's header names the container (a random id) and the state it started
 from, and the container bears both in its seal behind the HDF5 end. Every stock HDF5 program that
 opens a file for writing cuts the seal off, whether or not it moves the end of the file; and a
 renamed or copied partner has another id or another state. A copied pair (both files) fits and is
-recovered like the original. A program that changes bytes in place without HDF5 is found by the
-digests that the log keeps of each logged page as it was before (`check_pages`).
+recovered like the original. The seal also names the log whose commits are pending, so that a
+container is never taken for whole without it, and the logs whose commits were copied, so that one
+that a killed process left is known to be done with. A program that changes bytes in place without
+HDF5 is found by the digests that the log keeps of each logged page as it was before (`check_pages`).
 """
 
 from __future__ import annotations
@@ -17,11 +20,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from simarchive.errors import CorruptError, ForeignChangeError
+from simarchive.errors import CorruptError, DetachedLogError, ForeignChangeError
 from simarchive.journal.files import OpenFile
 from simarchive.journal.frames import PAGE_BYTES, page_digest
 from simarchive.journal.log import Log
-from simarchive.journal.seal import SEAL_BYTES, Seal
+from simarchive.journal.seal import NO_TICKET, SEAL_BYTES, Seal
 from simarchive.journal.superblock import SUPERBLOCK_BYTES, end_of_file, is_guarded, is_intact
 
 
@@ -50,7 +53,10 @@ class Face:
         """Read it from the container; FormatError if that is no HDF5 file of ours."""
         superblock = container.read(SUPERBLOCK_BYTES, 0)
         end = end_of_file(superblock, container.path)
-        return cls(superblock, end, container.read(SEAL_BYTES, end))
+        data = container.read(SEAL_BYTES, end)
+        seal = Seal.from_bytes(data)
+        # Behind a shorter seal bytes of another kind may lie.
+        return cls(superblock, end, data if seal is None else data[: seal.size])
 
     @property
     def seal(self) -> Seal | None:
@@ -65,6 +71,8 @@ def standing_of(container: OpenFile, face: Face, log: Log | None) -> Standing:
     ------
     CorruptError
         If a checkpoint was broken off and its log is gone.
+    DetachedLogError
+        If the container has commits in another log than this one.
     ForeignChangeError
         If the log holds commits and the container is not the one they belong to.
     """
@@ -75,9 +83,11 @@ def standing_of(container: OpenFile, face: Face, log: Log | None) -> Standing:
             raise CorruptError(
                 f"container {container.path!r} is marked as being written, or its first bytes are damaged: "
                 "it was copied in the middle of a checkpoint without its '-wal' file, or another HDF5 "
-                "program was killed while it had the file open for writing. Bring the '-wal' file back, "
+                "program was killed while it had the file open for writing, or a repack with --tmp-dir was, "
+                "which left the whole container in that directory. Bring the '-wal' file or that copy back, "
                 "or use a backup (h5clear -s drops the mark)"
             )
+        _check_nothing_is_pending(container, face, header.ticket if header else NO_TICKET)
         return Standing.ALONE
     if marked:
         # Stock HDF5 refuses a file with this mark, or with a torn one, so nobody but a checkpoint has
@@ -85,16 +95,31 @@ def standing_of(container: OpenFile, face: Face, log: Log | None) -> Standing:
         return Standing.COPYING
     seal = face.seal
     if seal is not None and seal.container_id == header.base.container_id:
+        _check_nothing_is_pending(container, face, header.ticket)
         if seal.state == header.base.state and face.superblock == header.base_superblock:
             return Standing.BASE
         if seal.state in log.states:
             return Standing.COPIED
+        if seal.has_all_of(header.ticket):
+            return Standing.ALONE
     what = "belongs to another container" if seal else "was changed by another program"
     raise ForeignChangeError(
         f"container {container.path!r} does not fit its log {log.file.path!r}: it {what} while "
         "commits were pending in the log. Nothing was overwritten. To keep the container as it is, move "
         "the log away; to keep the commits, put the container back as it was"
     )
+
+
+def _check_nothing_is_pending(container: OpenFile, face: Face, ticket: bytes) -> None:
+    """Check that no other log than the one with this ticket has commits that the container lacks."""
+    seal = face.seal
+    if seal is not None and seal.is_pending and seal.ticket != ticket:
+        raise DetachedLogError(
+            f"container {container.path!r} has commits in a log that is not beside it: the file is in use "
+            "under another name (a hard link or another mount), was left there by a killed program, or was "
+            "copied, moved or restored without its '-wal' file. Use the other name, or put the log back "
+            "beside it; 'simarchive repair --forget-log' goes on without those commits"
+        )
 
 
 def check_pages(container: OpenFile, log: Log) -> None:

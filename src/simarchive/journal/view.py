@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from simarchive.errors import StorageError
+from simarchive.errors import CorruptError, StorageError
 from simarchive.journal.filepair import FilePair
 from simarchive.journal.files import sync_name
 from simarchive.journal.frames import round_up
@@ -56,9 +56,18 @@ class View:
         return self.end if self.standing is Standing.COPYING else self.face.end
 
     @property
+    def sealed(self) -> range:
+        """The offsets of the container's seal, up to the end of a page, which are none of HDF5's."""
+        start, size, seal = self.sealed_from, SEAL_BYTES, self.face.seal
+        # Behind a shorter seal of an early version there may be bytes of commits that are in the log.
+        if seal is not None and self.standing in (Standing.BASE, Standing.COPIED):
+            size = seal.size
+        return range(start, round_up(start + size))
+
+    @property
     def bound(self) -> int:
         """The offset from which on nothing is committed, logged or sealed; under the writer lock."""
-        return max(round_up(self.sealed_from + SEAL_BYTES), round_up(self._pair.locked_log.high_water))
+        return max(self.sealed.stop, round_up(self._pair.locked_log.high_water))
 
     def look(self, *, log_moved: bool) -> bool:
         """Look at the container again, and say whether anything is other than it was."""
@@ -67,6 +76,11 @@ class View:
         if face == self._face and self._is_sealed and not log_moved:
             return False
         self.standing = standing_of(container, face, log)
+        if self.standing is Standing.ALONE and container.status().st_size < face.end:
+            raise CorruptError(
+                f"container {container.path!r} was cut short: it should have {face.end} bytes and has "
+                f"{container.status().st_size}. Use a backup"
+            )
         seal, shown = face.seal, self.shown_log
         self._face, self._is_sealed = face, seal is not None
         self.end = face.end
@@ -125,20 +139,43 @@ class View:
         if self.standing is not Standing.ALONE:
             return True
         header = log.header
-        if header is None or header.base != face.seal or header.base_superblock != face.superblock:
+        seal = face.seal
+        if header is None or seal is None or header.base_superblock != face.superblock:
+            return False
+        if not seal.is_same_state(header.base):
             return False
         # A log with a frame that was taken back may still be read from: never write over it.
         return log.synced or not log.is_empty
 
     def begin_generation(self) -> None:
         """Begin the log anew, durably, on what the container holds; it gets a seal if it has none."""
-        pair, log, face = self._pair, self._pair.locked_log, self.face
+        pair, log = self._pair, self._pair.locked_log
+        if self.face.seal is None:
+            self._write_seal(Seal.new())
+        # The ticket of the log that is about to be written over; it has no commits.
+        self.withdraw_log()
+        face = self.face
         seal = face.seal
-        if seal is None:
-            seal = Seal.new()
-            pair.container.write(seal.to_bytes(), face.end)
-            pair.container.sync()
-            self._face, self._is_sealed = Face.of(pair.container), True
+        assert seal is not None
         log.restart(seal, face.end, face.superblock)
         sync_name(pair.container.files, pair.log_path)
         self._checked_salt = log.salt
+
+    def announce_log(self) -> None:
+        """Have the container say, durably, that the log may hold commits that it lacks."""
+        log, face = self._pair.locked_log, self.face
+        seal = face.seal
+        if self.standing is Standing.ALONE and seal is not None and not seal.is_pending:
+            self._write_seal(seal.pending_in(log.ticket, overwritten=log.overwritten))
+
+    def withdraw_log(self) -> None:
+        """Have the container say, durably, that it lacks nothing; the log has no commits."""
+        seal = self.face.seal
+        if self.standing is Standing.ALONE and seal is not None and seal.is_pending:
+            self._write_seal(seal.settled())
+
+    def _write_seal(self, seal: Seal) -> None:
+        container = self._pair.container
+        container.write(seal.to_bytes(), self.face.end)
+        container.sync()
+        self._face, self._is_sealed = Face.of(container), True

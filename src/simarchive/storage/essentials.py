@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import abc
 import os
-import threading
 from pathlib import Path
 from typing import Any
 
 from simarchive.data import BaseStoredData
+from simarchive.thread_lock import ThreadLock
 
 PathLike = str | os.PathLike[str]
 
@@ -16,8 +16,8 @@ PathLike = str | os.PathLike[str]
 class Essentials(abc.ABC):
     """What everything else that a backend does is built on; all are called under its reentrant lock."""
 
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
+    def __init__(self, what: str | None = None, *, lock_timeout_s: float = 10.0) -> None:
+        self._lock = ThreadLock(what or f"this {type(self).__name__}", lock_timeout_s)
 
     @abc.abstractmethod
     def _store_object(

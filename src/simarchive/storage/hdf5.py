@@ -63,6 +63,9 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
         How long to wait for another process that is writing.
     scratch_max_bytes
         Bound on the size of the scratch directory: what was unused for longest makes room.
+    log_directory
+        Where the redo log lies until `close`, if not beside the container: a way out when its device is full.
+        Meanwhile nobody else can open the container.
 
     Examples
     --------
@@ -83,22 +86,25 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
         durability: str | Durability = Durability.COMMIT,
         lock_timeout_s: float = 10.0,
         scratch_max_bytes: int | None = None,
+        log_directory: PathLike | None = None,
     ) -> None:
-        super().__init__()
+        place = _checked_path(path)
+        super().__init__(f"container '{place}'", lock_timeout_s=lock_timeout_s)
         if mode not in ("a", "r"):
             raise InvalidDataError(f"mode {mode!r} is not known: use 'a' to read and change, 'r' to read")
         self.codec = _checked_codec(codec)
         self._container = Container(
-            _checked_path(path),
+            place,
             writable=mode == "a",
             durability=_checked_durability(durability),
             lock_timeout_s=lock_timeout_s,
             lock=self._lock,
+            log_directory=None if log_directory is None else os.fspath(Path(log_directory).absolute()),
         )
         self._scratch_directory = None if scratch_directory is None else Path(scratch_directory).absolute()
         self._scratch_max_bytes = scratch_max_bytes
         self._scratch: Scratch | None = None
-        self._index_is_checked = False
+        self._index_checked_at = -1
         self.progress: Progress | None = None
         """Called with the number of bytes stored since the last call, while files are stored."""
 
@@ -122,20 +128,29 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
         return self._container.closed
 
     def close(self) -> None:
-        """Release the container, and remove a temporary scratch directory. Closing twice does nothing."""
-        with self._lock:
-            scratch, self._scratch = self._scratch, None
-            try:
-                self._container.close()
-            finally:
+        """Release the container, and remove a temporary scratch directory. Closing twice does nothing.
+
+        An open transaction is rolled back. In the handler of a signal that came in the midst of an operation,
+        the container is closed as soon as the operation is given up or done.
+
+        Raises
+        ------
+        LockedError
+            If another thread is at work and does not finish within the timeout.
+        """
+        try:
+            self._container.close()
+        finally:
+            if self._container.closed:
+                scratch, self._scratch = self._scratch, None
                 if scratch is not None:
                     scratch.close()
 
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[Self]:
+    def transaction(self) -> AbstractContextManager[Self]:
         """Make every change in the block one commit, or none if an error leaves it.
 
-        Blocks may be nested: only the outermost commits.
+        Blocks may be nested: only the outermost commits. If an error leaves an inner one after something was
+        changed in it, the outermost commits nothing, even if the error was caught.
 
         Raises
         ------
@@ -144,8 +159,7 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
         LockedError
             If another process is writing and does not finish in time.
         """
-        with self._changing():
-            yield self
+        return self._container.open_transaction(self._care_for_index, self)
 
     def is_same_store(self, other: StorageBackend) -> bool:
         """Return whether another backend has the same container open."""
@@ -182,18 +196,15 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
     def _atomic(self) -> AbstractContextManager[object]:
         return self._changing()
 
-    @contextlib.contextmanager
-    def _changing(self) -> Iterator[Contents]:
+    def _changing(self) -> AbstractContextManager[Contents]:
         """Give the contents for changes, with an index that works."""
-        with self._container.transaction() as contents:
-            if not self._index_is_checked or contents.tables.distrusted:
-                indexing.restore(contents)
-            checked_before, self._index_is_checked = self._index_is_checked, True
-            try:
-                yield contents
-            except BaseException:
-                self._index_is_checked = checked_before  # What was rebuilt is rolled back.
-                raise
+        return self._container.transaction(self._care_for_index)
+
+    def _care_for_index(self, contents: Contents) -> None:
+        # What was rebuilt in a transaction that was rolled back is gone.
+        if self._index_checked_at != self._container.roll_backs or contents.tables.distrusted:
+            indexing.restore(contents)
+            self._index_checked_at = self._container.roll_backs
 
     def _object_exists(self, storage_key: str) -> bool:
         with self._container.reading() as contents:

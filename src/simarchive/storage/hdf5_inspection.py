@@ -14,7 +14,7 @@ from simarchive.conditions import Condition, Value
 from simarchive.container.container import Container
 from simarchive.container.contents import ObjectHeader, ReadDocument
 from simarchive.data import BaseStoredData, data_class_named
-from simarchive.errors import ConflictError, CorruptError, InvalidDataError
+from simarchive.errors import ConflictError, CorruptError, InvalidDataError, NotFoundError
 from simarchive.queries import BaseDataQuery
 from simarchive.storage import indexing, repair, selection, statistics, tabulation, verification
 from simarchive.storage.repair import RepairReport
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     import pandas
 
 Progress = Callable[[int], None]
+
+# So many headers are read at a time: a walk that is given up early reads few in vain.
+_HEADERS_AT_ONCE = 256
 
 
 class Inspection(ABC):
@@ -88,7 +91,10 @@ class Inspection(ABC):
     def headers(
         self, on_damaged: Callable[[str, CorruptError], None] | None = None
     ) -> Iterator[ObjectHeader]:
-        """Yield the header of each object in stored order, all of one state of the container.
+        """Yield the header of each object in stored order.
+
+        The objects are those that are there at the first step; one that is removed before its turn is left
+        out. Nothing is held between two steps: the container can be changed meanwhile.
 
         Parameters
         ----------
@@ -97,13 +103,28 @@ class Inspection(ABC):
             raised.
         """
         with self._container.reading() as contents:
-            for key in contents.keys():  # noqa: SIM118 - not a mapping
+            keys = contents.keys()
+        for start in range(0, len(keys), _HEADERS_AT_ONCE):
+            for key, found in self._headers_of(keys[start : start + _HEADERS_AT_ONCE]):
+                if isinstance(found, ObjectHeader):
+                    yield found
+                elif on_damaged is None:
+                    raise found
+                else:
+                    on_damaged(key, found)
+
+    def _headers_of(self, keys: Sequence[str]) -> list[tuple[str, ObjectHeader | CorruptError]]:
+        """Return what can be read of the headers of some objects; those that are gone are left out."""
+        headers: list[tuple[str, ObjectHeader | CorruptError]] = []
+        with self._container.reading() as contents:
+            for key in keys:
                 try:
-                    yield contents.header(key)
+                    headers.append((key, contents.header(key)))
                 except CorruptError as error:
-                    if on_damaged is None:
-                        raise
-                    on_damaged(key, error)
+                    headers.append((key, error))
+                except NotFoundError:
+                    continue
+        return headers
 
     def statistics(self) -> ContainerStatistics:
         """Return how much the container holds, and how much room it takes."""

@@ -26,25 +26,44 @@ class RepackReport:
         return asdict(self)
 
 
-def repack(path: str | os.PathLike[str], *, lock_timeout_s: float = 10.0) -> RepackReport:
+def repack(
+    path: str | os.PathLike[str],
+    *,
+    lock_timeout_s: float = 10.0,
+    tmp_directory: str | os.PathLike[str] | None = None,
+) -> RepackReport:
     """Rewrite a container compactly: keys, documents, members, digests and order stay as they are.
 
     The new file is made beside the old one, synced, and takes its name in one step, so that a failure
-    leaves the old one. It needs as much free room as the container has live data.
+    leaves the old one. It needs as much free room as the container has live data. Links are followed, and
+    permissions, owner and group stay.
+
+    Parameters
+    ----------
+    tmp_directory
+        Where the new file is made, if there is no room beside the old one. It is then written over the old
+        one; if that is broken off, the container is refused until the new file, which stays in this directory
+        with ``.repacked`` added to its name, is put in its place.
 
     Raises
     ------
+    ConflictError
+        If the container has several names (hard links).
     LockedError
         If another process writes to the container, or reads it, all the time.
     StorageFullError
         If there is no room for the new file.
     """
     place = Path(path).absolute()
-    with contextlib.closing(Container(place, writable=True, lock_timeout_s=lock_timeout_s)) as container:
+    tmp = None if tmp_directory is None else Path(tmp_directory).absolute()
+    log_directory = None if tmp is None else str(tmp)
+    with contextlib.closing(
+        Container(place, writable=True, lock_timeout_s=lock_timeout_s, log_directory=log_directory)
+    ) as container:
         container.checkpoint()
         before = place.stat().st_size
         with container.transaction():
-            n_objects = container.rewrite(_complete)
+            n_objects = container.rewrite(_complete, tmp_directory=tmp)
     return RepackReport(str(place), n_objects, before, place.stat().st_size)
 
 

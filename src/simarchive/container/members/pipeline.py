@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from simarchive.signals import SIGNALS
+
 # More threads than this do not help: the digest, which has its order, is then the bottleneck.
 MAX_THREADS = 4
 
@@ -129,6 +131,7 @@ class Pipeline:
                     return
                 self._done.append(work(number, space))
                 self._report(progress)
+                SIGNALS.deliver()
         except Stopped:
             return
         except BaseException as error:

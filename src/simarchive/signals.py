@@ -1,0 +1,213 @@
+"""Holding off Python's signal handlers while something must not be left half done.
+
+Python runs a signal handler between any two instructions of the main thread. One that raises, as that of
+Ctrl-C does, would leave a change, a lock or HDF5 itself wherever it happened to be; one that stores something
+would do so in the middle of another store. So while an operation is at work handlers wait: for its end, or
+for a point at which it can be given up (`SignalHold.deliver`).
+
+Only handlers that are Python functions wait, and only in the main thread, which is the one that runs them.
+After each operation the handlers of the program are in place again.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+
+# Those of `signal` make an enumeration member of every number, which takes ten times as long.
+from _signal import getsignal as handler_of  # type: ignore[import-not-found]
+from _signal import signal as set_handler
+from collections.abc import Callable
+from types import CodeType, FrameType
+from typing import Any, TypeVar
+
+_WAITING_SIGNALS = tuple(
+    int(getattr(signal, name))
+    # Ctrl-C first: it is held off first and let through last, so that it meets no handler half put back.
+    for name in (
+        *("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGALRM", "SIGUSR1", "SIGUSR2", "SIGVTALRM", "SIGPROF"),
+        *("SIGCHLD", "SIGCONT", "SIGTSTP", "SIGWINCH", "SIGXCPU", "SIGPIPE", "SIGIO"),
+    )
+    if hasattr(signal, name)
+)
+# Somebody who presses Ctrl-C a third time after so long wants an end at any price.
+_PATIENCE_S, _PATIENT_PRESSES = 5.0, 3
+
+Guarded = TypeVar("Guarded", bound=Callable[..., Any])
+
+
+class SignalHold:
+    """The handlers that wait, and the signals that came meanwhile; there is one, `SIGNALS`.
+
+    `begin` and `end` nest. Between an `open_up` and its `take_back` the program's own code runs inside an
+    operation (the block of a transaction): handlers run at once there, unless `begin` was called again.
+
+    Attributes
+    ----------
+    is_delivering
+        Whether a handler runs in the midst of an operation now.
+    """
+
+    def __init__(self) -> None:
+        self.is_delivering = False
+        self._depth = self._open = 0
+        self._kept: list[tuple[int, Any]] = []
+        self._waiting: list[int] = []
+        self._first_at = 0.0
+        self._guarded: set[CodeType] = set()
+        self._noter = self._note
+        self._main = threading.main_thread().ident
+
+    def guards(self, function: Guarded) -> Guarded:
+        """Have handlers wait while this function runs, too, from before its first line on."""
+        self._guarded.add(function.__code__)
+        return function
+
+    def begin(self) -> None:
+        """Hold handlers off, until `end` was called as often as this."""
+        if threading.get_ident() == self._main:
+            if not self._depth:
+                self._take_over()
+            self._depth += 1
+
+    def end(self) -> None:
+        """Undo one `begin`; after the outermost, the handlers of the signals that came run, and may raise."""
+        if threading.get_ident() != self._main:
+            return
+        self._depth -= 1
+        if self._depth:
+            return
+        if self._open:
+            self.deliver()
+        else:
+            self._give_back()
+
+    def open_up(self) -> None:
+        """Undo one `begin` for code of the program that runs inside the operation."""
+        if threading.get_ident() == self._main:
+            self._open += 1
+            self._depth -= 1
+
+    def take_back(self) -> None:
+        """Undo one `open_up`, as `begin` does without one."""
+        if threading.get_ident() == self._main:
+            self._depth += 1
+            self._open -= 1
+
+    def deliver(self) -> None:
+        """Run the handlers of the signals that came; call it where the operation can be given up.
+
+        Raises
+        ------
+        BaseException
+            What a handler raises, such as `KeyboardInterrupt`.
+        """
+        if not self._waiting or self.is_delivering or threading.get_ident() != self._main:
+            return
+        numbers = list(dict.fromkeys(self._waiting))
+        self._waiting.clear()
+        self.is_delivering = bool(self._depth)
+        try:
+            while numbers:
+                number = numbers.pop(0)
+                self._run(number, sys._getframe(1))
+        finally:
+            self._waiting[:0] = numbers
+            self.is_delivering = False
+
+    # ---- the parts of the above ----------------------------------------------------------------
+
+    def _take_over(self) -> None:
+        try:
+            for number in _WAITING_SIGNALS:
+                handler = handler_of(number)
+                if callable(handler) and handler is not self._noter:
+                    self._kept.append((number, handler))
+                    set_handler(number, self._noter)
+        except BaseException:
+            # A handler whose turn had not come.
+            self._give_back()
+            raise
+
+    def _give_back(self) -> None:
+        error: BaseException | None = None
+        handlers = dict(self._kept)
+        while self._kept:
+            try:
+                number, handler = self._kept[-1]
+                # Unless the program has installed another one meanwhile.
+                if handler_of(number) is self._noter:
+                    set_handler(number, handler)
+                self._kept.pop()
+            except BaseException as raised:
+                error = raised
+        try:
+            numbers = {number for number in self._waiting if not _is_running(handlers.get(number))}
+            if numbers:
+                self._waiting = [number for number in self._waiting if number not in numbers]
+                # All at once, so that none is lost if the handler of another raises.
+                mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+                try:
+                    for number in numbers:
+                        signal.raise_signal(number)
+                finally:
+                    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        finally:
+            if error is not None:
+                raise error
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        """Be the handler of a signal that comes while handlers wait."""
+        if self._open and not self._depth and not self._is_guarded(frame):
+            self._run(number, frame)
+            return
+        if not self._waiting:
+            self._first_at = time.monotonic()
+        self._waiting.append(number)
+        if self._waiting.count(signal.SIGINT) >= _PATIENT_PRESSES and (
+            time.monotonic() - self._first_at > _PATIENCE_S
+        ):
+            self._waiting = [other for other in self._waiting if other != signal.SIGINT]
+            self._run(signal.SIGINT, frame)
+
+    def _run(self, number: int, frame: FrameType | None) -> None:
+        for kept, handler in reversed(self._kept):
+            if kept == number:
+                handler(number, frame)
+                return
+
+    def _is_guarded(self, frame: FrameType | None) -> bool:
+        while frame is not None:
+            if frame.f_code in self._guarded:
+                return True
+            frame = frame.f_back
+        return False
+
+    def _forget_in_child(self) -> None:
+        """A forked child has none of its parent's operations."""
+        self._main = threading.get_ident()
+        self._depth = self._open = 0
+        self._waiting.clear()
+        self.is_delivering = False
+        self._give_back()
+
+
+def _is_running(handler: object) -> bool:
+    """Return whether a handler is on the stack: as the system does, one signal does not interrupt its like.
+
+    Else a timer that is faster than its handler would nest it without end.
+    """
+    code = getattr(getattr(handler, "__func__", handler), "__code__", None)
+    frame: FrameType | None = sys._getframe(1)
+    while code is not None and frame is not None:
+        if frame.f_code is code:
+            return True
+        frame = frame.f_back
+    return False
+
+
+SIGNALS = SignalHold()
+os.register_at_fork(after_in_child=SIGNALS._forget_in_child)
