@@ -1,10 +1,11 @@
 """Programs in processes of their own, each with a time limit, and what became of them.
 
-A program is a function of a test's module; what it says with `say` reaches the test as lists of JSON values. A new
-interpreter takes a second to load what simarchive needs, and the tests here start hundreds of processes. So each
-process of pytest has one nursery, which has loaded everything, has opened nothing and runs no thread. It forks a child
-for each program, within some milliseconds. Threads are joined and handlers at exit run when a child ends, as in every
-Python program. Only where a test is about the end is the interpreter torn down too, which takes longer than all else.
+A program is a function of a test's module; what it says with `say` reaches the test as lists of JSON
+values. A new interpreter takes a second to load what simarchive needs, and the tests here start hundreds of
+processes. So each process of pytest has one nursery, which has loaded everything, has opened nothing and
+runs no thread. It forks a child for each program, within some milliseconds. Threads are joined and handlers
+at exit run when a child ends, as in every Python program. Only where a test is about the end is the
+interpreter torn down too, which takes longer than all else.
 """
 
 from __future__ import annotations
@@ -141,9 +142,7 @@ def start(program: Program, *arguments: object, torn_down: bool = False) -> Chil
     return _nursery().start(program, arguments, torn_down=torn_down)
 
 
-def run(
-    program: Program, *arguments: object, timeout_s: float = LIMIT_S, torn_down: bool = False
-) -> Run:
+def run(program: Program, *arguments: object, timeout_s: float = LIMIT_S, torn_down: bool = False) -> Run:
     """Return what became of a process that ran a function of a module."""
     return start(program, *arguments, torn_down=torn_down).finish(timeout_s)
 
@@ -177,6 +176,15 @@ def outcome(action: Callable[[], object]) -> str:
 def is_ours(said: str) -> bool:
     """Return whether an outcome is success or a refusal in words."""
     return not said.startswith("FOREIGN")
+
+
+def is_a(said: str, *names: str) -> bool:
+    """Return whether an outcome is "ok", if that is among the names, or an error of one of the classes."""
+    from simarchive import errors
+
+    name = said.partition(":")[0]
+    kind = getattr(errors, name, None)
+    return name in names or (kind is not None and any(base.__name__ in names for base in kind.__mro__))
 
 
 def force_field(text: object) -> Any:

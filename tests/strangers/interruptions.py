@@ -321,7 +321,7 @@ def check_the_end(scene: Scene) -> Iterator[str]:
         halves: dict[str, int] = {}
         for key in backend.keys():  # noqa: SIM118 - no mapping
             if backend.class_name_of(key) == "ForceFieldData":
-                half, _, text = backend.retrieve_force_field(key).inner_xml.partition(" half of ")
+                _, _, text = backend.retrieve_force_field(key).inner_xml.partition(" half of ")
                 if text:
                     halves[text] = halves.get(text, 0) + 1
         if alone := [text for text, number in halves.items() if number != 2]:

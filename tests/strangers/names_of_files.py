@@ -1,4 +1,4 @@
-"""Other names of one container: those that a path resolves, and those that only the file itself gives away."""
+"""Other names of one container: those that a path resolves, and those that only the file gives away."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ UNRESOLVED = ("hard link", "hard link in another directory", "bind mount")
 
 @contextlib.contextmanager
 def other_name(kind: str, real: Path) -> Iterator[str]:
-    """Give another name of the file `real`, which is there; the test is skipped if mounting is not allowed."""
+    """Give another name of the file `real`; the test is skipped if it would have to mount and may not."""
     directory = real.parent
     (directory / "elsewhere").mkdir(exist_ok=True)
     if kind == "the name itself":

@@ -140,6 +140,7 @@ def end_with_unsynced_commits(way: str, beside: str) -> None:
                 inside.set()
                 time.sleep(60)
         else:
+
             def wait(n_bytes: int) -> None:
                 inside.set()
                 time.sleep(60)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from children import command, force_field, keys_in, outcome, run, say
+from children import command, force_field, is_a, keys_in, outcome, run, say
 from stored_objects import simulation, write_files
 
 from simarchive import HDF5Storage, StorageFullError
@@ -33,7 +33,7 @@ def disk(request: pytest.FixtureRequest, place: Path) -> Iterator[Path]:
 
 def fill_up() -> None:
     """Take every byte that is left."""
-    with open("disk/of another", "ab", buffering=0) as file:  # noqa: PTH123
+    with open("disk/of another", "ab", buffering=0) as file:
         for size in (1 << 16, 4096, 1):
             try:
                 while file.write(os.urandom(size)) == size:
@@ -66,7 +66,7 @@ def store_until_it_is_full(what: str, and_fill_up: bool) -> None:
 @pytest.mark.parametrize("what", ["documents", "files"])
 def test_on_a_full_disk_closing_and_removing_succeed_and_nothing_is_lost(what: str, disk: Path) -> None:
     (_, said, *keys), readable, closed = run(store_until_it_is_full, what, False).ended_well().said
-    assert said.startswith("StorageFullError: "), said
+    assert is_a(said, "StorageFullError"), said
     assert keys
     assert readable == ["readable", True]
     assert closed == ["closed", "ok"]
@@ -90,7 +90,7 @@ def test_where_another_took_every_byte_all_stays_readable_and_rm_works_or_says_w
 ) -> None:
     (_, _, *keys), readable, (_, closed) = run(store_until_it_is_full, what, True).ended_well().said
     assert readable == ["readable", True]
-    assert closed.startswith(("ok", "StorageFullError: ")), closed
+    assert is_a(closed, "ok", "StorageFullError"), closed
     path = disk / "a.h5"
     assert keys_in(path) == keys
     done = command("rm", path, keys[0], "--force")
@@ -142,7 +142,7 @@ def test_a_backend_whose_disk_was_full_goes_on_when_there_is_room(disk: Path) ->
 def test_no_container_is_left_where_there_was_no_room_to_make_one(disk: Path) -> None:
     fill_up()
     ((said,),) = run(create_on_a_full_disk).ended_well().said
-    assert said.startswith("StorageFullError: "), said
+    assert is_a(said, "StorageFullError"), said
     assert [path.name for path in disk.iterdir()] == ["of another"]
 
 

@@ -13,7 +13,17 @@ from typing import Any
 
 import pytest
 from children import say, start
-from interruptions import HANDLED, KINDS, OPERATIONS, Kind, Operation, Scene, check_the_end, faults_after, installed
+from interruptions import (
+    HANDLED,
+    KINDS,
+    OPERATIONS,
+    Kind,
+    Operation,
+    Scene,
+    check_the_end,
+    faults_after,
+    installed,
+)
 
 import simarchive
 
@@ -47,14 +57,18 @@ class Passage:
         if event == "line":
             here = (frame.f_code.co_filename, frame.f_lineno)
             self.passed[here] += 1
-            if self._kind is not None and (here, self.passed[here]) == self._moment and not is_of_a_finalizer(frame):
+            if (
+                self._kind is not None
+                and (here, self.passed[here]) == self._moment
+                and not is_of_a_finalizer(frame)
+            ):
                 self.has_arrived = True
                 self._kind.arrive()
         return self._pass
 
 
 def is_of_a_finalizer(frame: FrameType | None) -> bool:
-    """Return whether the interpreter would swallow whatever is raised in a frame: no program can help that."""
+    """Return whether the interpreter would swallow whatever is raised in a frame, in any program."""
     while frame is not None:
         if frame.f_code.co_name == "__del__":
             return True

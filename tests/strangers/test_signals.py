@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from children import force_field, keys_in, outcome, run, say, start, store
+from children import force_field, is_a, keys_in, outcome, run, say, start, store
 from interruptions import KINDS, OPERATIONS, Scene, check_the_end, faults_after, installed
 from stored_objects import simulation
 from uses_of_backends import filled
@@ -90,7 +90,9 @@ TIMER_KINDS = ("KeyboardInterrupt by an alarm", "Ctrl-C", "an exception of one's
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("kind", TIMER_KINDS)
-def test_interrupts_at_random_moments_arrive_and_leave_nothing_behind(kind: str, seed: int, place: Path) -> None:
+def test_interrupts_at_random_moments_arrive_and_leave_nothing_behind(
+    kind: str, seed: int, place: Path
+) -> None:
     wanted = -(-INTERRUPTS // (2 * len(TIMER_KINDS)))
     done = start(interrupt_by_a_timer, kind, wanted, seed).watch(60 + wanted)
     faults = [line[1] for line in done.said if line[0] == "fault"]
@@ -180,7 +182,7 @@ def store_while_a_handler(action: str, whose: str, work: str, n_stores: int) -> 
     signal.setitimer(signal.ITIMER_REAL, 0.003)
     for number in range(n_stores):
         text = outcome(lambda number=number: change(number))
-        if text != "ok" and not (action == "closes" and text.startswith("ClosedError: ")):
+        if text != "ok" and not (action == "closes" and is_a(text, "ClosedError")):
             say("fault", f"main program: {text}")
     while turn < 13:  # So that a handler has come to its turn to close.
         time.sleep(0.001)
@@ -296,7 +298,9 @@ MOMENTS = (
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("what", MOMENTS)
-def test_a_handler_that_closes_and_leaves_does_so_with_its_exit_code(what: str, seed: int, place: Path) -> None:
+def test_a_handler_that_closes_and_leaves_does_so_with_its_exit_code(
+    what: str, seed: int, place: Path
+) -> None:
     rng = random.Random(f"{what} {seed}")
     child = start(leave_in, what, torn_down=True)
     child.listen(1)
@@ -314,7 +318,9 @@ def test_a_handler_that_closes_and_leaves_does_so_with_its_exit_code(what: str, 
 
 
 @pytest.mark.parametrize("use", ["store", "transaction"])
-def test_a_handler_that_closes_and_leaves_does_so_while_the_program_waits_for_a_lock(use: str, place: Path) -> None:
+def test_a_handler_that_closes_and_leaves_does_so_while_the_program_waits_for_a_lock(
+    use: str, place: Path
+) -> None:
     (key,) = store("a.h5", "one")
     holder = start(holding)
     holder.listen(1)
@@ -394,7 +400,9 @@ def leave_by_an_error(way: str) -> None:
 
 
 @pytest.mark.parametrize(("way", "code"), [("sys.exit", 4), ("KeyboardInterrupt", -2), ("error", 1)])
-def test_an_error_that_leaves_a_transaction_leaves_the_program_as_it_is(way: str, code: int, place: Path) -> None:
+def test_an_error_that_leaves_a_transaction_leaves_the_program_as_it_is(
+    way: str, code: int, place: Path
+) -> None:
     done = run(leave_by_an_error, way, torn_down=True)
     assert done.code == code, str(done)
     assert "Exception ignored" not in done.err

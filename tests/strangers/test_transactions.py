@@ -1,4 +1,4 @@
-"""Transactions inside others, and walks: never is half of something kept, and nothing is held between two items."""
+"""Transactions inside others, and walks: half of something is never kept, and walks hold nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from children import force_field, is_ours, keys_in, outcome, run, say, start, store
+from children import force_field, is_a, is_ours, keys_in, outcome, run, say, start, store
 from stored_objects import simulation, write_files
 
 from simarchive import (
@@ -338,7 +338,7 @@ def test_what_a_query_found_can_be_looked_at_later(place: Path) -> None:
     first, *gone, last = run(look_at_results_late, torn_down=True).ended_well().said
     assert first == ["ok"]
     for (said,) in gone:
-        assert said.startswith(("ok", "ConflictError: ", "NotFoundError: ")), said
+        assert is_a(said, "ok", "ConflictError", "NotFoundError"), said
     assert last == ["ok"]
 
 

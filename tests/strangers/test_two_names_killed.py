@@ -50,8 +50,8 @@ def write_by(name: str, who: str, changes_directory: bool) -> None:
     if backend is not None:
         try:
             backend.close()
-        except StorageError as error:
-            say("error", f"close: {type(error).__name__}: {error}")
+        except (ForeignChangeError, LockedError) as error:
+            say("refused", type(error).__name__)
 
 
 def look(name: str) -> None:
@@ -113,7 +113,9 @@ def test_two_writers_by_two_names_one_of_them_killed_lose_nothing(kind: str, pla
                 keys = {words[0]: words[1] for what, *words in said if what == "there"}
                 assert len(there) == len(set(there)), "an object is there twice"
                 lost = {text: key for text, key in acknowledged.items() if keys.get(text) != key}
-                assert not lost, f"round {turn}, by {path}: {len(lost)} of {len(acknowledged)} are lost: {lost}"
+                assert not lost, (
+                    f"round {turn}, by {path}: {len(lost)} of {len(acknowledged)} are lost: {lost}"
+                )
             assert opened, f"round {turn}: neither name opens"
             if opened == 1:
                 tidy(str(real), name)
