@@ -450,12 +450,24 @@ class Journal:
         except LockedError:
             # Whoever writes now closes after us.
             return
+        except DetachedLogError:
+            # The commits are in the log of another name, and whoever has that open tidies up.
+            self._remove_unused_log()
+            return
         except NotFoundError:
             self._tidy_up_without_name()
             return
         if self._copy_log(_TIDY_WAIT_S, restart=False):
             self._view.withdraw_log()
             self._pair.remove_log()
+
+    def _remove_unused_log(self) -> None:
+        log = self._pair.log
+        if log is not None and log.file.is_current() and log.file.try_lock(exclusive=True):
+            log.refresh()
+            if not log.states:
+                self._pair.remove_log()
+            log.file.unlock()
 
     def _tidy_up_without_name(self) -> None:
         """Copy the log into a container that was renamed while it was open; of a removed one it goes, too."""

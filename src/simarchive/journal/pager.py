@@ -191,9 +191,9 @@ class PagedFile:
             image[within : within + length] = data[at : at + length]
             at += length
 
-    def _spill(self) -> None:
-        """Move the pages in memory to the log, as part of an unfinished transaction."""
-        if self._log_for_writing is None:
+    def _spill_if_many(self) -> None:
+        """Move the pages in memory to the log, as part of an unfinished transaction, if they are many."""
+        if self._in_memory <= self.SPILL_PAGES or self.failure is not None or self._log_for_writing is None:
             return
         log = self._log_for_writing()
         self._pages_file = log.file
@@ -355,10 +355,13 @@ class PagedFile:
                 self._container.write_bulk(view[low - offset : high - offset], low)
             self._patch(offset, view[: low - offset])
             self._patch(high, view[high - offset :])
+            self._spill_if_many()
         else:
-            self._patch(offset, view)
-        if self._in_memory > self.SPILL_PAGES and self.failure is None:
-            self._spill()
+            # In pieces, so that no frame of the log grows with what is written at once.
+            piece = self.SPILL_PAGES * PAGE_BYTES
+            for at in range(0, size, piece):
+                self._patch(offset + at, view[at : at + piece])
+                self._spill_if_many()
 
     def _is_unspilled(self, low: int, high: int) -> bool:
         """Return whether no page of the range lies in the log: its copy there would win over bulk bytes."""
