@@ -144,20 +144,16 @@ class SignalHold:
                 self._kept.pop()
             except BaseException as raised:
                 error = raised
-        try:
-            numbers = {number for number in self._waiting if not _is_running(handlers.get(number))}
-            if numbers:
-                self._waiting = [number for number in self._waiting if number not in numbers]
-                # All at once, so that none is lost if the handler of another raises.
-                mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
-                try:
-                    for number in numbers:
-                        signal.raise_signal(number)
-                finally:
-                    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        finally:
-            if error is not None:
-                raise error
+        due = {number for number in self._waiting if not _is_running(handlers.get(number))}
+        self._waiting = [number for number in self._waiting if number not in due]
+        while due:
+            # Each runs, though another one raised.
+            try:
+                signal.raise_signal(due.pop())
+            except BaseException as raised:
+                error = error or raised
+        if error is not None:
+            raise error
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         """Be the handler of a signal that comes while handlers wait."""
