@@ -1,0 +1,121 @@
+"""Every public method of a backend, each used once: for tests of what all of them do in the same place."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from children import force_field
+from stored_objects import simulation, write_files
+
+from simarchive import ForceFieldQuery, HDF5Storage, SimulationDataQuery
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A backend, and what is stored in it."""
+
+    backend: HDF5Storage
+    force_field_key: str
+    simulation_key: str
+    files: Path
+    other: HDF5Storage
+    """Another container, with other objects."""
+
+
+def filled(path: str, **options: Any) -> Stored:
+    """Return a new container with a force field and a simulation, and another one."""
+    backend = HDF5Storage(path, **options)
+    files = write_files(Path("files"))
+    other = HDF5Storage(f"{path}.other", **options)
+    other.store_force_field(force_field("of the other"))
+    return Stored(
+        backend,
+        backend.store_force_field(force_field("stored")),
+        backend.store_object(simulation(), files),
+        files,
+        other,
+    )
+
+
+def enter_and_leave(stored: Stored) -> None:
+    with stored.backend.transaction():
+        pass
+
+
+def extract_by_path(stored: Stored) -> None:
+    _, path = stored.backend.retrieve_object(stored.simulation_key)
+    assert Path(path, "output.pdb").exists()
+
+
+def read_member(stored: Stored) -> None:
+    assert stored.backend.open_member(stored.simulation_key, "output.pdb").read()
+
+
+def new_text() -> str:
+    return os.urandom(8).hex()
+
+
+Use = Callable[[Stored], object]
+
+READS: dict[str, Use] = {
+    "__len__": lambda s: len(s.backend),
+    "__contains__": lambda s: s.force_field_key in s.backend,
+    "__iter__": lambda s: list(s.backend),
+    "keys": lambda s: s.backend.keys(),
+    "keys of a query": lambda s: s.backend.keys(SimulationDataQuery()),
+    "query": lambda s: s.backend.query(SimulationDataQuery()),
+    "count": lambda s: s.backend.count(ForceFieldQuery()),
+    "columns": lambda s: s.backend.columns(SimulationDataQuery()),
+    "table": lambda s: s.backend.table(SimulationDataQuery()),
+    "explain": lambda s: s.backend.explain(SimulationDataQuery()),
+    "select": lambda s: s.backend.select(["ForceFieldData"]),
+    "header": lambda s: s.backend.header(s.simulation_key),
+    "headers": lambda s: list(s.backend.headers()),
+    "retrieve_object": extract_by_path,
+    "retrieve_force_field": lambda s: s.backend.retrieve_force_field(s.force_field_key),
+    "retrieve_document": lambda s: s.backend.retrieve_document(s.simulation_key),
+    "class_name_of": lambda s: s.backend.class_name_of(s.simulation_key),
+    "has_object": lambda s: s.backend.has_object(simulation()),
+    "has_force_field": lambda s: s.backend.has_force_field(force_field("stored")),
+    "list_members": lambda s: s.backend.list_members(s.simulation_key),
+    "file_digests": lambda s: s.backend.file_digests(s.simulation_key),
+    "open_member": read_member,
+    "extract": lambda s: s.backend.extract(s.simulation_key, f"extracted-{new_text()}"),
+    "statistics": lambda s: s.backend.statistics(),
+    "verify": lambda s: s.backend.verify(),
+    "subset": lambda s: s.backend.subset(f"subset-{new_text()}.h5").close(),
+}
+CHANGES: dict[str, Use] = {
+    "store_force_field": lambda s: s.backend.store_force_field(force_field(new_text())),
+    "store_object": lambda s: s.backend.store_object(simulation(new_text()), s.files),
+    "remove_object": lambda s: s.backend.remove_object(s.simulation_key),
+    "transaction": enter_and_leave,
+    "update": lambda s: s.backend.update(s.other),
+    "__iadd__": lambda s: s.backend.__iadd__(s.other),
+    "rebuild_index": lambda s: s.backend.rebuild_index(),
+    "repair": lambda s: s.backend.repair(),
+}
+UNBLOCKED: dict[str, Use] = {
+    "path": lambda s: s.backend.path,
+    "mode": lambda s: s.backend.mode,
+    "closed": lambda s: s.backend.closed,
+    "__repr__": lambda s: repr(s.backend),
+    "is_same_store": lambda s: s.backend.is_same_store(s.other),
+}
+"""What says nothing about the objects, and so waits for nobody."""
+ENDS: dict[str, Use] = {
+    "close": lambda s: s.backend.close(),
+    "__exit__": lambda s: s.backend.__exit__(None, None, None),
+}
+NOT_USED = {"__enter__", "__class__", "__init__", "progress", "codec", "__del__"}
+USES = READS | CHANGES
+
+
+def open_stream(stored: Stored) -> io.BufferedIOBase:
+    """Return a stream over a member that has not been read."""
+    return stored.backend.open_member(stored.simulation_key, "trajectory.dcd")  # type: ignore[return-value]
