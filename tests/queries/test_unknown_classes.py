@@ -343,6 +343,8 @@ def test_a_repack_carries_over_what_was_noted_of_a_table(path: Path) -> None:
         backend.rebuild_index()
     with a_program_with(None):
         repack(path)
+    with a_program_with(Narrower), HDF5Storage(path, mode="r") as backend:
+        assert "no usable index" not in backend.explain(Narrower.query_class()())
     check_answers(path, list(range(N)))
 
 
@@ -506,6 +508,8 @@ def test_removing_what_was_not_understood_settles_it(path: Path, caplog: pytest.
         backend.rebuild_index()
         for number in range(10, N):
             backend.remove_object(key(number))
+    with h5py.File(path) as file:
+        assert b"left_out" not in bytes(file[f"index/{NAME}"].attrs["table"])
     caplog.clear()
     with caplog.at_level(logging.WARNING, "simarchive"):
         check_answers(path, list(range(10)))

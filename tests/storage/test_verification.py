@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import h5py
@@ -20,9 +22,11 @@ from simarchive import (
     TLeapForceFieldSource,
     register_data_class,
 )
+from simarchive.container.container import Container
 from simarchive.container.contents import Contents
 from simarchive.container.index import IndexTable
 from simarchive.data import registry
+from simarchive.journal.files import Files
 from simarchive.storage import verification
 from simarchive.storage.verification import VerificationReport
 
@@ -194,11 +198,11 @@ def flipped_key_in_segment(file: h5py.File) -> None:
     segment.attrs["_key._texts"] = texts
 
 
-def flipped_value(file: h5py.File) -> None:
+def flipped_value(file: h5py.File, column: str = "number", row: int = 5) -> None:
     segment = next(part for name, part in file[TABLE].items() if name.startswith("segment"))
-    values = segment.attrs["number"]
-    values[5] ^= 1
-    segment.attrs["number"] = values
+    values = segment.attrs[column]
+    values[row] ^= 1
+    segment.attrs[column] = values
 
 
 def wrong_bounds(file: h5py.File) -> None:
@@ -417,6 +421,73 @@ def test_no_error_of_a_check_ends_it(
         assert DAMAGED in {(problem.key, problem.member) for problem in report.problems}
 
 
+class FailingDevice(Files):
+    """A device with a bad sector."""
+
+    def __init__(self, offset: int) -> None:
+        self.sector = range(offset - offset % 512, offset - offset % 512 + 512)
+        self.failures = 0
+
+    def _check(self, offset: int, size: int) -> None:
+        if offset < self.sector.stop and offset + size > self.sector.start:
+            self.failures += 1
+            raise OSError(errno.EIO, "Input/output error")
+
+    def pread(self, fd: int, size: int, offset: int) -> bytes:
+        self._check(offset, size)
+        return super().pread(fd, size, offset)
+
+    def preadv(self, fd: int, buffers: Sequence[memoryview], offset: int) -> int:
+        self._check(offset, sum(map(len, buffers)))
+        return super().preadv(fd, buffers, offset)
+
+
+@pytest.mark.parametrize("place", ["objects/files-0", "objects/thing-3", "objects/files-0/trajectory.dcd"])
+def test_a_bad_sector_costs_what_lies_in_it(path: Path, place: str) -> None:
+    with h5py.File(path) as file:
+        node = file[place]
+        if isinstance(node, h5py.Dataset):
+            offset = node.id.get_chunk_info(0).byte_offset
+        else:
+            offset = h5py.h5o.get_info(node.id).addr
+    device = FailingDevice(offset)
+    with contextlib.closing(Container(path, writable=False, files=device)) as container:
+        report = verification.verify(container)
+        assert device.failures
+        assert 0 < report.n_not_checked < 20, "the next step is not spoilt"
+        assert any("Input/output error" in problem.message for problem in report.problems)
+        assert DAMAGED in {(problem.key, problem.member) for problem in report.problems}
+        assert report.n_objects == 84
+        assert report.n_members >= 5
+        device.sector = range(0)
+        assert found_in(verification.verify(container)) == [], "nothing half read is kept"
+
+
+def test_a_failure_of_the_device_that_nobody_noticed_is_said(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HDF5 takes what cannot be read for something that is not there, now and then."""
+    members = Contents.members
+
+    def unnoticed(self: Contents, key: str) -> list[object]:
+        if key == "files-0":
+            self._file.failure = StorageIOError("the device failed")
+            return []
+        return members(self, key)
+
+    monkeypatch.setattr(Contents, "members", unnoticed)
+    (problem,) = [found for found in found_in(verified(path)) if found.key == "files-0" and not found.member]
+    assert problem.message == "the device failed"
+
+
+@pytest.mark.parametrize("counters", [b"[1,100]", b"[1000,0]"])
+def test_counters_behind_the_rows_are_damage(path: Path, counters: bytes) -> None:
+    with h5py.File(path, "r+", libver=LIBVER) as file:
+        attribute(TABLE, "tail", np.bytes_(counters.ljust(5000, b"\0")))(file)
+    (problem,) = found_in(verified(path))
+    assert "taken" in problem.message
+
+
 def test_what_interrupts_it_is_no_finding(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*arguments: object, **options: object) -> object:
         raise KeyboardInterrupt
@@ -467,9 +538,11 @@ def test_what_can_be_checked_of_an_unknown_class_is(path: Path, monkeypatch: pyt
         copied(file)
         attribute(*DOCUMENT, np.bytes_(b"{}"))(file)
         del file["objects/thing-5"]
+        flipped_value(file, "identity", 7)
     monkeypatch.delitem(registry._classes, NAME)
     found = {problem.key: problem.message for problem in found_in(verified(path)) if problem.is_error}
-    assert sorted(found) == ["copied", "thing-3", "thing-5"]
+    assert sorted(found) == ["copied", "thing-3", "thing-5", "thing-7"]
+    assert "its row" in found["thing-7"]
     assert "digest" in found["thing-3"]
     assert "lacks it" in found["copied"]
     assert "/objects not" in found["thing-5"]
