@@ -55,6 +55,7 @@ _HOMES = {
         "ConflictError",
         "CorruptError",
         "CorruptMemberError",
+        "DetachedLogError",
         "ForeignChangeError",
         "FormatError",
         "IncompleteError",

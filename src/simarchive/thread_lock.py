@@ -65,7 +65,9 @@ class ThreadLock:
             In the handler of a signal that came in the midst of an operation of the same thread.
         """
         if self._forks != _forks:
-            raise ClosedError(f"{self.what} was opened before this process was forked: open it again here")
+            raise ClosedError(
+                f"{self.what} was opened before this process was forked: open it again in this process"
+            )
         me = threading.get_ident()
         if self._owner == me:
             if SIGNALS.is_delivering:

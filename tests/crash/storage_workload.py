@@ -19,7 +19,7 @@ from stored_objects import simulation
 
 from simarchive import HDF5Storage, SimulationDataQuery
 from simarchive.chemistry.force_fields import SmirnoffForceFieldSource
-from simarchive.container import compaction
+from simarchive.container import container as container_module
 from simarchive.container.container import Container
 from simarchive.container.documents import identity_digest
 from simarchive.container.index import IndexTable
@@ -53,13 +53,13 @@ class ContainerDisk(SimulatedDisk):
             return SimpleNamespace(st_mode=0o040755)
         return super().status_of(path)
 
-    def open(self, path: str, flags: int, mode: int) -> int:
+    def open(self, path: str, flags: int) -> int:
         if path == self.successor and path not in self.image.names and Path(path).exists():
             number = self._next_inode
             self._next_inode += 1
             self.perform(Operation("name", number, path=path))
             self.perform(Operation("write", number, 0, Path(path).read_bytes()))
-        return super().open(path, flags, mode)
+        return super().open(path, flags)
 
 
 class IntendedError(Exception):
@@ -302,17 +302,18 @@ class StorageWorkload:
             backend._container.checkpoint()
 
     def repack(self, disk: SimulatedDisk, work: Work, diary: Diary) -> None:
-        successor = self.root / f"successor{self.runs}.h5"
+        folder = self.root / f"successor{self.runs}"
+        folder.mkdir(exist_ok=True)
         if isinstance(disk, ContainerDisk):
-            disk.successor = str(successor)
+            disk.successor = str(folder / Path(PATH).name)
         with (
-            mock.patch.object(compaction, "successor_path", lambda path: successor),
+            mock.patch.object(container_module, "workplace", lambda path: contextlib.nullcontext(folder)),
             contextlib.closing(Container(PATH, writable=True, lock_timeout_s=0.5, files=disk)) as container,
         ):
             container.checkpoint()
-            with container.transaction():
+            with container.transaction() as contents:
                 diary.intend(work.state)
-                container.rewrite(repacking._complete)
+                container.rewrite(functools.partial(repacking._complete, contents))
         diary.acknowledge()
 
     def read_state(self, disk: SimulatedDisk) -> State:

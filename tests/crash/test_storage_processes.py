@@ -94,6 +94,7 @@ def test_a_soak_of_four_writers_and_four_readers_keeps_every_object_once(path: P
     assert [look[0] for look in looks] == ["rounds"] * 4, looks
     assert all(rounds)
     (line,) = fork(Checker(path, sources)).finish()
+    print(line[1] if line[0] == "error" else "")
     assert line == ["collection", expected]
     HDF5Storage(path).close()  # the last writer may have left the log to the readers
     assert not log_of(path).exists()

@@ -182,6 +182,20 @@ def test_a_replaced_row_keeps_its_place(store):
         assert opened.row("3")["count"] == 103
 
 
+@pytest.mark.parametrize("replaced", [(0,), (2, 0, 9), tuple(range(9, -1, -1))])
+def test_a_table_whose_rows_were_replaced_passes_its_check(store, replaced):
+    table, reopen = store
+    for number in range(10):
+        table.insert(f"k{number}", {"count": number})
+        table.check()
+    for number in replaced:
+        table.replace(f"k{number}", {"count": -number})
+        table.check()
+    reopened = reopen()
+    reopened.check()
+    assert reopened.keys() == [f"k{number}" for number in range(10)]
+
+
 def test_texts_of_equal_words_are_told_apart(store, monkeypatch):
     for module in ("texts", "rows", "predicates", "vocabulary"):
         monkeypatch.setattr(f"simarchive.container.index.{module}.word_of", lambda text: 1)

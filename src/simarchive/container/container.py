@@ -222,7 +222,7 @@ class Container:
                     raise LockedError(f"container '{self.path}' is being read all the time: repack it later")
         except OSError as error:
             if error.errno == errno.ENOSPC:
-                needed = self.path.stat().st_size - self._handle.id.get_freespace()
+                needed = journal.file.end - self._handle.id.get_freespace()
                 where = "beside it" if tmp_directory is None else f"in '{tmp_directory}'"
                 raise StorageFullError(
                     f"no compact copy of '{self.path}' can be made: it takes about {needed} bytes {where}. "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from simarchive.errors import CorruptError, StorageError
+from simarchive.errors import FormatError, StorageError
 from simarchive.journal.filepair import FilePair
 from simarchive.journal.files import sync_name
 from simarchive.journal.frames import round_up
@@ -77,9 +77,9 @@ class View:
             return False
         self.standing = standing_of(container, face, log)
         if self.standing is Standing.ALONE and container.status().st_size < face.end:
-            raise CorruptError(
-                f"container {container.path!r} was cut short: it should have {face.end} bytes and has "
-                f"{container.status().st_size}. Use a backup"
+            raise FormatError(
+                f"container {container.path!r} is damaged or was cut short: it should have {face.end} bytes "
+                f"and has {container.status().st_size}. Use a backup"
             )
         seal, shown = face.seal, self.shown_log
         self._face, self._is_sealed = face, seal is not None

@@ -203,7 +203,9 @@ class IndexTable(TableRows):
                     )
             if not all(array.words_fit() for array in texts):
                 raise self._attributes.corrupt("a text has the word of another one")
-            if not bool(np.all(np.diff(rowset.sequences()) > 0)):
+        # Not the tail: a row that replaces one of a segment keeps its number, and comes last there.
+        for segment in self._segments:
+            if not bool(np.all(np.diff(segment.sequences()) > 0)):
                 raise self._attributes.corrupt("the rows of a segment are not in their order")
         if not all(vocabulary.is_sound() for vocabulary in self._vocabularies.values()):
             raise self._attributes.corrupt("a vocabulary has a text twice, or with the word of another one")
