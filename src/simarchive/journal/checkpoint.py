@@ -61,6 +61,7 @@ class Checkpoints:
             return False
         if view.standing is Standing.BASE:
             check_pages(pair.container, log)
+        log.check()
         view.forget_container()
         copy_log_into(pair.container, log)
         view.note_checkpoint()

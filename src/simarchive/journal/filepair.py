@@ -43,7 +43,7 @@ from simarchive.journal.locks import (
     read_holder,
     wait_until,
 )
-from simarchive.journal.log import Log
+from simarchive.journal.log import Log, SeenFrames
 from simarchive.journal.seal import Seal
 from simarchive.journal.superblock import SUPERBLOCK_BYTES, end_of_file, guarded
 
@@ -60,6 +60,7 @@ class FilePair:
         self.path = container.path
         self.log_path = log_path_of(container.path, log_directory)
         self.log: Log | None = None
+        self._seen = SeenFrames()
         self._holder = Holder.this_process()
         self._released_at = 0.0
         self._holds_writer_lock = self._holds_byte = False
@@ -122,7 +123,7 @@ class FilePair:
         files = self.container.files
         while True:
             try:
-                self.log = Log(OpenFile(files, self.log_path, writable=self.writable))
+                self.log = Log(OpenFile(files, self.log_path, writable=self.writable), self._seen)
             except FileNotFoundError:
                 if not create:
                     return None

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from simarchive.errors import (
     ClosedError,
+    CorruptError,
     DetachedLogError,
     LockedError,
     NotFoundError,
@@ -138,10 +139,10 @@ class Journal:
         try:
             replaced = pair.lock_container(deadline)
             try:
-                self._look(log_before=pair.log, replaced=replaced)
+                self._look(replaced=replaced)
             except DetachedLogError:
                 # A writer may have begun the log between our look at it and that at the container.
-                self._look(log_before=None, replaced=replaced)
+                self._look(replaced=replaced)
         except BaseException:
             # What was learnt on the way may not have been taken in.
             self._view.forget_container()
@@ -151,10 +152,10 @@ class Journal:
         self.file.begin_reading()
         return self._take_news()
 
-    def _look(self, *, log_before: Log | None, replaced: bool) -> None:
+    def _look(self, *, replaced: bool) -> None:
         log = self._pair.find_log()
         moved = log.refresh() if log is not None else False
-        self._follow(log_moved=moved or log is not log_before, replaced=replaced)
+        self._follow(log_moved=moved, replaced=replaced)
 
     def end_read(self) -> None:
         """End a read operation; the lock goes with the outermost."""
@@ -196,11 +197,11 @@ class Journal:
         deadline = time.monotonic() + timeout_s
         pair = self._pair
         try:
-            log_before, log = pair.log, pair.lock_writer(deadline)
+            log = pair.lock_writer(deadline)
             replaced = pair.lock_container(deadline)
             log.settle()
             moved = log.refresh()
-            self._follow(log_moved=moved or log is not log_before, replaced=replaced)
+            self._follow(log_moved=moved, replaced=replaced)
             if self._view.standing is Standing.COPIED:
                 self._finish_checkpoint(deadline)
             self._begin_transaction(log)
@@ -425,7 +426,7 @@ class Journal:
                 if self._access is Access.WRITING and self.file.has_changes:
                     self.roll_back()
                 self._release()
-                if self.writable and self._pair.find_log() is not None:
+                if self.writable:
                     self._tidy_up()
         finally:
             try:
@@ -445,14 +446,17 @@ class Journal:
 
     def _tidy_up(self) -> None:
         """Leave a container without a log, if that can be had now."""
+        if self._pair.find_log() is None and not self._view.lacks_known_commits():
+            return
         try:
             self.begin_write(_TIDY_WAIT_S)
         except LockedError:
             # Whoever writes now closes after us.
             return
-        except DetachedLogError:
-            # The commits are in the log of another name, and whoever has that open tidies up.
-            self._remove_unused_log()
+        except CorruptError:
+            # Of a container that is in use under another name nothing is left to do here.
+            if self._view.lacks_known_commits() or not self._remove_unused_log():
+                raise
             return
         except NotFoundError:
             self._tidy_up_without_name()
@@ -461,13 +465,15 @@ class Journal:
             self._view.withdraw_log()
             self._pair.remove_log()
 
-    def _remove_unused_log(self) -> None:
+    def _remove_unused_log(self) -> bool:
+        """Remove the log if it has no commits; False if it has."""
         log = self._pair.log
         if log is not None and log.file.is_current() and log.file.try_lock(exclusive=True):
             log.refresh()
-            if not log.states:
-                self._pair.remove_log()
-            log.file.unlock()
+            if log.states:
+                return False
+            self._pair.remove_log()
+        return True
 
     def _tidy_up_without_name(self) -> None:
         """Copy the log into a container that was renamed while it was open; of a removed one it goes, too."""

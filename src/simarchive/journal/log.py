@@ -71,6 +71,14 @@ class _Attempt:
         return self.at + self.frame.head.length
 
 
+@dataclass(slots=True)
+class SeenFrames:
+    """How far the log has been read, whatever file bore its name then: it never becomes shorter."""
+
+    salt: bytes = b""
+    sequence: int = 0
+
+
 class Log:
     """The log of one container: its commits, indexed by page.
 
@@ -95,13 +103,13 @@ class Log:
         The ticket of the generation that this object has written the present one over.
     """
 
-    def __init__(self, file: OpenFile) -> None:
+    def __init__(self, file: OpenFile, seen: SeenFrames | None = None) -> None:
         self.file = file
+        self._seen = seen or SeenFrames()
         self._attempt: _Attempt | None = None
         self._nonce = 0
         self._unfinished = _Transaction()
         self._tail = _Chain(FRAMES_AT, 0, b"")
-        self._seen = (b"", 0)
         self.overwritten = NO_TICKET
         self._begin_index(None)
 
@@ -141,15 +149,31 @@ class Log:
             If frames that were seen before are gone: somebody cut the log, or wrote into it.
         """
         moved = self._look()
-        salt, sequence = self._seen
-        if salt == self.salt and self._chain.sequence < sequence:
+        seen = self._seen
+        if seen.salt == self.salt and self._chain.sequence < seen.sequence:
             raise ForeignChangeError(
-                f"log {self.file.path!r} was cut short or damaged while it was in use: it had {sequence} "
-                f"frames, and {self._chain.sequence} are left. Nothing was overwritten: put the log back as "
-                "it was, or open the container again to go on with what is left"
+                f"log {self.file.path!r} was cut short or damaged while it was in use: it had "
+                f"{seen.sequence} frames, and {self._chain.sequence} are left. Nothing was overwritten: put "
+                "the log back as it was, or open the container again to go on with what is left"
             )
-        self._seen = (self.salt, self._chain.sequence)
+        seen.salt, seen.sequence = self.salt, self._chain.sequence
         return moved
+
+    def check(self) -> None:
+        """Read all frames again, and check that they are what this object knows of them.
+
+        Raises
+        ------
+        ForeignChangeError
+            If somebody cut the log or wrote into it.
+        """
+        fresh = Log(self.file)
+        fresh.refresh()
+        if (fresh.salt, fresh.state, fresh.pages) != (self.salt, self.state, self.pages):
+            raise ForeignChangeError(
+                f"log {self.file.path!r} was damaged while it was in use: nothing was copied from it. Put it "
+                "back as it was, or open the container again to go on with what is left"
+            )
 
     def _look(self) -> bool:
         data = self.file.read(SECTOR_BYTES, 0)
@@ -309,6 +333,7 @@ class Log:
         attempt, synced = self._attempt, self.synced
         if attempt is not None:
             self._adopt_if_final(attempt.frame)
+            self._seen.salt, self._seen.sequence = self.salt, self._chain.sequence
             self.synced, self._attempt = synced, None
 
     def settle(self) -> None:

@@ -10,7 +10,7 @@ from simarchive.journal.files import sync_name
 from simarchive.journal.frames import round_up
 from simarchive.journal.log import Log
 from simarchive.journal.recovery import Face, Standing, check_pages, standing_of
-from simarchive.journal.seal import SEAL_BYTES, Seal
+from simarchive.journal.seal import NO_TICKET, SEAL_BYTES, Seal
 
 
 class View:
@@ -29,12 +29,14 @@ class View:
     def __init__(self, pair: FilePair) -> None:
         self._pair = pair
         self._face: Face | None = None
+        self._log: Log | None = None
         self._is_sealed = False
         self._checked_salt = b""
         self._left_as: tuple[int, int] | None = None
         self.standing = Standing.ALONE
         self.state = b""
         self.end = 0
+        self._last_ticket = NO_TICKET
 
     @property
     def face(self) -> Face:
@@ -73,8 +75,10 @@ class View:
         """Look at the container again, and say whether anything is other than it was."""
         container, log = self._pair.container, self._pair.log
         face = Face.of(container)
-        if face == self._face and self._is_sealed and not log_moved:
+        if face == self._face and self._is_sealed and log is self._log and not log_moved:
             return False
+        # If this fails nothing is known, and the next look must not take it for unchanged.
+        self._face = None
         self.standing = standing_of(container, face, log)
         if self.standing is Standing.ALONE and container.status().st_size < face.end:
             raise FormatError(
@@ -82,7 +86,9 @@ class View:
                 f"and has {container.status().st_size}. Use a backup"
             )
         seal, shown = face.seal, self.shown_log
-        self._face, self._is_sealed = face, seal is not None
+        if shown is not None:
+            self._last_ticket = shown.ticket
+        self._face, self._is_sealed, self._log = face, seal is not None, log
         self.end = face.end
         if shown is not None:
             self.state, self.end = shown.state, shown.end
@@ -98,9 +104,17 @@ class View:
         """Take nothing for known about the container: it is another, or about to change."""
         self._face = None
 
+    def lacks_known_commits(self) -> bool:
+        """Return whether the container lacks commits that were seen in the log beside it before."""
+        with contextlib.suppress(StorageError):
+            seal = Face.of(self._pair.container).seal
+            return seal is not None and seal.is_pending and seal.ticket == self._last_ticket
+        return False
+
     def note_commit(self) -> None:
         """The log holds one more commit of ours."""
         log = self._pair.locked_log
+        self._last_ticket = log.ticket
         self.state, self.end = log.state, log.end
         if self.standing is Standing.ALONE:
             self.standing = Standing.BASE
