@@ -5,14 +5,21 @@ gives one plain value for each; a query gives `Condition` objects; the index fin
 which all conditions hold. Neither wing needs to know the other.
 
 A missing value (``None``) fulfils no condition but `Negated`, which is the plain complement.
+
+Here is also the one order of values, for everything that sorts: an index, objects that were read, and what
+several of them found together.
 """
 
 from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 
 class ColumnKind(enum.Enum):
@@ -113,3 +120,35 @@ class Negated:
 
 
 Condition = Equals | OneOf | Within | Satisfies | Negated
+
+
+def is_missing(value: Value) -> bool:
+    """Return whether a value counts as missing: ``None``, and NaN."""
+    return value is None or value != value
+
+
+def places_in_order(values: Sequence[Value], *, descending: bool) -> list[int]:
+    """Return the places of values in their order: equal ones stay as they stand, missing ones come last.
+
+    Texts are ordered by code point, infinities are the first and the last of the numbers.
+    """
+    missing = [is_missing(value) for value in values]
+    ranks = ranks_of(value for value, gone in zip(values, missing, strict=True) if not gone)
+    numbers = [0 if gone else ranks[value] for value, gone in zip(values, missing, strict=True)]
+    order = order_of(np.array(numbers, np.int64), np.array(missing, bool), descending=descending)
+    places: list[int] = order.tolist()
+    return places
+
+
+def ranks_of(values: Iterable[Any]) -> dict[Any, int]:
+    """Return numbers that are ordered like the different ones among some values, none of them missing."""
+    return {value: rank for rank, value in enumerate(sorted(set(values)))}
+
+
+def order_of(
+    numbers: npt.NDArray[Any], missing: npt.NDArray[np.bool_], *, descending: bool
+) -> npt.NDArray[np.intp]:
+    """Return what `places_in_order` does, for an array of numbers and a mask of those that are missing."""
+    if descending:
+        numbers = -numbers if numbers.dtype.kind == "f" else ~numbers  # ~ has no overflow
+    return np.lexsort((numbers, missing))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,13 +18,15 @@ from simarchive import (
     HDF5Storage,
     ObservableFrame,
     PropertyPhase,
+    SmirnoffForceFieldSource,
     StoredSimulationData,
     Substance,
     ThermodynamicState,
     unit,
 )
 from simarchive.codecs import CHUNK_BYTES, CODEC_CHOICES
-from simarchive.errors import ConflictError, CorruptMemberError
+from simarchive.errors import ConflictError, CorruptMemberError, LockedError, StorageFullError
+from simarchive.storage.scratch_locks import ALONE, LockFile
 
 TRAJECTORY = floats(2 * CHUNK_BYTES + 1000)
 SOURCE = Path(__file__).parents[2] / "src"
@@ -225,3 +229,162 @@ def test_processes_extract_one_member_of_one_container_at_once(tmp_path: Path) -
     for folder in (Path(place.strip()), tmp_path / "out"):
         assert (folder / "trajectory.dcd").read_bytes() == TRAJECTORY
         assert sorted(path.name for path in folder.iterdir()) == ["output.pdb", "trajectory.dcd"]
+
+
+def scratch_bytes(scratch: Path) -> int:
+    return sum(path.stat().st_size for path in scratch.rglob("*") if path.is_file())
+
+
+USES = {
+    "fspath": os.fspath,
+    "str": str,
+    "Path": Path,
+    "open": lambda path: (path / "output.pdb").open().close(),
+    "joinpath": lambda path: path.joinpath("output.pdb").stat(),
+    "listdir": os.listdir,
+    "exists": lambda path: os.path.exists(path) or pytest.fail("not there"),  # noqa: PTH110
+    "stat": os.stat,
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_nothing_is_extracted_before_a_path_is_used(tmp_path: Path, use: str) -> None:
+    (key,) = store(tmp_path / "a.h5", tmp_path, "one")
+    scratch = tmp_path / "scratch"
+    with HDF5Storage(tmp_path / "a.h5", mode="r", scratch_directory=scratch) as backend:
+        stored, path = backend.retrieve_object(key)
+        assert stored == simulation("one")
+        assert repr(path)
+        assert path == path
+        assert not scratch.exists()
+        USES[use](path)
+        assert scratch_bytes(scratch) > 5000
+        assert Path(path).is_dir()
+        assert (Path(path) / "trajectory.dcd").read_bytes() == TRAJECTORY
+
+
+def test_all_files_of_an_object_lie_in_one_directory(tmp_path: Path) -> None:
+    (key,) = store(tmp_path / "a.h5", tmp_path, "one")
+    with HDF5Storage(tmp_path / "a.h5", mode="r") as backend:
+        _, path = backend.retrieve_object(key)
+        _, again = backend.retrieve_object(key)
+        assert (path / "output.pdb").parent == (again / "trajectory.dcd").parent == Path(path)
+
+
+def test_an_object_can_be_had_though_its_files_do_not_fit_scratch(tmp_path: Path) -> None:
+    (key,) = store(tmp_path / "a.h5", tmp_path, "one")
+    with HDF5Storage(
+        tmp_path / "a.h5", mode="r", scratch_directory=tmp_path / "s", scratch_max_bytes=10_000
+    ) as backend:
+        _, path = backend.retrieve_object(key)
+        assert (path / "output.pdb").is_file()
+        with pytest.raises(StorageFullError):
+            os.fspath(path)
+
+
+@pytest.mark.parametrize("by", ["replaced", "removed", "removed and stored again"])
+@pytest.mark.parametrize("was_used", [True, False])
+def test_a_path_never_leads_to_the_files_of_another_object(tmp_path: Path, by: str, was_used: bool) -> None:
+    (key,) = store(tmp_path / "a.h5", tmp_path, "one")
+    other = directory(tmp_path / "other", noise(100_000))
+    with HDF5Storage(tmp_path / "a.h5", scratch_directory=tmp_path / "scratch") as backend:
+        _, path = backend.retrieve_object(key)
+        if was_used:
+            os.fspath(path)
+        if by != "replaced":
+            backend.remove_object(key)
+        if by != "removed":
+            # The same document, and within the same second.
+            assert backend.store_object(simulation("one"), other, storage_key=key) == key
+            _, newer = backend.retrieve_object(key)
+            assert (newer / "trajectory.dcd").read_bytes() == noise(100_000)
+        if was_used:
+            assert (path / "trajectory.dcd").read_bytes() == TRAJECTORY
+            assert (Path(path) / "trajectory.dcd").read_bytes() == TRAJECTORY
+        else:
+            for use in (os.fspath, lambda path: path / "trajectory.dcd"):
+                with pytest.raises(ConflictError, match="retrieve it again"):
+                    use(path)
+
+
+def test_files_extracted_by_an_earlier_process_are_used_again(tmp_path: Path) -> None:
+    (key,) = store(tmp_path / "a.h5", tmp_path, "one")
+    inodes = []
+    for _ in range(2):
+        with HDF5Storage(tmp_path / "a.h5", scratch_directory=tmp_path / "scratch") as backend:
+            path = Path(backend.retrieve_object(key)[1])
+            inodes.append((path, (path / "trajectory.dcd").stat().st_ino))
+            backend.store_force_field(SmirnoffForceFieldSource(f"<a><!-- {len(inodes)} --></a>"))  # a commit
+    assert inodes[0] == inodes[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "extracted"),
+    [
+        ("output.pdb", ["output.pdb"]),
+        ("./output.pdb", ["output.pdb"]),
+        ("nested", ["nested/a", "nested/deep/b"]),
+        ("nested/deep/", ["nested/deep/b"]),
+        ("empty", []),
+        ("nothing", []),
+        ("../output.pdb", []),
+        ("/output.pdb", []),
+        (".", ["nested/a", "nested/deep/b", "output.pdb", "trajectory.dcd"]),
+    ],
+)
+def test_a_part_of_the_path_extracts_what_it_names(tmp_path: Path, name: str, extracted: list[str]) -> None:
+    folder = directory(tmp_path / "in")
+    for path in ("nested/deep", "empty/inner"):
+        (folder / path).mkdir(parents=True)
+    (folder / "nested" / "a").write_bytes(b"a")
+    (folder / "nested" / "deep" / "b").write_bytes(b"b")
+    with HDF5Storage(tmp_path / "a.h5", scratch_directory=tmp_path / "scratch") as backend:
+        key = backend.store_object(simulation("one"), folder)
+        found = backend.retrieve_object(key)[1] / name
+    root = next((tmp_path / "scratch").glob(f"{key}-*")) / key
+    files = sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+    assert files == extracted
+    assert found.exists() == bool(extracted or name == "empty")
+    assert (root / "empty" / "inner").is_dir() == (name in ("empty", "."))
+
+
+def test_a_scratch_that_vanished_is_made_again(tmp_path: Path) -> None:
+    (key,) = store(tmp_path / "a.h5", tmp_path, "one")
+    for options in ({}, {"scratch_directory": tmp_path / "scratch"}):
+        with HDF5Storage(tmp_path / "a.h5", mode="r", **options) as backend:  # type: ignore[arg-type]
+            _, path = backend.retrieve_object(key)
+            shutil.rmtree(Path(path).parents[1])
+            assert (path / "output.pdb").is_file()
+            assert (Path(path) / "trajectory.dcd").read_bytes() == TRAJECTORY
+
+
+def test_the_timeout_of_the_backend_is_that_of_scratch(tmp_path: Path) -> None:
+    (key,) = store(tmp_path / "a.h5", tmp_path, "one")
+    with HDF5Storage(tmp_path / "a.h5", scratch_directory=tmp_path / "s", lock_timeout_s=0.2) as backend:
+        _, path = backend.retrieve_object(key)
+        place = path / "output.pdb"
+        lock = LockFile(tmp_path / "s" / ".simarchive" / "extract.lock")
+        assert lock.attempt(place.parents[1].name, ALONE)
+        with pytest.raises(LockedError, match=r"nothing moved for 0\.2 s"):
+            os.fspath(path)
+        lock.close()
+
+
+def test_a_child_reads_what_its_parent_extracted_and_removes_nothing(tmp_path: Path) -> None:
+    (key,) = store(tmp_path / "a.h5", tmp_path, "one")
+    with HDF5Storage(tmp_path / "a.h5", mode="r") as backend:
+        _, path = backend.retrieve_object(key)
+        os.fspath(path)
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                assert (Path(path) / "trajectory.dcd").read_bytes() == TRAJECTORY
+                backend.close()
+                del path, backend
+                gc.collect()
+                code = 0
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert (Path(path) / "trajectory.dcd").read_bytes() == TRAJECTORY

@@ -405,3 +405,71 @@ def test_files_get_the_permissions_that_the_umask_leaves(tmp_path: Path) -> None
     finally:
         os.umask(old)
     assert (tmp_path / "s" / f"{key}.json").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o666])
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_new_files_have_the_permissions_of_the_registry_whatever_the_umask(
+    copied: Path, tmp_path: Path, mode: int, umask: int
+) -> None:
+    (copied / "object_keys.json").chmod(mode)
+    stored, run = simulation_and_files(copied, tmp_path)
+    run.chmod(0o700)
+    stored.source_calculation_id = "another"
+    old = os.umask(umask)
+    try:
+        key = LocalFileStorage(copied).store_object(stored, run)
+    finally:
+        os.umask(old)
+    for name in (f"{key}.json", "object_keys.json"):
+        assert (copied / name).stat().st_mode & 0o777 == mode
+    assert (copied / key).stat().st_mode & 0o777 == 0o700 | mode | (mode & 0o444) >> 2
+
+
+def test_a_new_directory_of_files_has_the_permissions_that_the_umask_leaves(
+    copied: Path, tmp_path: Path
+) -> None:
+    stored, run = simulation_and_files(copied, tmp_path)
+    run.chmod(0o700)
+    old = os.umask(0o022)
+    try:
+        key = LocalFileStorage(tmp_path / "new").store_object(stored, run)
+    finally:
+        os.umask(old)
+    assert (tmp_path / "new" / key).stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to a group that it is not in")
+def test_new_files_have_the_group_of_the_registry(copied: Path, tmp_path: Path) -> None:
+    stored, run = simulation_and_files(copied, tmp_path)
+    stored.source_calculation_id = "another"
+    os.chown(copied / "object_keys.json", -1, 12345)
+    key = LocalFileStorage(copied).store_object(stored, run)
+    for name in (f"{key}.json", key, "object_keys.json"):
+        assert (copied / name).stat().st_gid == 12345
+
+
+def test_no_new_file_is_written_through_a_link(
+    copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from simarchive.storage import directory_files
+
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    monkeypatch.setattr(directory_files.secrets, "token_hex", lambda length: "0" * length)
+    stored, run = simulation_and_files(copied, tmp_path)
+    stored.statistical_inefficiency = 0.5
+    real = directory_files.unused_name
+
+    def with_a_link(directory: Path, *parts: str) -> Path:
+        path = real(directory, *parts)
+        path.symlink_to(victim)
+        return path
+
+    for module in ("directory_changes", "directory_registry"):
+        monkeypatch.setattr(f"simarchive.storage.{module}.unused_name", with_a_link)
+    with pytest.raises(StorageIOError):
+        LocalFileStorage(copied).store_object(stored, run)
+    with pytest.raises(StorageIOError):
+        rebuild_registry(copied)
+    assert victim.read_text() == "mine"

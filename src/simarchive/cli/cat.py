@@ -9,7 +9,7 @@ import click
 
 from simarchive.cli import object_keys, opening
 from simarchive.cli.arguments import container_argument
-from simarchive.cli.member_choice import member_named
+from simarchive.cli.member_choice import opened_member
 from simarchive.errors import InvalidDataError
 
 _PIECE_BYTES = 1 << 20
@@ -28,15 +28,14 @@ def command(container: Path, names: tuple[str, ...]) -> None:
       simarchive cat water.h5 8d13dbc1/output.pdb | head
     """
     with opening.for_reading(container) as backend:
+        finder = object_keys.KeyFinder(backend)
         for written in names:
             start, slash, name = written.partition("/")
             if not slash:
                 raise InvalidDataError(
                     f"{written!r} is a key alone: add the file, as in {written}/output.pdb"
                 )
-            key = object_keys.resolve(backend, start)
-            member_named(backend, key, name)
-            with backend.open_member(key, name) as member:
+            with opened_member(backend, finder.resolve(start), name) as member:
                 while piece := member.read(_PIECE_BYTES):
                     if b"\0" in piece and sys.stdout.isatty():
                         raise InvalidDataError(f"{written!r} is no text: send it to a file or a program")

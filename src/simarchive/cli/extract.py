@@ -9,7 +9,6 @@ import click
 
 from simarchive.cli import object_keys, opening
 from simarchive.cli.arguments import PATH, container_argument, json_option
-from simarchive.cli.member_choice import is_chosen
 from simarchive.cli.output import print_json, print_line
 from simarchive.cli.progress_bars import bytes_bar
 from simarchive.errors import ConflictError, NotFoundError
@@ -53,10 +52,8 @@ def command(
       simarchive extract water.h5 8d13dbc1 0a701d4c --files "*.pdb" -o out/
     """
     with opening.for_reading(container) as backend:
-        chosen = {
-            key: [info for info in backend.list_members(key) if is_chosen(info.name, patterns)]
-            for key in object_keys.resolve_all(backend, keys)
-        }
+        found = object_keys.resolve_all(backend, keys)
+        chosen = {key: backend.list_members(key, patterns or None) for key in found}
         _check_chosen(chosen, patterns)
         folders = {key: directory if flat else directory / key for key in chosen}
         _check_places(chosen, folders, overwrite=overwrite)

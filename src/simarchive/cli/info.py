@@ -64,9 +64,13 @@ def _ratio(statistics: ContainerStatistics) -> str:
 
 
 def _index(states: dict[str, str]) -> str:
+    unknown = [name for name, state in states.items() if state == "not checked"]
     unready = [
-        f"{wording.short_class_name(name)} {state}" for name, state in states.items() if state != "ready"
+        f"{wording.short_class_name(name)} {state}"
+        for name, state in states.items()
+        if state not in ("ready", "not checked")
     ]
     if unready:
         return f"{', '.join(unready)}: run 'simarchive repair --index'"
-    return f"ready, {count_text(len(states), 'class', 'classes')}"
+    ready = f"ready, {count_text(len(states) - len(unknown), 'class', 'classes')}"
+    return f"{ready}; not checked: {', '.join(unknown)}" if unknown else ready

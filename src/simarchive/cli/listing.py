@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from simarchive.cli import object_keys, wording
+from simarchive.cli import wording
 from simarchive.cli.output import print_table
 from simarchive.errors import CorruptError
 
@@ -54,10 +54,9 @@ def _indexed_rows(backend: HDF5Storage) -> dict[str, dict[str, Any]]:
     return rows
 
 
-def print_rows(rows: Sequence[Row], keys: Iterable[str]) -> None:
-    """Print one line for each object, with as much of its key as tells it from all `keys`."""
-    length = object_keys.short_length(keys)
-    print_table(_HEADINGS, (_cells(row, length) for row in rows), right=("T", "P"))
+def print_rows(rows: Sequence[Row], key_length: int) -> None:
+    """Print one line for each object, with so many characters of its key: see `object_keys.short_length`."""
+    print_table(_HEADINGS, (_cells(row, key_length) for row in rows), right=("T", "P"))
 
 
 def _cells(row: Row, length: int) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from simarchive.cli import listing, opening, wording
+from simarchive.cli import listing, object_keys, opening, wording
 from simarchive.cli.arguments import container_argument, json_option
 from simarchive.cli.output import print_json, print_table, size_text
 
@@ -46,7 +46,7 @@ def command(container: Path, class_name: str | None, is_long: bool, as_json: boo
         headings = ("KEY", "CLASS", "FILES", "SIZE", "STORED")
         print_table(headings, map(_long_cells, rows), right=("FILES", "SIZE"))
     else:
-        listing.print_rows(rows, keys)
+        listing.print_rows(rows, object_keys.short_length(keys))
 
 
 def _add_files(backend: HDF5Storage, row: dict[str, Any]) -> None:

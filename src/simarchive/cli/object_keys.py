@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
@@ -21,30 +23,50 @@ class _Keys(Protocol):
     def __contains__(self, key: object) -> bool: ...
 
 
-def resolve(backend: _Keys, text: str) -> str:
-    """Return the one key that is `text` or starts with it.
+class KeyFinder:
+    """Finds keys by what people type; however much that is, all keys of the backend are read once at most."""
 
-    Raises
-    ------
-    NotFoundError
-        If no key starts so.
-    InvalidDataError
-        If several do: the message names them.
-    """
-    if text in backend:
-        return text
-    found = [key for key in backend.keys() if text and key.startswith(text)]  # noqa: SIM118
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise NotFoundError(f"no object has a key that is or starts with {text!r}: see 'simarchive ls'")
-    shown = ", ".join(found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
-    raise InvalidDataError(f"{len(found)} keys start with {text!r}: {shown}: type more of the key")
+    def __init__(self, backend: _Keys) -> None:
+        self._backend = backend
+        self._sorted: list[str] | None = None
+
+    def resolve(self, text: str) -> str:
+        """Return the one key that is `text` or starts with it.
+
+        Raises
+        ------
+        NotFoundError
+            If no key starts so.
+        InvalidDataError
+            If several do: the message names them.
+        """
+        if text in self._backend:
+            return text
+        found = self._starting_with(text) if text else []
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            raise NotFoundError(f"no object has a key that is or starts with {text!r}: see 'simarchive ls'")
+        shown = ", ".join(found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
+        raise InvalidDataError(f"{len(found)} keys start with {text!r}: {shown}: type more of the key")
+
+    def _starting_with(self, text: str) -> list[str]:
+        if self._sorted is None:
+            self._sorted = sorted(self._backend.keys())
+        first = bisect.bisect_left(self._sorted, text)
+        following = (self._sorted[place] for place in range(first, len(self._sorted)))
+        return list(itertools.takewhile(lambda key: key.startswith(text), following))
+
+
+def resolve(backend: _Keys, text: str) -> str:
+    """Return the one key that is `text` or starts with it; as `KeyFinder.resolve`."""
+    return KeyFinder(backend).resolve(text)
 
 
 def resolve_all(backend: _Keys, texts: Sequence[str]) -> list[str]:
-    """Return the keys of several texts, each once, in order."""
-    return list(dict.fromkeys(resolve(backend, text) for text in texts))
+    """Return the keys of several texts, each once, in order; as `KeyFinder.resolve`."""
+    finder = KeyFinder(backend)
+    return list(dict.fromkeys(finder.resolve(text) for text in texts))
 
 
 def short_length(keys: Iterable[str]) -> int:

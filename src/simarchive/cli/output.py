@@ -131,7 +131,9 @@ def fitting_columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> i
 
 def date_text(stored: str) -> str:
     """Return a time for people, ``2026-11-22 18:12:22 UTC``."""
-    return stored.replace("T", " ").removesuffix("+00:00") + " UTC" if stored.endswith("+00:00") else stored
+    if not stored.endswith("+00:00"):
+        return stored
+    return stored.replace("T", " ").removesuffix("+00:00").partition(".")[0] + " UTC"
 
 
 def print_facts(facts: Iterable[tuple[str, str]], *, indent: int = 0) -> None:

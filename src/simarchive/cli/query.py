@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from simarchive.cli import listing, opening, wording
+from simarchive.cli import listing, object_keys, opening, wording
 from simarchive.cli.arguments import container_argument, json_option
 from simarchive.cli.output import (
     count_text,
@@ -71,9 +71,10 @@ def command(
     if order_by is not None:
         data_query.order_by = _column(order_by)
     with opening.for_reading(container) as backend:
-        answer: dict[str, Any] = {"explanation": backend.explain(data_query).splitlines()} if explain else {}
+        explanation = backend.explain(data_query) if explain else ""
+        answer: dict[str, Any] = {"explanation": explanation.splitlines()} if explain else {}
         if explain and not as_json:
-            print_line(backend.explain(data_query))
+            print_line(explanation)
             print_line()
         answer |= _ANSWERS[form](backend, data_query)
         if as_json:
@@ -146,13 +147,15 @@ def _is_identifier(name: str) -> bool:
 
 
 def _print_groups(answer: dict[str, Any], backend: HDF5Storage) -> None:
-    for group in answer["groups"]:
+    groups = answer["groups"]
+    length = object_keys.short_length(backend.keys()) if groups else object_keys.SHORTEST
+    for group in groups:
         if group["values"]:
             print_line(", ".join(group["values"]), style="bold")
-        listing.print_rows(group["objects"], backend.keys())
+        listing.print_rows(group["objects"], length)
         print_line()
     objects = count_text(answer["n_objects"], "object")
-    print_line(f"{objects} in {count_text(len(answer['groups']), 'group')}")
+    print_line(f"{objects} in {count_text(len(groups), 'group')}")
 
 
 _ANSWERS = {"count": _count, "keys": _keys, "table": _table, None: _groups}

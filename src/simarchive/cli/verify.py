@@ -21,8 +21,9 @@ from simarchive.errors import CorruptError
 def command(container: Path, full: bool, as_json: bool) -> None:
     """Check every object of FILE, every stored byte of its files, and the index.
 
-    Exit code 11 says that something is wrong: object, file and chunk are named. Warnings, such as a
-    reference to an object that is not there, leave it 0.
+    Exit code 11 says that something is wrong: object, file and chunk are named. Whatever is found, all the
+    rest is checked too. Warnings, such as a reference to an object that is not there, leave it 0, and so do
+    objects of data classes that are not known here: their bytes are checked, their meaning is not.
 
     \b
     Example:
@@ -37,6 +38,11 @@ def command(container: Path, full: bool, as_json: bool) -> None:
         errors = sum(problem.is_error for problem in report.problems)
         state = "all is well" if report.ok else f"{count_text(errors, 'error')}"
         print_line(f"{container}: {count_text(report.n_objects, 'object')}, {files}: {state}")
+        for name, number in report.unknown_classes.items():
+            objects = count_text(number, "object")
+            print_line(f"  not checked: what {objects} of {name} mean, a data class that is not known here")
+        if report.n_not_checked:
+            print_line(f"  not checked to the end: {count_text(report.n_not_checked, 'place')}, see below")
         if report.problems:
             rows = (
                 (

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +24,11 @@ from simarchive.container.documents import Tree
 from simarchive.container.groups import create_group, put_aside
 from simarchive.container.index import IndexTables
 from simarchive.container.links import unlink
-from simarchive.container.members import MemberFault, MemberInfo, MemberReader
-from simarchive.container.members.shared import Progress, SharedMembers
+from simarchive.container.members import MemberFault, MemberInfo, MemberNames, MemberReader
+from simarchive.container.members.shared import MIN_SHARED_BYTES, Progress, SharedMembers
 from simarchive.container.node_attributes import UNREADABLE, write_text
 from simarchive.container.object_writing import StoredDocument, exchange, fill
-from simarchive.errors import ConflictError, CorruptError, NotFoundError
+from simarchive.errors import ConflictError, CorruptError, CorruptMemberError, NotFoundError, StorageError
 from simarchive.journal import PagedFile
 from simarchive.signals import SIGNALS
 
@@ -57,6 +57,7 @@ class ReadDocument:
     data_class_version: int
     has_ancillary_data: bool
     tree: Tree
+    generation: str = ""  #: as `Contents.generation` of an object with ancillary data; empty if unreadable
 
 
 class Contents:
@@ -78,6 +79,7 @@ class Contents:
         self.shared = SharedMembers(self.tables, self._member)
         self._data_classes: list[str] | None = None
         self._dimensions: dict[int, int] = {}
+        self._names: tuple[str, MemberNames] | None = None  # of the members of one object
         self._freed = False
         self.changes = 0  #: how many changes were made and not undone
         self.spoiled: BaseException | None = None  #: what left a change half done: nothing may be committed
@@ -129,6 +131,15 @@ class Contents:
     def _lost(self) -> frozenset[str]:
         value = self._objects.attrs.get(layout.LOST_LINKS)
         return frozenset() if value is None else frozenset(json.loads(_text(value)))
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What made the device fail so far; HDF5 may have taken it for something that is not there."""
+        return self._file.failure
+
+    def address(self, key: str) -> int:
+        """Return where the group of an object is in the file: equal for two keys of one group."""
+        return int(h5g.get_objinfo(self._node(key)).objno[0])
 
     def data_classes(self) -> list[str]:
         """Return the names of the data classes that have objects, or had."""
@@ -210,7 +221,11 @@ class Contents:
             has_ancillary_data = bool(node_attributes.read_integer(node, layout.ANCILLARY))
         except UNREADABLE as error:
             raise CorruptError(f"object {key!r} cannot be read: {error}") from error
-        return ReadDocument(name, version, has_ancillary_data, self._tree(node, key, load))
+        generation = ""
+        if has_ancillary_data:
+            with contextlib.suppress(CorruptError):  # It counts when someone asks for the files.
+                generation = self._generation(node, key)
+        return ReadDocument(name, version, has_ancillary_data, self._tree(node, key, load), generation)
 
     def tree(self, key: str, load: Loader | None = None) -> Tree:
         """Return the document of an object as a tree; `load` as for `document`."""
@@ -265,6 +280,7 @@ class Contents:
         """
         if identity is None:
             identity = documents.identity_digest(stored.data_class, stored.tree)
+        self._names = None
         if key in self._lost:
             raise ConflictError(
                 f"the key {key!r} is that of an object that cannot be read: take another, or repack first"
@@ -299,6 +315,7 @@ class Contents:
 
     def remove(self, key: str) -> None:
         """Remove an object with its arrays and members; its room is used again."""
+        self._names = None
         infos = self._listed(key, self._group(key))
         with self.in_one_piece():
             self.shared.forget(key, infos)
@@ -308,6 +325,7 @@ class Contents:
 
     def set_aside(self, key: str) -> str:
         """Move what is under a key out of the objects, unread and undeleted; return where it is now."""
+        self._names = None
         try:
             place = put_aside(self._handle, f"/{layout.OBJECTS}/{key}", key)
         except UNREADABLE:
@@ -325,10 +343,62 @@ class Contents:
         """Return name, size, stored size, digest and codec of each member of an object."""
         return self._listed(key, self._group(key))
 
+    def member(self, key: str, name: str) -> MemberInfo:
+        """Return what `members` says of one member; no other is looked at.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object or member.
+        CorruptMemberError
+            If its description cannot be read.
+        """
+        dataset = self._member(key, name)
+        try:
+            return members.member_info(dataset, name)
+        except UNREADABLE as error:
+            raise _unreadable(key, name, error) from error
+
+    def members_chosen(self, key: str, patterns: Sequence[str]) -> list[MemberInfo]:
+        """Return what `members` says of those whose name fits a pattern; no other is looked at."""
+        return self._members_of(key, self._member_names(key).chosen(patterns))
+
+    def members_below(self, key: str, folder: str) -> list[MemberInfo]:
+        """Return what `members` says of those below a folder; no other is looked at."""
+        return self._members_of(key, self._member_names(key).below(folder))
+
     def member_places(self, key: str) -> list[tuple[int, MemberInfo]]:
         """Return each member with the address of its dataset, which equal members share."""
         group = self._group(key)
-        return [(members.address_of(group, info.name), info) for info in self._listed(key, group)]
+        try:
+            return list(members.list_places(group))
+        except UNREADABLE as error:
+            raise _unlistable(key, error) from error
+
+    def empty_folders(self, key: str) -> tuple[str, ...]:
+        """Return the folders of an object that hold no file."""
+        node = self._node(key)
+        if not node_attributes.has_attribute(node, layout.MEMBER_EMPTY_FOLDERS):
+            return ()
+        return members.empty_folders(h5py.Group(node))
+
+    def generation(self, key: str) -> str:
+        """Return a text that is another one whenever another document or other files were stored.
+
+        It stays the same as long as the object does, and costs the same however many files there are.
+        """
+        return self._generation(self._node(key), key)
+
+    def _generation(self, node: h5g.GroupID, key: str) -> str:
+        return f"{self._text_of(node, key, layout.IDENTITY)} {self._text_of(node, key, layout.STORED_AT)}"
+
+    def shared_members(self, key: str) -> list[tuple[MemberInfo, int]]:
+        """Return each member with the number of names that its dataset has in all objects together."""
+        group = self._group(key)
+        return [
+            (info, members.link_count(group, info.name) if info.size >= MIN_SHARED_BYTES else 1)
+            for info in self._listed(key, group)
+        ]
 
     def extract_member(
         self,
@@ -378,15 +448,37 @@ class Contents:
         try:
             return list(members.list_members(group))
         except UNREADABLE as error:
-            raise CorruptError(f"the members of object {key!r} cannot be listed: {error}") from error
+            raise _unlistable(key, error) from error
 
     def _member(self, key: str, name: str) -> h5py.Dataset:
+        group = self._group(key)
         try:
-            return members.find_member(self._group(key), name)
+            return members.find_member(group, name)
         except NotFoundError as error:
             raise NotFoundError(
                 f"object {key!r} has no member {name!r}: see list_members({key!r})"
             ) from error
+        except StorageError:
+            raise
+        except UNREADABLE as error:
+            raise _unreadable(key, name, error) from error
+
+    def _member_names(self, key: str) -> MemberNames:
+        """Return the names that members may have, those of arrays among them; the last ones are kept."""
+        if self._names is None or self._names[0] != key:
+            group = self._group(key)
+            try:
+                self._names = key, MemberNames(members.listed_names(group))
+            except UNREADABLE as error:
+                raise _unlistable(key, error) from error
+        return self._names[1]
+
+    def _members_of(self, key: str, names: list[str]) -> list[MemberInfo]:
+        found = []
+        for name in names:
+            with contextlib.suppress(NotFoundError):  # an array of the document
+                found.append(self.member(key, name))
+        return found
 
     def _fill(
         self, group: h5py.Group, stored: StoredDocument, identity: str, codec: str, progress: Progress | None
@@ -415,6 +507,17 @@ class _OnePiece(AbstractContextManager[None]):
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if error is not None:
             self._contents.spoil(error)
+
+
+def _unlistable(key: str, error: Exception) -> CorruptError:
+    return CorruptError(f"the members of object {key!r} cannot be listed: {error}")
+
+
+def _unreadable(key: str, name: str, error: Exception) -> CorruptMemberError:
+    return CorruptMemberError(
+        f"member {name!r} of object {key!r}: its description cannot be read ({error}):"
+        " restore the container from a copy, or store the object again"
+    )
 
 
 def _text(value: Any) -> str:

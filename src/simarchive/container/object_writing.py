@@ -34,7 +34,8 @@ def fill(group: h5py.Group, stored: StoredDocument, identity: str, dimensions: d
         As for `arrays.write_variable`.
     """
     encoded = documents.encode(stored.tree, taken=stored.members)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
+    # So fine that it tells apart what was stored under one key, one after the other (`Contents.generation`).
+    now = datetime.now(UTC).isoformat(timespec="microseconds")
     node = group.id
     node_attributes.create_text(node, layout.DATA_CLASS, stored.data_class, is_ascii=True)
     node_attributes.create_integer(node, layout.DATA_CLASS_VERSION, stored.data_class_version, size_bytes=8)

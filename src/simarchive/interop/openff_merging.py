@@ -11,7 +11,7 @@ from openff.evaluator.storage import LocalFileStorage as EvaluatorLocalFileStora
 from openff.evaluator.storage import StorageBackend as EvaluatorBackend
 
 from simarchive.data import BaseStoredData
-from simarchive.errors import InvalidDataError, WrongTypeError
+from simarchive.errors import InvalidDataError, LockedError, WrongTypeError
 from simarchive.interop.openff_values import from_typed, to_typed
 from simarchive.storage import merging
 from simarchive.storage.backend import StorageBackend
@@ -19,9 +19,12 @@ from simarchive.storage.directory import LocalFileStorage
 from simarchive.storage.duplicates import Action
 from simarchive.storage.evaluator_objects import OPAQUE_CLASSES, EvaluatorObject
 from simarchive.storage.merging import MergeReport
+from simarchive.storage.shared_files import SharedFiles
 
 if TYPE_CHECKING:
     from simarchive.interop.openff_storage import EvaluatorStorage
+
+LOCK_TIMEOUT_S = 10
 
 FoundObject = tuple[str, Any, Any]
 """The key, the Evaluator object and the directory of something to copy."""
@@ -101,22 +104,41 @@ def merge(
     if not isinstance(other, EvaluatorBackend):
         raise WrongTypeError(f"{other!r} is no storage: give a storage or the path of a directory")
     report = MergeReport()
-    with target.archive.transaction():
+    with merging.locked(target.archive._lock, _InTime(other._lock)), target.archive.transaction():
         _store_each(target, _all_of(other), report, keep)
     return report
+
+
+class _InTime:
+    """The lock of one of Evaluator's storages, for which nobody waits for ever."""
+
+    def __init__(self, lock: Any) -> None:
+        self._lock = lock
+        self.order = id(lock)
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(timeout=LOCK_TIMEOUT_S):
+            raise LockedError(
+                f"another thread uses the storage to copy from, and did not finish within {LOCK_TIMEOUT_S} s:"
+                " try again"
+            )
+
+    def __exit__(self, *exception: object) -> None:
+        self._lock.release()
 
 
 def _merge_ours(target: EvaluatorStorage, source: StorageBackend, keep: Callable[[Any], bool]) -> MergeReport:
     """Merge what has a data class of ours, then what only Evaluator's program can interpret."""
     if target.archive.is_same_store(source):
         return MergeReport(kept=source.keys())
-    with target.archive.transaction():
+    with merging.locked(target.archive._lock, source._lock), target.archive.transaction():
         report = merging.merge(
             target.archive,
             source,
             keep=lambda stored: not isinstance(stored, EvaluatorObject) and keep(stored),
         )
-        _store_each(target, _opaque_of(source), report, keep)
+        with SharedFiles() as shared:
+            _store_each(target, _opaque_of(source, shared), report, keep)
     if isinstance(source, LocalFileStorage):
         for key, problem in source.problems.items():
             report.unreadable.setdefault(key, problem)
@@ -151,10 +173,10 @@ def _store_each(
         )
 
 
-def _opaque_of(source: StorageBackend) -> Iterator[FoundObject]:
+def _opaque_of(source: StorageBackend, shared: SharedFiles) -> Iterator[FoundObject]:
     """Yield the objects of users' classes: as such if the class is loaded, else as they are kept here."""
     for key in source._object_keys(OPAQUE_CLASSES):
-        with source._borrowed(key) as (stored, path):
+        with source._borrowed(key, shared) as (stored, path):
             if not isinstance(stored, EvaluatorObject):
                 continue
             try:

@@ -287,10 +287,13 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
     def _stored_object_keys(self) -> dict[str, list[str]]:
         # Evaluator's MutableLocalFileStorage.update(other) reads this of any other storage.
         by_class: dict[str, list[str]] = {}
-        for key in self._archive.keys():  # noqa: SIM118
-            type_string = evaluator_type_of(self._archive.class_name_of(key))
-            if type_string is not None:
-                by_class.setdefault(stored_class_name(type_string), []).append(key)
+        with self._archive._container.reading() as contents:
+            for class_name in contents.data_classes():
+                type_string = evaluator_type_of(class_name)
+                # The index names the objects of a class; none of them is looked at.
+                keys = [] if type_string is None else self._archive.select([class_name])
+                if type_string is not None and keys:
+                    by_class.setdefault(stored_class_name(type_string), []).extend(keys)
         for key in self.opaque_keys():
             type_string = str(self._archive.retrieve_document(key)[2]["type_string"])
             by_class.setdefault(stored_class_name(type_string), []).append(key)

@@ -40,8 +40,10 @@ class BaseDataQuery(ABC):
     limit
         At most so many objects are returned.
     order_by
-        The index column that decides the order, with ``-`` in front for descending order. Without it,
-        objects come in the order in which they were stored.
+        The index column that decides the order, with ``-`` in front for descending order; objects whose
+        value is missing or NaN come last. Without it, and where values are equal, objects come class by
+        class (the class of the query first, then each of its subclasses), each in the order in which they
+        were stored.
     contains_components, excludes_components
         Lists of components, or SMILES for components in any role, which the substance must, or must not,
         all or any hold.

@@ -6,8 +6,12 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from simarchive.errors import ClosedError
+from simarchive.errors import ClosedError, ConflictError
 from simarchive.storage.scratch import ScratchDirectory
+
+
+class ReplacedError(ConflictError):
+    """An object is not what it was when its path was given out."""
 
 
 class AncillaryPath(os.PathLike[str]):
@@ -25,6 +29,8 @@ class AncillaryPath(os.PathLike[str]):
 
     Notes
     -----
+    The files are those of the object as it was when this was made, never those of one that replaced it.
+
     As long as this object lives, its directory is not evicted from a scratch directory of bounded size.
     """
 
@@ -43,10 +49,12 @@ class AncillaryPath(os.PathLike[str]):
         ------
         ClosedError
             If the backend is closed, and what is asked for was not extracted before.
+        ReplacedError
+            If the object was replaced or removed, and what is asked for was not extracted before.
         """
         try:
             self._held = self._extract(name)
-        except ClosedError:
+        except (ClosedError, ReplacedError):
             held = self._held
             if held is None or not (held.path / name if name else held.path).exists():
                 raise

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from simarchive.chemistry.components import Component
     from simarchive.chemistry.substances import Substance
     from simarchive.storage.merging import MergeReport
+    from simarchive.storage.shared_files import SharedFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,8 +273,16 @@ class StorageBackend(Querying):
         return contextlib.nullcontext()
 
     @contextlib.contextmanager
-    def _borrowed(self, storage_key: str) -> Iterator[tuple[BaseStoredData, PathLike | None]]:
-        """Give an object and a directory of its ancillary data that may vanish after the block."""
+    def _borrowed(
+        self, storage_key: str, shared: SharedFiles | None = None
+    ) -> Iterator[tuple[BaseStoredData, PathLike | None]]:
+        """Give an object and a directory of its ancillary data that may vanish after the block.
+
+        Parameters
+        ----------
+        shared
+            What keeps the files that objects share, for one who borrows many of them.
+        """
         stored, path = self._retrieve_object(storage_key)
         if stored is None:
             raise NotFoundError(f"no object has the key {storage_key!r}")

@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import functools
 import logging
 import os
 import shutil
-import uuid
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Self
 
 from simarchive.data import BaseStoredData, data_class_named
 from simarchive.errors import (
+    ClosedError,
     ConflictError,
     CorruptError,
     InvalidDataError,
     NotFoundError,
     ReadOnlyError,
+    StorageError,
     StorageIOError,
 )
 from simarchive.queries import BaseDataQuery
 from simarchive.storage import evaluator_writing
 from simarchive.storage.backend import StorageBackend
-from simarchive.storage.directory_registry import (
-    DirectoryRegistries,
-    io_error,
-    sync_directory,
-    write_text,
-)
+from simarchive.storage.directory_changes import Changes, recover, sweep
+from simarchive.storage.directory_files import io_error, signature_of, write_text
+from simarchive.storage.directory_lock import DirectoryLock
+from simarchive.storage.directory_registry import DirectoryRegistries, Filing
 from simarchive.storage.essentials import PathLike
 from simarchive.storage.evaluator_json import (
     data_class_filed_under,
@@ -46,6 +46,7 @@ from simarchive.storage.evaluator_objects import EvaluatorObject, opaque_class
 from simarchive.storage.evaluator_reading import read_fields, with_arrays
 from simarchive.storage.evaluator_types import TYPE
 from simarchive.storage.incoming import Incoming
+from simarchive.storage.likenesses import Likenesses
 from simarchive.storage.querying import Match, arranged_matches, class_names
 
 LOGGER = logging.getLogger("simarchive")
@@ -67,6 +68,8 @@ class LocalFileStorage(StorageBackend):
         It is made if it is missing and `mode` is ``"a"``; an existing one is not written to by opening it.
     mode
         ``"a"`` to read and change, ``"r"`` to read.
+    lock_timeout_s
+        How long to wait for another process that is writing.
 
     Attributes
     ----------
@@ -83,20 +86,32 @@ class LocalFileStorage(StorageBackend):
 
     Notes
     -----
-    Processes that use this class take turns writing; Evaluator itself knows nothing of such turns. A
-    failure leaves the old state, and so does a kill, but for one within the last two renames of a
-    replacement. For more than that use `HDF5Storage`.
+    Processes that use this class take turns writing; Evaluator itself knows nothing of such turns. A change
+    that fails or is interrupted leaves the old state. What a killed process left half done the next one that
+    writes takes back; until then the objects that were being replaced may be missing or new. For more than
+    that use `HDF5Storage`.
+
+    Storing an object reads no other, but for the first one: then all objects of its class are read, to know
+    which are the same.
     """
 
-    def __init__(self, directory: PathLike = "stored_data", *, mode: str = "a") -> None:
+    def __init__(
+        self, directory: PathLike = "stored_data", *, mode: str = "a", lock_timeout_s: float = 10.0
+    ) -> None:
         super().__init__()
         if mode not in ("a", "r"):
             raise InvalidDataError(f"mode {mode!r} is not known: use 'a' to read and change, 'r' to read")
         self.directory = _checked_directory(directory, make=mode == "a")
         self.problems: dict[str, str] = {}
         self._writable = mode == "a"
-        self._turns = 0
+        self.lock_timeout_s = lock_timeout_s
+        # Not its owner: a turn that an interrupt made end in the midst of its end is no turn any more.
+        self._changes: Callable[[], Changes | None] = _nothing
+        self._is_swept = False
         self._registries = DirectoryRegistries(self.directory, self.problems)
+        self._likenesses = Likenesses(
+            self._readable_object, lambda storage_key: signature_of(self._document_path(storage_key))
+        )
         self._check_registries()
         for key, problem in self.problems.items():
             LOGGER.warning("%s: object %r is left out: %s", self.directory, key, problem)
@@ -108,6 +123,24 @@ class LocalFileStorage(StorageBackend):
         """Return whether another backend works on the same directory."""
         return isinstance(other, LocalFileStorage) and self.directory.samefile(other.directory)
 
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Self]:
+        """Make every change in the block one change, or none if an error leaves it.
+
+        The registry, which names all keys, is written once at the end of it. Blocks may be nested: only the
+        outermost makes the changes final, and an error that leaves an inner one with something changed makes
+        it refuse.
+
+        Raises
+        ------
+        ReadOnlyError
+            If the backend was opened for reading.
+        LockedError
+            If another process is writing and does not finish in time.
+        """
+        with self._lock, self._turn():
+            yield self
+
     # --- what every backend must do ----------------------------------------------------------------
 
     def _store_object(
@@ -117,20 +150,40 @@ class LocalFileStorage(StorageBackend):
         ancillary_data_path: Path | None = None,
     ) -> None:
         assert storage_key is not None
-        text = _text_of(object_to_store)
-        with self._atomic():
+        incoming = Incoming(object_to_store, ancillary_data_path)
+        self._put(incoming, storage_key, is_new=not self._object_exists(storage_key))
+
+    def _put(self, incoming: Incoming, storage_key: str, *, is_new: bool) -> None:
+        text = _text_of(incoming.stored, incoming.document)
+        with self._turn() as changes:
             try:
-                with self._new_files(storage_key, ancillary_data_path):
-                    write_text(self._document_path(storage_key), text)
+                document, files = changes.new_place(), None
+                write_text(document, text, changes.access)
+                if incoming.directory is not None:
+                    files = changes.new_place()
+                    shutil.copytree(incoming.directory, files)
+                    changes.adopt(files)
+                # All that can lack room is done: what follows are renames.
+                if files is not None:
+                    changes.put(storage_key, files)
+                elif (self.directory / storage_key).is_dir():
+                    changes.take(storage_key)
+                changes.put(f"{storage_key}.json", document)
             except OSError as error:
                 raise io_error(error, self.directory / storage_key) from error
+            self._likenesses.note(storage_key, incoming)
 
     def _retrieve_object(
         self, storage_key: str, expected_type: type[BaseStoredData] | None = None
     ) -> tuple[BaseStoredData | None, Any]:
-        if not self._object_exists(storage_key):
+        return self._loaded(storage_key) if self._object_exists(storage_key) else (None, None)
+
+    def _loaded(self, storage_key: str) -> tuple[BaseStoredData | None, Path | None]:
+        """Return what there is under a key that is registered."""
+        try:
+            stored = _object_of(self._document_path(storage_key))
+        except FileNotFoundError:
             return None, None
-        stored = _object_of(self._document_path(storage_key))
         files = self.directory / storage_key
         if not type(stored).has_ancillary_data():
             return stored, None
@@ -140,78 +193,164 @@ class LocalFileStorage(StorageBackend):
         return stored, files
 
     def _object_exists(self, storage_key: str) -> bool:
-        return storage_key in self._registries.listed() and self._document_path(storage_key).is_file()
+        return storage_key in self._filings() and self._document_path(storage_key).is_file()
 
     # --- hooks ---------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def _turn(self) -> Iterator[None]:
+    def _turn(self) -> Iterator[Changes]:
+        """Give the changes of this turn, which become final when the outermost block ends."""
         if not self._writable:
             raise ReadOnlyError(f"{str(self.directory)!r} was opened for reading: open it with mode='a'")
-        if self._turns:
-            yield
+        running = self._running()
+        if running is not None:
+            with running.part():
+                yield running
             return
-        descriptor = os.open(self.directory, os.O_RDONLY)
+        lock = DirectoryLock(self.directory)
+        changes = Changes(self.directory, *(registry.path for registry in self._registries))
+        # Each step to the end twice, for an interrupt may come in the midst of the first.
         try:
-            # The lock is on the directory itself, so that no lock file is left in it.
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            self._turns = 1
             try:
-                yield
+                lock.acquire(self.lock_timeout_s)
+                self._clear_up()
+                self._changes = weakref.ref(changes)
+                try:
+                    yield changes
+                    self._finish(changes)
+                except BaseException:
+                    self._undo(changes)
+                    raise
             finally:
-                # After a failure, too: what is registered so far was stored completely.
-                self._registries.flush()
+                changes.is_open = False
+                lock.release()
         finally:
-            self._turns = 0
-            os.close(descriptor)
+            changes.is_open = False
+            lock.release()
+
+    def _running(self) -> Changes | None:
+        """Return the changes of the turn that is under way here, if one is."""
+        changes = self._changes()
+        if changes is None or not changes.is_open:
+            return None
+        if changes.process != os.getpid():
+            raise ClosedError(
+                f"{str(self.directory)!r} was forked in the midst of a change: open it again in this process"
+            )
+        return changes
+
+    def _clear_up(self) -> None:
+        """Take back, or remove, what killed processes left; what is not known of this turn is forgotten."""
+        if recover(self.directory) or self._registries.is_changed:
+            self._registries.forget()
+        if not self._is_swept:
+            try:
+                sweep(self.directory)
+            except OSError as error:
+                raise io_error(error, self.directory) from error
+            self._is_swept = True
+
+    def _finish(self, changes: Changes) -> None:
+        if changes.process != os.getpid():
+            self._running()
+        if changes.spoiled is not None:
+            raise StorageError(
+                f"a change to {str(self.directory)!r} failed halfway, so the whole transaction is taken back"
+            ) from changes.spoiled
+        if not (changes.has_begun or self._registries.is_changed):
+            return
+        try:
+            written = []
+            for registry in self._registries:
+                if registry.is_changed:
+                    new = changes.new_place()
+                    write_text(new, registry.text(), changes.access)
+                    written.append((registry, signature_of(new)))
+                    changes.put(registry.path.name, new)
+            changes.finish()
+        except OSError as error:
+            if isinstance(error, StorageError):
+                raise
+            raise io_error(error, self.directory) from error
+        for registry, signature in written:
+            registry.written(signature)
+
+    def _undo(self, changes: Changes) -> None:
+        if changes.process != os.getpid():
+            return
+        try:
+            changes.undo()
+        except OSError as error:
+            LOGGER.warning(
+                "%s: changes that failed are not taken back yet, the next writer does so: %s",
+                self.directory,
+                error,
+            )
+        finally:
+            # What is finished may not be cleared away yet.
+            self._is_swept = False
+            self._registries.forget()
 
     def _atomic(self) -> AbstractContextManager[object]:
         return self._turn()
 
-    def _registry(self) -> dict[str, str]:
-        usable = {}
-        for key, name in self._registries.listed().items():
-            if self._document_path(key).is_file():
-                usable[key] = self._class_filed_under(name, key)
-            else:
-                self.problems.setdefault(key, f"the registry names this key, but there is no file {key}.json")
-        return usable
+    def _filings(self) -> Mapping[str, Filing]:
+        """Return where each key is filed, as it is now or will be after this turn."""
+        if self._registries.is_changed and self._running() is None:
+            self._registries.forget()
+        return self._registries.read()
 
-    def _class_filed_under(self, name: str, storage_key: str) -> str:
-        class_name = data_class_filed_under(name)
-        if data_class_named(class_name) is not None or name in self._registries.own.read():
+    def _object_keys(self, class_names: tuple[str, ...] | None = None) -> list[str]:
+        self._filings()
+        # One look at the directory, not one at each file.
+        documents, folders = _names_in(self.directory)
+        keys = []
+        for key, filing in self._registries.listed():
+            if f"{key}.json" not in documents:
+                self.problems.setdefault(key, f"the registry names this key, but there is no file {key}.json")
+            elif class_names is None or self._class_of(filing, with_files=key in folders) in class_names:
+                keys.append(key)
+        return keys
+
+    def _is_stored(self, storage_key: str) -> bool:
+        return self._object_exists(storage_key)
+
+    def _class_of(self, filing: Filing, *, with_files: bool) -> str:
+        class_name = data_class_filed_under(filing.name)
+        if filing.is_own or data_class_named(class_name) is not None:
             return class_name
-        return opaque_class(with_files=(self.directory / storage_key).is_dir()).data_class_name
+        return opaque_class(with_files=with_files).data_class_name
 
     def _register_key(self, storage_key: str, stored: BaseStoredData) -> None:
-        class_name = type(stored).data_class_name
-        with self._atomic():
-            if isinstance(stored, EvaluatorObject):
-                self._registries.evaluator.add(str(stored.type_string).rpartition(".")[2], storage_key)
-            elif has_evaluator_form(class_name):
-                self._registries.evaluator.add(filed_under(class_name), storage_key)
-            else:
-                self._registries.own.add(class_name, storage_key)
+        with self._turn():
+            self._filings()
+            self._registries.add(_filing_of(stored), storage_key)
         self.problems.pop(storage_key, None)
 
     def _remove_object(self, storage_key: str) -> None:
-        with self._atomic():
-            self.problems.pop(storage_key, None)
-            self._registries.discard(storage_key)
-            self._registries.flush()
+        with self._turn() as changes:
             try:
-                self._document_path(storage_key).unlink(missing_ok=True)
+                changes.take(f"{storage_key}.json")
                 if (self.directory / storage_key).is_dir():
-                    shutil.rmtree(self.directory / storage_key)
+                    changes.take(storage_key)
             except OSError as error:
-                raise StorageIOError(
-                    f"object {storage_key!r} is removed, but its files in {str(self.directory)!r} cannot be"
-                    f" deleted: {error.strerror}"
-                ) from error
+                raise io_error(error, self.directory / storage_key) from error
+            self._filings()
+            self._registries.discard(storage_key)
+            self._likenesses.forget(storage_key)
+        self.problems.pop(storage_key, None)
 
     def _twins(self, incoming: Incoming) -> Iterator[tuple[str, BaseStoredData]]:
-        for key, twin, _ in self._readable((incoming.class_name,)):
-            yield key, twin
+        filings = self._filings()
+        self._likenesses.follow(self._registries.generation, filings.__contains__)
+        for filing in self._registries.names():
+            classes = {self._class_of(filing, with_files=with_files) for with_files in (False, True)}
+            if incoming.class_name in classes:
+                self._likenesses.complete(filing, functools.partial(self._registries.keys_under, filing))
+        for key in self._likenesses.alike(incoming):
+            twin = self._readable_object(key)
+            if twin is not None:
+                yield key, twin
 
     def _matches(self, data_query: BaseDataQuery) -> Iterator[tuple[tuple[Any, ...], Match]]:
         found = []
@@ -235,12 +374,19 @@ class LocalFileStorage(StorageBackend):
     def _readable(self, class_names: tuple[str, ...]) -> Iterator[Match]:
         for key in self._object_keys(class_names):
             try:
-                stored, path = self._retrieve_object(key)
+                stored, path = self._loaded(key)
             except (CorruptError, InvalidDataError) as error:
                 self._report(key, str(error))
                 continue
             if stored is not None:
                 yield key, stored, path
+
+    def _readable_object(self, storage_key: str) -> BaseStoredData | None:
+        try:
+            return self._loaded(storage_key)[0]
+        except (CorruptError, InvalidDataError) as error:
+            self._report(storage_key, str(error))
+            return None
 
     def _report(self, storage_key: str, problem: str) -> None:
         if self.problems.get(storage_key) != problem:
@@ -248,7 +394,7 @@ class LocalFileStorage(StorageBackend):
             LOGGER.warning("%s: object %r: %s", self.directory, storage_key, problem)
 
     def _check_registries(self) -> None:
-        self._registry()
+        self._object_keys()
         if self._registries.evaluator.path.exists() or self._registries.own.path.exists():
             return
         objects = [path for path in self.directory.glob("*.json") if (self.directory / path.stem).is_dir()]
@@ -258,31 +404,9 @@ class LocalFileStorage(StorageBackend):
                 " restore it, or let rebuild_registry() make a new one from the objects"
             )
 
-    @contextlib.contextmanager
-    def _new_files(self, storage_key: str, source: Path | None) -> Iterator[None]:
-        """Put a copy of a directory in the place of an object's files, unless what follows fails."""
-        place = self.directory / storage_key
-        token = uuid.uuid4().hex
-        new, old = (self.directory / f".{storage_key}.{token}.{word}" for word in ("new", "old"))
-        is_in_place = False
-        try:
-            if source is not None:
-                shutil.copytree(source, new)
-            if place.is_dir():
-                place.rename(old)
-            if source is not None:
-                new.rename(place)
-                is_in_place = True
-            yield
-        except BaseException:
-            if is_in_place:
-                shutil.rmtree(place, ignore_errors=True)
-            if old.exists():
-                old.rename(place)
-            shutil.rmtree(new, ignore_errors=True)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
-        sync_directory(self.directory)
+
+def _nothing() -> None:
+    return None
 
 
 def _checked_directory(directory: PathLike, *, make: bool) -> Path:
@@ -303,8 +427,33 @@ def _checked_directory(directory: PathLike, *, make: bool) -> Path:
     return path.resolve()
 
 
-def _text_of(stored: BaseStoredData) -> str:
-    name, tree = type(stored).data_class_name, stored.to_document()
+def _names_in(directory: Path) -> tuple[set[str], set[str]]:
+    """Return the names of all files and of all folders."""
+    files: set[str] = set()
+    folders: set[str] = set()
+    try:
+        with os.scandir(directory) as listing:
+            for entry in listing:
+                if entry.is_dir():
+                    folders.add(entry.name)
+                elif entry.is_file():
+                    files.add(entry.name)
+    except OSError as error:
+        raise StorageIOError(f"directory {str(directory)!r} cannot be read: {error.strerror}") from error
+    return files, folders
+
+
+def _filing_of(stored: BaseStoredData) -> Filing:
+    class_name = type(stored).data_class_name
+    if isinstance(stored, EvaluatorObject):
+        return Filing(is_own=False, name=str(stored.type_string).rpartition(".")[2])
+    if has_evaluator_form(class_name):
+        return Filing(is_own=False, name=filed_under(class_name))
+    return Filing(is_own=True, name=class_name)
+
+
+def _text_of(stored: BaseStoredData, tree: dict[str, Any]) -> str:
+    name = type(stored).data_class_name
     if isinstance(stored, EvaluatorObject):
         return dump_typed(stored.to_typed())
     if has_evaluator_form(name):
@@ -320,9 +469,12 @@ def _text_of(stored: BaseStoredData) -> str:
 
 
 def _object_of(path: Path) -> BaseStoredData:
+    """Return the object of a document; raise `FileNotFoundError` if the file is gone."""
     try:
         typed = parse_typed(path.read_bytes())
         return _object_from(typed, with_files=path.with_suffix("").is_dir())
+    except FileNotFoundError:
+        raise
     except OSError as error:
         raise StorageIOError(f"{str(path)!r} cannot be read: {error.strerror}") from error
     except (KeyError, TypeError, AttributeError) as error:

@@ -8,135 +8,125 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-from collections.abc import Iterable, Mapping
+import stat
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from simarchive.errors import CorruptError, InvalidDataError, StorageFullError, StorageIOError
+from simarchive.errors import CorruptError, InvalidDataError, StorageIOError
 from simarchive.keys import check_key
+from simarchive.storage.directory_changes import recover
+from simarchive.storage.directory_files import (
+    Access,
+    Signature,
+    io_error,
+    signature_of,
+    sync_directory,
+    unused_name,
+    write_text,
+)
+from simarchive.storage.directory_lock import DirectoryLock
 from simarchive.storage.evaluator_json import parse_typed
 from simarchive.storage.evaluator_types import TYPE, TYPE_STRINGS
 
 EVALUATOR_REGISTRY = "object_keys.json"
 OWN_REGISTRY = "simarchive_keys.json"
 
-_Signature = tuple[int, int, int]
+
+class Filing(NamedTuple):
+    """Where a key is filed: in which of the two registries, and under which name."""
+
+    is_own: bool
+    name: str
 
 
 class DirectoryRegistry:
     """One registry file: keys by class name, read again whenever the file was replaced.
 
-    Changes are in memory until `flush`, so that storing many objects writes it once.
+    Changes are in memory until they are written, so that storing many objects writes it once.
+
+    Attributes
+    ----------
+    generation
+        How often the file was read.
+    keys
+        The keys by class name, as they were read and changed since.
+    twice
+        Keys that the file names more than once in a class.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._signature: _Signature | None = None
-        self._keys: dict[str, list[str]] = {}
-        self._is_changed = False
+        self.generation = 0
+        self.keys: dict[str, dict[str, None]] = {}
+        self.twice: list[str] = []
+        self._signature: Signature | None = None
+        self._is_read = False
+        # What was changed since: a key that was added under a name, or discarded from all (None).
+        self._changes: list[tuple[str | None, str]] = []
 
-    def read(self) -> dict[str, list[str]]:
-        """Return the keys by class name; do not change the result.
+    @property
+    def is_changed(self) -> bool:
+        """Whether there is something to be written."""
+        return bool(self._changes)
+
+    def read(self) -> None:
+        """Have the keys of the file as it is now, unless there are changes.
 
         Raises
         ------
         CorruptError
             If the file is no registry.
         """
-        signature = self._current_signature()
-        if not self._is_changed and signature != self._signature:
-            self._keys = {} if signature is None else _parse(self.path)
-            self._signature = signature
-        return self._keys
+        if self._changes:
+            return
+        signature = _signature(self.path)
+        if not self._is_read or signature != self._signature:
+            self.keys, self.twice = ({}, []) if signature is None else _parse(self.path)
+            self.generation += 1
+            self._signature, self._is_read = signature, True
 
     def add(self, name: str, key: str) -> None:
         """File a key under a name, unless it is there."""
-        keys = self.read()
-        if key not in keys.get(name, ()):
-            self._change({**keys, name: [*keys.get(name, ()), key]})
+        self.read()
+        if key not in self.keys.get(name, ()):
+            self._changes.append((name, key))
+            self.keys.setdefault(name, {})[key] = None
 
     def discard(self, key: str) -> None:
         """Remove a key, if it is there."""
-        keys = self.read()
-        if any(key in listed for listed in keys.values()):
-            self._change({name: [other for other in listed if other != key] for name, listed in keys.items()})
+        self.read()
+        if any(key in listed for listed in self.keys.values()):
+            self._changes.append((None, key))
+            for listed in self.keys.values():
+                listed.pop(key, None)
 
-    def replace(self, keys: Mapping[str, list[str]]) -> None:
-        """Make these all the keys."""
-        self._change(dict(keys))
+    def text(self) -> str:
+        """Return what is to be written.
 
-    def flush(self) -> None:
-        """Write what was changed, as a whole; on the disk when it returns. If it fails, the old stays."""
-        if not self._is_changed:
-            return
-        typed = {"object_keys": self._keys, TYPE: TYPE_STRINGS["ObjectKeys"]}
-        self._is_changed, self._signature = False, None
-        write_text(self.path, json.dumps(typed))
+        What another program wrote since the file was read stays: OpenFF Evaluator takes no turns.
+        """
+        if _signature(self.path) not in (None, self._signature):
+            self.keys, self.twice = _parse(self.path)
+            self.generation += 1
+            for name, key in self._changes:
+                if name is not None:
+                    self.keys.setdefault(name, {})[key] = None
+                else:
+                    for listed in self.keys.values():
+                        listed.pop(key, None)
+        return _text_of({name: list(listed) for name, listed in self.keys.items()})
 
-    def _change(self, keys: dict[str, list[str]]) -> None:
-        self._keys, self._is_changed = keys, True
+    def written(self, signature: Signature | None) -> None:
+        """Take the keys for those of a file that was put in place."""
+        self._signature = signature
+        self._changes = []
 
-    def _current_signature(self) -> _Signature | None:
-        try:
-            status = self.path.stat()
-        except FileNotFoundError:
-            return None
-        return status.st_ino, status.st_mtime_ns, status.st_size
-
-
-def _parse(path: Path) -> dict[str, list[str]]:
-    try:
-        typed: Any = parse_typed(path.read_bytes())
-        by_class = typed["object_keys"]
-        keys = {str(name): [str(key) for key in listed] for name, listed in by_class.items()}
-    except OSError as error:
-        raise StorageIOError(f"registry {str(path)!r} cannot be read: {error.strerror}") from error
-    except (InvalidDataError, TypeError, KeyError, AttributeError) as error:
-        raise CorruptError(
-            f"{str(path)!r} is no registry of keys: nothing was changed; restore it from a copy,"
-            " or let rebuild_registry() make a new one from the objects"
-        ) from error
-    return keys
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a whole file under a temporary name, sync it and rename it: the old or the new, never a part."""
-    try:
-        with tempfile.NamedTemporaryFile(
-            "w", dir=path.parent, prefix=f".{path.name}.", suffix=".new", delete=False, encoding="utf-8"
-        ) as file:
-            temporary = Path(file.name)
-            try:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-                temporary.chmod(0o666 & ~_umask())
-                temporary.replace(path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-        sync_directory(path.parent)
-    except OSError as error:
-        raise io_error(error, path) from error
-
-
-def sync_directory(directory: Path) -> None:
-    """Sync the names in a directory, without which a rename may be lost."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def io_error(error: OSError, path: Path) -> StorageIOError | StorageFullError:
-    """Return our error for a write that the system refused."""
-    if error.errno in (28, 122):  # ENOSPC, EDQUOT
-        return StorageFullError(f"no room to write {str(path)!r}: what was stored before is unchanged")
-    return StorageIOError(
-        f"{str(path)!r} cannot be written: {error.strerror or error}; what was stored before is unchanged"
-    )
+    def forget(self) -> None:
+        """Drop the changes, and read the file again before the next answer."""
+        self._is_read = False
+        self._changes = []
 
 
 class DirectoryRegistries:
@@ -154,52 +144,139 @@ class DirectoryRegistries:
         self.evaluator = DirectoryRegistry(root / EVALUATOR_REGISTRY)
         self.own = DirectoryRegistry(root / OWN_REGISTRY)
         self._problems = problems
-        self._listed: tuple[object, dict[str, str]] = (None, {})
+        self._filings: dict[str, Filing] = {}
+        self._generation = (0, 0)
 
-    def listed(self) -> dict[str, str]:
-        """Return the name under which each key is filed; do not change the result."""
-        keys = (self.evaluator.read(), self.own.read())
-        if self._listed[0] != keys:
-            self._listed = (keys, self._merged(keys))
-        return self._listed[1]
+    def __iter__(self) -> Iterator[DirectoryRegistry]:
+        return iter((self.evaluator, self.own))
 
-    def flush(self) -> None:
-        """Write what was changed."""
-        self.evaluator.flush()
-        self.own.flush()
+    @property
+    def generation(self) -> tuple[int, int]:
+        """What differs after a file was read anew."""
+        return self.evaluator.generation, self.own.generation
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether there is something to be written."""
+        return self.evaluator.is_changed or self.own.is_changed
+
+    def read(self) -> Mapping[str, Filing]:
+        """Return where each key is filed, by key in no order; do not change the result."""
+        for registry in self:
+            registry.read()
+        if self._generation != self.generation:
+            self._filings = dict(self._merged())
+            self._generation = self.generation
+        return self._filings
+
+    def listed(self) -> Iterator[tuple[str, Filing]]:
+        """Yield each key and where it is filed, in the order of the registries."""
+        filings = self.read()
+        for is_own, registry in enumerate(self):
+            for name, keys in registry.keys.items():
+                filing = Filing(bool(is_own), name)
+                yield from [(key, filing) for key in keys if filings.get(key) == filing]
+
+    def names(self) -> list[Filing]:
+        """Return under which names there are keys."""
+        self.read()
+        return [
+            Filing(bool(is_own), name)
+            for is_own, registry in enumerate(self)
+            for name, keys in registry.keys.items()
+            if keys
+        ]
+
+    def keys_under(self, filing: Filing) -> list[str]:
+        """Return the keys that are filed under a name."""
+        filings = self.read()
+        registry = self.own if filing.is_own else self.evaluator
+        return [key for key in registry.keys.get(filing.name, ()) if filings.get(key) == filing]
+
+    def add(self, filing: Filing, key: str) -> None:
+        """File a key, unless it is there."""
+        self.read()
+        (self.own if filing.is_own else self.evaluator).add(filing.name, key)
+        self._filings.setdefault(key, filing)
 
     def discard(self, key: str) -> None:
         """Remove a key, if it is there."""
+        self.read()
         self.evaluator.discard(key)
         self.own.discard(key)
+        self._filings.pop(key, None)
 
-    def _merged(self, registries: Iterable[Mapping[str, list[str]]]) -> dict[str, str]:
-        merged: dict[str, str] = {}
-        for registry in registries:
-            for name, keys in registry.items():
+    def forget(self) -> None:
+        """Drop what was changed and not written."""
+        self.evaluator.forget()
+        self.own.forget()
+
+    def _merged(self) -> Iterator[tuple[str, Filing]]:
+        seen: set[str] = set()
+        for is_own, registry in enumerate(self):
+            for key in registry.twice:
+                self._problems.setdefault(key, "the registry names this key twice")
+            for name, keys in registry.keys.items():
                 for key in keys:
                     try:
                         check_key(key)
                     except InvalidDataError as error:
                         self._problems.setdefault(key, str(error))
                         continue
-                    if key in merged:
+                    if key in seen:
                         self._problems.setdefault(key, "the registry names this key twice")
-                    merged.setdefault(key, name)
-        return merged
+                        continue
+                    seen.add(key)
+                    yield key, Filing(bool(is_own), name)
 
 
-def rebuild_registry(directory: str | os.PathLike[str]) -> dict[str, list[str]]:
+def rebuild_registry(
+    directory: str | os.PathLike[str], *, lock_timeout_s: float = 10.0
+) -> dict[str, list[str]]:
     """Make the registries of a directory anew from the objects in it; return the keys by class name.
 
     A registry that is there is kept under the same name with ``.old`` added.
+
+    Parameters
+    ----------
+    lock_timeout_s
+        How long to wait for a process that is writing to the directory.
 
     Raises
     ------
     CorruptError
         If an object's file is no JSON: it is named, and nothing is written.
+    LockedError
+        If another process is writing to the directory all the time.
     """
     root = Path(directory).absolute()
+    lock = DirectoryLock(root)
+    try:
+        lock.acquire(lock_timeout_s)
+        recover(root)
+        found = _keys_of_objects(root)
+        access = Access.like(root / EVALUATOR_REGISTRY, root / OWN_REGISTRY)
+        for file_name, keys in found.items():
+            path = root / file_name
+            new = unused_name(root, f".{file_name}.", ".new")
+            try:
+                if keys or file_name == EVALUATOR_REGISTRY:
+                    write_text(new, _text_of(keys), access)
+                if path.exists():
+                    path.replace(path.with_name(f"{file_name}.old"))
+                if keys or file_name == EVALUATOR_REGISTRY:
+                    new.replace(path)
+                sync_directory(root)
+            except OSError as error:
+                raise io_error(error, path) from error
+            finally:
+                new.unlink(missing_ok=True)
+    finally:
+        lock.release()
+    return {**found[EVALUATOR_REGISTRY], **found[OWN_REGISTRY]}
+
+
+def _keys_of_objects(root: Path) -> dict[str, dict[str, list[str]]]:
     found: dict[str, dict[str, list[str]]] = {EVALUATOR_REGISTRY: {}, OWN_REGISTRY: {}}
     for path in sorted(root.glob("*.json")):
         if path.name in found or path.name.startswith("."):
@@ -214,18 +291,38 @@ def rebuild_registry(directory: str | os.PathLike[str]) -> dict[str, list[str]]:
         own = type_string.startswith("simarchive.")
         name = str(typed.get("data_class")) if own else type_string.rpartition(".")[2]
         found[OWN_REGISTRY if own else EVALUATOR_REGISTRY].setdefault(name, []).append(path.stem)
-    for file_name, keys in found.items():
-        path = root / file_name
-        if path.exists():
-            path.replace(path.with_name(f"{file_name}.old"))
-        if keys or file_name == EVALUATOR_REGISTRY:
-            registry = DirectoryRegistry(path)
-            registry.replace(keys)
-            registry.flush()
-    return {**found[EVALUATOR_REGISTRY], **found[OWN_REGISTRY]}
+    return found
 
 
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
+def _signature(path: Path) -> Signature | None:
+    try:
+        return signature_of(path)
+    except OSError as error:
+        raise StorageIOError(f"registry {str(path)!r} cannot be read: {error.strerror}") from error
+
+
+def _text_of(keys: Mapping[str, list[str]]) -> str:
+    return json.dumps({"object_keys": keys, TYPE: TYPE_STRINGS["ObjectKeys"]})
+
+
+def _parse(path: Path) -> tuple[dict[str, dict[str, None]], list[str]]:
+    """Return the keys of a registry by class name, and those that are named twice in a class."""
+    try:
+        # A pipe would be waited for.
+        is_file = stat.S_ISREG(path.stat().st_mode)
+        typed: Any = parse_typed(path.read_bytes()) if is_file else None
+        by_class = typed["object_keys"]
+        listed = {str(name): [str(key) for key in keys] for name, keys in by_class.items()}
+    except OSError as error:
+        raise StorageIOError(f"registry {str(path)!r} cannot be read: {error.strerror}") from error
+    except (InvalidDataError, TypeError, KeyError, AttributeError) as error:
+        raise CorruptError(
+            f"{str(path)!r} is no registry of keys: nothing was changed; restore it from a copy,"
+            " or let rebuild_registry() make a new one from the objects"
+        ) from error
+    keys = {name: dict.fromkeys(keys) for name, keys in listed.items()}
+    twice = []
+    for name, all_keys in listed.items():
+        if len(all_keys) != len(keys[name]):
+            twice += [key for key, count in Counter(all_keys).items() if count > 1]
+    return keys, twice

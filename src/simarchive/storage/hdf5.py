@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -31,6 +30,8 @@ from simarchive.storage.hdf5_members import MemberAccess
 from simarchive.storage.incoming import Incoming
 from simarchive.storage.querying import Match, arranged_matches
 from simarchive.storage.scratch import Scratch
+from simarchive.storage.shared_files import SharedFiles
+from simarchive.storage.temporary_folder import TemporaryFolder
 
 Progress = Callable[[int], None]
 
@@ -249,7 +250,7 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
         with self._container.reading() as contents:
             # Before the object is written: a table that has to be made must not find it.
             indexing.prepare(contents, stored.data_class)
-            replaced = None if is_new else contents.class_name(storage_key)
+            replaced = None if is_new else _class_name_if_readable(contents, storage_key)
             contents.write(
                 storage_key,
                 stored,
@@ -259,9 +260,12 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
                 progress=self.progress,
             )
             with contents.in_one_piece():
-                if replaced is not None and replaced != stored.data_class:
+                if is_new or replaced == stored.data_class:
+                    indexing.put(contents, stored.data_class, storage_key, row)
+                else:
                     indexing.forget(contents, replaced, storage_key)
-                indexing.put(contents, stored.data_class, storage_key, row)
+                    # It keeps its place among the objects, so its row is not the last one of its new class.
+                    indexing.rebuild(contents, stored.data_class)
 
     def _retrieve_object(
         self, storage_key: str, expected_type: type[BaseStoredData] | None = None
@@ -270,10 +274,7 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
             if storage_key not in contents:
                 return None, None
             found = contents.document(storage_key)
-            path = self._ancillary_path(storage_key, found)
-            if path is not None:
-                path.extract()
-            return interpret(storage_key, found), path
+            return interpret(storage_key, found), self._ancillary_path(storage_key, found)
 
     def _document_of(self, storage_key: str) -> BaseStoredData:
         with self._container.reading() as contents:
@@ -281,31 +282,35 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
 
     def _remove_object(self, storage_key: str) -> None:
         with self._changing() as contents:
-            try:
-                class_name = contents.class_name(storage_key)
-            except CorruptError:
-                class_name = ""  # A damaged object can still be removed; its row goes with a rebuild.
+            class_name = _class_name_if_readable(contents, storage_key)
             contents.remove(storage_key)
-            if class_name:
-                with contents.in_one_piece():
-                    indexing.forget(contents, class_name, storage_key)
+            with contents.in_one_piece():
+                indexing.forget(contents, class_name, storage_key)
 
     def _twins(self, incoming: Incoming) -> Iterator[tuple[str, BaseStoredData]]:
+        # Nothing is held open between two of them: the caller may leave in the midst, or store.
+        for key in self._likely_twins(incoming):
+            with self._container.reading() as contents:
+                if key not in contents:
+                    continue
+                try:
+                    twin = self._load(contents, key)
+                except (CorruptError, *indexing.NOT_UNDERSTOOD) as error:
+                    indexing.LOGGER.warning("object %r: %s: nothing is compared with it", key, error)
+                    continue
+            yield key, twin
+
+    def _likely_twins(self, incoming: Incoming) -> list[str]:
+        """Return the keys of at least all objects that may be the same as this one."""
         class_name = incoming.class_name
         with self._container.reading() as contents:
             found = indexing.select(contents, class_name, [indexing.identical(incoming.identity)])
             if found is not None and isinstance(incoming.stored, ReplaceableData):
                 same = indexing.select(contents, class_name, incoming.same_measurement())
                 found = None if same is None else [*found, *same]
-            keys = indexing.keys_by_scan(contents, (class_name,)) if found is None else dict.fromkeys(found)
-            for key in keys:
-                if key in contents:
-                    try:
-                        twin = self._load(contents, key)
-                    except CorruptError as error:
-                        indexing.LOGGER.warning("%s: nothing is compared with it", error)
-                        continue
-                    yield key, twin
+            return list(
+                indexing.keys_by_scan(contents, (class_name,)) if found is None else dict.fromkeys(found)
+            )
 
     def _has_same_files(self, storage_key: str, directory: Path) -> bool:
         files = ancillary_files(directory)
@@ -314,7 +319,7 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
             infos = {info.name: info for info in contents.members(storage_key)}
             return (
                 infos.keys() == members.keys()
-                and contents.header(storage_key).empty_folders == empty_folders_of(files)
+                and contents.empty_folders(storage_key) == empty_folders_of(files)
                 and all(infos[name].size == path.stat().st_size for name, path in members.items())
                 and all(infos[name].digest == member_digest(path)[1] for name, path in members.items())
             )
@@ -327,7 +332,7 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
                     document = contents.document(key, functools.partial(self._array, key))
                     stored = interpret(key, document, lazily=True)
                     matched = data_query.apply(stored)
-                except (CorruptError, InvalidDataError, NotFoundError) as error:
+                except (CorruptError, NotFoundError, *indexing.NOT_UNDERSTOOD) as error:
                     indexing.LOGGER.warning("object %r is left out of a query: %s", key, error)
                     continue
                 if matched is not None:
@@ -335,7 +340,9 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
         yield from arranged_matches(data_query, found)
 
     @contextlib.contextmanager
-    def _borrowed(self, storage_key: str) -> Iterator[tuple[BaseStoredData, PathLike | None]]:
+    def _borrowed(
+        self, storage_key: str, shared: SharedFiles | None = None
+    ) -> Iterator[tuple[BaseStoredData, PathLike | None]]:
         with contextlib.ExitStack() as stack:
             contents = stack.enter_context(self._container.reading())
             document = contents.document(storage_key, functools.partial(self._array, storage_key))
@@ -346,11 +353,16 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
 
             @functools.cache
             def extracted() -> Path:
-                if self._scratch_directory is not None:
-                    self._scratch_directory.mkdir(parents=True, exist_ok=True)
-                place = tempfile.TemporaryDirectory(prefix="simarchive-", dir=self._scratch_directory)
-                directory = Path(stack.enter_context(place))
-                self.extract(storage_key, directory)
+                folder = TemporaryFolder(self._scratch_directory)
+                stack.callback(folder.remove)
+                directory = folder.path / storage_key
+                if shared is None:
+                    self.extract(storage_key, directory)
+                    return directory
+                for name in contents.empty_folders(storage_key):
+                    (directory / name).mkdir(parents=True, exist_ok=True)
+                extract = functools.partial(contents.extract_member, storage_key)
+                shared.extract(directory, contents.shared_members(storage_key), extract)
                 return directory
 
             # A plan looks at no file, so none is extracted before somebody asks for the path.
@@ -366,6 +378,14 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
     def _load(self, contents: Contents, key: str) -> BaseStoredData:
         """Return an object whose arrays are read when someone looks at them."""
         return interpret(key, contents.document(key, functools.partial(self._array, key)))
+
+
+def _class_name_if_readable(contents: Contents, key: str) -> str | None:
+    """Return the name of an object's data class; ``None`` if it is damaged, and can still be removed."""
+    try:
+        return contents.class_name(key)
+    except CorruptError:
+        return None
 
 
 def _checked_path(path: object) -> Path:

@@ -197,7 +197,7 @@ class Inspection(ABC):
         with self._container.reading() as contents:
             found = tabulation.columns_of_index(contents, data_query, chosen)
             if found is None:
-                found = tabulation.columns_of_keys(contents, self.keys(data_query), chosen)
+                found = tabulation.columns_of_keys(contents, data_query, self.keys(data_query), chosen)
         return found
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import fnmatch
 import functools
 import io
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
 from simarchive.container.container import Container
-from simarchive.container.contents import ReadDocument
+from simarchive.container.contents import Contents, ReadDocument
 from simarchive.container.members import MemberInfo
 from simarchive.container.members.streams import MemberStream
-from simarchive.storage.ancillary_path import AncillaryPath
+from simarchive.errors import InvalidDataError, NotFoundError
+from simarchive.storage.ancillary_path import AncillaryPath, ReplacedError
 from simarchive.storage.essentials import PathLike
 from simarchive.storage.scratch import Scratch, ScratchDirectory, ScratchFile
 
@@ -28,8 +28,13 @@ class MemberAccess:
     _scratch_directory: Path | None
     _scratch_max_bytes: int | None
 
-    def list_members(self, storage_key: str) -> list[MemberInfo]:
+    def list_members(self, storage_key: str, patterns: Sequence[str] | None = None) -> list[MemberInfo]:
         """Return name, size, stored size, digest (BLAKE3) and codec of each file of an object.
+
+        Parameters
+        ----------
+        patterns
+            As for `extract`; files that fit none are not looked at.
 
         Raises
         ------
@@ -37,15 +42,14 @@ class MemberAccess:
             If there is no such object.
         """
         with self._container.reading() as contents:
-            return contents.members(storage_key)
+            return _members(contents, storage_key, patterns)
 
     def file_digests(self, storage_key: str) -> dict[str, str]:
         """Return the BLAKE3 digest of each file of an object, by name; empty folders have an empty one."""
         with self._container.reading() as contents:
-            folders = contents.header(storage_key).empty_folders
             return {
                 **{info.name: info.digest for info in contents.members(storage_key)},
-                **dict.fromkeys(folders, ""),
+                **dict.fromkeys(contents.empty_folders(storage_key), ""),
             }
 
     def open_member(self, storage_key: str, name: str) -> BinaryIO:
@@ -78,7 +82,7 @@ class MemberAccess:
         ----------
         patterns
             Shell patterns such as ``"*.pdb"``, matched against the member's name and its last component.
-            All files by default.
+            All files by default. Files that fit none are not looked at.
         progress
             Called with the number of bytes that were done since the last call.
         sync
@@ -86,11 +90,10 @@ class MemberAccess:
         """
         directory = Path(destination)
         with self._container.reading() as contents:
-            header = contents.header(storage_key)
-            chosen = [info.name for info in contents.members(storage_key) if _is_chosen(info.name, patterns)]
+            chosen = [info.name for info in _members(contents, storage_key, patterns)]
             directory.mkdir(parents=True, exist_ok=True)
             if patterns is None:
-                for folder in header.empty_folders:
+                for folder in contents.empty_folders(storage_key):
                     (directory / folder).mkdir(parents=True, exist_ok=True)
             for name in chosen:
                 contents.extract_member(storage_key, name, directory / name, progress, sync=sync)
@@ -99,28 +102,51 @@ class MemberAccess:
     def _ancillary_path(self, key: str, document: ReadDocument) -> AncillaryPath | None:
         if not document.has_ancillary_data:
             return None
-        return AncillaryPath(key, functools.partial(self._extract_to_scratch, key))
+        return AncillaryPath(key, functools.partial(self._extract_to_scratch, key, document.generation))
 
-    def _extract_to_scratch(self, key: str, name: str | None) -> ScratchDirectory:
-        """Extract a member, the members below a folder, or all of them; return the object's directory."""
+    def _extract_to_scratch(self, key: str, generation: str, name: str | None) -> ScratchDirectory:
+        """Extract a member, the members below a folder, or all of them; return the object's directory.
+
+        Raises
+        ------
+        ReplacedError
+            If the object is not what it was at `generation` any more.
+        """
         with self._container.reading() as contents:
-            header, infos = contents.header(key), contents.members(key)
-            names = None
-            if name is not None:
-                names = [i.name for i in infos if i.name == name or i.name.startswith(f"{name}/")]
+            if key not in contents or contents.generation(key) != generation:
+                raise ReplacedError(
+                    f"object {key!r} was replaced or removed before its files were asked for:"
+                    " retrieve it again"
+                )
+            infos, folders = _asked_for(contents, key, name)
             if self._scratch is None:
-                self._scratch = Scratch(self._scratch_directory, max_bytes=self._scratch_max_bytes)
+                self._scratch = Scratch(
+                    self._scratch_directory,
+                    max_bytes=self._scratch_max_bytes,
+                    timeout_s=self._container.lock_timeout_s,
+                )
             return self._scratch.extract(
                 key,
                 [ScratchFile(info.name, info.size, info.digest) for info in infos],
                 lambda wanted, destination: contents.extract_member(key, wanted, destination),
-                names=names,
-                folders=header.empty_folders,
+                folders=folders,
+                generation=generation,
             )
 
 
-def _is_chosen(name: str, patterns: Sequence[str] | None) -> bool:
-    return patterns is None or any(
-        fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(name.rpartition("/")[2], pattern)
-        for pattern in patterns
-    )
+def _members(contents: Contents, key: str, patterns: Sequence[str] | None) -> list[MemberInfo]:
+    return contents.members(key) if patterns is None else contents.members_chosen(key, patterns)
+
+
+def _asked_for(contents: Contents, key: str, name: str | None) -> tuple[list[MemberInfo], list[str]]:
+    """Return the files and the empty folders that a path below an object's directory stands for."""
+    path = "." if name is None else PurePosixPath(name).as_posix()
+    if path == ".":
+        return contents.members(key), list(contents.empty_folders(key))
+    try:
+        return [contents.member(key, path)], []
+    except InvalidDataError:
+        return [], []  # it leads out of the directory
+    except NotFoundError:
+        folders = [folder for folder in contents.empty_folders(key) if f"{folder}/".startswith(f"{path}/")]
+        return contents.members_below(key, path), folders

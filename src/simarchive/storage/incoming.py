@@ -10,6 +10,7 @@ from typing import Any, Self
 from simarchive.conditions import Condition, Equals, Value
 from simarchive.container.documents import identity_digest
 from simarchive.data import BaseStoredData, ReplaceableData
+from simarchive.errors import InvalidDataError
 from simarchive.storage.ancillary import AncillaryFile, ancillary_files, checked_files
 
 
@@ -68,6 +69,30 @@ class Incoming:
         return identity_digest(self.class_name, self.document)
 
     @cached_property
+    def likeness(self) -> str:
+        """A digest that it shares with every object that equals it, in whatever unit or order that says so.
+
+        Empty if there is none: such objects can only be compared one by one.
+        """
+        try:
+            # What stands in the index under the name of a field decides whether its values are equal.
+            tree = {
+                name: _plain(self.index_values[name]) if name in self.index_values else value
+                for name, value in self.document.items()
+            }
+            return identity_digest(self.class_name, tree)
+        except InvalidDataError:
+            return ""
+
+    @cached_property
+    def measurement(self) -> tuple[str, ...] | None:
+        """What it shares with all measurements of the same calculation; ``None`` for other classes."""
+        if not isinstance(self.stored, ReplaceableData):
+            return None
+        values = (self.index_values.get(name) for name in type(self.stored).identity_fields)
+        return (self.class_name, *(repr(_plain(value)) for value in values))
+
+    @cached_property
     def index_values(self) -> dict[str, Value]:
         """What stands in each column of the index of its class."""
         return self.stored.index_values()
@@ -87,3 +112,10 @@ class Incoming:
             If it could not be read back, or would not be the same.
         """
         return self.stored.check_readable(self.document)
+
+
+def _plain(value: Value) -> Value:
+    """Return one value for all that count as equal: the two zeros, and every NaN."""
+    if isinstance(value, float):
+        return "NaN" if value != value else value + 0.0
+    return value

@@ -6,7 +6,9 @@ key and every reference to the old one in the other copied objects is changed wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from simarchive.chemistry import Component, Substance
 from simarchive.data import BaseStoredData
 from simarchive.errors import CorruptError, InvalidDataError, NotFoundError
 from simarchive.storage.duplicates import Action
+from simarchive.storage.shared_files import SharedFiles
 
 if TYPE_CHECKING:
     from simarchive.storage.backend import StorageBackend, StoreOutcome
@@ -120,13 +123,8 @@ def merge(
     if target.is_same_store(source):
         report.kept = source.keys()
         return report
-    with source._lock, target._lock, target._atomic():
-        for key in _in_order_of_reference(source, report, keep):
-            try:
-                outcome = _copy(target, source, key, report.new_keys)
-            except (CorruptError, InvalidDataError, NotFoundError) as error:
-                report.unreadable[key] = str(error)
-                continue
+    with locked(source._lock, target._lock), target._atomic(), SharedFiles() as shared:
+        for key, outcome in _Copying(target, source, keep, report, shared).run():
             if outcome.key != key:
                 report.new_keys[key] = outcome.key
             {
@@ -139,12 +137,82 @@ def merge(
     return report
 
 
-def _copy(target: StorageBackend, source: StorageBackend, key: str, new_keys: dict[str, str]) -> StoreOutcome:
-    with source._borrowed(key) as (stored, path):
-        for old in references(stored):
-            if old in new_keys:
-                rename_reference(stored, old, new_keys[old])
-        return target._store(stored, path, storage_key=key)
+@contextlib.contextmanager
+def locked(*locks: AbstractContextManager[Any]) -> Iterator[None]:
+    """Hold several locks: taken in one order everywhere, so that nobody waits in a circle.
+
+    Parameters
+    ----------
+    locks
+        Those of backends. One that stands for another has its number as ``order``.
+    """
+    in_order = {getattr(lock, "order", id(lock)): lock for lock in locks}
+    with contextlib.ExitStack() as stack:
+        for number in sorted(in_order):
+            stack.enter_context(in_order[number])
+        yield
+
+
+@dataclass(slots=True)
+class _Copying:
+    """One walk over the objects of a source, each after those that it refers to."""
+
+    target: StorageBackend
+    source: StorageBackend
+    keep: KeepFilter | None
+    report: MergeReport
+    shared: SharedFiles
+    _keys: set[str] = field(default_factory=set)
+    _done: set[str] = field(default_factory=set)
+    _waiting: set[str] = field(default_factory=set)
+
+    def run(self) -> Iterator[tuple[str, StoreOutcome]]:
+        """Copy the objects; yield the key in the source and the outcome of each."""
+        keys = self.source.keys()  # a backend's iterator would hold no lock
+        self._keys.update(keys)
+        for wanted in keys:
+            pending = [wanted]
+            while pending:
+                key, outcome = pending[-1], None
+                first: list[str] = []
+                if key not in self._done:
+                    outcome, first = self._copied(key, is_referred_to=len(pending) > 1)
+                if first:
+                    pending.extend(reversed(first))
+                    continue
+                pending.pop()
+                if outcome is not None:
+                    yield key, outcome
+
+    def _copied(self, key: str, *, is_referred_to: bool) -> tuple[StoreOutcome | None, list[str]]:
+        """Copy an object unless it is not wanted, or unless others go first: these are returned."""
+        outcome = None
+        try:
+            with self.source._borrowed(key, self.shared) as (stored, path):
+                if not (is_referred_to or self.keep is None or self.keep(stored)):
+                    return None, []
+                first = self._to_go_first(key, stored)
+                if first:
+                    return None, first
+                for old in references(stored):
+                    if old in self.report.new_keys:
+                        rename_reference(stored, old, self.report.new_keys[old])
+                outcome = self.target._store(stored, path, storage_key=key)
+        except (CorruptError, InvalidDataError, NotFoundError) as error:
+            self.report.unreadable[key] = str(error)
+        self._done.add(key)
+        return outcome, []
+
+    def _to_go_first(self, key: str, stored: BaseStoredData) -> list[str]:
+        # An object is read a second time only if it came before what it refers to.
+        if key in self._waiting:
+            return []
+        self._waiting.add(key)
+        return [
+            other
+            for other in dict.fromkeys(references(stored))
+            if other in self._keys and other not in self._done and other not in self._waiting
+        ]
 
 
 def references(stored: BaseStoredData) -> list[str]:
@@ -167,35 +235,3 @@ def rename_reference(stored: BaseStoredData, old: str, new: str) -> None:
             setattr(stored, name, new)
         elif value is not None and not isinstance(value, str) and old in value:
             setattr(stored, name, type(value)(new if key == old else key for key in value))
-
-
-def _in_order_of_reference(source: StorageBackend, report: MergeReport, keep: KeepFilter | None) -> list[str]:
-    """Return the keys to copy, each after those that it refers to."""
-    ordered: dict[str, None] = {}
-    refers: dict[str, list[str]] = {}
-    wanted: list[str] = []
-    for key in source.keys():  # noqa: SIM118 - a backend's iterator would hold no lock
-        try:
-            stored = source._document_of(key)
-        except (CorruptError, InvalidDataError, NotFoundError) as error:
-            report.unreadable[key] = str(error)
-            continue
-        refers[key] = references(stored)
-        if keep is None or keep(stored):
-            wanted.append(key)
-    pending = list(reversed(wanted))
-    visiting: set[str] = set()
-    while pending:
-        key = pending[-1]
-        first = [
-            other
-            for other in refers[key]
-            if other in refers and other not in ordered and other not in visiting
-        ]
-        if key not in ordered and first:
-            visiting.add(key)
-            pending.extend(first)
-            continue
-        pending.pop()
-        ordered.setdefault(key)
-    return list(ordered)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from simarchive.data import BaseStoredData, ReplaceableData
+from simarchive.data import BaseStoredData
 from simarchive.errors import NotFoundError
 from simarchive.storage import duplicates, merging
 from simarchive.storage.backend import StorageBackend, StoreOutcome
@@ -26,9 +26,11 @@ def plan(target: StorageBackend | None, sources: Sequence[StorageBackend]) -> li
     """
     planned = PlannedStorage(target)
     reports = []
-    for source in sources:
-        planned.source = source
-        reports.append(merging.merge(planned, source))
+    # A later source may be compared with an earlier one: all are held at once, in the order of all merges.
+    with merging.locked(planned._lock, *(source._lock for source in sources)):
+        for source in sources:
+            planned.source = source
+            reports.append(merging.merge(planned, source))
     return reports
 
 
@@ -37,6 +39,8 @@ class PlannedStorage(StorageBackend):
 
     def __init__(self, target: StorageBackend | None) -> None:
         super().__init__()
+        if target is not None:
+            self._lock = target._lock
         self.source: StorageBackend | None = None
         self._target = target
         self._places: dict[str, _Place] = {}
@@ -102,9 +106,9 @@ class PlannedStorage(StorageBackend):
 def _alike(incoming: Incoming) -> Iterator[object]:
     """Yield values of which two objects share at least one if `duplicates` may call them the same."""
     yield incoming.identity
-    if isinstance(incoming.stored, ReplaceableData):
-        names = type(incoming.stored).identity_fields
-        yield incoming.class_name, tuple(incoming.index_values.get(name) for name in names)
+    yield incoming.likeness
+    if incoming.measurement is not None:
+        yield incoming.measurement
 
 
 def _digests(place: _Place) -> dict[str, str]:

@@ -35,7 +35,10 @@ class Querying(KeyRegistry):
             return found
 
     def keys(self, data_query: BaseDataQuery | None = None) -> list[str]:
-        """Return the keys of the objects that match a query, or of all objects, in stored order."""
+        """Return the keys of the objects that match a query, or of all objects, in stored order.
+
+        A query that finds several classes gives them class by class, unless it says how to order them.
+        """
         with self._lock:
             if data_query is None:
                 return self._object_keys()
@@ -68,9 +71,16 @@ class Querying(KeyRegistry):
 def arranged_matches(
     data_query: BaseDataQuery, found: list[tuple[tuple[Any, ...], Match]]
 ) -> Iterator[tuple[tuple[Any, ...], Match]]:
-    """Yield matched values and matches in the order, and up to the limit, that a query asks for."""
-    for _, pair in arrange(data_query, [(match[1], (matched, match)) for matched, match in found]):
-        yield pair
+    """Yield matched values and matches in the order, and up to the limit, that a query asks for.
+
+    Parameters
+    ----------
+    found
+        Of each class in the order in which its objects were stored.
+    """
+    ranks = {name: rank for rank, name in enumerate(class_names(data_query))}
+    by_class = sorted(found, key=lambda pair: ranks.get(pair[1][1].data_class_name, len(ranks)))
+    yield from arrange(data_query, by_class, lambda pair, name: pair[1][1].index_values().get(name))
 
 
 def class_names(data_query: BaseDataQuery) -> tuple[str, ...]:

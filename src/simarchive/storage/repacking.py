@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from simarchive.container.container import Container
+from simarchive.container.contents import Contents
 from simarchive.storage import indexing
 
 
@@ -62,11 +64,13 @@ def repack(
     ) as container:
         container.checkpoint()
         before = place.stat().st_size
-        with container.transaction():
-            n_objects = container.rewrite(_complete, tmp_directory=tmp)
+        with container.transaction() as contents:
+            n_objects = container.rewrite(functools.partial(_complete, contents), tmp_directory=tmp)
     return RepackReport(str(place), n_objects, before, place.stat().st_size)
 
 
-def _complete(path: Path) -> None:
+def _complete(source: Contents, path: Path) -> None:
+    """Give a copy of `source` its index: made anew, or taken along where the class is not known here."""
     with contextlib.closing(Container(path, writable=True)) as container, container.transaction() as contents:
+        indexing.carry_over(source, contents)
         indexing.rebuild_all(contents)

@@ -1,105 +1,26 @@
-"""One object's place in scratch: its directory, the manifest of its files, and the locks on both."""
+"""One object's place in scratch: its directory, what is known of its files, and the lock to extract them."""
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import json
 import os
 import secrets
 import shutil
-import struct
-import threading
-from collections import Counter, deque
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from blake3 import blake3
+from simarchive.errors import ConflictError, LockedError
+from simarchive.storage.scratch_locks import ALONE, LockFile
+from simarchive.storage.scratch_stamps import ScratchFile, StampTable, remove_table
+from simarchive.storage.temporary_folder import STATE_FOLDER
 
-from simarchive.errors import ConflictError
+_MANIFEST_BYTES = 256
 
-STATE_FOLDER = ".simarchive"
-
-# struct flock of Linux on 64 bits: type, whence, start, length, process (0 for locks of an open file).
-_FLOCK = struct.Struct("@hhqqi0q")
-
-
-@dataclass(frozen=True, order=True)
-class ScratchFile:
-    """A file that can be extracted: its member name, its size in bytes and the digest of its content."""
-
-    name: str
-    size: int
-    digest: str
-
-
-class UseLocks:
-    """Says which directories of a scratch are in use, to all processes that share it.
-
-    Each directory has one byte of one file, locked for sharing by its users. One descriptor holds them all,
-    however many directories are in use; a killed process gives them up.
-    """
-
-    def __init__(self, state: Path) -> None:
-        self._fd = os.open(state / "use.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        self._counts: Counter[str] = Counter()
-        self._lock = threading.Lock()
-        self._released: deque[str] = deque()
-
-    def share(self, name: str) -> None:
-        """Keep a directory from being evicted, until `release` was called as often as this."""
-        with self._lock:
-            self._settle()
-            if not self._counts[name]:
-                lock_byte(self._fd, name, fcntl.F_RDLCK, wait=True)
-            self._counts[name] += 1
-
-    def release(self, name: str) -> None:
-        """Undo one `share`; later than `close`, do nothing."""
-        # The garbage collector may call this in the midst of any other method, on the thread that holds the
-        # lock: so it never waits, and what it leaves is done by the next call.
-        self._released.append(name)
-        if self._lock.acquire(blocking=False):
-            try:
-                self._settle()
-            finally:
-                self._lock.release()
-
-    @contextmanager
-    def alone(self, name: str) -> Iterator[bool]:
-        """Give True while nobody uses the directory nor can begin to, or False if somebody does."""
-        with self._lock:
-            self._settle()
-            if self._counts[name]:
-                yield False
-                return
-            try:
-                lock_byte(self._fd, name, fcntl.F_WRLCK, wait=False)
-            except BlockingIOError:
-                yield False
-                return
-            try:
-                yield True
-            finally:
-                lock_byte(self._fd, name, fcntl.F_UNLCK, wait=False)
-
-    def close(self) -> None:
-        """Release everything; later calls do nothing."""
-        with self._lock:
-            if self._fd >= 0:
-                os.close(self._fd)
-                self._fd = -1
-
-    def _settle(self) -> None:
-        while self._released:
-            name = self._released.popleft()
-            self._counts[name] -= 1
-            if not self._counts[name]:
-                del self._counts[name]
-                if self._fd >= 0:
-                    lock_byte(self._fd, name, fcntl.F_UNLCK, wait=False)
+Extract = Callable[[str, Path], object]
 
 
 class ScratchSlot:
@@ -107,23 +28,85 @@ class ScratchSlot:
 
     def __init__(self, scratch: Path, name: str) -> None:
         self.name = name
+        self._scratch = scratch
         self._place = scratch / name
         # A generation has no hyphen, a key may.
         self.path = self._place / name.rpartition("-")[0]
         self._state = scratch / STATE_FOLDER
         self._manifest = self._state / f"{name}.json"
+        self._stamps = self._state / f"{name}.stamps"
+        self._staging = self._state / f"{name}.part"
 
     @contextmanager
-    def extracting(self) -> Iterator[None]:
-        """Hold the lock under which one thread of one process at a time extracts."""
-        # A descriptor of its own, because locks of one open file do not exclude each other.
-        with _opened(self._state / "extract.lock") as fd:
-            lock_byte(fd, self.name, fcntl.F_WRLCK, wait=True)
-            yield
+    def extracting(self, timeout_s: float) -> Iterator[StampTable]:
+        """Hold the lock under which one thread of one process at a time extracts; give the stamps.
 
-    def touch(self) -> None:
-        """Note that the directory is used now."""
-        os.utime(self._manifest)
+        Whoever waits does so as long as files grow, however large they are.
+
+        Raises
+        ------
+        LockedError
+            If nothing moved for `timeout_s`.
+        """
+        lock = self._locked(timeout_s)
+        try:
+            self._clear_staging()
+            with StampTable(self._stamps) as stamps:
+                yield stamps
+        finally:
+            lock.close()
+
+    def _locked(self, timeout_s: float) -> LockFile:
+        while True:
+            lock = LockFile(self._state / "extract.lock")
+            with contextlib.ExitStack() as stack:
+                stack.callback(lock.close)
+                if not lock.wait(self.name, ALONE, timeout_s, self._signs_of_progress):
+                    break
+                # Who removed the file made room for another one, which the next process locks.
+                if lock.stands():
+                    stack.pop_all()
+                    return lock
+        raise LockedError(
+            f"the files of {self.path.name!r} are being extracted to scratch '{self._scratch}' by"
+            f" {self._holder()}, and nothing moved for {timeout_s:g} s: wait for it, end it, or name another"
+            " scratch directory"
+        )
+
+    def _clear_staging(self) -> None:
+        """Have the folder of the file that is being extracted, without what a killed process left there."""
+        if self._staging.is_symlink():
+            raise ConflictError(f"{str(self._staging)!r} became a link: remove it")
+        self._staging.mkdir(exist_ok=True)
+        with os.scandir(self._staging) as listing:
+            left = list(listing)
+        if left:
+            shutil.rmtree(self._staging)
+            self._staging.mkdir()
+
+    def _signs_of_progress(self) -> object:
+        with suppress(OSError):
+            growing = sorted(self._staging.iterdir())
+            return [_sign(path) for path in (self._stamps, self._manifest, *growing)]
+        return None
+
+    def _holder(self) -> str:
+        by = self._read().get("by")
+        return str(by) if by else "another thread or process"
+
+    def put(self, file: ScratchFile, extract: Extract, stamps: StampTable) -> None:
+        """Extract a file, which appears in the directory when it is complete."""
+        destination = self.destination(file.name)
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        staged = self._staging / "file"
+        extract(file.name, staged)
+        try:
+            staged.replace(destination)
+        except IsADirectoryError as error:
+            raise ConflictError(
+                f"{str(destination)!r} cannot be written: a directory is there: remove it"
+            ) from error
+        stamps.put(file, destination)
 
     def last_use(self) -> float:
         """Return when the directory was last handed out, in seconds since the epoch."""
@@ -131,15 +114,19 @@ class ScratchSlot:
             return self._manifest.stat().st_mtime
         return 0.0
 
-    def remove(self) -> None:
-        """Remove the directory, which nobody may use."""
+    def put_aside(self) -> list[Path]:
+        """Take the directory, which nobody may use, out of scratch; return what is to be removed."""
         trash = self._state / f"trash-{secrets.token_hex(8)}"
-        # Renamed first: a kill in between must not leave half a directory that is taken for a whole one. The
+        # Renamed, not removed: a kill must not leave half a directory that is taken for a whole one. The
         # manifest goes last, so that what was left is found.
+        found = []
         with suppress(FileNotFoundError):
             self._place.rename(trash)
-            shutil.rmtree(trash, ignore_errors=True)
+            found = [trash]
+        shutil.rmtree(self._staging, ignore_errors=True)
+        remove_table(self._stamps)
         self._manifest.unlink(missing_ok=True)
+        return found
 
     def destination(self, name: str) -> Path:
         """Return where a file goes; raise ConflictError if a link on the way would lead elsewhere."""
@@ -151,34 +138,33 @@ class ScratchSlot:
                 raise ConflictError(f"{str(parent)!r} became a link: remove it")
         return path
 
-    def manifest(self) -> dict[str, Any]:
-        """Return the stamps of the extracted files, by name; empty if there is no manifest to be trusted."""
-        files = self._read().get("files")
-        if not isinstance(files, dict):
-            return {}
-        return {
-            name: stamp
-            for name, stamp in files.items()
-            if isinstance(stamp, dict) and isinstance(stamp.get("size"), int)
-        }
-
     def planned_bytes(self) -> int:
         """Return the size of the files that are, or are being, extracted."""
         planned = self._read().get("bytes")
         return planned if isinstance(planned, int) else 0
 
-    def write_manifest(self, files: dict[str, Any], planned_bytes: int) -> None:
-        """Replace the manifest in one step."""
-        temporary = self._state / f"{secrets.token_hex(8)}.tmp"
-        temporary.write_text(json.dumps({"bytes": planned_bytes, "files": files}), encoding="utf-8")
-        temporary.replace(self._manifest)
+    def begin(self, planned_bytes: int) -> None:
+        """Note, before files are extracted, what they will take, and who extracts them."""
+        by = f"process {os.getpid()} on host {socket.gethostname()}"
+        self._write({"bytes": planned_bytes, "by": by})
 
-    def is_valid(self, file: ScratchFile, stamp: Any) -> bool:
-        """Return whether the file is as it was extracted: same content wanted, not written to since."""
+    def finish(self, bytes_here: int) -> None:
+        """Note what the files take, and that the directory is used now."""
+        if self._read() == {"bytes": bytes_here}:
+            os.utime(self._manifest)
+        else:
+            self._write({"bytes": bytes_here})
+
+    def _write(self, content: dict[str, Any]) -> None:
+        # In place, by one system call, and of one length: a new file that is renamed over the old one makes
+        # the file system write it out, which takes longer than all else where files are small.
+        text = json.dumps(content).encode().ljust(_MANIFEST_BYTES)
+        fd = os.open(self._manifest, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         try:
-            return bool(stamp == stamp_of(file, self.path / file.name))
-        except (FileNotFoundError, NotADirectoryError):
-            return False
+            os.pwrite(fd, text, 0)
+            os.ftruncate(fd, len(text))
+        finally:
+            os.close(fd)
 
     def _read(self) -> dict[str, Any]:
         try:
@@ -188,37 +174,9 @@ class ScratchSlot:
         return content if isinstance(content, dict) else {}
 
 
-def stamp_of(file: ScratchFile, path: Path) -> dict[str, Any]:
-    """Return what changes when someone writes to the file, even if the modification time is set back."""
-    now = path.lstat()
-    return {
-        "digest": file.digest,
-        "size": now.st_size,
-        "inode": now.st_ino,
-        "modified_ns": now.st_mtime_ns,
-        "changed_ns": now.st_ctime_ns,
-    }
-
-
-@contextmanager
-def hold_lock(path: Path) -> Iterator[None]:
-    """Hold the lock that a file stands for, alone; a killed process gives it up."""
-    with _opened(path) as fd:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-
-
-def lock_byte(fd: int, name: str, kind: int, *, wait: bool) -> None:
-    """Lock or unlock the byte that stands for `name`; raise BlockingIOError if not to wait for it."""
-    place = int.from_bytes(blake3(name.encode()).digest()[:7], "little")
-    command = fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK
-    fcntl.fcntl(fd, command, _FLOCK.pack(kind, os.SEEK_SET, place, 1, 0))
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+def _sign(path: Path) -> object:
     try:
-        yield fd
-    finally:
-        os.close(fd)
+        status = path.lstat()
+    except FileNotFoundError:
+        return path.name
+    return path.name, status.st_size, status.st_blocks, status.st_mtime_ns, status.st_ino

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from simarchive.conditions import Condition
+from simarchive.conditions import Condition, Value
+from simarchive.container.index import KEY_COLUMN
 from simarchive.data import name_and_subclasses
 from simarchive.errors import CorruptError
 from simarchive.storage import indexing
+from simarchive.storage.arrangement import arrange
 
 Answer = TypeVar("Answer")
 
@@ -38,10 +40,10 @@ def select(contents: Contents, data_query: BaseDataQuery) -> list[str] | None:
         return None
     if len(found) == 1:
         return _asked(contents, data_query, found, _select_first)
-    if data_query.order_by is not None:
+    rows = _asked(contents, data_query, found, _first_rows)
+    if rows is None:
         return None
-    keys = _asked(contents, data_query, found, _select_all)
-    return None if keys is None else keys[: data_query.limit]
+    return [key for key, _ in arrange(data_query, rows, lambda row, _: row[1])]
 
 
 def count(contents: Contents, data_query: BaseDataQuery) -> int | None:
@@ -126,8 +128,18 @@ def _select_first(found: list[IndexTable], data_query: BaseDataQuery) -> list[st
     return found[0].select(data_query.conditions(), order_by=data_query.order_by, limit=data_query.limit)
 
 
-def _select_all(found: list[IndexTable], data_query: BaseDataQuery) -> list[str]:
-    return [key for table in found for key in table.select(data_query.conditions())]
+def _first_rows(found: list[IndexTable], data_query: BaseDataQuery) -> list[tuple[str, Value]]:
+    """Return key, and value to order by, of the first matches of each table: as many as there can be."""
+    conditions, order_by, limit = data_query.conditions(), data_query.order_by, data_query.limit
+    rows: list[tuple[str, Value]] = []
+    for table in found:
+        if order_by is None:
+            rows += ((key, None) for key in table.select(conditions, limit=limit))
+        else:
+            names = [KEY_COLUMN, order_by.removeprefix("-")]
+            columns = table.columns(names, conditions, order_by=order_by, limit=limit)
+            rows += zip(*(columns[name] for name in names), strict=True)
+    return rows
 
 
 def _count(found: list[IndexTable], data_query: BaseDataQuery) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simarchive.conditions import Value
+from simarchive.conditions import ColumnKind, Value
 from simarchive.container.contents import Contents
 from simarchive.container.index import KEY_COLUMN
 from simarchive.data import data_class_named
@@ -44,14 +45,25 @@ def columns_of_index(
     return None if found is None else {KEY: found.pop(KEY_COLUMN), **found}
 
 
-def columns_of_keys(contents: Contents, keys: list[str], names: list[str]) -> dict[str, list[Value]]:
-    """Return the columns of some objects, from the index where there is one, else from the objects."""
-    columns: dict[str, list[Value]] = {KEY: list(keys), **{name: [] for name in names}}
-    for key in keys:
-        row = _row(contents, key)
-        for name in names:
-            columns[name].append(row.get(name))
+def columns_of_keys(
+    contents: Contents, data_query: BaseDataQuery, keys: list[str], names: list[str]
+) -> dict[str, Any]:
+    """Return what `columns_of_index` does, for some objects: from their rows, or from themselves."""
+    kinds = {column.name: column.kind for column in data_query.data_class().index_columns()}
+    rows = [_row(contents, key) for key in keys]
+    columns: dict[str, Any] = {KEY: list(keys)}
+    for name in names:
+        columns[name] = _typed(kinds[name], [row.get(name) for row in rows])
     return columns
+
+
+def _typed(kind: ColumnKind, values: list[Value]) -> np.ndarray[Any, Any] | list[Value]:
+    """Return values of one column as an index table returns them."""
+    if kind is ColumnKind.REAL:
+        return np.array([math.nan if value is None else value for value in values], np.float64)
+    if kind is ColumnKind.INTEGER and None not in values:
+        return np.array(values, np.int64)
+    return values
 
 
 def data_frame(columns: dict[str, Any]) -> pandas.DataFrame:

@@ -51,6 +51,25 @@ class TableRows:
         )
         self._missed = MissedMarks()
         self._tail_is_written = True
+        self._class_version: int | None = None
+        self._left_out: frozenset[str] = frozenset()
+
+    # --- what is known of the whole ----------------------------------------------------------
+
+    @property
+    def class_version(self) -> int | None:
+        """The version of the data class by which the rows were made; ``None`` if it was not noted."""
+        return self._class_version
+
+    @property
+    def left_out(self) -> frozenset[str]:
+        """The keys of objects that have no row because who made the table could not understand them."""
+        return self._left_out
+
+    def note_origin(self, class_version: int | None, left_out: Iterable[str] = ()) -> None:
+        """Note by which version of the data class the rows are made, and which objects have none."""
+        self._class_version, self._left_out = class_version, frozenset(left_out)
+        self._write_description()
 
     # --- changes -----------------------------------------------------------------------------
 
@@ -317,12 +336,25 @@ class TableRows:
         if len(self._tail):
             yield self._tail.view()
 
+    def _check_counters(self, pieces: Iterable[int]) -> None:
+        """Raise CorruptError if a number that is to be given next is taken; `pieces` have numbers, too."""
+        sequences = [segment.last for segment in self._segments]
+        numbers = [*(segment.number for segment in self._segments), *pieces]
+        if self._tail.next_sequence <= max(sequences, default=-1):
+            raise self._attributes.corrupt("the sequence number of its next row is taken")
+        if self._tail.next_number <= max(numbers, default=-1):
+            raise self._attributes.corrupt("the number of its next segment is taken")
+
     def _write_description(self) -> None:
-        description = {
+        description: dict[str, Any] = {
             "format": INDEX_FORMAT,
             "columns": {column.name: column.kind.value for column in self._columns.values()},
             "vocabularies": {name: vocabulary.pieces for name, vocabulary in self._vocabularies.items()},
         }
+        if self._class_version is not None:
+            description["class_version"] = self._class_version
+        if self._left_out:
+            description["left_out"] = sorted(self._left_out)
         self._attributes.write_text(INDEX_TABLE, json.dumps(description).encode())
 
 

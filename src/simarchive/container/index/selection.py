@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from simarchive.conditions import order_of, ranks_of
 from simarchive.container.index.attributes import Array
 from simarchive.container.index.columns import CategoryValues, IdentifierValues, IntegerValues, RealValues
 from simarchive.container.index.rowsets import RowSet
@@ -34,12 +35,11 @@ class Selection:
         if not self._parts:
             return
         numbers, missing = self._sort_keys(column)
-        if descending:
-            numbers = -numbers if numbers.dtype.kind == "f" else ~numbers  # ~ has no overflow
         if self._order is None:
-            self._order = np.lexsort((numbers, missing))
+            self._order = order_of(numbers, missing, descending=descending)
         else:
-            self._order = self._order[np.lexsort((numbers[self._order], missing[self._order]))]
+            stored = self._order
+            self._order = stored[order_of(numbers[stored], missing[stored], descending=descending)]
 
     def _sort_keys(self, column: str) -> tuple[Array, Array]:
         """Return numbers that are ordered like the values, and which are missing, row set by row set."""
@@ -47,8 +47,7 @@ class Selection:
         missing: list[Array] = []
         ranks: dict[str, int] | None = None
         if not isinstance(self._parts[0][0].values(column), (IntegerValues, RealValues)):
-            texts = {text for text in self._texts(column) if text is not None}
-            ranks = {text: rank for rank, text in enumerate(sorted(texts))}
+            ranks = ranks_of(text for text in self._texts(column) if text is not None)
         for rowset, rows in self._parts:
             values = rowset.values(column).take(rows)
             mask = values.missing_mask()

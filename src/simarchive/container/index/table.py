@@ -16,8 +16,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from simarchive.conditions import Column, ColumnKind, Condition
+from simarchive.conditions import Column, ColumnKind, Condition, Value, is_missing
 from simarchive.container.index.attributes import Array, Attributes
+from simarchive.container.index.columns import IdentifierValues
 from simarchive.container.index.matching import (
     in_words,
     matching_rows,
@@ -104,9 +105,12 @@ class IndexTable(TableRows):
             If it is damaged. Then, and with a FormatError, the index can be rebuilt from the objects.
         """
         attributes = Attributes.of(group)
-        table = cls(attributes, *_read_description(attributes), shape)
+        columns, pieces, class_version, left_out = _read_description(attributes)
+        table = cls(attributes, columns, pieces, shape)
+        table._class_version, table._left_out = class_version, left_out
         table._tail.load()
         table._segments.load()
+        table._check_counters(number for some in pieces.values() for number, _ in some)
         return table
 
     @property
@@ -179,6 +183,50 @@ class IndexTable(TableRows):
         """Return all keys in the order of first insertion."""
         return self.select()
 
+    def check(self) -> None:
+        """Compare what a query relies on without reading values with what follows from the values.
+
+        Raises
+        ------
+        CorruptError
+            If a bound, a count or a word does not fit the values of its segment.
+        """
+        for rowset in self._row_sets():
+            texts = [rowset.keys()]
+            for name in self._columns:
+                values = rowset.values(name)
+                if isinstance(values, IdentifierValues):
+                    texts.append(values.texts)
+                if rowset.summary(name) != values.summary():
+                    raise self._attributes.corrupt(
+                        f"what is noted of column {name!r} does not fit its values"
+                    )
+            if not all(array.words_fit() for array in texts):
+                raise self._attributes.corrupt("a text has the word of another one")
+            if not bool(np.all(np.diff(rowset.sequences()) > 0)):
+                raise self._attributes.corrupt("the rows of a segment are not in their order")
+        if not all(vocabulary.is_sound() for vocabulary in self._vocabularies.values()):
+            raise self._attributes.corrupt("a vocabulary has a text twice, or with the word of another one")
+
+    def rows(self) -> dict[str, dict[str, Value]]:
+        """Return every row by its key, in the order of first insertion; all of the table is read.
+
+        Raises
+        ------
+        CorruptError
+            If a part of it cannot be read, or a key has two rows.
+        """
+        columns = self.columns([KEY_COLUMN, *self._columns])
+        keys = columns.pop(KEY_COLUMN)
+        plain = {name: _plain(values) for name, values in columns.items()}
+        rows = {
+            key: dict(zip(plain, row, strict=True))
+            for key, row in zip(keys, zip(*plain.values(), strict=True), strict=True)
+        }
+        if len(rows) < len(keys):
+            raise self._attributes.corrupt("a key has two rows")
+        return rows
+
     def count(self, conditions: Sequence[Condition] = ()) -> int:
         """Return how many rows fulfil all conditions."""
         if not conditions:
@@ -240,10 +288,16 @@ class IndexTable(TableRows):
         return tuple(reports)
 
 
+def _plain(values: Array | list[Any]) -> list[Value]:
+    if isinstance(values, list):
+        return values
+    return [None if is_missing(value) else value for value in values.tolist()]
+
+
 def _read_description(
     attributes: Attributes,
-) -> tuple[tuple[Column, ...], dict[str, list[tuple[int, int]]]]:
-    """Return the columns of a table, and the pieces of their vocabularies."""
+) -> tuple[tuple[Column, ...], dict[str, list[tuple[int, int]]], int | None, frozenset[str]]:
+    """Return the columns of a table, the pieces of their vocabularies, class version and keys left out."""
     try:
         description = json.loads(attributes.read_text(INDEX_TABLE))
         found = description["format"]
@@ -257,8 +311,11 @@ def _read_description(
             str(column): [(int(number), int(size)) for number, size in pieces]
             for column, pieces in description["vocabularies"].items()
         }
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        version = description.get("class_version")
+        class_version = None if version is None else int(version)
+        left_out = frozenset(map(str, description.get("left_out", ())))
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise attributes.corrupt(f"its description cannot be read ({error})") from error
     if any(number < 0 or size < 1 for pieces in vocabularies.values() for number, size in pieces):
         raise attributes.corrupt("a vocabulary has an empty piece")
-    return columns, vocabularies
+    return columns, vocabularies, class_version, left_out

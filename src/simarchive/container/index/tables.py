@@ -26,6 +26,8 @@ class IndexTables:
     distrusted
         Names of tables that turned out to be unusable. It is shared by all views of one container, and
         creating a table anew takes its name out.
+    settled
+        Tables that lack objects, of which some were tried and are not understood by this program either.
     freed
         Whether a table was removed, whose room can be used again.
     """
@@ -33,11 +35,13 @@ class IndexTables:
     def __init__(self, handle: h5py.File, distrusted: set[str]) -> None:
         self._handle = handle
         self.distrusted = distrusted
+        self.settled: set[IndexTable] = set()
         self.freed = False
         try:
-            self._group = handle.get(layout.INDEX)
+            found = handle.get(layout.INDEX)
         except UNREADABLE:
-            self._group = None
+            found = None
+        self._group = found if isinstance(found, h5py.Group) else None
         self._tables: dict[str, IndexTable] = {}
 
     @property
@@ -50,18 +54,39 @@ class IndexTables:
         return [] if self._group is None else [name for name in self._group if name != layout.MEMBER_TABLE]
 
     def get(self, name: str) -> IndexTable | None:
-        """Return an index table, or ``None`` if there is none of that name."""
+        """Return an index table, or ``None`` if there is none of that name.
+
+        Raises
+        ------
+        CorruptError
+            If it is damaged, or what has its name is no group.
+        FormatError
+            If it was written by another version of the format.
+        """
         if name not in self._tables:
-            if self._group is None or name not in self._group:
+            if not self._has(name):
                 return None
-            self._tables[name] = IndexTable.open(self._group[name])
+            assert self._group is not None
+            try:
+                group = self._group[name]
+            except UNREADABLE as error:
+                raise _unreadable(name, str(error)) from error
+            if not isinstance(group, h5py.Group):
+                raise _unreadable(name, "it is not a group")
+            self._tables[name] = IndexTable.open(group)
         return self._tables[name]
+
+    def _has(self, name: str) -> bool:
+        # A link that leads nowhere counts, too: the name is taken. A name is no path.
+        if self._group is None or not name or name.startswith(".") or "/" in name:
+            return False
+        return bool(self._group.id.links.exists(name.encode()))
 
     def create(self, name: str, columns: Iterable[Column]) -> IndexTable:
         """Return a new, empty index table in place of any of that name."""
         self.drop(name)
         if self._group is None:
-            if layout.INDEX in self._handle:
+            if self._handle.id.links.exists(layout.INDEX.encode()):
                 put_aside(self._handle, f"/{layout.INDEX}", layout.INDEX)
             self._group = create_group(self._handle, layout.INDEX)
         self._tables[name] = IndexTable.create(self._group, name, tuple(columns))
@@ -81,11 +106,18 @@ class IndexTables:
     def drop(self, name: str) -> None:
         """Remove an index table if it is there."""
         self._tables.pop(name, None)
-        if self._group is None or name not in self._group:
+        if not self._has(name):
             return
+        assert self._group is not None
         try:
             unlink(self._group.id, name)
         except UNREADABLE:
             # What HDF5 cannot read it cannot take apart either.
             put_aside(self._handle, f"{self._group.name}/{name}", f"{layout.INDEX} {name}")
         self.freed = True
+
+
+def _unreadable(name: str, what: str) -> CorruptError:
+    return CorruptError(
+        f"the index table {name!r} cannot be read: {what}: rebuild the index, which loses nothing"
+    )

@@ -114,6 +114,13 @@ class TextArray:
             return rows[self.lows[rows] == WORD.type(int(text[16:], 16))] if _is_hex(text) else rows[:0]
         return rows[[found == text for found in self.texts(rows)]]
 
+    def words_fit(self) -> bool:
+        """Return whether each text is found through the word that stands for it."""
+        if self.lows is not None:
+            return True
+        texts = self.texts(np.arange(len(self)))
+        return [int(word) for word in self.words] == [word_of(text) for text in texts]
+
     def marks(self) -> Array:
         """Return `mark_of` each text."""
         if self.lows is not None:

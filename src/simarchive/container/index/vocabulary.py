@@ -101,6 +101,12 @@ class Vocabulary:
         self._pending.clear()
         return True
 
+    def is_sound(self) -> bool:
+        """Return whether every text that is written is there once, and found through its word."""
+        texts = self._stored_texts()
+        distinct = set(texts.texts(np.arange(len(texts))))
+        return len(distinct) == len(texts) == self.stored and texts.words_fit()
+
     def clear(self) -> None:
         """Remove every text from the file and from memory."""
         for piece, _ in self.pieces:

@@ -6,13 +6,16 @@ digest of the file, the name of the codec, and the CRC-32 of each chunk as it is
 byte is covered, padding too. A chunk of zeros is not written.
 """
 
+from simarchive.container.members.choice import MemberNames
 from simarchive.container.members.extraction import MemberFault, extract_member, verify_member
 from simarchive.container.members.listing import (
-    address_of,
     empty_folders,
     find_member,
     keep_empty_folders,
+    link_count,
     list_members,
+    list_places,
+    listed_names,
     member_info,
 )
 from simarchive.container.members.reader import MemberReader, open_member
@@ -31,17 +34,20 @@ __all__ = [
     "ChunkFile",
     "MemberFault",
     "MemberInfo",
+    "MemberNames",
     "MemberReader",
     "MemberTable",
     "PlainFile",
-    "address_of",
     "empty_folders",
     "extract_member",
     "find_member",
     "is_member",
     "keep_empty_folders",
+    "link_count",
     "link_member",
     "list_members",
+    "list_places",
+    "listed_names",
     "member_digest",
     "member_info",
     "open_member",

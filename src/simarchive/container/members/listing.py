@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import h5py
 import numpy as np
+from h5py import h5d, h5l, h5o
 
 from simarchive.container.layout import MEMBER_CODEC, MEMBER_DIGEST, MEMBER_EMPTY_FOLDERS, MEMBER_SIZE
 from simarchive.container.members.names import link_name, member_name
@@ -17,9 +18,40 @@ from simarchive.keys import check_member_name
 
 def list_members(group: h5py.Group) -> Iterator[MemberInfo]:
     """Yield what is known about each member of `group`, in the group's order."""
+    for name, dataset in _datasets(group):
+        yield member_info(dataset, name)
+
+
+def list_places(group: h5py.Group) -> Iterator[tuple[int, MemberInfo]]:
+    """Yield each member with the address of its dataset: equal for two names of one dataset."""
+    for name, dataset in _datasets(group):
+        yield int(h5o.get_info(dataset.id).addr), member_info(dataset, name)
+
+
+def listed_names(group: h5py.Group) -> list[str]:
+    """Return the names that members of `group` have, in the group's order, without a look at any.
+
+    The arrays of the object are among them: which of the names is a member, only `find_member` can say.
+    """
+    return [member_name(group, link) for link in group]
+
+
+def _datasets(group: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:
     for link in group:
-        if group.get(link, getclass=True) is h5py.Dataset and is_member(dataset := group[link]):
-            yield member_info(dataset, member_name(group, link))
+        dataset = _dataset(group, link)
+        if dataset is not None:
+            yield member_name(group, link), dataset
+
+
+def _dataset(group: h5py.Group, link: str) -> h5py.Dataset | None:
+    """Return the member that stands under a link, if it is one."""
+    encoded = link.encode("utf-8", "surrogateescape")
+    # A link of another kind may lead anywhere, into other files too.
+    if group.id.links.get_info(encoded).type != h5l.TYPE_HARD:
+        return None
+    node = h5o.open(group.id, encoded)
+    dataset = h5py.Dataset(node) if isinstance(node, h5d.DatasetID) else None
+    return dataset if dataset is not None and is_member(dataset) else None
 
 
 def member_info(dataset: h5py.Dataset, name: str) -> MemberInfo:
@@ -41,15 +73,16 @@ def find_member(group: h5py.Group, name: str) -> h5py.Dataset:
     NotFoundError
         If `group` has no member of this name.
     """
-    dataset = group.get(link_name(name))
-    if dataset is None or not is_member(dataset):
+    link = link_name(name)
+    dataset = _dataset(group, link) if group.id.links.exists(link.encode()) else None
+    if dataset is None:
         raise NotFoundError(f"{group.name} has no member {name!r}")
     return dataset
 
 
-def address_of(group: h5py.Group, name: str) -> int:
-    """Return the address of a member's dataset: equal for two names of one dataset."""
-    return int(h5py.h5o.get_info(find_member(group, name).id).addr)
+def link_count(group: h5py.Group, name: str) -> int:
+    """Return how many names a member's dataset has, in all objects together."""
+    return int(h5py.h5o.get_info(find_member(group, name).id).rc)
 
 
 def keep_empty_folders(group: h5py.Group, folders: Iterable[str]) -> None:

@@ -37,6 +37,11 @@ class MemberReader(io.RawIOBase):
         """The size of the member in bytes."""
         return self._table.size
 
+    @property
+    def digest(self) -> str:
+        """The BLAKE3 digest of the member."""
+        return self._table.digest
+
     def readable(self) -> bool:
         """Return True."""
         return True

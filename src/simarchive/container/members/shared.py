@@ -7,7 +7,7 @@ from pathlib import Path
 
 import h5py
 
-from simarchive.conditions import Column, ColumnKind, Equals
+from simarchive.conditions import Column, ColumnKind, Equals, Value
 from simarchive.container import layout, members
 from simarchive.container.index import IndexTable, IndexTables
 from simarchive.container.members import MemberInfo
@@ -41,6 +41,17 @@ class SharedMembers:
         except StorageError:
             return False
         return self._tables.exist and layout.MEMBER_TABLE not in self._tables.distrusted
+
+    def rows(self) -> dict[str, dict[str, Value]]:
+        """Return size and digest of each member of the table, by key and name of the member.
+
+        Raises
+        ------
+        CorruptError
+            If the table cannot be read.
+        """
+        table = self._tables.get(layout.MEMBER_TABLE)
+        return {} if table is None else table.rows()
 
     def clear(self) -> None:
         """Forget all members."""

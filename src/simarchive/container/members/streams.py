@@ -73,18 +73,20 @@ class MemberStream(io.RawIOBase):
         if self._reader is not None and contents is self._contents:
             return self._reader
         try:
-            info = next(info for info in contents.members(self._key) if info.name == self.name)
-            changed = self._digest is not None and info.digest != self._digest
-        except (NotFoundError, StopIteration) as error:
+            reader = contents.member_reader(self._key, self.name)
+        except NotFoundError as error:
             if self._digest is None:
-                raise NotFoundError(f"object {self._key!r} has no member {self.name!r}") from error
-            changed = True
-        if changed:
-            raise ConflictError(
-                f"object {self._key!r} was replaced or removed while its member {self.name!r} was open:"
-                " open it again"
-            )
-        self._digest = info.digest
+                raise
+            raise self._changed() from error
+        if self._digest not in (None, reader.digest):
+            raise self._changed()
+        self._digest = reader.digest
         self._contents = contents
-        self._reader = contents.member_reader(self._key, self.name)
-        return self._reader
+        self._reader = reader
+        return reader
+
+    def _changed(self) -> ConflictError:
+        return ConflictError(
+            f"object {self._key!r} was replaced or removed while its member {self.name!r} was open:"
+            " open it again"
+        )

@@ -1,0 +1,142 @@
+"""Files of a directory of objects: made anew, never through a link, with the permissions of the others."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from simarchive.errors import StorageFullError, StorageIOError
+
+Signature = tuple[int, int, int]
+"""Inode, time of the last change in nanoseconds, and size: another one is another content."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(frozen=True)
+class Access:
+    """The permissions and the group that new files get.
+
+    Attributes
+    ----------
+    mode
+        Permission bits of a file; ``None`` for those that the umask leaves.
+    group
+        The group; ``None`` for that of the process, or of the directory where it hands its group down.
+    """
+
+    mode: int | None = None
+    group: int | None = None
+
+    @classmethod
+    def like(cls, *models: Path) -> Access:
+        """Return the access of the first file that is there, or what the umask leaves."""
+        for model in models:
+            with contextlib.suppress(FileNotFoundError):
+                status = model.lstat()
+                if stat.S_ISREG(status.st_mode):
+                    return cls(stat.S_IMODE(status.st_mode) & 0o666, status.st_gid)
+        return cls()
+
+    def give(self, place: int | Path) -> None:
+        """Give an open file, or a directory, these permissions."""
+        if self.mode is None:
+            return
+        status = os.stat(place)  # noqa: PTH116 - of a descriptor, too
+        mode = self.mode
+        if stat.S_ISDIR(status.st_mode):
+            mode |= (mode & 0o444) >> 2 | 0o700 | (status.st_mode & stat.S_ISGID)
+        if self.group != status.st_gid:
+            try:
+                os.chown(place, -1, -1 if self.group is None else self.group)
+            except PermissionError:
+                # What is the right of one group must not become the right of another.
+                mode &= ~0o070 | (mode & 0o007) << 3
+        os.chmod(place, mode)  # noqa: PTH101
+
+
+def write_text(path: Path, text: str, access: Access) -> None:
+    """Write a new file and sync it; nothing may be under its name yet, not even a link."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(path, flags, 0o666), "w", encoding="utf-8") as file:  # noqa: PTH123
+        access.give(file.fileno())
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def make_directory(path: Path, access: Access) -> None:
+    """Make a new directory."""
+    path.mkdir()
+    access.give(path)
+
+
+def unused_name(directory: Path, prefix: str = "", suffix: str = "") -> Path:
+    """Return a path that nobody can foresee."""
+    return directory / f"{prefix}{secrets.token_hex(16)}{suffix}"
+
+
+def move(path: Path, destination: Path) -> None:
+    """Rename a file or directory, also a directory that its owner may not write to."""
+    try:
+        path.rename(destination)
+    except PermissionError:
+        # Its entry ".." changes, for which the system asks the permission to write.
+        if path.is_symlink() or not path.is_dir():
+            raise
+        path.chmod(stat.S_IMODE(path.stat().st_mode) | stat.S_IRWXU)
+        path.rename(destination)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove whatever is under a name, as far as that is possible."""
+    if path.is_symlink() or not path.is_dir():
+        with contextlib.suppress(OSError):
+            path.unlink()
+        return
+    shutil.rmtree(path, ignore_errors=True)
+    if path.exists():
+        # Folders that were stored without the permission to write in them.
+        for folder, names, _ in os.walk(path):
+            for name in names:
+                if not Path(folder, name).is_symlink():
+                    with contextlib.suppress(OSError):
+                        Path(folder, name).chmod(stat.S_IRWXU)
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def signature_of(path: Path) -> Signature | None:
+    """Return what changes with a file's content; ``None`` if there is no such file."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def sync_directory(directory: Path) -> None:
+    """Sync the names in a directory, without which a rename may be lost."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def io_error(error: OSError, path: Path) -> StorageIOError | StorageFullError:
+    """Return our error for a write that the system refused."""
+    # `shutil.copytree` gathers errors as texts.
+    is_full = error.errno in _FULL or (
+        isinstance(error, shutil.Error) and any(f"[Errno {number}]" in str(error) for number in _FULL)
+    )
+    if is_full:
+        return StorageFullError(f"no room to write {str(path)!r}: what was stored before is unchanged")
+    return StorageIOError(
+        f"{str(path)!r} cannot be written: {error.strerror or error}; what was stored before is unchanged"
+    )

@@ -1,0 +1,163 @@
+"""What was extracted into one directory of scratch; one file is looked up without reading the rest."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from blake3 import blake3
+
+_MAGIC = b"simarchive-stamp"
+# Slots in the table, slots in use, size of all files in use.
+_HEADER = struct.Struct("<16sQQQ")
+# Digest of the name, digest of the stamp, size of the file.
+_ROW = struct.Struct("<16s16sQ")
+_FREE = bytes(16)
+_FIRST_CAPACITY = 64
+
+
+@dataclass(frozen=True, order=True)
+class ScratchFile:
+    """A file that can be extracted: its member name, its size in bytes and the digest of its content."""
+
+    name: str
+    size: int
+    digest: str
+
+
+class StampTable:
+    """The stamps of extracted files by name, a hash table in a file.
+
+    A stamp says what was extracted, and what changes when someone writes to the file, even if the time of
+    modification is set back. A table that cannot be read is an empty one, and its files are extracted again.
+
+    One program at a time may have it open.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd = self._opened()
+        self._capacity = self._count = self.total_bytes = 0
+        if not self._load():
+            self._write_empty(_FIRST_CAPACITY)
+
+    def is_valid(self, file: ScratchFile, place: Path) -> bool:
+        """Return whether `place` is as it was when `file` was extracted there."""
+        _, row = self._find(_digest(file.name))
+        try:
+            return row is not None and row[1] == _stamp(file, place)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+    def size_of(self, name: str) -> int:
+        """Return the size of the file of this name that was extracted last; 0 if none was."""
+        _, row = self._find(_digest(name))
+        return 0 if row is None else int(row[2])
+
+    def put(self, file: ScratchFile, place: Path) -> None:
+        """Note that `file` was extracted to `place` just now."""
+        name, stamp = _digest(file.name), _stamp(file, place)
+        slot, old = self._find(name)
+        if old is None and 2 * (self._count + 1) > self._capacity:
+            self._grow()
+            slot, old = self._find(name)
+        os.pwrite(self._fd, _ROW.pack(name, stamp, file.size), self._offset(slot))
+        self._count += old is None
+        self.total_bytes += file.size - (0 if old is None else old[2])
+        self._write_header()
+
+    def close(self) -> None:
+        """Close the file; later calls do nothing."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _opened(self) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        return os.open(self._path, flags, 0o666)
+
+    def _load(self) -> bool:
+        header = os.pread(self._fd, _HEADER.size, 0)
+        if len(header) < _HEADER.size:
+            return False
+        magic, capacity, count, total = _HEADER.unpack(header)
+        self._capacity, self._count, self.total_bytes = capacity, count, total
+        is_whole = os.fstat(self._fd).st_size == _HEADER.size + capacity * _ROW.size
+        return bool(magic == _MAGIC and is_whole and 2 * count <= capacity)
+
+    def _write_empty(self, capacity: int) -> None:
+        os.ftruncate(self._fd, 0)
+        os.ftruncate(self._fd, _HEADER.size + capacity * _ROW.size)
+        self._capacity, self._count, self.total_bytes = capacity, 0, 0
+        self._write_header()
+
+    def _write_header(self) -> None:
+        os.pwrite(self._fd, _HEADER.pack(_MAGIC, self._capacity, self._count, self.total_bytes), 0)
+
+    def _offset(self, slot: int) -> int:
+        return _HEADER.size + slot * _ROW.size
+
+    def _find(self, name: bytes) -> tuple[int, tuple[bytes, bytes, int] | None]:
+        """Return the slot of a name and what is in it, or the free slot where it would go."""
+        slot = int.from_bytes(name[:8], "little") % self._capacity
+        for _ in range(self._capacity):
+            content = os.pread(self._fd, _ROW.size, self._offset(slot))
+            row = _ROW.unpack(content.ljust(_ROW.size, b"\0"))
+            if row[0] == name:
+                return slot, row
+            if row[0] == _FREE:
+                return slot, None
+            slot = (slot + 1) % self._capacity
+        return slot, None  # Damaged: every slot is taken.
+
+    def _grow(self) -> None:
+        """Have twice the room."""
+        old = os.pread(self._fd, self._capacity * _ROW.size, _HEADER.size)
+        rows = [row for row in _ROW.iter_unpack(old) if row[0] != _FREE]
+        capacity = 2 * self._capacity
+        table = bytearray(capacity * _ROW.size)
+        for row in rows:
+            slot = int.from_bytes(row[0][:8], "little") % capacity
+            while table[slot * _ROW.size : slot * _ROW.size + 16] != _FREE:
+                slot = (slot + 1) % capacity
+            _ROW.pack_into(table, slot * _ROW.size, *row)
+        header = _HEADER.pack(_MAGIC, capacity, len(rows), sum(row[2] for row in rows))
+        # Beside it and renamed, so that a kill leaves the one or the other.
+        larger = self._path.with_name(self._path.name + ".tmp")
+        larger.unlink(missing_ok=True)
+        with larger.open("xb") as file:
+            file.write(header + table)
+        larger.replace(self._path)
+        self.close()
+        self._fd = self._opened()
+        self._load()
+
+
+def remove_table(path: Path) -> None:
+    """Remove a table, and what a killed program left beside it."""
+    for name in (path, path.with_name(path.name + ".tmp")):
+        with contextlib.suppress(FileNotFoundError):
+            name.unlink()
+
+
+def _digest(text: str) -> bytes:
+    digest: bytes = blake3(text.encode()).digest()
+    return digest[:16]
+
+
+def _stamp(file: ScratchFile, place: Path) -> bytes:
+    now = place.lstat()
+    return _digest(f"{file.digest} {now.st_size} {now.st_ino} {now.st_mtime_ns} {now.st_ctime_ns}")
