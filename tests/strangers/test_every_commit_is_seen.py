@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from children import force_field, is_a, is_ours, keys_in, killed_writer, outcome, run, say, start, store
+from children import force_field, is_a, is_ours, keys_in, killed_writer, outcome, run, say, start, store, use
 from stored_objects import simulation, write_files
 
 from simarchive import HDF5Storage, SimulationDataQuery
@@ -256,7 +256,7 @@ HARMS: dict[str, Callable[[Path], None]] = {
 }
 
 
-def harm_the_log_of(who: str, harm: str, use: str) -> None:
+def harm_the_log_of(who: str, harm: str, what_next: str) -> None:
     """Commit three times, harm the log under an open backend, and use that."""
     path, log = Path("a.h5"), Path("a.h5-wal")
     writer = HDF5Storage(path, lock_timeout_s=0.5)
@@ -270,9 +270,9 @@ def harm_the_log_of(who: str, harm: str, use: str) -> None:
     }[who]()
     assert user.keys()[-3:] == keys
     HARMS[harm](log)
-    if use == "read":
+    if what_next == "read":
         say("read", outcome(lambda: say("keys", user.keys())))
-    elif use == "store":
+    elif what_next == "store":
         say("store", outcome(lambda: keys.append(user.store_force_field(force_field("new")))))
         say("read", outcome(lambda: say("keys", user.keys())))
     if user is not writer and who != "a reader":
@@ -283,17 +283,17 @@ def harm_the_log_of(who: str, harm: str, use: str) -> None:
     os._exit(0)
 
 
-@pytest.mark.parametrize("use", ["read", "store", "close"])
+@pytest.mark.parametrize("what_next", ["read", "store", "close"])
 @pytest.mark.parametrize("who", ["the writer", "another writer", "a reader"])
 @pytest.mark.parametrize("harm", HARMS)
 def test_a_log_that_was_harmed_under_an_open_backend_hides_no_commit(
-    harm: str, who: str, use: str, place: Path
+    harm: str, who: str, what_next: str, place: Path
 ) -> None:
-    if who == "a reader" and use != "read":
+    if who == "a reader" and what_next != "read":
         pytest.skip("a reader neither stores nor tidies up")
     store("a.h5", "before")
     killed_writer("other.h5", "of another")
-    done = run(harm_the_log_of, who, harm, use, timeout_s=10).ended_well()
+    done = run(harm_the_log_of, who, harm, what_next, timeout_s=10).ended_well()
     said = {line[0]: line[1] for line in done.said}
     keys = said.pop("acknowledged")
     seen = said.pop("keys", None)
