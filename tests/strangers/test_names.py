@@ -530,8 +530,7 @@ def test_a_file_that_was_removed_while_it_was_open_is_missed_in_words(
     assert not real.exists()
 
 
-def test_said_names_are_json(real: Path) -> None:
-    """Paths that commands print are those that a user gave, not those that they resolve to."""
+def test_commands_print_the_name_that_they_were_given(real: Path) -> None:
     link = real.with_name("link.h5")
     link.symlink_to(real)
     done = command("info", link, "--json").ended_well()

@@ -12,13 +12,10 @@ from children import force_field, is_a, is_ours, keys_in, outcome, run, say, sta
 from stored_objects import simulation, write_files
 
 from simarchive import (
-    ConflictError,
     ForceFieldQuery,
     HDF5Storage,
-    InvalidDataError,
     NotFoundError,
     SimulationDataQuery,
-    StorageError,
 )
 from simarchive.storage.merging import merge
 
@@ -340,11 +337,6 @@ def test_what_a_query_found_can_be_looked_at_later(place: Path) -> None:
     for (said,) in gone:
         assert is_a(said, "ok", "ConflictError", "NotFoundError"), said
     assert last == ["ok"]
-
-
-def test_errors_of_these_tests_are_of_the_tree() -> None:
-    for kind in (ConflictError, InvalidDataError, NotFoundError):
-        assert issubclass(kind, StorageError)
 
 
 def hold_a_walk() -> None:
