@@ -36,7 +36,7 @@ from simarchive import HDF5Storage, LocalFileStorage, repack
 
 MINE = b"do not touch\n" * 2000
 AT_ONCE_S = 6.0
-KILLS = int(os.environ.get("SIMARCHIVE_MOMENTS", "24")) or 1 << 30
+KILLS = int(os.environ.get("SIMARCHIVE_MOMENTS", "9")) or 1 << 30
 
 
 @pytest.fixture
@@ -235,8 +235,8 @@ def permissions(path: Path) -> tuple[int, int]:
     return stat.S_IMODE(status.st_mode), status.st_gid
 
 
-@pytest.mark.parametrize("umask", [0o000, 0o022, 0o027, 0o077])
-@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o660, 0o664, 0o666])
+@pytest.mark.parametrize("umask", [0o000, 0o027, 0o077])
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o666])
 def test_the_log_has_mode_and_group_of_its_container_whatever_the_umask(
     mode: int, umask: int, container: Path
 ) -> None:

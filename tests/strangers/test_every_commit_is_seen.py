@@ -339,6 +339,8 @@ def test_a_log_without_commits_may_be_removed_under_an_open_backend(who: str, pl
 
 # ---- a device that fails to read -----------------------------------------------------------------------
 
+FIRST_FAILURES = range(1, 40) if os.environ.get("SIMARCHIVE_MOMENTS") == "0" else (1, 2, 3, 5, 9, 14, 22)
+
 
 def fail_reads(first: int, how_many: int) -> Callable[[], None]:
     """Have reads fail from the n-th on; return what puts an end to that."""
@@ -402,7 +404,7 @@ def test_a_device_that_fails_to_read_is_reported_and_forgotten_when_it_works_aga
         killed_writer("a.h5", "in the log")
     sound = {name: Path(name).read_bytes() for name in ("a.h5", "a.h5-wal") if Path(name).exists()}
     n_objects, reported = len(sound), 0
-    for first in (1, 2, 3, 4, 5, 6, 8, 10, 13, 17, 22, 29):
+    for first in FIRST_FAILURES:
         for name, content in sound.items():
             Path(name).write_bytes(content)
         done = run(read_from_a_device_that_fails, first, how_many, mode, torn_down=True).ended_well()
@@ -412,7 +414,7 @@ def test_a_device_that_fails_to_read_is_reported_and_forgotten_when_it_works_aga
         for what, said, found in rest:
             assert said == "ok", (first, what, said)
             assert found == n_objects + (what == "stored"), (first, what)
-    assert reported > 3
+    assert reported > 2
 
 
 def say_nothing_and_wait() -> None:

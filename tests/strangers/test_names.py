@@ -281,8 +281,8 @@ def say_repacked_with_umask(path: str, umask: int) -> None:
     say_repacked(path)
 
 
-@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
-@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o644, 0o660])
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664])
 def test_repack_keeps_mode_owner_and_group(mode: int, umask: int, wasteful: Path) -> None:
     wasteful.chmod(mode)
     if os.geteuid() == 0:
