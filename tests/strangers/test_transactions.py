@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from children import force_field, is_a, is_ours, keys_in, outcome, run, say, start, store
+from children import force_field, is_ours, keys_in, outcome, run, say, start, store
 from stored_objects import simulation, write_files
 
 from simarchive import (
