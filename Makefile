@@ -33,8 +33,10 @@ evaluator:       ## all tests with OpenFF Evaluator, in the conda environment th
 	$(PYTHON) -W ignore -c "import openff.evaluator"
 	$(PYTHON) -m pytest -q tests/openff
 
-torture: $(VENV)/.installed  ## 100,000 crash images, 200 real kills (an hour)
+torture: $(VENV)/.installed  ## 100,000 crash images, 200 real kills, signals at every line (an hour and a half)
 	SIMARCHIVE_CRASH_IMAGES=100000 SIMARCHIVE_KILLS=200 $(BIN)/python -m pytest -q tests/journal tests/crash
+	SIMARCHIVE_MOMENTS=0 SIMARCHIVE_INTERRUPTS=2000 SIMARCHIVE_CREATION_ROUNDS=200 SIMARCHIVE_NAME_ROUNDS=100 \
+		$(BIN)/python -m pytest -q -n 2 tests/strangers
 
 soak: $(VENV)/.installed  ## 4 writers and 4 readers for a minute on one file
 	SIMARCHIVE_SOAK_SECONDS=60 $(BIN)/python -m pytest -q tests/journal tests/crash -k "soak or processes"

@@ -132,3 +132,16 @@ def test_every_fault_has_a_row_whose_tests_exist() -> None:
         named = re.findall(r"`(test_\w+)`", row)
         assert named or "issue" in row, number
         assert set(named) <= tests, number
+
+
+def test_every_way_to_lose_data_is_shown_by_a_test_or_cannot_be() -> None:
+    page = (DOCS / "explanation" / "how-to-lose-data.md").read_text()
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")]
+    tests = set(
+        re.findall(r"def (test_\w+)", "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py")))
+    )
+    assert len(rows) > 40
+    for what, happens, *shown in rows:
+        named = re.findall(r"`(test_\w+)`", " ".join(shown))
+        assert set(named) <= tests, what
+        assert named or what == "What someone does" or "**not detected**" in happens or "backup" in what, what

@@ -17,6 +17,7 @@ import importlib
 import json
 import os
 import pickle
+import select
 import signal
 import socket
 import subprocess
@@ -318,34 +319,40 @@ def _nursery() -> Nursery:
 
 
 def _serve(control: socket.socket) -> dict[str, Any]:
-    """Fork a child for each task; return, in the child, the task."""
+    """Fork a child for each task, and say its exit code when it is over; return, in the child, the task."""
+    children: dict[int, tuple[int, int]] = {}
     while True:
-        message, fds, _, _ = socket.recv_fds(control, 1 << 17, 3)
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        if not message:
-            os._exit(0)
-        if os.fork() == 0:
-            control.close()
-            _keep(*fds)
-            return dict(pickle.loads(message))
-        for fd in fds:
-            os.close(fd)
+        for ready in select.select([control, *children], [], [])[0]:
+            if ready is control:
+                message, fds, _, _ = socket.recv_fds(control, 1 << 17, 3)
+                if not message:
+                    os._exit(0)
+                line, *streams = fds
+                pid = os.fork()
+                if pid == 0:
+                    _become_a_program(
+                        control, line, streams, [*children, *(line for _, line in children.values())]
+                    )
+                    return dict(pickle.loads(message))
+                os.write(line, str(pid).encode())
+                children[os.pidfd_open(pid)] = (pid, line)
+                for fd in streams:
+                    os.close(fd)
+            else:
+                pid, line = children.pop(ready)
+                _, status = os.waitpid(pid, 0)
+                with contextlib.suppress(BrokenPipeError):
+                    os.write(line, str(os.waitstatus_to_exitcode(status)).encode())
+                os.close(ready)
+                os.close(line)
 
 
-def _keep(line: int, out: int, err: int) -> None:
-    """Wait for the child and say its exit code; return in the child only."""
-    pid = os.fork()
-    if pid:
-        os.write(line, str(pid).encode())
-        _, status = os.waitpid(pid, 0)
-        os.write(line, str(os.waitstatus_to_exitcode(status)).encode())
-        os._exit(0)
+def _become_a_program(control: socket.socket, line: int, streams: list[int], others: list[int]) -> None:
+    control.close()
     os.setsid()
-    os.dup2(out, 1)
-    os.dup2(err, 2)
-    for fd in (line, out, err):
+    for number, fd in enumerate(streams, 1):
+        os.dup2(fd, number)
+    for fd in (line, *streams, *others):
         os.close(fd)
 
 

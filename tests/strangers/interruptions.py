@@ -28,9 +28,9 @@ class Ended(BaseException):
     """The same, in the manner of KeyboardInterrupt."""
 
 
-def _raising(error: BaseException) -> Callable[[int, FrameType | None], None]:
+def _raising(new: Callable[[], BaseException]) -> Callable[[int, FrameType | None], None]:
     def handler(number: int, frame: FrameType | None) -> None:
-        raise error
+        raise new()
 
     return handler
 
@@ -51,11 +51,11 @@ class Kind:
 
 KINDS = {
     "Ctrl-C": Kind(signal.SIGINT, KeyboardInterrupt, signal.default_int_handler),
-    "SystemExit": Kind(signal.SIGTERM, SystemExit, _raising(SystemExit(3))),
-    "KeyboardInterrupt by an alarm": Kind(signal.SIGALRM, KeyboardInterrupt, _raising(KeyboardInterrupt())),
-    "an exception of one's own": Kind(signal.SIGALRM, Alarm, _raising(Alarm())),
-    "TimeoutError": Kind(signal.SIGALRM, TimeoutError, _raising(TimeoutError("of the program"))),
-    "a base exception of one's own": Kind(signal.SIGUSR1, Ended, _raising(Ended())),
+    "SystemExit": Kind(signal.SIGTERM, SystemExit, _raising(lambda: SystemExit(3))),
+    "KeyboardInterrupt by an alarm": Kind(signal.SIGALRM, KeyboardInterrupt, _raising(KeyboardInterrupt)),
+    "an exception of one's own": Kind(signal.SIGALRM, Alarm, _raising(Alarm)),
+    "TimeoutError": Kind(signal.SIGALRM, TimeoutError, _raising(lambda: TimeoutError("of the program"))),
+    "a base exception of one's own": Kind(signal.SIGUSR1, Ended, _raising(Ended)),
     "interrupt_main": Kind(
         signal.SIGINT, KeyboardInterrupt, signal.default_int_handler, send=_thread.interrupt_main
     ),
@@ -101,6 +101,12 @@ class Scene:
 
     def opened(self) -> HDF5Storage:
         return HDF5Storage(self.path, lock_timeout_s=0.5)
+
+    def open_anew(self) -> None:
+        """Put other backends in the place of those that an interrupt has spoiled."""
+        outcome(self.backend.close)
+        outcome(self.other.close)
+        self.backend, self.other = self.opened(), self.opened()
 
     def new_text(self) -> str:
         self.number += 1
@@ -261,18 +267,18 @@ def faults_after(scene: Scene) -> Iterator[str]:
     said = outcome(lambda: scene.other.store_force_field(force_field(scene.new_text())))
     if said != "ok":
         yield f"another backend is locked out: {said[:150]}"
+        scene.open_anew()
     said = outcome(lambda: (scene.backend.keys(), scene.store()))
     if said != "ok":
         yield f"the backend is unusable: {said[:150]}"
-        outcome(scene.backend.close)
-        outcome(scene.other.close)
-        scene.backend, scene.other = scene.opened(), scene.opened()
+        scene.open_anew()
     told: list[str] = []
     thread = threading.Thread(target=lambda: told.append(outcome(lambda: len(scene.backend))), daemon=True)
     thread.start()
     thread.join(5)
     if told != ["ok"]:
         yield f"another thread is locked out: {told}"
+        scene.open_anew()
     alone, scene.alone = scene.alone, None
     if alone is not None:
         said = outcome(lambda: _check_alone(alone))

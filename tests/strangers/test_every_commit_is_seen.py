@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -12,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from children import force_field, is_ours, keys_in, killed_writer, outcome, run, say, start, store
+from children import force_field, is_a, is_ours, keys_in, killed_writer, outcome, run, say, start, store, use
 from stored_objects import simulation, write_files
 
 from simarchive import HDF5Storage, SimulationDataQuery
@@ -256,7 +257,7 @@ HARMS: dict[str, Callable[[Path], None]] = {
 }
 
 
-def harm_the_log_of(who: str, harm: str, use: str) -> None:
+def harm_the_log_of(who: str, harm: str, what_next: str) -> None:
     """Commit three times, harm the log under an open backend, and use that."""
     path, log = Path("a.h5"), Path("a.h5-wal")
     writer = HDF5Storage(path, lock_timeout_s=0.5)
@@ -270,9 +271,9 @@ def harm_the_log_of(who: str, harm: str, use: str) -> None:
     }[who]()
     assert user.keys()[-3:] == keys
     HARMS[harm](log)
-    if use == "read":
+    if what_next == "read":
         say("read", outcome(lambda: say("keys", user.keys())))
-    elif use == "store":
+    elif what_next == "store":
         say("store", outcome(lambda: keys.append(user.store_force_field(force_field("new")))))
         say("read", outcome(lambda: say("keys", user.keys())))
     if user is not writer and who != "a reader":
@@ -283,17 +284,20 @@ def harm_the_log_of(who: str, harm: str, use: str) -> None:
     os._exit(0)
 
 
-@pytest.mark.parametrize("use", ["read", "store", "close"])
-@pytest.mark.parametrize("who", ["the writer", "another writer", "a reader"])
+@pytest.mark.parametrize(
+    ("who", "what_next"),
+    [
+        *itertools.product(["the writer", "another writer"], ["read", "store", "close"]),
+        ("a reader", "read"),  # It neither stores nor tidies up.
+    ],
+)
 @pytest.mark.parametrize("harm", HARMS)
 def test_a_log_that_was_harmed_under_an_open_backend_hides_no_commit(
-    harm: str, who: str, use: str, place: Path
+    harm: str, who: str, what_next: str, place: Path
 ) -> None:
-    if who == "a reader" and use != "read":
-        pytest.skip("a reader neither stores nor tidies up")
     store("a.h5", "before")
     killed_writer("other.h5", "of another")
-    done = run(harm_the_log_of, who, harm, use, timeout_s=10).ended_well()
+    done = run(harm_the_log_of, who, harm, what_next, timeout_s=10).ended_well()
     said = {line[0]: line[1] for line in done.said}
     keys = said.pop("acknowledged")
     seen = said.pop("keys", None)
@@ -303,8 +307,11 @@ def test_a_log_that_was_harmed_under_an_open_backend_hides_no_commit(
         assert seen is not None
         assert set(keys) < set(seen), "fewer objects than were acknowledged, without a word"
     if "close" in said and all(text == "ok" for text in said.values()):
-        # Nothing was said, so nothing may be missing.
-        assert set(keys) < set(keys_in("a.h5"))
+        # Nothing was said, so nothing may be missing now, unless that is said.
+        found = use("a.h5", "r")
+        if found == "ok":
+            assert set(keys) < set(keys_in("a.h5"))
+        assert is_a(found, "ok", "ForeignChangeError"), found
 
 
 def remove_the_log_of_an_idle_one(who: str) -> None:
@@ -331,6 +338,8 @@ def test_a_log_without_commits_may_be_removed_under_an_open_backend(who: str, pl
 
 
 # ---- a device that fails to read -----------------------------------------------------------------------
+
+FIRST_FAILURES = range(1, 40) if os.environ.get("SIMARCHIVE_MOMENTS") == "0" else (1, 2, 3, 5, 9, 14, 22)
 
 
 def fail_reads(first: int, how_many: int) -> Callable[[], None]:
@@ -395,7 +404,7 @@ def test_a_device_that_fails_to_read_is_reported_and_forgotten_when_it_works_aga
         killed_writer("a.h5", "in the log")
     sound = {name: Path(name).read_bytes() for name in ("a.h5", "a.h5-wal") if Path(name).exists()}
     n_objects, reported = len(sound), 0
-    for first in (1, 2, 3, 4, 5, 6, 8, 10, 13, 17, 22, 29):
+    for first in FIRST_FAILURES:
         for name, content in sound.items():
             Path(name).write_bytes(content)
         done = run(read_from_a_device_that_fails, first, how_many, mode, torn_down=True).ended_well()
@@ -405,7 +414,7 @@ def test_a_device_that_fails_to_read_is_reported_and_forgotten_when_it_works_aga
         for what, said, found in rest:
             assert said == "ok", (first, what, said)
             assert found == n_objects + (what == "stored"), (first, what)
-    assert reported > 3
+    assert reported > 2
 
 
 def say_nothing_and_wait() -> None:

@@ -281,8 +281,8 @@ def say_repacked_with_umask(path: str, umask: int) -> None:
     say_repacked(path)
 
 
-@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
-@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o644, 0o660])
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664])
 def test_repack_keeps_mode_owner_and_group(mode: int, umask: int, wasteful: Path) -> None:
     wasteful.chmod(mode)
     if os.geteuid() == 0:
@@ -530,8 +530,7 @@ def test_a_file_that_was_removed_while_it_was_open_is_missed_in_words(
     assert not real.exists()
 
 
-def test_said_names_are_json(real: Path) -> None:
-    """Paths that commands print are those that a user gave, not those that they resolve to."""
+def test_commands_print_the_name_that_they_were_given(real: Path) -> None:
     link = real.with_name("link.h5")
     link.symlink_to(real)
     done = command("info", link, "--json").ended_well()

@@ -28,7 +28,7 @@ from interruptions import (
 import simarchive
 
 # All lines are passed with 0; else so many moments of each operation, from the first to the last.
-MOMENTS = int(os.environ.get("SIMARCHIVE_MOMENTS", "40"))
+MOMENTS = int(os.environ.get("SIMARCHIVE_MOMENTS", "21"))
 STALL_S = 10.0
 PACKAGE = str(Path(simarchive.__file__).parent)
 Moment = tuple[tuple[str, int], int]
@@ -67,6 +67,10 @@ class Passage:
         return self._pass
 
 
+SWALLOWED: list[str] = []
+"""Where the interpreter could not let an exception out, and went on."""
+
+
 def is_of_a_finalizer(frame: FrameType | None) -> bool:
     """Return whether the interpreter would swallow whatever is raised in a frame, in any program."""
     while frame is not None:
@@ -99,6 +103,7 @@ def moments_of(operation: str, scene: Scene) -> list[Moment]:
 
 def sweep(operation: str, first: int) -> None:
     """Try the moments from `first` on; say which, and what was wrong after it."""
+    sys.unraisablehook = lambda swallowed: SWALLOWED.append(repr(swallowed.object))
     scene = Scene(path=f"a{first}.h5")
     moments = moments_of(operation, scene)
     say("moments", len(moments))
@@ -127,12 +132,15 @@ def faults_at(operation: str, scene: Scene, passage: Passage, kind: Kind) -> lis
         try:
             passage.through(prepared)
         except kind.raised:
-            pass
+            # What the exception keeps alive, for as long as a program looks at it, must hold nothing up.
+            return list(faults_after(scene))
         except BaseException as error:
             faults.append(f"it comes as {type(error).__name__}: {str(error)[:150]}")
         else:
             if passage.has_arrived:
-                faults.append("it does not come")
+                where = f", swallowed in {SWALLOWED[-1]}" if SWALLOWED else ""
+                faults.append(f"it does not come{where}")
+        SWALLOWED.clear()
     return faults + list(faults_after(scene))
 
 

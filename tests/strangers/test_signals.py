@@ -48,8 +48,9 @@ def interrupt_by_a_timer(kind_name: str, n_interrupts: int, seed: int) -> None:
                 finally:
                     disarm(kind_name)
                 typical_s[name] = time.monotonic() - began
-            except kind.raised:
+            except kind.raised as error:
                 interrupted += 1
+                KEPT[:] = [error]
             except BaseException as error:
                 faults += 1
                 say("fault", f"{name}: it comes as {type(error).__name__}: {str(error)[:200]}")
@@ -83,6 +84,8 @@ def disarm(kind_name: str) -> None:
         TIMERS.pop()
 
 
+KEPT: list[BaseException] = []
+"""The last exception of an interrupt: a program may keep it, with all that it keeps alive."""
 TIMERS: list[threading.Timer] = []
 TIMER_KINDS = ("KeyboardInterrupt by an alarm", "Ctrl-C", "an exception of one's own", "SystemExit")
 

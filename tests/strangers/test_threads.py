@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -380,6 +382,9 @@ def store_in_a_worker(number: int) -> str:
 
 
 def use_multiprocessing(method: str) -> None:
+    # The address of a socket has to be short.
+    os.environ.pop("TMPDIR")
+    tempfile.tempdir = None
     with HDF5Storage("a.h5", lock_timeout_s=20.0) as backend:
         backend.store_force_field(force_field("of the parent"))
         with multiprocessing.get_context(method).Pool(2) as pool:
@@ -411,13 +416,15 @@ def end_beside_a_daemon(what: str, code: int) -> None:
                 inside.set()
                 time.sleep(3600)
         elif what == "storing":
-            for number in range(1 << 30):
-                say(backend.store_force_field(force_field(number)))
-                inside.set()
-        elif what == "reading":
-            while True:
-                for _ in backend.headers():
+            with contextlib.suppress(ClosedError):
+                for number in range(1 << 30):
+                    say(backend.store_force_field(force_field(number)))
                     inside.set()
+        elif what == "reading":
+            with contextlib.suppress(ClosedError):
+                while True:
+                    for _ in backend.headers():
+                        inside.set()
         elif what == "waiting for the lock":
             inside.set()
             backend.store_force_field(force_field("never"))
