@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -11,7 +12,7 @@ import pytest
 
 from simarchive import signals
 from simarchive.errors import ClosedError, LockedError, StorageError
-from simarchive.signals import SignalHold
+from simarchive.signals import GivenUp, SignalHold
 from simarchive.thread_lock import ThreadLock
 
 
@@ -43,10 +44,32 @@ def test_a_signal_waits_for_the_end_of_the_outermost_operation(hold: SignalHold)
 def test_a_signal_is_answered_where_the_operation_can_be_given_up(hold: SignalHold) -> None:
     hold.begin()
     signal.raise_signal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(GivenUp):
         hold.deliver()
     hold.deliver()
+    with pytest.raises(KeyboardInterrupt):
+        hold.end()
+    hold.begin()
     hold.end()
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, SystemExit, TimeoutError, ValueError, Stop])
+def test_no_operation_takes_what_a_handler_raises_for_an_error_of_its_own(
+    hold: SignalHold, raised: type[BaseException]
+) -> None:
+    def handler(*_: object) -> None:
+        raise raised
+
+    signal.signal(signal.SIGUSR1, handler)
+    hold.begin()
+    signal.raise_signal(signal.SIGUSR1)
+    with contextlib.suppress(Exception, GivenUp):
+        try:
+            hold.deliver()
+        except (OSError, ValueError):
+            pytest.fail("the operation could have gone on")
+    with pytest.raises(raised):
+        hold.end()
 
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)

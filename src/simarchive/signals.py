@@ -39,6 +39,10 @@ _PATIENCE_S, _PATIENT_PRESSES = 5.0, 3
 Guarded = TypeVar("Guarded", bound=Callable[..., Any])
 
 
+class GivenUp(BaseException):
+    """Ends an operation because the handler of a signal raised; it never gets out of it."""
+
+
 class SignalHold:
     """The handlers that wait, and the signals that came meanwhile; there is one, `SIGNALS`.
 
@@ -56,6 +60,7 @@ class SignalHold:
         self._depth = self._open = 0
         self._kept: list[tuple[int, Any]] = []
         self._waiting: list[int] = []
+        self._raised: BaseException | None = None
         self._first_at = 0.0
         self._guarded: set[CodeType] = set()
         self._noter = self._note
@@ -74,16 +79,27 @@ class SignalHold:
             self._depth += 1
 
     def end(self) -> None:
-        """Undo one `begin`; after the outermost, the handlers of the signals that came run, and may raise."""
+        """Undo one `begin`; after the outermost, the handlers of the signals that came run, and may raise.
+
+        Raises
+        ------
+        BaseException
+            What a handler raises, or has raised while the operation was at work.
+        """
         if threading.get_ident() != self._main:
             return
         self._depth -= 1
         if self._depth:
             return
-        if self._open:
-            self.deliver()
-        else:
-            self._give_back()
+        raised, self._raised = self._raised, None
+        try:
+            if self._open:
+                self.deliver()
+            else:
+                self._give_back()
+        finally:
+            if raised is not None:
+                raise raised from None
 
     def open_up(self) -> None:
         """Undo one `begin` for code of the program that runs inside the operation."""
@@ -102,8 +118,11 @@ class SignalHold:
 
         Raises
         ------
+        GivenUp
+            If a handler raises, be it `KeyboardInterrupt` or an error that the operation might take for one
+            of its own. What it raised comes when the operation has ended.
         BaseException
-            What a handler raises, such as `KeyboardInterrupt`.
+            That itself, in the block of a transaction.
         """
         if not self._waiting or self.is_delivering or threading.get_ident() != self._main:
             return
@@ -114,6 +133,11 @@ class SignalHold:
             while numbers:
                 number = numbers.pop(0)
                 self._run(number, sys._getframe(1))
+        except BaseException as raised:
+            if not self._depth:
+                raise
+            self._raised = raised
+            raise GivenUp from None
         finally:
             self._waiting[:0] = numbers
             self.is_delivering = False
@@ -133,17 +157,21 @@ class SignalHold:
             raise
 
     def _give_back(self) -> None:
+        # Others may begin and end meanwhile: finalizers, and handlers that use a store.
+        kept, self._kept = self._kept, []
+        handlers = dict(kept)
         error: BaseException | None = None
-        handlers = dict(self._kept)
-        while self._kept:
+        while True:
             try:
-                number, handler = self._kept[-1]
-                # Unless the program has installed another one meanwhile.
-                if handler_of(number) is self._noter:
-                    set_handler(number, handler)
-                self._kept.pop()
+                while kept:
+                    number, handler = kept[-1]
+                    # Unless the program has installed another one meanwhile.
+                    if handler_of(number) is self._noter:
+                        set_handler(number, handler)
+                    kept.pop()
+                break
             except BaseException as raised:
-                error = raised
+                error = error or raised
         due = {number for number in self._waiting if not _is_running(handlers.get(number))}
         self._waiting = [number for number in self._waiting if number not in due]
         while due:
@@ -187,6 +215,7 @@ class SignalHold:
         self._main = threading.get_ident()
         self._depth = self._open = 0
         self._waiting.clear()
+        self._raised = None
         self.is_delivering = False
         self._give_back()
 

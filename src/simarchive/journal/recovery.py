@@ -83,9 +83,9 @@ def standing_of(container: OpenFile, face: Face, log: Log | None) -> Standing:
                 f"container {container.path!r} is marked as being written, or its first bytes are damaged: "
                 "a program that has it open under another name is copying its log, or was killed meanwhile; "
                 "it was copied in the middle of that without its '-wal' file; another HDF5 program was "
-                "killed while it had the file open for writing, or a repack with --tmp-dir was, which left the "
-                "whole container in that directory. Bring the '-wal' file or that copy back, or use a backup "
-                "(h5clear -s drops the mark)"
+                "killed while it had the file open for writing, or a repack with --tmp-dir was, which left "
+                "the whole container in that directory. Bring the '-wal' file or that copy back, or use a "
+                "backup (h5clear -s drops the mark)"
             )
         _check_nothing_is_pending(container, face, header.ticket if header else NO_TICKET)
         return Standing.ALONE
