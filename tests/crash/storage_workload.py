@@ -313,7 +313,7 @@ class StorageWorkload:
             container.checkpoint()
             with container.transaction() as contents:
                 diary.intend(work.state)
-                container.rewrite(functools.partial(repacking._complete, contents))
+                container.rewrite(functools.partial(repacking._complete, source=contents))
         diary.acknowledge()
 
     def read_state(self, disk: SimulatedDisk) -> State:

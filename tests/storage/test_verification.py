@@ -101,6 +101,17 @@ def test_what_is_damaged_in_every_container_here_is_one_file(path: Path) -> None
     assert (report.n_objects, report.n_members, report.n_not_checked) == (84, 9, 0)
 
 
+def test_rows_that_were_replaced_are_where_they_should_be(path: Path) -> None:
+    with HDF5Storage(path) as backend, backend.transaction():
+        for number in (100, 101):
+            backend.store_object(Thing(label="new", number=number), storage_key=f"thing-{number}")
+        for number in (40, 3, 75):
+            # Rows of a segment come behind newer ones.
+            backend._store_object(Thing(label="other", number=number), f"thing-{number}")
+        assert found_in(backend.verify()) == []
+    assert found_in(verified(path)) == []
+
+
 # --- what other programs leave in a file --------------------------------------------------------
 
 Change = Callable[[h5py.File], object]

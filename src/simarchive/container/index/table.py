@@ -191,6 +191,7 @@ class IndexTable(TableRows):
         CorruptError
             If a bound, a count or a word does not fit the values of its segment.
         """
+        tail = self._tail.view()
         for rowset in self._row_sets():
             texts = [rowset.keys()]
             for name in self._columns:
@@ -203,9 +204,8 @@ class IndexTable(TableRows):
                     )
             if not all(array.words_fit() for array in texts):
                 raise self._attributes.corrupt("a text has the word of another one")
-        # Not the tail: a row that replaces one of a segment keeps its number, and comes last there.
-        for segment in self._segments:
-            if not bool(np.all(np.diff(segment.sequences()) > 0)):
+            # In the tail, a row that was replaced comes behind newer ones.
+            if rowset is not tail and not bool(np.all(np.diff(rowset.sequences()) > 0)):
                 raise self._attributes.corrupt("the rows of a segment are not in their order")
         if not all(vocabulary.is_sound() for vocabulary in self._vocabularies.values()):
             raise self._attributes.corrupt("a vocabulary has a text twice, or with the word of another one")
