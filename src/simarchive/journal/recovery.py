@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from simarchive.errors import CorruptError, DetachedLogError, ForeignChangeError
+from simarchive.errors import DetachedLogError, ForeignChangeError
 from simarchive.journal.files import OpenFile
 from simarchive.journal.frames import PAGE_BYTES, page_digest
 from simarchive.journal.log import Log
@@ -69,10 +69,9 @@ def standing_of(container: OpenFile, face: Face, log: Log | None) -> Standing:
 
     Raises
     ------
-    CorruptError
-        If a checkpoint was broken off and its log is gone.
     DetachedLogError
-        If the container has commits in another log than this one.
+        If the container has commits in another log than this one, or a checkpoint of another one is at
+        work or was broken off.
     ForeignChangeError
         If the log holds commits and the container is not the one they belong to.
     """
@@ -80,12 +79,13 @@ def standing_of(container: OpenFile, face: Face, log: Log | None) -> Standing:
     header = log.header if log else None
     if log is None or header is None or not log.states:
         if marked:
-            raise CorruptError(
+            raise DetachedLogError(
                 f"container {container.path!r} is marked as being written, or its first bytes are damaged: "
-                "it was copied in the middle of a checkpoint without its '-wal' file, or another HDF5 "
-                "program was killed while it had the file open for writing, or a repack with --tmp-dir was, "
-                "which left the whole container in that directory. Bring the '-wal' file or that copy back, "
-                "or use a backup (h5clear -s drops the mark)"
+                "a program that has it open under another name is copying its log, or was killed meanwhile; "
+                "it was copied in the middle of that without its '-wal' file; another HDF5 program was "
+                "killed while it had the file open for writing, or a repack with --tmp-dir was, which left the "
+                "whole container in that directory. Bring the '-wal' file or that copy back, or use a backup "
+                "(h5clear -s drops the mark)"
             )
         _check_nothing_is_pending(container, face, header.ticket if header else NO_TICKET)
         return Standing.ALONE

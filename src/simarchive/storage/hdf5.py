@@ -391,7 +391,10 @@ def _class_name_if_readable(contents: Contents, key: str) -> str | None:
 def _checked_path(path: object) -> Path:
     if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
         raise InvalidDataError(f"a container is named by a path, not by {path!r}")
-    return Path(path).absolute()
+    try:
+        return Path(path).absolute()
+    except FileNotFoundError as error:
+        raise NotFoundError(f"'{path}' names no container: the current directory was removed") from error
 
 
 def _checked_codec(codec: str) -> str:
