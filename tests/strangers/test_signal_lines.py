@@ -28,7 +28,7 @@ from interruptions import (
 import simarchive
 
 # All lines are passed with 0; else so many moments of each operation, from the first to the last.
-MOMENTS = int(os.environ.get("SIMARCHIVE_MOMENTS", "21"))
+MOMENTS = int(os.environ.get("SIMARCHIVE_MOMENTS", "14"))
 STALL_S = 10.0
 PACKAGE = str(Path(simarchive.__file__).parent)
 Moment = tuple[tuple[str, int], int]

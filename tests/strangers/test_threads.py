@@ -475,7 +475,8 @@ def end_beside_a_daemon_of_a_held_container(what: str, code: int) -> None:
 
     def work(inside: threading.Event) -> None:
         inside.set()
-        backend.store_force_field(force_field("never"))
+        with contextlib.suppress(ClosedError):
+            backend.store_force_field(force_field("never"))
 
     in_a_thread(work)
     time.sleep(0.1)

@@ -211,7 +211,7 @@ def store_while_a_handler(action: str, whose: str, work: str, n_stores: int) -> 
 def test_a_handler_that_uses_a_store_and_the_program_it_interrupts_do_each_other_no_harm(
     action: str, whose: str, work: str, place: Path
 ) -> None:
-    done = run(store_while_a_handler, action, whose, work, 40, torn_down=True, timeout_s=40)
+    done = run(store_while_a_handler, action, whose, work, 25, torn_down=True, timeout_s=40)
     faults = [line[1] for line in done.said if line[0] == "fault"]
     assert not faults, f"{len(faults)} faults:\n" + "\n".join(faults[:10])
     ((_, turns, acknowledged, said),) = done.ended_well().said
@@ -299,7 +299,7 @@ MOMENTS = (
 )
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("what", MOMENTS)
 def test_a_handler_that_closes_and_leaves_does_so_with_its_exit_code(
     what: str, seed: int, place: Path
