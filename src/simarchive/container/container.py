@@ -106,6 +106,7 @@ class Container:
         self._file: PagedFile | None = None  # what the handle works on
         self._contents: Contents | None = None
         self._depth = 0  # of nested reads and transactions
+        self._open_blocks = 0  # how many of these are blocks of the program's own code
         self._writing = False
         self.roll_backs = 0  #: how many transactions of this process were taken back
         self._close_is_due = False  # it was asked for by the handler of a signal in the midst of an operation
@@ -126,7 +127,7 @@ class Container:
                 with self.reading():
                     pass
             except BaseException:
-                self.close()
+                self._close()
                 raise
 
     @property
@@ -212,14 +213,14 @@ class Container:
                 with _new_file(successor) as target:
                     count = compaction.copy_objects(self._handle, target, self._contents.keys())
                 complete(successor)
+                if not journal.hold_alone(self.lock_timeout_s):
+                    raise LockedError(f"container '{self.path}' is being read all the time: repack it later")
                 if in_place:
                     # Under a name that nobody sweeps: if the rest is broken off, it is the only whole copy.
                     successor = successor.rename(place)
-                is_replaced = journal.replace_container(successor, self.lock_timeout_s, in_place=in_place)
+                journal.replace_container(successor, in_place=in_place)
                 if in_place:
                     place.unlink()
-                if not is_replaced:
-                    raise LockedError(f"container '{self.path}' is being read all the time: repack it later")
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 needed = journal.file.end - self._handle.id.get_freespace()
@@ -243,8 +244,8 @@ class Container:
     def close(self) -> None:
         """Release the file; the last process out copies the log into it.
 
-        An open transaction is rolled back. In the handler of a signal that came in the midst of an
-        operation, the container is closed as soon as that has been given up or is done.
+        An open transaction is rolled back. In the midst of an operation of this thread (in the handler of a
+        signal, or in a function that reports progress), the container is closed when that ends.
 
         Raises
         ------
@@ -255,10 +256,11 @@ class Container:
             return
         if self._lock.is_foreign:
             # The files were closed at the fork; nobody may wait for a thread of the parent.
-            self._journal = None
+            journal, self._journal = self._journal, None
+            journal.file.retire()
             self._detach()
             return
-        if SIGNALS.is_delivering and self._lock.is_mine:
+        if self._lock.is_mine and (SIGNALS.is_delivering or self._depth > self._open_blocks):
             self._close_is_due = True
             return
         with self._lock:
@@ -275,6 +277,10 @@ class Container:
             self._detach()
         finally:
             journal.close()
+
+    def _close_if_due(self) -> None:
+        if self._close_is_due and self._depth <= self._open_blocks:
+            self._close()
 
     def close_at_exit(self) -> None:
         """Close what can be closed while threads may be at work; nothing that is not committed is kept."""
@@ -334,8 +340,7 @@ class Container:
             self._start_over(journal)
             raise
         finally:
-            if self._close_is_due:
-                self._close()
+            self._close_if_due()
         # Somebody may have taken a failed read for something missing.
         if failure is not None and failure is not error and (error is None or isinstance(error, Exception)):
             raise failure from error
@@ -349,7 +354,7 @@ class Container:
             raise ReadOnlyError(f"container '{self.path}' is open for reading: open it with mode='a'")
         if self._depth and not self._writing:
             raise StorageError("a change was begun inside a read: finish reading first")
-        moved = False
+        moved, changes_before = False, 0
         if not self._depth:
             moved = journal.begin_write(self.lock_timeout_s)
             self._writing = True
@@ -358,14 +363,15 @@ class Container:
             if self._depth == 1:
                 self._attach(writing=True, moved=moved)
             assert self._contents is not None
+            changes_before = self._contents.changes
             if prepare is not None:
                 prepare(self._contents)
         except BaseException as error:
-            self._end_changing(error)
+            self._end_changing(error, changes_before)
             raise
         return self._contents
 
-    def _end_changing(self, error: BaseException | None, changes_before: int = 0) -> None:
+    def _end_changing(self, error: BaseException | None, changes_before: int) -> None:
         """End a transaction: commit it, or roll it back if there was an error.
 
         Parameters
@@ -411,8 +417,7 @@ class Container:
                 self._start_over(journal)
                 raise
             finally:
-                if self._close_is_due:
-                    self._close()
+                self._close_if_due()
         if failure is not None and failure is not error and isinstance(error, Exception):
             raise failure from error
 
@@ -502,6 +507,7 @@ class _Reading(AbstractContextManager[Contents]):
         try:
             return container._begin_reading()
         except BaseException:
+            container._close_if_due()
             container._lock.__exit__()
             raise
 
@@ -527,6 +533,7 @@ class _Changing(AbstractContextManager[Contents]):
             contents = container._begin_changing(self._prepare)
             self._changes_before = contents.changes
         except BaseException:
+            container._close_if_due()
             container._lock.__exit__()
             raise
         return contents
@@ -544,14 +551,14 @@ class _OpenTransaction(AbstractContextManager[Given]):
     def __init__(
         self, container: Container, prepare: Callable[[Contents], object] | None, given: Given
     ) -> None:
-        self._inner = _Changing(container, prepare)
-        self._lock = container._lock
+        self._inner, self._container = _Changing(container, prepare), container
         self._given = given
         self._is_entered = False
 
     @SIGNALS.guards
     def __enter__(self) -> Given:
         self._inner.__enter__()
+        self._container._open_blocks += 1
         self._is_entered = True
         SIGNALS.open_up()
         try:
@@ -568,12 +575,13 @@ class _OpenTransaction(AbstractContextManager[Given]):
     def _leave(self, error: BaseException | None) -> None:
         self._is_entered = False
         SIGNALS.take_back()
+        self._container._open_blocks -= 1
         self._inner.__exit__(None, error, None)
 
     @SIGNALS.guards
     def __del__(self) -> None:
         # Entered by hand and forgotten.
-        if self._is_entered and self._lock.is_mine:
+        if self._is_entered and self._container._lock.is_mine:
             with contextlib.suppress(StorageError):
                 self._leave(StorageError("a transaction was forgotten"))
 

@@ -367,14 +367,21 @@ class Journal:
         finally:
             self._release()
 
-    def replace_container(
-        self, successor: str | os.PathLike[str], timeout_s: float = 10.0, *, in_place: bool = False
-    ) -> bool:
-        """Give the container's name to another file in one step; False if readers stayed.
+    def hold_alone(self, timeout_s: float) -> bool:
+        """Copy the log and lock readers out until the transaction ends; False if they stayed.
 
-        Within a transaction in which nothing was changed. Whatever happens, the name stands for one of
-        the two, whole; processes that have the container open find the other one at their next
-        operation. This journal has to be closed after it.
+        Within a transaction in which nothing was changed.
+        """
+        self._check_writing()
+        if self.file.has_changes:
+            raise StorageError(f"container {self.path!r}: commit or roll back before it is replaced")
+        return self._copy_log(timeout_s) and self._pair.lock_out_readers(timeout_s)
+
+    def replace_container(self, successor: str | os.PathLike[str], *, in_place: bool = False) -> None:
+        """Give the container's name to another file in one step, after `hold_alone`.
+
+        Whatever happens, the name stands for one of the two, whole; processes that have the container open
+        find the other one at their next operation. This journal has to be closed after it.
 
         Parameters
         ----------
@@ -385,19 +392,13 @@ class Journal:
             If that is broken off, HDF5 and the journal refuse the container, and the other file is the
             only whole one.
         """
-        self._check_writing()
-        if self.file.has_changes:
-            raise StorageError(f"container {self.path!r}: commit or roll back before it is replaced")
-        # An empty log fits every container: a crash between the two steps below loses nothing.
-        if not self._copy_log(timeout_s) or not self._pair.lock_out_readers(timeout_s):
-            return False
+        # The log is empty, and fits every container: a crash between two of the steps loses nothing.
         if in_place:
             self._pair.overwrite_container(os.fspath(successor))
         else:
             self._pair.replace_container(os.fspath(successor))
         self._handle_is_old = True
         self._view.forget_container()
-        return True
 
     def _copy_log(self, timeout_s: float, *, restart: bool = True) -> bool:
         """Copy the log, under the writer lock; the lock on the container may be gone afterwards."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from simarchive.chemistry import Component, Substance
 from simarchive.data import BaseStoredData
-from simarchive.errors import CorruptError, InvalidDataError, NotFoundError
+from simarchive.errors import CorruptError, FormatError, InvalidDataError, NotFoundError
 from simarchive.storage.duplicates import Action
 from simarchive.storage.shared_files import SharedFiles
 
@@ -198,7 +198,7 @@ class _Copying:
                     if old in self.report.new_keys:
                         rename_reference(stored, old, self.report.new_keys[old])
                 outcome = self.target._store(stored, path, storage_key=key)
-        except (CorruptError, InvalidDataError, NotFoundError) as error:
+        except (CorruptError, FormatError, InvalidDataError, NotFoundError) as error:
             self.report.unreadable[key] = str(error)
         self._done.add(key)
         return outcome, []

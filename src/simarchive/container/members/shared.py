@@ -75,7 +75,13 @@ class SharedMembers:
         """Have the members of an object found by those that are equal."""
         for info in infos:
             if info.size >= MIN_SHARED_BYTES:
-                self._table().insert(f"{key}/{info.name}", {"size": info.size, "digest": info.digest})
+                table, place = self._table(), f"{key}/{info.name}"
+                row: dict[str, Value] = {"size": info.size, "digest": info.digest}
+                # A row that was left there by somebody who does not keep the table must not stop a store.
+                if place in table:
+                    table.replace(place, row)
+                else:
+                    table.insert(place, row, is_new=True)
 
     def forget(self, key: str, infos: Iterable[MemberInfo]) -> None:
         """Have the members of an object found no more."""
