@@ -71,8 +71,8 @@ SWALLOWED: list[str] = []
 """Where the interpreter could not let an exception out, and went on."""
 
 
-# Called by the C code of `io`, which clears what they raise: when a file is let go of, and when a buffer is put
-# around one.
+# Called by the C code of `io`, which clears what they raise: when a file is let go of, and when a buffer is
+# put around one.
 SWALLOWING = {("reader.py", "close"), ("streams.py", "tell")}
 
 
