@@ -155,7 +155,12 @@ def retrieve(scene: Scene) -> Operation:
 
 
 def read_member(scene: Scene) -> Operation:
-    return lambda: scene.backend.open_member(scene.simulation_key, "trajectory.dcd").read()
+    def operation() -> None:
+        # Closed in so many words: what is raised in a file's finalizer the interpreter swallows.
+        with scene.backend.open_member(scene.simulation_key, "trajectory.dcd") as stream:
+            stream.read()
+
+    return operation
 
 
 def walk(scene: Scene) -> Operation:

@@ -71,10 +71,17 @@ SWALLOWED: list[str] = []
 """Where the interpreter could not let an exception out, and went on."""
 
 
+# Called by the C code of `io`, which clears what they raise: when a file is let go of, and when a buffer is
+# put around one.
+SWALLOWING = {("reader.py", "close"), ("streams.py", "tell")}
+
+
 def is_of_a_finalizer(frame: FrameType | None) -> bool:
     """Return whether the interpreter would swallow whatever is raised in a frame, in any program."""
     while frame is not None:
         if frame.f_code.co_name == "__del__":
+            return True
+        if (Path(frame.f_code.co_filename).name, frame.f_code.co_name) in SWALLOWING:
             return True
         if frame.f_code.co_filename.endswith("weakref.py"):
             name, given = frame.f_code.co_name, frame.f_locals
