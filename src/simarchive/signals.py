@@ -11,6 +11,7 @@ After each operation the handlers of the program are in place again.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -21,8 +22,11 @@ import time
 from _signal import getsignal as handler_of  # type: ignore[import-not-found]
 from _signal import signal as set_handler
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from types import CodeType, FrameType
 from typing import Any, TypeVar
+
+from simarchive.errors import StorageError
 
 _WAITING_SIGNALS = tuple(
     int(getattr(signal, name))
@@ -37,6 +41,7 @@ _WAITING_SIGNALS = tuple(
 _PATIENCE_S, _PATIENT_PRESSES = 5.0, 3
 
 Guarded = TypeVar("Guarded", bound=Callable[..., Any])
+Given = TypeVar("Given")
 
 
 class GivenUp(BaseException):
@@ -235,4 +240,57 @@ def _is_running(handler: object) -> bool:
 
 
 SIGNALS = SignalHold()
+
+
+class OpenBlock(AbstractContextManager[Given]):
+    """A block of the program's own code inside an operation: what the operation holds stays, signals do not.
+
+    Parameters
+    ----------
+    inner
+        The operation; it begins to hold handlers off when it is entered, and ends that when it is left.
+    given
+        What the block gets.
+    is_mine
+        Whether this thread is the one that entered the operation.
+    """
+
+    def __init__(
+        self, inner: AbstractContextManager[object], given: Given, is_mine: Callable[[], bool]
+    ) -> None:
+        self._inner, self._given, self._is_mine = inner, given, is_mine
+        self._is_entered = False
+
+    @SIGNALS.guards
+    def __enter__(self) -> Given:
+        self._inner.__enter__()
+        self._is_entered = True
+        SIGNALS.open_up()
+        try:
+            SIGNALS.deliver()
+        except BaseException as error:
+            self._leave(error)
+            raise
+        return self._given
+
+    @SIGNALS.guards
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._leave(error)
+
+    def _leave(self, error: BaseException | None) -> None:
+        self._is_entered = False
+        SIGNALS.take_back()
+        if error is None:
+            self._inner.__exit__(None, None, None)
+        else:
+            self._inner.__exit__(type(error), error, error.__traceback__)
+
+    @SIGNALS.guards
+    def __del__(self) -> None:
+        # Entered by hand and forgotten.
+        if self._is_entered and self._is_mine():
+            with contextlib.suppress(StorageError):
+                self._leave(StorageError("a transaction was forgotten"))
+
+
 os.register_at_fork(after_in_child=SIGNALS._forget_in_child)

@@ -20,7 +20,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
 
 import h5py
 import numpy as np
@@ -44,7 +43,7 @@ from simarchive.journal import LOG_SUFFIX, Durability, Journal, PagedFile, forge
 from simarchive.journal.creation import workplace
 from simarchive.journal.filepair import real_path
 from simarchive.journal.files import SYSTEM, Files, OpenFile, status_of
-from simarchive.signals import SIGNALS
+from simarchive.signals import SIGNALS, Given, OpenBlock
 from simarchive.thread_lock import ThreadLock
 from simarchive.version import __version__
 
@@ -58,9 +57,6 @@ _EXIT_WAIT_S = 1.0
 HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, SystemError)
 """What h5py raises when HDF5 fails; a `SystemError` when Python code that HDF5 called failed."""
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-
-
-Given = TypeVar("Given")
 
 
 class Container:
@@ -173,7 +169,7 @@ class Container:
         given
             What the block gets.
         """
-        return _OpenTransaction(self, prepare, given)
+        return OpenBlock(_OpenChanging(self, prepare), given, lambda: self._lock.is_mine)
 
     def checkpoint(self) -> bool:
         """Copy committed pages from the log into the file; False if a reader is in the way."""
@@ -545,45 +541,19 @@ class _Changing(AbstractContextManager[Contents]):
             self._container._lock.__exit__()
 
 
-class _OpenTransaction(AbstractContextManager[Given]):
-    """What `Container.open_transaction` returns: in its block the lock is held, but signals are answered."""
+class _OpenChanging(_Changing):
+    """A transaction around a block of the program's own code."""
 
-    def __init__(
-        self, container: Container, prepare: Callable[[Contents], object] | None, given: Given
-    ) -> None:
-        self._inner, self._container = _Changing(container, prepare), container
-        self._given = given
-        self._is_entered = False
+    __slots__ = ()
 
-    @SIGNALS.guards
-    def __enter__(self) -> Given:
-        self._inner.__enter__()
+    def __enter__(self) -> Contents:
+        contents = super().__enter__()
         self._container._open_blocks += 1
-        self._is_entered = True
-        SIGNALS.open_up()
-        try:
-            SIGNALS.deliver()
-        except BaseException as error:
-            self._leave(error)
-            raise
-        return self._given
+        return contents
 
-    @SIGNALS.guards
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._leave(error)
-
-    def _leave(self, error: BaseException | None) -> None:
-        self._is_entered = False
-        SIGNALS.take_back()
         self._container._open_blocks -= 1
-        self._inner.__exit__(None, error, None)
-
-    @SIGNALS.guards
-    def __del__(self) -> None:
-        # Entered by hand and forgotten.
-        if self._is_entered and self._container._lock.is_mine:
-            with contextlib.suppress(StorageError):
-                self._leave(StorageError("a transaction was forgotten"))
+        super().__exit__(kind, error, trace)
 
 
 _OPEN_CONTAINERS: weakref.WeakSet[Container] = weakref.WeakSet()

@@ -25,6 +25,7 @@ from simarchive.errors import (
     StorageIOError,
 )
 from simarchive.queries import BaseDataQuery
+from simarchive.signals import OpenBlock
 from simarchive.storage import evaluator_writing
 from simarchive.storage.backend import StorageBackend
 from simarchive.storage.directory_changes import Changes, recover, sweep
@@ -123,8 +124,7 @@ class LocalFileStorage(StorageBackend):
         """Return whether another backend works on the same directory."""
         return isinstance(other, LocalFileStorage) and self.directory.samefile(other.directory)
 
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[Self]:
+    def transaction(self) -> AbstractContextManager[Self]:
         """Make every change in the block one change, or none if an error leaves it.
 
         The registry, which names all keys, is written once at the end of it. Blocks may be nested: only the
@@ -138,8 +138,12 @@ class LocalFileStorage(StorageBackend):
         LockedError
             If another process is writing and does not finish in time.
         """
+        return OpenBlock(self._locked_turn(), self, lambda: self._lock.is_mine)
+
+    @contextlib.contextmanager
+    def _locked_turn(self) -> Iterator[None]:
         with self._lock, self._turn():
-            yield self
+            yield
 
     # --- what every backend must do ----------------------------------------------------------------
 
