@@ -139,6 +139,25 @@ def test_a_log_that_is_missing_is_told_and_can_be_given_up(tmp_path: Path, how: 
         assert backend.verify(full=True).ok
 
 
+def test_commits_that_were_given_up_by_another_name_are_never_lost_without_a_word(
+    names: tuple[Path, Path],
+) -> None:
+    first, second = names
+    leave_pending(first, "pending")
+    with pytest.raises(DetachedLogError, match=r"also named 'first\.h5'"):
+        HDF5Storage(second)
+    assert forget_log(second)
+    with HDF5Storage(first, mode="r") as backend:
+        assert len(backend) == 2
+    with HDF5Storage(second) as backend:
+        store(backend, "other")
+        with pytest.raises(DetachedLogError):
+            HDF5Storage(first)
+    with pytest.raises(ForeignChangeError, match="does not fit its log"):
+        HDF5Storage(first)
+    assert log_of(first).exists()
+
+
 def test_nothing_is_pending_while_a_log_has_no_commits(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
     with HDF5Storage(path) as backend:

@@ -555,7 +555,8 @@ class Journal:
 def forget_log(path: str | os.PathLike[str], *, timeout_s: float = 10.0, files: Files = SYSTEM) -> bool:
     """Have a container do without the log that its seal names and that is not beside it.
 
-    The commits in that log are given up; the container is as it was before them.
+    The commits in that log are given up; the container is as it was before them. If the log comes back before
+    anything else is stored they count again, and later it is refused.
 
     Returns
     -------
@@ -579,7 +580,7 @@ def forget_log(path: str | os.PathLike[str], *, timeout_s: float = 10.0, files: 
         seal = face.seal
         if seal is None or not seal.is_pending or seal.ticket == log.ticket:
             return False
-        pair.container.write(seal.settled().to_bytes(), face.end)
+        pair.container.write(seal.given_up().to_bytes(), face.end)
         pair.container.sync()
         return True
     finally:

@@ -17,11 +17,13 @@ HDF5 is found by the digests that the log keeps of each logged page as it was be
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 
-from simarchive.errors import DetachedLogError, ForeignChangeError
-from simarchive.journal.files import OpenFile
+from simarchive.errors import DetachedLogError, ForeignChangeError, StorageError
+from simarchive.journal.files import OpenFile, directory_of
 from simarchive.journal.frames import PAGE_BYTES, page_digest
 from simarchive.journal.log import Log
 from simarchive.journal.seal import NO_TICKET, SEAL_BYTES, Seal
@@ -118,8 +120,22 @@ def _check_nothing_is_pending(container: OpenFile, face: Face, ticket: bytes) ->
             f"container {container.path!r} has commits in a log that is not beside it: the file is in use "
             "under another name (a hard link or another mount), was left there by a killed program, or was "
             "copied, moved or restored without its '-wal' file. Use the other name, or put the log back "
-            "beside it; 'simarchive repair --forget-log' goes on without those commits"
+            f"beside it{_other_names(container)}; 'simarchive repair --forget-log' gives those commits up"
         )
+
+
+def _other_names(container: OpenFile) -> str:
+    """Return what other names the container has in its directory, in words; empty if none."""
+    files, found = container.files, []
+    with contextlib.suppress(OSError, StorageError):
+        if container.status().st_nlink > 1:
+            directory = directory_of(container.path)
+            for name in files.names_in(directory):
+                path = str(Path(directory) / name)
+                status = files.status_of_name(path)
+                if (status.st_dev, status.st_ino) == container.identity and path != container.path:
+                    found.append(repr(name))
+    return f" (it is also named {', '.join(sorted(found))})" if found else ""
 
 
 def check_pages(container: OpenFile, log: Log) -> None:

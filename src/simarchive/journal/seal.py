@@ -79,9 +79,14 @@ class Seal:
         """Return the seal for the time when the container holds all commits."""
         return replace(self, is_pending=False, size=SEAL_BYTES)
 
+    def given_up(self) -> Seal:
+        """Return the seal for the time when the commits of the pending log are given up; it is not known."""
+        return replace(self.settled(), ticket=NO_TICKET)
+
     def has_all_of(self, ticket: bytes) -> bool:
         """Return whether every commit of the log with this ticket is in the container."""
-        return ticket in self.former or (ticket == self.ticket and not self.is_pending)
+        known = self.former if self.is_pending else (self.ticket, *self.former)
+        return ticket != NO_TICKET and ticket in known
 
     def to_bytes(self) -> bytes:
         """Return the bytes that go behind the end of the container."""
