@@ -18,6 +18,7 @@ HDF5 is found by the digests that the log keeps of each logged page as it was be
 from __future__ import annotations
 
 import contextlib
+import functools
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -55,15 +56,16 @@ class Face:
         """Read it from the container; FormatError if that is no HDF5 file of ours."""
         superblock = container.read(SUPERBLOCK_BYTES, 0)
         end = end_of_file(superblock, container.path)
-        data = container.read(SEAL_BYTES, end)
-        seal = Seal.from_bytes(data)
-        # Behind a shorter seal bytes of another kind may lie.
-        return cls(superblock, end, data if seal is None else data[: seal.size])
+        return cls(superblock, end, container.read(SEAL_BYTES, end))
 
     @property
     def seal(self) -> Seal | None:
         """The seal, if there is an intact one."""
-        return Seal.from_bytes(self.seal_bytes)
+        return _seal_in(self.seal_bytes)
+
+
+# Every operation looks at the seal, which seldom changes.
+_seal_in = functools.lru_cache(maxsize=64)(Seal.from_bytes)
 
 
 def standing_of(container: OpenFile, face: Face, log: Log | None) -> Standing:

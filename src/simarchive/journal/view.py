@@ -177,9 +177,10 @@ class View:
 
     def announce_log(self) -> None:
         """Have the container say, durably, that the log may hold commits that it lacks."""
-        log, face = self._pair.locked_log, self.face
-        seal = face.seal
-        if self.standing is Standing.ALONE and seal is not None and not seal.is_pending:
+        if self.standing is not Standing.ALONE:
+            return
+        log, seal = self._pair.locked_log, self.face.seal
+        if seal is not None and not seal.is_pending:
             self._write_seal(seal.pending_in(log.ticket, overwritten=log.overwritten))
 
     def withdraw_log(self) -> None:
