@@ -226,8 +226,9 @@ def test_a_handler_in_the_midst_of_an_operation_is_refused() -> None:
     assert "in the middle of an operation" in said[0]
 
 
-def test_a_child_does_not_wait_for_a_thread_of_its_parent() -> None:
-    lock, inside, go = ThreadLock("it", 20), threading.Event(), threading.Event()
+@pytest.mark.parametrize(("can_fork", "code"), [(False, 7), (True, 8)])
+def test_a_child_does_not_wait_for_a_thread_of_its_parent(can_fork: bool, code: int) -> None:
+    lock, inside, go = ThreadLock("it", 20, can_fork=can_fork), threading.Event(), threading.Event()
 
     def hold_it() -> None:
         with lock:
@@ -247,4 +248,4 @@ def test_a_child_does_not_wait_for_a_thread_of_its_parent() -> None:
     _, status = os.waitpid(pid, 0)
     go.set()
     thread.join()
-    assert os.waitstatus_to_exitcode(status) == 7
+    assert os.waitstatus_to_exitcode(status) == code

@@ -22,10 +22,12 @@ class ThreadLock:
         What it protects, for messages.
     timeout_s
         How long a thread waits for another one.
+    can_fork
+        Whether a forked child may use what it protects, with a lock of its own.
     """
 
-    def __init__(self, what: str, timeout_s: float = 10.0) -> None:
-        self.what, self.timeout_s = what, timeout_s
+    def __init__(self, what: str, timeout_s: float = 10.0, *, can_fork: bool = False) -> None:
+        self.what, self.timeout_s, self._can_fork = what, timeout_s, can_fork
         self._free = threading.Lock()
         self._owner = self._depth = 0
         self._forks = _forks
@@ -65,9 +67,7 @@ class ThreadLock:
             In the handler of a signal that came in the midst of an operation of the same thread.
         """
         if self._forks != _forks:
-            raise ClosedError(
-                f"{self.what} was opened before this process was forked: open it again in this process"
-            )
+            self._begin_anew()
         me = threading.get_ident()
         if self._owner == me:
             if SIGNALS.is_delivering:
@@ -99,6 +99,14 @@ class ThreadLock:
             self._owner = me
         self._depth += 1
         return True
+
+    def _begin_anew(self) -> None:
+        """Do without the lock of the parent, which may be in the hand of a thread that is not here."""
+        if not self._can_fork:
+            raise ClosedError(
+                f"{self.what} was opened before this process was forked: open it again in this process"
+            )
+        self._free, self._owner, self._depth, self._forks = threading.Lock(), 0, 0, _forks
 
     def _wait(self) -> None:
         end = time.monotonic() + self.timeout_s

@@ -99,7 +99,7 @@ class LocalFileStorage(StorageBackend):
     def __init__(
         self, directory: PathLike = "stored_data", *, mode: str = "a", lock_timeout_s: float = 10.0
     ) -> None:
-        super().__init__()
+        super().__init__(lock_timeout_s=lock_timeout_s)
         if mode not in ("a", "r"):
             raise InvalidDataError(f"mode {mode!r} is not known: use 'a' to read and change, 'r' to read")
         self.directory = _checked_directory(directory, make=mode == "a")

@@ -32,6 +32,7 @@ from simarchive.storage.querying import Match, arranged_matches
 from simarchive.storage.scratch import Scratch
 from simarchive.storage.shared_files import SharedFiles
 from simarchive.storage.temporary_folder import TemporaryFolder
+from simarchive.thread_lock import ThreadLock
 
 Progress = Callable[[int], None]
 
@@ -90,7 +91,8 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
         log_directory: PathLike | None = None,
     ) -> None:
         place = _checked_path(path)
-        super().__init__(f"container '{place}'", lock_timeout_s=lock_timeout_s)
+        super().__init__()
+        self._lock = ThreadLock(f"container '{place}'", lock_timeout_s)
         if mode not in ("a", "r"):
             raise InvalidDataError(f"mode {mode!r} is not known: use 'a' to read and change, 'r' to read")
         self.codec = _checked_codec(codec)
