@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_memory_backend import MemoryStorage
 
@@ -226,6 +226,7 @@ values = {
 
 
 @pytest.mark.parametrize("kind", list(ColumnKind))
+@settings(deadline=None)
 @given(data=st.data())
 def test_a_table_orders_as_plain_values_are_ordered(kind: ColumnKind, data: st.DataObject) -> None:
     given_values = data.draw(st.lists(st.none() | values[kind], min_size=1, max_size=100))
@@ -238,6 +239,7 @@ def test_a_table_orders_as_plain_values_are_ordered(kind: ColumnKind, data: st.D
     assert [int(found) for found in keys] == places_in_order(given_values, descending=descending)
 
 
+@settings(deadline=None)
 @given(
     some=st.lists(st.none() | st.floats(allow_nan=True) | st.integers(-5, 5), max_size=30),
     descending=st.booleans(),
