@@ -159,6 +159,45 @@ def test_other_threads_hold_nothing_off(hold: SignalHold) -> None:
         hold.end()
 
 
+@pytest.mark.parametrize("where", ["held off", "in an open block", "in the handler"])
+def test_a_child_that_leaves_the_operations_of_its_parent_holds_nothing_off(where: str) -> None:
+    hold, before = signals.SIGNALS, signal.getsignal(signal.SIGINT)
+    codes = []
+
+    def fork() -> None:
+        pid = os.fork()
+        if pid:
+            codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        else:
+            codes.append(None)
+
+    handler = signal.signal(signal.SIGUSR1, lambda *_: fork())
+    try:
+        hold.begin()
+        if where == "in an open block":
+            hold.open_up()
+            fork()
+            hold.take_back()
+        elif where == "held off":
+            fork()
+        else:
+            signal.raise_signal(signal.SIGUSR1)
+            hold.deliver()
+        hold.end()
+        for _ in range(2):
+            hold.begin()
+            is_held = signal.getsignal(signal.SIGINT) is not before
+            hold.end()
+            is_as_before = signal.getsignal(signal.SIGINT) is before
+            if not (is_held and is_as_before):
+                codes.append("wrong")
+    finally:
+        signal.signal(signal.SIGUSR1, handler)
+        if codes[:1] == [None]:
+            os._exit(7 if codes == [None] else 8)
+    assert codes == [7]
+
+
 # ---- the lock of threads ------------------------------------------------------------------------
 
 

@@ -91,7 +91,8 @@ class SignalHold:
         BaseException
             What a handler raises, or has raised while the operation was at work.
         """
-        if threading.get_ident() != self._main:
+        # A forked child leaves operations that its parent has begun: nothing is held off for them.
+        if threading.get_ident() != self._main or not self._depth:
             return
         self._depth -= 1
         if self._depth:
@@ -113,8 +114,8 @@ class SignalHold:
             self._depth -= 1
 
     def take_back(self) -> None:
-        """Undo one `open_up`, as `begin` does without one."""
-        if threading.get_ident() == self._main:
+        """Undo one `open_up`; in a forked child, for which there was none, do nothing."""
+        if threading.get_ident() == self._main and self._open:
             self._depth += 1
             self._open -= 1
 
