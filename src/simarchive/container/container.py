@@ -39,7 +39,7 @@ from simarchive.errors import (
     StorageFullError,
     StorageIOError,
 )
-from simarchive.journal import LOG_SUFFIX, Durability, Journal, PagedFile, forget_log
+from simarchive.journal import Durability, Journal, PagedFile, forget_log
 from simarchive.journal.creation import workplace
 from simarchive.journal.filepair import real_path
 from simarchive.journal.files import SYSTEM, Files, OpenFile, status_of
@@ -233,7 +233,7 @@ class Container:
     def log_bytes(self) -> int:
         """Return the size of the redo log; 0 if every commit is in the file."""
         try:
-            return self.path.with_name(self.path.name + LOG_SUFFIX).stat().st_size
+            return Path(self._open_journal().log_path).stat().st_size
         except FileNotFoundError:
             return 0
 

@@ -369,9 +369,16 @@ class Contents:
 
     def member_places(self, key: str) -> list[tuple[int, MemberInfo]]:
         """Return each member with the address of its dataset, which equal members share."""
+        return [(address, info) for address, _, info in self._nodes(key)]
+
+    def shared_members(self, key: str) -> list[tuple[MemberInfo, int]]:
+        """Return each member with the number of names that its dataset has in all objects together."""
+        return [(info, names if info.size >= MIN_SHARED_BYTES else 1) for _, names, info in self._nodes(key)]
+
+    def _nodes(self, key: str) -> list[tuple[int, int, MemberInfo]]:
         group = self._group(key)
         try:
-            return list(members.list_places(group))
+            return list(members.list_nodes(group))
         except UNREADABLE as error:
             raise _unlistable(key, error) from error
 
@@ -391,14 +398,6 @@ class Contents:
 
     def _generation(self, node: h5g.GroupID, key: str) -> str:
         return f"{self._text_of(node, key, layout.IDENTITY)} {self._text_of(node, key, layout.STORED_AT)}"
-
-    def shared_members(self, key: str) -> list[tuple[MemberInfo, int]]:
-        """Return each member with the number of names that its dataset has in all objects together."""
-        group = self._group(key)
-        return [
-            (info, members.link_count(group, info.name) if info.size >= MIN_SHARED_BYTES else 1)
-            for info in self._listed(key, group)
-        ]
 
     def extract_member(
         self,

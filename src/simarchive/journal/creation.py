@@ -139,12 +139,12 @@ def sweep(path: str | os.PathLike[str], *, files: Files = SYSTEM) -> list[str]:
             if name.startswith(prefix) and name.endswith((_FILE, _FOLDER)):
                 place = str(Path(directory) / name)
                 with contextlib.suppress(OSError):
-                    if _remove_unlocked(files, place):
-                        swept.append(name)
+                    _remove_unlocked(files, place)
+                    swept.append(name)
     return swept
 
 
-def _remove_unlocked(files: Files, place: str) -> bool:
+def _remove_unlocked(files: Files, place: str) -> None:
     fd = files.open(place, os.O_RDONLY)
     try:
         files.lock(fd, _ALONE)
@@ -154,7 +154,6 @@ def _remove_unlocked(files: Files, place: str) -> bool:
             files.unlink(place)
     finally:
         files.close(fd)
-    return True
 
 
 @contextlib.contextmanager

@@ -228,7 +228,7 @@ class FilePair:
     def _lock_byte(self, deadline: float) -> None:
         """Keep out writers that came by another name of the container, and so have another log."""
         container = self.container
-        self._holds_byte = wait_until(lambda: container.try_lock_byte(WRITER_BYTE), deadline, lambda: None)
+        self._holds_byte = wait_until(lambda: container.try_lock_byte(WRITER_BYTE), deadline)
         if not self._holds_byte:
             raise LockedError(
                 f"container {self.path!r} is being written under another name of the same file (a hard "
@@ -277,7 +277,7 @@ class FilePair:
     def _share(self, deadline: float) -> None:
         container = self.container
         try:
-            held = wait_until(lambda: container.try_lock(exclusive=False), deadline, lambda: None)
+            held = wait_until(lambda: container.try_lock(exclusive=False), deadline)
         except NoLocksError:
             # Nobody can write where there are no locks, so reading needs none.
             if self.writable:

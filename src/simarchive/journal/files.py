@@ -25,7 +25,7 @@ from simarchive.errors import (
     StorageFullError,
     StorageIOError,
 )
-from simarchive.journal.linux import allocate, lock_byte
+from simarchive.journal.linux import allocate, lock_bytes
 from simarchive.journal.writeback import WRITEBACK_BYTES, begin_writeback
 
 # One pwrite of several MiB can cost ten times the processor time of the same bytes in pieces.
@@ -159,7 +159,7 @@ class Files:
 
     def lock_byte(self, fd: int, offset: int, *, locked: bool) -> None:
         """Lock or unlock one byte of an open file, which `flock` and HDF5 know nothing of."""
-        lock_byte(fd, offset, F_WRLCK if locked else F_UNLCK)
+        lock_bytes(fd, F_WRLCK if locked else F_UNLCK, offset)
 
     def status(self, fd: int) -> FileStatus:
         """Return the status of an open file."""
@@ -336,7 +336,9 @@ class OpenFile:
         except BlockingIOError:
             return False
         except OSError as error:
-            raise self._failure(error, "lock") from error
+            # Where there are no such locks, the mark in the container alone keeps other names out.
+            if error.errno not in _NO_LOCKS:
+                raise self._failure(error, "lock") from error
         return True
 
     def unlock_byte(self, offset: int) -> None:

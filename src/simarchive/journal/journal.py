@@ -110,6 +110,11 @@ class Journal:
         )
         return cls(pair, durability=durability, checkpoint_bytes=checkpoint_bytes)
 
+    @property
+    def log_path(self) -> str:
+        """Where the log lies, or would."""
+        return self._pair.log_path
+
     # ---- reading -------------------------------------------------------------------------
 
     def begin_read(self, timeout_s: float = 10.0) -> bool:

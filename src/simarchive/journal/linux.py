@@ -1,4 +1,4 @@
-"""Calls of Linux that Python's `os` and `fcntl` lack; where the system has none, nothing happens."""
+"""Calls of Linux that Python's `os` and `fcntl` lack."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ import struct
 # struct flock on 64 bits: type, whence, start, length, process (0 for locks that belong to an open file).
 _FLOCK = struct.Struct("@hhqqi0q")
 _KEEP_SIZE = 1
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 _CANNOT_ALLOCATE = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EPERM)
 
 
-def lock_byte(fd: int, offset: int, kind: int) -> None:
-    """Change the lock of an open file on one byte; it need not exist, and `flock` knows nothing of it.
+def lock_bytes(fd: int, kind: int, offset: int, size: int = 1) -> None:
+    """Change the lock of an open file on some bytes; they need not exist, and `flock` knows nothing of it.
+
+    The lock belongs to the open file: two openings exclude each other, in one process too.
 
     Parameters
     ----------
     kind
-        `fcntl.F_WRLCK` or `fcntl.F_UNLCK`.
+        `fcntl.F_RDLCK`, `fcntl.F_WRLCK` or `fcntl.F_UNLCK`.
+    size
+        With 0, all bytes from `offset` on.
 
     Raises
     ------
@@ -29,16 +32,16 @@ def lock_byte(fd: int, offset: int, kind: int) -> None:
         If another open file holds it.
     """
     try:
-        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, offset, 1, 0))
-    except OSError as error:
-        if error.errno == errno.EACCES:
-            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error
-        if error.errno not in _NO_LOCKS:
-            raise
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, offset, size, 0))
+    except PermissionError as error:
+        # Systems differ in how they say so.
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error
 
 
 def allocate(fd: int, offset: int, size: int) -> None:
     """Have the device keep room for bytes of a file that are to be written later; its size stays.
+
+    Where the system or the file system cannot, nothing happens.
 
     Raises
     ------

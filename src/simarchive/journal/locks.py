@@ -131,7 +131,9 @@ WRITER_WAITS = Mark(MARKS_AT)
 CHECKPOINT_WAITS = Mark(MARKS_AT + 8)
 
 
-def wait_until(attempt: Callable[[], bool], deadline: float, while_waiting: Callable[[], None]) -> bool:
+def wait_until(
+    attempt: Callable[[], bool], deadline: float, while_waiting: Callable[[], None] | None = None
+) -> bool:
     """Return whether `attempt` succeeded before `deadline` (`time.monotonic`); pauses grow, with jitter.
 
     Signals are answered meanwhile: their handlers may raise.
@@ -142,15 +144,10 @@ def wait_until(attempt: Callable[[], bool], deadline: float, while_waiting: Call
         if remaining <= 0:
             return False
         SIGNALS.deliver()
-        try:
-            while_waiting()
-        except StorageError:
-            # The marks only speed things up; without room or permission for one we wait without.
-            while_waiting = _do_nothing
+        # The marks only speed things up; without room or permission for one we wait without.
+        if while_waiting is not None:
+            with contextlib.suppress(StorageError):
+                while_waiting()
         time.sleep(min(remaining, pause * random.uniform(0.5, 1.5)))
         pause = min(pause * 1.5, _LONGEST_PAUSE_S)
     return True
-
-
-def _do_nothing() -> None:
-    """Wait without asking others for anything."""

@@ -49,6 +49,7 @@ from simarchive.storage.evaluator_types import TYPE
 from simarchive.storage.incoming import Incoming
 from simarchive.storage.likenesses import Likenesses
 from simarchive.storage.querying import Match, arranged_matches, class_names
+from simarchive.thread_lock import ThreadLock
 
 LOGGER = logging.getLogger("simarchive")
 
@@ -99,7 +100,7 @@ class LocalFileStorage(StorageBackend):
     def __init__(
         self, directory: PathLike = "stored_data", *, mode: str = "a", lock_timeout_s: float = 10.0
     ) -> None:
-        super().__init__(lock_timeout_s=lock_timeout_s)
+        super().__init__(ThreadLock("this LocalFileStorage", lock_timeout_s, can_fork=True))
         if mode not in ("a", "r"):
             raise InvalidDataError(f"mode {mode!r} is not known: use 'a' to read and change, 'r' to read")
         self.directory = _checked_directory(directory, make=mode == "a")

@@ -5,16 +5,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import random
 import time
 import weakref
 from pathlib import Path
 
 from simarchive.errors import LockedError, StorageIOError
-from simarchive.signals import SIGNALS
-
-_SHORTEST_PAUSE_S = 0.001
-_LONGEST_PAUSE_S = 0.05
+from simarchive.journal.locks import wait_until
 
 
 class DirectoryLock:
@@ -46,7 +42,7 @@ class DirectoryLock:
         """
         try:
             self._descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            self._wait(time.monotonic() + timeout_s, timeout_s)
+            is_held = wait_until(self._is_held, time.monotonic() + timeout_s)
         except OSError as error:
             self.release()
             raise StorageIOError(
@@ -56,19 +52,12 @@ class DirectoryLock:
         except BaseException:
             self.release()
             raise
-
-    def _wait(self, deadline: float, timeout_s: float) -> None:
-        pause = _SHORTEST_PAUSE_S
-        while not self._is_held():
-            remaining = deadline - time.monotonic()
-            if remaining <= 0:
-                raise LockedError(
-                    f"directory {str(self._directory)!r} is being written to by another process or backend,"
-                    f" which did not finish within {timeout_s:g} s: try again, or raise lock_timeout_s"
-                )
-            SIGNALS.deliver()
-            time.sleep(min(remaining, pause * random.uniform(0.5, 1.5)))
-            pause = min(pause * 1.5, _LONGEST_PAUSE_S)
+        if not is_held:
+            self.release()
+            raise LockedError(
+                f"directory {str(self._directory)!r} is being written to by another process or backend,"
+                f" which did not finish within {timeout_s:g} s: try again, or raise lock_timeout_s"
+            )
 
     def _is_held(self) -> bool:
         try:

@@ -16,9 +16,8 @@ PathLike = str | os.PathLike[str]
 class Essentials(abc.ABC):
     """What everything else that a backend does is built on; all are called under its reentrant lock."""
 
-    def __init__(self, *, lock_timeout_s: float = 10.0) -> None:
-        # What needs more than a lock of its own after a fork, as a container does, has another one.
-        self._lock = ThreadLock(f"this {type(self).__name__}", lock_timeout_s, can_fork=True)
+    def __init__(self, lock: ThreadLock | None = None) -> None:
+        self._lock = lock or ThreadLock(f"this {type(self).__name__}", can_fork=True)
 
     @abc.abstractmethod
     def _store_object(

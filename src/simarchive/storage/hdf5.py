@@ -91,8 +91,7 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
         log_directory: PathLike | None = None,
     ) -> None:
         place = _checked_path(path)
-        super().__init__()
-        self._lock = ThreadLock(f"container '{place}'", lock_timeout_s)
+        super().__init__(ThreadLock(f"container '{place}'", lock_timeout_s))
         if mode not in ("a", "r"):
             raise InvalidDataError(f"mode {mode!r} is not known: use 'a' to read and change, 'r' to read")
         self.codec = _checked_codec(codec)

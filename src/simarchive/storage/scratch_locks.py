@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import struct
 import threading
 import time
 import weakref
@@ -21,10 +20,9 @@ from pathlib import Path
 from blake3 import blake3
 
 from simarchive.errors import ClosedError, LockedError
+from simarchive.journal.linux import lock_bytes
 from simarchive.signals import SIGNALS
 
-# struct flock of Linux on 64 bits: type, whence, start, length, process (0 for locks of an open file).
-_FLOCK = struct.Struct("@hhqqi0q")
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.0005, 0.05
 
 SHARED, ALONE = fcntl.F_RDLCK, fcntl.F_WRLCK
@@ -96,7 +94,7 @@ class LockFile:
         if fd >= 0:
             # Locks belong to the open file, which a child forked a moment ago may not have closed yet.
             with contextlib.suppress(OSError):
-                fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, 0, 0, 0))
+                lock_bytes(fd, fcntl.F_UNLCK, 0, 0)
             os.close(fd)
 
     def abandon(self) -> None:
@@ -110,7 +108,7 @@ class LockFile:
 
     def _set(self, name: str, kind: int) -> None:
         place = int.from_bytes(blake3(name.encode()).digest()[:7], "little")
-        fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, place, 1, 0))
+        lock_bytes(self._fd, kind, place)
 
 
 class UseLocks:

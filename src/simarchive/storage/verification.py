@@ -142,6 +142,7 @@ class _Walk:
         self._rows: dict[str, dict[str, Value]] = {}  # as they should be, of objects that were understood
         self._references: dict[str, list[str]] = {}
         self._members: dict[str, list[MemberInfo]] = {}
+        self._named: dict[str, tuple[str, ...]] = {}  # members that the document names
         self._addresses: dict[int, str] = {}
         self._unknown: set[str] = set()  # keys of objects whose class is not known here
 
@@ -227,10 +228,7 @@ class _Walk:
             raise CorruptError(f"the document is not a valid {header.data_class}: {error}") from error
         self._rows[header.key] = indexing.row_of(stored.index_values(), header.identity)
         self._references[header.key] = references(stored)
-        names = {info.name for info in contents.members(header.key)}
-        for name in stored.member_names():
-            if name not in names:
-                self._note(header.key, "the document names it, but it is missing", member=name)
+        self._named[header.key] = stored.member_names()
 
     def _note_unknown(self, header: ObjectHeader, name: str) -> None:
         self._unknown.add(header.key)
@@ -241,6 +239,10 @@ class _Walk:
         n_problems = len(self.report.problems)
         with self._checking(contents, key):
             infos = self._members[key] = contents.members(key)
+            names = {info.name for info in infos}
+            for name in self._named.pop(key, ()):
+                if name not in names:
+                    self._note(key, "the document names it, but it is missing", member=name)
             # Before the next object.
             self.pending.extendleft(
                 functools.partial(self._check_member, key=key, info=info) for info in reversed(infos)

@@ -22,10 +22,11 @@ def list_members(group: h5py.Group) -> Iterator[MemberInfo]:
         yield member_info(dataset, name)
 
 
-def list_places(group: h5py.Group) -> Iterator[tuple[int, MemberInfo]]:
-    """Yield each member with the address of its dataset: equal for two names of one dataset."""
+def list_nodes(group: h5py.Group) -> Iterator[tuple[int, int, MemberInfo]]:
+    """Yield the address of each member's dataset, how many names that has, and the member."""
     for name, dataset in _datasets(group):
-        yield int(h5o.get_info(dataset.id).addr), member_info(dataset, name)
+        node = h5o.get_info(dataset.id)
+        yield int(node.addr), int(node.rc), member_info(dataset, name)
 
 
 def listed_names(group: h5py.Group) -> list[str]:
@@ -78,11 +79,6 @@ def find_member(group: h5py.Group, name: str) -> h5py.Dataset:
     if dataset is None:
         raise NotFoundError(f"{group.name} has no member {name!r}")
     return dataset
-
-
-def link_count(group: h5py.Group, name: str) -> int:
-    """Return how many names a member's dataset has, in all objects together."""
-    return int(h5py.h5o.get_info(find_member(group, name).id).rc)
 
 
 def keep_empty_folders(group: h5py.Group, folders: Iterable[str]) -> None:
