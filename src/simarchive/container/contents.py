@@ -57,7 +57,7 @@ class ReadDocument:
     data_class_version: int
     has_ancillary_data: bool
     tree: Tree
-    generation: str = ""  #: as `Contents.generation` of an object with ancillary data; empty if unreadable
+    stored_at: str = ""  #: of an object with ancillary data, as `Contents.stored_at`; empty if unreadable
 
 
 class Contents:
@@ -221,11 +221,11 @@ class Contents:
             has_ancillary_data = bool(node_attributes.read_integer(node, layout.ANCILLARY))
         except UNREADABLE as error:
             raise CorruptError(f"object {key!r} cannot be read: {error}") from error
-        generation = ""
+        stored_at = ""
         if has_ancillary_data:
             with contextlib.suppress(CorruptError):  # It counts when someone asks for the files.
-                generation = self._generation(node, key)
-        return ReadDocument(name, version, has_ancillary_data, self._tree(node, key, load), generation)
+                stored_at = self._text_of(node, key, layout.STORED_AT)
+        return ReadDocument(name, version, has_ancillary_data, self._tree(node, key, load), stored_at)
 
     def tree(self, key: str, load: Loader | None = None) -> Tree:
         """Return the document of an object as a tree; `load` as for `document`."""
@@ -389,15 +389,16 @@ class Contents:
             return ()
         return members.empty_folders(h5py.Group(node))
 
-    def generation(self, key: str) -> str:
-        """Return a text that is another one whenever another document or other files were stored.
+    def stored_at(self, key: str) -> str:
+        """Return when the present document and files were stored under a key, to the microsecond.
 
-        It stays the same as long as the object does, and costs the same however many files there are.
+        So it is another text whenever they are others, and costs the same however many files there are.
         """
-        return self._generation(self._node(key), key)
+        return self._text_of(self._node(key), key, layout.STORED_AT)
 
-    def _generation(self, node: h5g.GroupID, key: str) -> str:
-        return f"{self._text_of(node, key, layout.IDENTITY)} {self._text_of(node, key, layout.STORED_AT)}"
+    def generation(self, key: str) -> str:
+        """Return a text that tells an object's document and files from any others, also elsewhere."""
+        return f"{self.identity(key)} {self.stored_at(key)}"
 
     def extract_member(
         self,

@@ -34,7 +34,7 @@ def fill(group: h5py.Group, stored: StoredDocument, identity: str, dimensions: d
         As for `arrays.write_variable`.
     """
     encoded = documents.encode(stored.tree, taken=stored.members)
-    # So fine that it tells apart what was stored under one key, one after the other (`Contents.generation`).
+    # So fine that it tells apart what was stored under one key, one after the other (`Contents.stored_at`).
     now = datetime.now(UTC).isoformat(timespec="microseconds")
     node = group.id
     node_attributes.create_text(node, layout.DATA_CLASS, stored.data_class, is_ascii=True)

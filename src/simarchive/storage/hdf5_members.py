@@ -102,18 +102,18 @@ class MemberAccess:
     def _ancillary_path(self, key: str, document: ReadDocument) -> AncillaryPath | None:
         if not document.has_ancillary_data:
             return None
-        return AncillaryPath(key, functools.partial(self._extract_to_scratch, key, document.generation))
+        return AncillaryPath(key, functools.partial(self._extract_to_scratch, key, document.stored_at))
 
-    def _extract_to_scratch(self, key: str, generation: str, name: str | None) -> ScratchDirectory:
+    def _extract_to_scratch(self, key: str, stored_at: str, name: str | None) -> ScratchDirectory:
         """Extract a member, the members below a folder, or all of them; return the object's directory.
 
         Raises
         ------
         ReplacedError
-            If the object is not what it was at `generation` any more.
+            If the object is not the one that was stored at `stored_at` any more.
         """
         with self._container.reading() as contents:
-            if key not in contents or contents.generation(key) != generation:
+            if key not in contents or contents.stored_at(key) != stored_at:
                 raise ReplacedError(
                     f"object {key!r} was replaced or removed before its files were asked for:"
                     " retrieve it again"
@@ -130,7 +130,7 @@ class MemberAccess:
                 [ScratchFile(info.name, info.size, info.digest) for info in infos],
                 lambda wanted, destination: contents.extract_member(key, wanted, destination),
                 folders=folders,
-                generation=generation,
+                generation=contents.generation(key),
             )
 
 
