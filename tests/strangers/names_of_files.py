@@ -68,12 +68,23 @@ def other_name(kind: str, real: Path) -> Iterator[str]:
 def bind_mount(real: Path, name: Path) -> Iterator[Path]:
     """Give a name by which the system mounts the file itself."""
     name.touch()
-    if subprocess.run(["mount", "--bind", real, name], capture_output=True, check=False).returncode:
-        pytest.skip("not allowed to mount")
-    try:
+    with mounted(name, "--bind", str(real)):
         yield name
+
+
+@contextlib.contextmanager
+def mounted(place: Path, *arguments: str) -> Iterator[Path]:
+    """Have something mounted at a place; the test is skipped where that cannot be, or is not allowed."""
+    try:
+        done = subprocess.run(["mount", *arguments, place], capture_output=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("needs the program mount (Debian's package mount) and the right to use it")
+    if done.returncode:
+        pytest.skip("not allowed to mount: needs root")
+    try:
+        yield place
     finally:
-        subprocess.run(["umount", "-l", name], capture_output=True, check=False)
+        subprocess.run(["umount", "-l", place], capture_output=True, check=False)
 
 
 def in_this_process(name: str) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from children import command, force_field, is_a, keys_in, outcome, run, say
+from names_of_files import mounted
 from stored_objects import simulation, write_files
 
 from simarchive import HDF5Storage, StorageFullError
@@ -22,13 +22,8 @@ def disk(request: pytest.FixtureRequest, place: Path) -> Iterator[Path]:
     """A small file system of its own."""
     directory = place / "disk"
     directory.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={request.param}m", "tmpfs", directory]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("not allowed to mount a file system")
-    try:
+    with mounted(directory, "-t", "tmpfs", "-o", f"size={request.param}m", "tmpfs"):
         yield directory
-    finally:
-        subprocess.run(["umount", "-l", directory], capture_output=True, check=False)
 
 
 def fill_up() -> None:
