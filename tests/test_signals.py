@@ -201,6 +201,25 @@ def test_a_child_that_leaves_the_operations_of_its_parent_holds_nothing_off(wher
 # ---- the lock of threads ------------------------------------------------------------------------
 
 
+@contextlib.contextmanager
+def held_by_a_thread(lock: ThreadLock) -> Iterator[None]:
+    inside, go = threading.Event(), threading.Event()
+
+    def hold_it() -> None:
+        with lock:
+            inside.set()
+            go.wait(20)
+
+    thread = threading.Thread(target=hold_it)
+    thread.start()
+    inside.wait(20)
+    try:
+        yield
+    finally:
+        go.set()
+        thread.join()
+
+
 def test_a_thread_waits_no_longer_than_the_timeout_and_says_for_what() -> None:
     lock = ThreadLock("the store", 0.1)
     with lock:
@@ -222,26 +241,16 @@ def test_a_thread_waits_no_longer_than_the_timeout_and_says_for_what() -> None:
 
 
 def test_a_thread_that_waits_is_interrupted() -> None:
-    lock, inside, go = ThreadLock("it", 20), threading.Event(), threading.Event()
-
-    def hold_it() -> None:
-        with lock:
-            inside.set()
-            go.wait(20)
-
-    thread = threading.Thread(target=hold_it)
-    thread.start()
-    inside.wait(20)
+    lock = ThreadLock("it", 20)
     timer = threading.Timer(0.2, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        timer.start()
-        with pytest.raises(KeyboardInterrupt), lock:
-            pass
+        with held_by_a_thread(lock):
+            timer.start()
+            with pytest.raises(KeyboardInterrupt), lock:
+                pass
     finally:
         signal.signal(signal.SIGINT, before)
-        go.set()
-        thread.join()
     with lock:
         pass
 
@@ -267,24 +276,14 @@ def test_a_handler_in_the_midst_of_an_operation_is_refused() -> None:
 
 @pytest.mark.parametrize(("can_fork", "code"), [(False, 7), (True, 8)])
 def test_a_child_does_not_wait_for_a_thread_of_its_parent(can_fork: bool, code: int) -> None:
-    lock, inside, go = ThreadLock("it", 20, can_fork=can_fork), threading.Event(), threading.Event()
-
-    def hold_it() -> None:
-        with lock:
-            inside.set()
-            go.wait(20)
-
-    thread = threading.Thread(target=hold_it)
-    thread.start()
-    inside.wait(20)
-    pid = os.fork()
-    if not pid:
-        try:
-            lock.acquire()
-        except ClosedError:
-            os._exit(7)
-        os._exit(8)
-    _, status = os.waitpid(pid, 0)
-    go.set()
-    thread.join()
+    lock = ThreadLock("it", 20, can_fork=can_fork)
+    with held_by_a_thread(lock):
+        pid = os.fork()
+        if not pid:
+            try:
+                lock.acquire()
+            except ClosedError:
+                os._exit(7)
+            os._exit(8)
+        _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == code
