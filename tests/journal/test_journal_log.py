@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -15,6 +16,7 @@ from simulated_disk import Operation, SimulatedDisk
 from test_journal_pager import superblock, transact
 
 from simarchive.errors import (
+    ClosedError,
     CommitInDoubtError,
     FormatError,
     LockedError,
@@ -530,3 +532,38 @@ def test_a_restarted_log_is_durable_before_it_is_used_again(disk: SimulatedDisk,
     header = effects.index(("write", 0))
     assert effects[header + 1] == ("sync", 0)
     assert effects[header + 2] == ("write", 4096)
+
+
+USES_OF_A_FILE: dict[str, Callable[[OpenFile], object]] = {
+    "read": lambda file: file.read(1, 0),
+    "read_into": lambda file: file.read_into(memoryview(bytearray(1)), 0),
+    "read_exactly_into": lambda file: file.read_exactly_into(memoryview(bytearray(1)), 0),
+    "write": lambda file: file.write(b"x", 0),
+    "write_bulk": lambda file: file.write_bulk(memoryview(bytes(1 << 25)), 0),
+    "truncate": lambda file: file.truncate(1),
+    "sync": lambda file: file.sync(),
+    "status": lambda file: file.status(),
+    "try_lock": lambda file: file.try_lock(exclusive=True),
+    "try_lock_byte": lambda file: file.try_lock_byte(0),
+    "allocate": lambda file: file.allocate(0, 1),
+}
+NEVER_FAIL = {"unlock", "unlock_byte", "is_current", "is_closed", "close"}
+
+
+def test_every_use_of_a_file_is_listed() -> None:
+    public = {name for name in vars(OpenFile) if not name.startswith("_")}
+    assert public == {*USES_OF_A_FILE, *NEVER_FAIL}
+
+
+@pytest.mark.parametrize("use", USES_OF_A_FILE)
+def test_a_thread_that_finds_its_file_closed_is_told_so(use: str, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"kept")
+    file = OpenFile(SYSTEM, str(tmp_path / "a"), writable=True)
+    file.close()
+    with pytest.raises(ClosedError):
+        USES_OF_A_FILE[use](file)
+    file.unlock()
+    file.unlock_byte(0)
+    file.close()
+    assert file.is_current()
+    assert (tmp_path / "a").read_bytes() == b"kept"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import multiprocessing
 import os
@@ -481,6 +482,32 @@ def end_beside_a_daemon_of_a_held_container(what: str, code: int) -> None:
     in_a_thread(work)
     time.sleep(0.1)
     sys.exit(code)
+
+
+def close_at_exit_while_a_thread_waits() -> None:
+    backend = HDF5Storage("a.h5", lock_timeout_s=30.0)
+    met: list[str] = []
+    thread = threading.Thread(
+        target=lambda: met.append(outcome(lambda: backend.store_force_field(force_field("never")))),
+        daemon=True,
+    )
+    thread.start()
+    time.sleep(0.2)
+    # All that the interpreter does at its end before it stops other threads.
+    atexit._run_exitfuncs()
+    thread.join(5)
+    say(met)
+
+
+def test_a_thread_that_waits_for_the_lock_at_the_end_finds_the_backend_closed(place: Path) -> None:
+    store("a.h5", "one")
+    holder = start(hold_for_a_while)
+    holder.listen(1)
+    done = run(close_at_exit_while_a_thread_waits, timeout_s=LIMIT_S)
+    holder.signal()
+    holder.finish()
+    (((met,),),) = done.ended_well().said
+    assert is_a(met, "ClosedError"), met
 
 
 def leave_all_open(moment: str) -> None:

@@ -104,7 +104,7 @@ class FilePair:
     @property
     def is_closed(self) -> bool:
         """Whether the files are closed: by `close`, or because this process was forked."""
-        return self.container.fd < 0
+        return self.container.is_closed
 
     @property
     def locked_log(self) -> Log:

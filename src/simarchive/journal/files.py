@@ -212,11 +212,16 @@ def storage_error(error: OSError, action: str, path: str) -> StorageError:
     return result
 
 
+# No process has a descriptor with this number, so a call that uses it fails as calls of the system do,
+# with OSError. Python itself answers a negative one, and that with ValueError.
+_NO_FD = (1 << 31) - 1
+
+
 class OpenFile:
     """One open file: whole reads and writes at offsets, locks, and errors that name it."""
 
     def __init__(self, files: Files, path: str, *, writable: bool) -> None:
-        self.path, self.files, self.fd = path, files, -1
+        self.path, self.files, self.fd = path, files, _NO_FD
         self._bulk_bytes = 0
         try:
             self.fd = files.open(path, os.O_RDWR if writable else os.O_RDONLY)
@@ -230,6 +235,11 @@ class OpenFile:
         _OPEN_FILES.add(self)
         check_kind(status, path)
         self.identity = (status.st_dev, status.st_ino)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the file was closed."""
+        return self.fd == _NO_FD
 
     def read(self, size: int, offset: int) -> bytes:
         """Return the `size` bytes at `offset`, fewer only at the end of the file."""
@@ -343,7 +353,7 @@ class OpenFile:
 
     def unlock_byte(self, offset: int) -> None:
         """Give up the lock of a byte. Never fails, as `unlock`."""
-        if self.fd >= 0:
+        if not self.is_closed:
             with contextlib.suppress(OSError):
                 self.files.lock_byte(self.fd, offset, locked=False)
 
@@ -356,7 +366,7 @@ class OpenFile:
 
     def unlock(self) -> None:
         """Give the lock up. Never fails: a lock that cannot be given up goes with the file."""
-        if self.fd >= 0:
+        if not self.is_closed:
             with contextlib.suppress(OSError):
                 self.files.lock(self.fd, LOCK_UN)
 
@@ -373,8 +383,8 @@ class OpenFile:
 
     def close(self) -> None:
         """Close the file; its locks go unless a forked process shares it."""
-        fd, self.fd = self.fd, -1
-        if fd >= 0:
+        fd, self.fd = self.fd, _NO_FD
+        if fd != _NO_FD:
             _OPEN_FILES.discard(self)
             with contextlib.suppress(OSError):
                 self.files.close(fd)
@@ -383,7 +393,7 @@ class OpenFile:
         self.close()
 
     def _failure(self, error: OSError, action: str) -> StorageError:
-        if self.fd < 0:
+        if self.is_closed:
             return ClosedError(
                 f"{self.path!r} is closed here: after a fork or a close, open it again in this process"
             )

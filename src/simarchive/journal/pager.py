@@ -324,7 +324,7 @@ class PagedFile:
         offset, self._position = self._position, self._position + size
         if self.access is not Access.WRITING:
             return self._write_elsewhen(size)
-        if self._container.fd < 0:
+        if self._container.is_closed:
             raise ClosedError(
                 f"{self._container.path!r} belongs to another process: open it again in this process"
             )
