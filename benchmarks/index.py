@@ -20,8 +20,17 @@ from typing import Any
 
 import h5py
 
-from simarchive.conditions import Column, ColumnKind, Condition, Equals, Negated, Satisfies, Value, Within
 from simarchive.container.index import KEY_COLUMN, IndexTable
+from simarchive.ground.conditions import (
+    Column,
+    ColumnKind,
+    Condition,
+    Equals,
+    Negated,
+    Satisfies,
+    Value,
+    Within,
+)
 
 COLUMNS = (
     Column("substance", ColumnKind.CATEGORY),

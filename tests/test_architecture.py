@@ -9,7 +9,7 @@ import simarchive
 
 PACKAGE = Path(simarchive.__file__).parent
 
-GROUND = {"errors", "keys", "conditions", "signals", "thread_lock", "version"}
+GROUND = {"errors", "ground"}
 FLOOR = {
     **dict.fromkeys(GROUND, 0),
     "journal": 1,
@@ -72,9 +72,7 @@ def test_imports_go_down_only(path: Path) -> None:
         assert FLOOR[other] <= FLOOR[room], f"{path} imports {name}, which is above it"
         if FLOOR[other] == FLOOR[room] and room != "__main__":
             if FLOOR[room] == 0:
-                assert other == "errors" or (room, other) == ("thread_lock", "signals"), (
-                    f"{path} imports {name}: the ground has errors only, and its locks hold signals off"
-                )
+                assert other == "errors", f"{path} imports {name}: errors are below all else"
                 continue
             assert room in MEANING, f"{path} imports {name}, which is beside it"
             assert other in MEANING, f"{path} imports {name}, which is in the other wing"

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from simarchive import signals
 from simarchive.errors import ClosedError, LockedError, StorageError
-from simarchive.signals import GivenUp, SignalHold
-from simarchive.thread_lock import ThreadLock
+from simarchive.ground import signals
+from simarchive.ground.signals import GivenUp, SignalHold
+from simarchive.ground.thread_lock import ThreadLock
 
 
 class Stop(BaseException):

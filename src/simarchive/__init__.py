@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from simarchive.version import __version__
+from simarchive.ground.version import __version__
 
 _HOMES = {
     "simarchive.chemistry": (
@@ -84,11 +84,11 @@ _HOMES = {
         "register_query_class",
     ),
     "simarchive.storage.backend": ("StorageBackend",),
-    "simarchive.storage.directory": ("LocalFileStorage",),
-    "simarchive.storage.directory_registry": ("rebuild_registry",),
-    "simarchive.storage.evaluator_json": ("register_evaluator_type",),
-    "simarchive.storage.hdf5": ("HDF5Storage",),
-    "simarchive.storage.repacking": ("repack",),
+    "simarchive.storage.evaluator_directory.storage": ("LocalFileStorage",),
+    "simarchive.storage.evaluator_directory.registry": ("rebuild_registry",),
+    "simarchive.storage.evaluator_json.documents": ("register_evaluator_type",),
+    "simarchive.storage.hdf5.storage": ("HDF5Storage",),
+    "simarchive.storage.hdf5.repacking": ("repack",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -100,11 +100,11 @@ if TYPE_CHECKING:
     from simarchive.errors import *  # noqa: F403
     from simarchive.queries import *  # noqa: F403
     from simarchive.storage.backend import StorageBackend as StorageBackend
-    from simarchive.storage.directory import LocalFileStorage as LocalFileStorage
-    from simarchive.storage.directory_registry import rebuild_registry as rebuild_registry
-    from simarchive.storage.evaluator_json import register_evaluator_type as register_evaluator_type
-    from simarchive.storage.hdf5 import HDF5Storage as HDF5Storage
-    from simarchive.storage.repacking import repack as repack
+    from simarchive.storage.evaluator_directory.registry import rebuild_registry as rebuild_registry
+    from simarchive.storage.evaluator_directory.storage import LocalFileStorage as LocalFileStorage
+    from simarchive.storage.evaluator_json.documents import register_evaluator_type as register_evaluator_type
+    from simarchive.storage.hdf5.repacking import repack as repack
+    from simarchive.storage.hdf5.storage import HDF5Storage as HDF5Storage
 
 
 def __getattr__(name: str) -> Any:

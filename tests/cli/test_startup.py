@@ -39,6 +39,6 @@ def test_a_command_imports_only_its_own_module() -> None:
         [sys.executable, "-c", script], env=environment(), capture_output=True, timeout=60, check=True
     )
     loaded = done.stdout.decode().split()
-    assert "simarchive.cli.cat" in loaded
-    assert "simarchive.cli.query" not in loaded
-    assert "simarchive.cli.merge" not in loaded
+    assert "simarchive.cli.commands.cat" in loaded
+    assert "simarchive.cli.commands.query" not in loaded
+    assert "simarchive.cli.commands.merge" not in loaded

@@ -28,7 +28,8 @@ from simarchive.container.members import member_digest
 from simarchive.data import BaseStoredData, ForceFieldData
 from simarchive.errors import StorageError
 from simarchive.journal import Durability
-from simarchive.storage import hdf5, repacking
+from simarchive.storage.hdf5 import repacking
+from simarchive.storage.hdf5 import storage as hdf5
 
 SMALL_SHAPE = Shape(tail_rows=4, fan=3, levels=2, spare_texts=6)
 SIZES = (0, 500, 5_000, 60_000, 70_000, 150_000)

@@ -246,7 +246,7 @@ def test_a_failed_store_that_is_caught_leaves_the_rest_of_the_transaction(path: 
 def test_a_change_that_failed_halfway_takes_its_transaction_along(
     path: Path, files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from simarchive.storage import indexing
+    from simarchive.storage.hdf5 import indexing
 
     with HDF5Storage(path) as backend:
         backend.store_object(simulation("one"), files, storage_key="one")

@@ -16,10 +16,10 @@ import netCDF4
 import numpy as np
 import pytest
 
-from simarchive.conditions import Column, ColumnKind, Equals, Satisfies
 from simarchive.container.index import KEY_COLUMN, IndexTable
 from simarchive.container.index.segments import Shape
 from simarchive.errors import CorruptError, FormatError
+from simarchive.ground.conditions import Column, ColumnKind, Equals, Satisfies
 
 COLUMNS = (
     Column("count", ColumnKind.INTEGER),

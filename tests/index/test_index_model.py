@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from simarchive.conditions import Column, ColumnKind, Equals, Negated, OneOf, Satisfies, Within
 from simarchive.container.index import KEY_COLUMN, IndexTable
 from simarchive.container.index.segments import Shape
+from simarchive.ground.conditions import Column, ColumnKind, Equals, Negated, OneOf, Satisfies, Within
 
 COLUMNS = (
     Column("count", ColumnKind.INTEGER),

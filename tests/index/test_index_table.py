@@ -10,10 +10,10 @@ import h5py
 import numpy as np
 import pytest
 
-from simarchive.conditions import Column, ColumnKind, Equals, Negated, OneOf, Satisfies, Within
 from simarchive.container.index import KEY_COLUMN, IndexTable
 from simarchive.container.index.segments import Shape
 from simarchive.errors import ConflictError, InvalidDataError, NotFoundError
+from simarchive.ground.conditions import Column, ColumnKind, Equals, Negated, OneOf, Satisfies, Within
 
 COLUMNS = (
     Column("count", ColumnKind.INTEGER),

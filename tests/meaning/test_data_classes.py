@@ -21,7 +21,6 @@ from simarchive.chemistry import (
     TLeapForceFieldSource,
     unit,
 )
-from simarchive.conditions import Column, ColumnKind
 from simarchive.data import (
     UNSET,
     BaseSimulationData,
@@ -42,6 +41,7 @@ from simarchive.data import (
 )
 from simarchive.data import registry as registry_module
 from simarchive.errors import ConflictError, FormatError, InvalidDataError
+from simarchive.ground.conditions import Column, ColumnKind
 from simarchive.queries import Between, SimulationDataQuery, query_class_for
 
 

@@ -17,7 +17,6 @@ from simarchive.chemistry import (
     ThermodynamicState,
     unit,
 )
-from simarchive.conditions import Equals, Negated, OneOf, Satisfies, Within
 from simarchive.data import (
     ForceFieldData,
     StoredEquilibrationData,
@@ -25,6 +24,7 @@ from simarchive.data import (
     TrainedModelData,
 )
 from simarchive.errors import InvalidDataError
+from simarchive.ground.conditions import Equals, Negated, OneOf, Satisfies, Within
 from simarchive.queries import (
     AnyOf,
     BaseSimulationDataQuery,

@@ -26,7 +26,7 @@ from simarchive import (
 )
 from simarchive.codecs import CHUNK_BYTES, CODEC_CHOICES
 from simarchive.errors import ConflictError, CorruptMemberError, LockedError, StorageFullError
-from simarchive.storage.scratch_locks import ALONE, LockFile
+from simarchive.storage.scratch.locks import ALONE, LockFile
 
 TRAJECTORY = floats(2 * CHUNK_BYTES + 1000)
 SOURCE = Path(__file__).parents[2] / "src"

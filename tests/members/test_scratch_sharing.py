@@ -18,10 +18,10 @@ import pytest
 from test_scratch import CONTENT, Extractor, content_of
 
 from simarchive.errors import ClosedError, LockedError
-from simarchive.storage import temporary_folder
-from simarchive.storage.scratch import Scratch
-from simarchive.storage.scratch_locks import ALONE, LockFile
-from simarchive.storage.temporary_folder import TemporaryFolder
+from simarchive.storage.scratch import temporary_folder
+from simarchive.storage.scratch.locks import ALONE, LockFile
+from simarchive.storage.scratch.scratch import Scratch
+from simarchive.storage.scratch.temporary_folder import TemporaryFolder
 
 HERE = Path(__file__).parent
 SOURCE = HERE.parents[1] / "src"

@@ -30,10 +30,10 @@ from simarchive.errors import (
     WrongTypeError,
 )
 from simarchive.queries import SimulationDataQuery
-from simarchive.storage import directory as directory_module
-from simarchive.storage.directory import LocalFileStorage
-from simarchive.storage.directory_registry import rebuild_registry
-from simarchive.storage.evaluator_objects import EvaluatorObject
+from simarchive.storage.evaluator_directory import storage as directory_module
+from simarchive.storage.evaluator_directory.registry import rebuild_registry
+from simarchive.storage.evaluator_directory.storage import LocalFileStorage
+from simarchive.storage.evaluator_json.objects import EvaluatorObject
 
 STORED_DATA = Path(__file__).parents[2] / "examples" / "stored_data"
 EXPECTED = json.loads((STORED_DATA / "object_keys.json").read_text())["object_keys"]
@@ -452,7 +452,7 @@ def test_new_files_have_the_group_of_the_registry(copied: Path, tmp_path: Path) 
 def test_no_new_file_is_written_through_a_link(
     copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from simarchive.storage import directory_files
+    from simarchive.storage.evaluator_directory import files as directory_files
 
     victim = tmp_path / "victim"
     victim.write_text("mine")

@@ -22,7 +22,7 @@ from simarchive import (
     StorageBackend,
     TrainedModelData,
 )
-from simarchive.storage.evaluator_objects import EvaluatorObject, TypedJSON
+from simarchive.storage.evaluator_json.objects import EvaluatorObject, TypedJSON
 
 FEW, MANY = 10, 80
 
@@ -175,7 +175,7 @@ def test_copying_a_store_costs_each_object_the_same_whatever_their_number(
 def test_the_registry_of_a_directory_is_written_once_for_each_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from simarchive.storage.directory_registry import DirectoryRegistry
+    from simarchive.storage.evaluator_directory.registry import DirectoryRegistry
 
     written = []
     real = DirectoryRegistry.text
@@ -284,7 +284,7 @@ def test_an_object_that_cannot_be_read_is_reported_and_in_nobodys_way(tmp_path: 
 
 
 def test_the_keys_of_a_class_are_gone_through_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from simarchive.storage.directory_registry import DirectoryRegistries
+    from simarchive.storage.evaluator_directory.registry import DirectoryRegistries
 
     passes = []
     for name in ("keys_under", "listed", "_merged"):

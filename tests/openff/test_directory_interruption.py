@@ -39,8 +39,8 @@ from simarchive import (
     rebuild_registry,
     unit,
 )
-from simarchive.storage import directory as directory_module
-from simarchive.storage.directory_changes import CHANGES, Changes
+from simarchive.storage.evaluator_directory import storage as directory_module
+from simarchive.storage.evaluator_directory.changes import CHANGES, Changes
 
 OLD, NEW, MODEL = "a" * 32, "b" * 32, "c" * 32
 
@@ -313,7 +313,7 @@ import os, signal, sys
 sys.path[:0] = [{tests!r}]
 from pathlib import Path
 import test_directory_interruption as t
-from simarchive.storage.directory_changes import Changes
+from simarchive.storage.evaluator_directory.changes import Changes
 place, nth, name = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 real, calls = getattr(Changes, place), []
 def die(*arguments):
@@ -490,7 +490,7 @@ def test_a_file_system_without_locks_is_named(store: Store, monkeypatch: pytest.
     def no_locks(*_: object) -> None:
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr("simarchive.storage.directory_lock.fcntl.flock", no_locks)
+    monkeypatch.setattr("simarchive.storage.evaluator_directory.lock.fcntl.flock", no_locks)
     with pytest.raises(StorageIOError, match="cannot be locked: No locks available"):
         store.add(backend)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from simarchive.errors import InvalidDataError
-from simarchive.storage.evaluator_json import (
+from simarchive.storage.evaluator_json.documents import (
     dump_typed,
     from_evaluator,
     has_evaluator_form,
@@ -20,7 +20,7 @@ from simarchive.storage.evaluator_json import (
     register_evaluator_type,
     to_evaluator,
 )
-from simarchive.storage.evaluator_types import TYPE_STRINGS
+from simarchive.storage.evaluator_json.types import TYPE_STRINGS
 
 STORED_DATA = Path(__file__).parents[2] / "examples" / "stored_data"
 DOCUMENTS = sorted(path for path in STORED_DATA.glob("*.json") if path.stem != "object_keys")

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from test_memory_backend import MemoryStorage
 
 from simarchive import Between, HDF5Storage, LocalFileStorage
-from simarchive.conditions import Column, ColumnKind, is_missing, places_in_order
 from simarchive.container.index import IndexTable
 from simarchive.data import BaseStoredData, register_data_class
-from simarchive.storage import selection
+from simarchive.ground.conditions import Column, ColumnKind, is_missing, places_in_order
+from simarchive.storage.hdf5 import selection
 
 
 @register_data_class("OrderSample", version=1)

@@ -20,7 +20,7 @@ import pytest
 from simarchive import Between, HDF5Storage, InvalidDataError, TLeapForceFieldSource
 from simarchive.container.index import IndexTable
 from simarchive.data import BaseStoredData, ForceFieldData, register_data_class, registry
-from simarchive.storage.repacking import repack
+from simarchive.storage.hdf5.repacking import repack
 
 LIBVER = ("v110", "v110")
 NAME = "UnknownThing"
@@ -532,7 +532,7 @@ def test_a_removal_without_the_class_opens_one_table_and_makes_none(
     with a_program_with(None), HDF5Storage(path) as backend:
         backend.remove_object(key(3))
         monkeypatch.setattr(IndexTable, "open", classmethod(counting))
-        monkeypatch.setattr("simarchive.storage.indexing.rebuild", None)
+        monkeypatch.setattr("simarchive.storage.hdf5.indexing.rebuild", None)
         backend.remove_object(key(4))
     assert sorted(set(opened)) == sorted(opened)
     assert "/index/ForceFieldData" not in opened

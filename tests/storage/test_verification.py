@@ -27,8 +27,8 @@ from simarchive.container.contents import Contents
 from simarchive.container.index import IndexTable
 from simarchive.data import registry
 from simarchive.journal.files import Files
-from simarchive.storage import verification
-from simarchive.storage.verification import VerificationReport
+from simarchive.storage.hdf5 import verification
+from simarchive.storage.hdf5.verification import VerificationReport
 
 LIBVER = ("v110", "v110")
 NAME = "VerifiedThing"

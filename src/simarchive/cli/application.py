@@ -12,7 +12,7 @@ from typing import NoReturn
 import click
 
 from simarchive.cli import failures
-from simarchive.version import __version__
+from simarchive.ground.version import __version__
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "Fill and empty": ("import", "export", "extract", "cat"),
@@ -41,7 +41,7 @@ class LazyGroup(click.Group):
         """Return a command by name, or ``None``."""
         if cmd_name not in self.list_commands(ctx):
             return None
-        module = importlib.import_module(f"simarchive.cli.{_MODULES.get(cmd_name, cmd_name)}")
+        module = importlib.import_module(f"simarchive.cli.commands.{_MODULES.get(cmd_name, cmd_name)}")
         command: click.Command = module.command
         return command
 

@@ -10,7 +10,7 @@ from simarchive.cli.output import print_table
 from simarchive.errors import CorruptError
 
 if TYPE_CHECKING:
-    from simarchive.storage.hdf5 import HDF5Storage
+    from simarchive.storage.hdf5.storage import HDF5Storage
 
 _COLUMNS = ("substance", "temperature", "pressure", "property_phase")
 DAMAGED = "damaged"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, BinaryIO
 
 from simarchive.errors import NotFoundError
-from simarchive.keys import check_member_name
+from simarchive.ground.keys import check_member_name
 
 if TYPE_CHECKING:
-    from simarchive.storage.hdf5 import HDF5Storage
+    from simarchive.storage.hdf5.storage import HDF5Storage
 
 _SHOWN = 8
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from simarchive.storage.hdf5 import HDF5Storage
+    from simarchive.storage.hdf5.storage import HDF5Storage
 
 
 @contextlib.contextmanager
@@ -23,7 +23,7 @@ def new_container(path: Path, *, codec: str) -> Iterator[HDF5Storage]:
         If the log of a container that was removed lies there.
     """
     from simarchive.container.new_file import completed_at
-    from simarchive.storage.hdf5 import HDF5Storage
+    from simarchive.storage.hdf5.storage import HDF5Storage
 
     # Synced once at the end, not at each step: nobody needs half of it.
     with (

@@ -12,13 +12,13 @@ from simarchive.cli.new_container import new_container
 from simarchive.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from simarchive.storage.hdf5 import HDF5Storage
+    from simarchive.storage.hdf5.storage import HDF5Storage
 
 
 @contextlib.contextmanager
 def for_reading(path: Path) -> Iterator[HDF5Storage]:
     """Give a container that the command does not change."""
-    from simarchive.storage.hdf5 import HDF5Storage
+    from simarchive.storage.hdf5.storage import HDF5Storage
 
     with HDF5Storage(path, mode="r") as backend:
         yield backend
@@ -27,7 +27,7 @@ def for_reading(path: Path) -> Iterator[HDF5Storage]:
 @contextlib.contextmanager
 def for_changes(path: Path, *, wait_s: float, tmp_dir: Path | None = None) -> Iterator[HDF5Storage]:
     """Give a container that exists, to change it; its log lies in `tmp_dir` if that is given."""
-    from simarchive.storage.hdf5 import HDF5Storage
+    from simarchive.storage.hdf5.storage import HDF5Storage
 
     if not path.exists():
         raise NotFoundError(f"there is no container '{path}'")
@@ -38,7 +38,7 @@ def for_changes(path: Path, *, wait_s: float, tmp_dir: Path | None = None) -> It
 @contextlib.contextmanager
 def existing_or_new(path: Path, *, codec: str, wait_s: float) -> Iterator[HDF5Storage]:
     """Give a container to add to; one that is missing is made, and is there if nothing fails."""
-    from simarchive.storage.hdf5 import HDF5Storage
+    from simarchive.storage.hdf5.storage import HDF5Storage
 
     if not os.path.lexists(path):
         with new_container(path, codec=codec) as backend:

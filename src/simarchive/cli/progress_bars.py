@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn, TaskID
 
-    from simarchive.storage.hdf5 import HDF5Storage
+    from simarchive.storage.hdf5.storage import HDF5Storage
 
 
 @contextlib.contextmanager

@@ -39,13 +39,13 @@ from simarchive.errors import (
     StorageFullError,
     StorageIOError,
 )
+from simarchive.ground.signals import SIGNALS, Given, OpenBlock
+from simarchive.ground.thread_lock import ThreadLock
+from simarchive.ground.version import __version__
 from simarchive.journal import Durability, Journal, PagedFile, forget_log
 from simarchive.journal.creation import workplace
 from simarchive.journal.filepair import real_path
 from simarchive.journal.files import SYSTEM, Files, OpenFile, status_of
-from simarchive.signals import SIGNALS, Given, OpenBlock
-from simarchive.thread_lock import ThreadLock
-from simarchive.version import __version__
 
 # Readable by every HDF5 since 1.10, attributes above 64 KiB, and superblock 3, whose
 # "open for writing" flag the journal sets while it copies pages.
@@ -79,7 +79,7 @@ class Container:
 
     Notes
     -----
-    Handlers of signals wait while a read or a transaction is at work: see `simarchive.signals`.
+    Handlers of signals wait while a read or a transaction is at work: see `simarchive.ground.signals`.
     """
 
     def __init__(

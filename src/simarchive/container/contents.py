@@ -29,8 +29,8 @@ from simarchive.container.members.shared import MIN_SHARED_BYTES, Progress, Shar
 from simarchive.container.node_attributes import UNREADABLE, write_text
 from simarchive.container.object_writing import StoredDocument, exchange, fill
 from simarchive.errors import ConflictError, CorruptError, CorruptMemberError, NotFoundError, StorageError
+from simarchive.ground.signals import SIGNALS
 from simarchive.journal import PagedFile
-from simarchive.signals import SIGNALS
 
 Loader = Callable[[str, str], np.ndarray[Any, Any]]
 """Called with an object's identity digest and the name of an array, when someone looks at its values."""

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from simarchive.chemistry.trees import Tree, fields_of, same_tree
-from simarchive.conditions import Column, Value
 from simarchive.data.fields import Field, fields_of_class, terms_of_class
 from simarchive.data.kinds import FilePath
 from simarchive.errors import FormatError, InvalidDataError
+from simarchive.ground.conditions import Column, Value
 
 if TYPE_CHECKING:
     from simarchive.queries.base import BaseDataQuery

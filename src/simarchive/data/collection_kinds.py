@@ -6,9 +6,9 @@ from typing import Any
 
 from simarchive.chemistry.substances import Substance
 from simarchive.chemistry.trees import Tree
-from simarchive.conditions import ColumnKind, Value
 from simarchive.data.kinds import FieldKind, ScalarKind, TextKind
 from simarchive.data.value_kinds import SubstanceKind
+from simarchive.ground.conditions import ColumnKind, Value
 
 
 class ListKind(FieldKind):

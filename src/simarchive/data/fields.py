@@ -16,7 +16,6 @@ from simarchive.chemistry.force_fields import ForceFieldSource
 from simarchive.chemistry.phases import PropertyPhase
 from simarchive.chemistry.states import ThermodynamicState
 from simarchive.chemistry.substances import Substance
-from simarchive.conditions import ColumnKind
 from simarchive.data.collection_kinds import ListKind, MappingKind, SubstanceListKind
 from simarchive.data.kinds import (
     BooleanKind,
@@ -40,6 +39,7 @@ from simarchive.data.value_kinds import (
     ValueKind,
 )
 from simarchive.errors import InvalidDataError
+from simarchive.ground.conditions import ColumnKind
 
 if TYPE_CHECKING:
     from simarchive.data.base import BaseStoredData

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from simarchive.chemistry.trees import Tree, describe
-from simarchive.conditions import ColumnKind, Value
 from simarchive.errors import InvalidDataError
-from simarchive.keys import check_member_name
+from simarchive.ground.conditions import ColumnKind, Value
+from simarchive.ground.keys import check_member_name
 
 
 class FilePath(str):

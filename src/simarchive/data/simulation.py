@@ -9,10 +9,10 @@ from simarchive.chemistry.frames import ObservableFrame
 from simarchive.chemistry.phases import PropertyPhase
 from simarchive.chemistry.states import ThermodynamicState
 from simarchive.chemistry.substances import Substance
-from simarchive.conditions import ColumnKind
 from simarchive.data.base import UNSET, ReplaceableData
 from simarchive.data.kinds import FilePath
 from simarchive.data.registry import register_data_class
+from simarchive.ground.conditions import ColumnKind
 
 
 class BaseSimulationData(ReplaceableData):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 from simarchive.chemistry.substances import Substance
-from simarchive.conditions import ColumnKind
 from simarchive.data.base import UNSET, BaseStoredData
 from simarchive.data.registry import register_data_class
 from simarchive.errors import InvalidDataError
+from simarchive.ground.conditions import ColumnKind
 
 
 @register_data_class("TrainedModelData", version=1)

@@ -20,8 +20,8 @@ from simarchive.chemistry.units import (
     quantity_to_tree,
     same_quantity,
 )
-from simarchive.conditions import ColumnKind, Value
 from simarchive.data.kinds import FieldKind, ScalarKind, Term
+from simarchive.ground.conditions import ColumnKind, Value
 
 TEMPERATURE_TOLERANCE_K = 1e-6
 PRESSURE_TOLERANCE_PA = 1e-3

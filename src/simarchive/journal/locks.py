@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from simarchive.errors import StorageError, StorageFullError
+from simarchive.ground.signals import SIGNALS
 from simarchive.journal.files import OpenFile
-from simarchive.signals import SIGNALS
 
 WRITER_BYTE = 1 << 62
 HOLDER_AT = 512

@@ -9,13 +9,13 @@ from typing import Any, ClassVar, Self
 
 from simarchive.chemistry.substances import Substance
 from simarchive.chemistry.trees import describe
-from simarchive.conditions import Condition
 from simarchive.data.base import BaseStoredData, ReplaceableData
 from simarchive.data.collection_kinds import SubstanceListKind
 from simarchive.data.fields import Field, terms_of_class
 from simarchive.data.kinds import ScalarKind, Term
 from simarchive.data.value_kinds import SubstanceKind
 from simarchive.errors import InvalidDataError
+from simarchive.ground.conditions import Condition
 from simarchive.queries.explanation import explanation
 from simarchive.queries.predicates import Predicate, predicate_for
 from simarchive.queries.substance import (

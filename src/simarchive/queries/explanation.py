@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from simarchive.conditions import Condition, Equals, Negated, OneOf, Satisfies, Within
+from simarchive.ground.conditions import Condition, Equals, Negated, OneOf, Satisfies, Within
 
 
 def condition_in_words(condition: Condition) -> str:

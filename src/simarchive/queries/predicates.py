@@ -13,10 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from simarchive.conditions import Condition, Equals, Negated, OneOf, Satisfies, Value, Within
 from simarchive.data.kinds import ScalarKind
 from simarchive.data.value_kinds import QuantityKind
 from simarchive.errors import InvalidDataError
+from simarchive.ground.conditions import Condition, Equals, Negated, OneOf, Satisfies, Value, Within
 from simarchive.queries.criteria import AnyOf, Between, Not
 
 

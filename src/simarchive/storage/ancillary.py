@@ -11,7 +11,7 @@ from pathlib import Path
 
 from simarchive.data import BaseStoredData
 from simarchive.errors import InvalidDataError, NotFoundError, StorageIOError
-from simarchive.keys import check_member_name
+from simarchive.ground.keys import check_member_name
 
 
 @dataclass(frozen=True, order=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from simarchive.conditions import Value, places_in_order
+from simarchive.ground.conditions import Value, places_in_order
 from simarchive.queries import BaseDataQuery
 
 Found = TypeVar("Found")

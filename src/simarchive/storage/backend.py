@@ -20,7 +20,7 @@ from simarchive.chemistry.force_fields import ForceFieldSource
 from simarchive.container.members import member_digest
 from simarchive.data import BaseStoredData, ForceFieldData
 from simarchive.errors import InvalidDataError, NotFoundError, WrongTypeError
-from simarchive.keys import check_key, new_key
+from simarchive.ground.keys import check_key, new_key
 from simarchive.storage import duplicates
 from simarchive.storage.ancillary import ancillary_files, same_files
 from simarchive.storage.essentials import PathLike
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from simarchive.chemistry.components import Component
     from simarchive.chemistry.substances import Substance
     from simarchive.storage.merging import MergeReport
-    from simarchive.storage.shared_files import SharedFiles
+    from simarchive.storage.scratch.shared_files import SharedFiles
 
 
 @dataclass(frozen=True, slots=True)

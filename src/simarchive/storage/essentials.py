@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from simarchive.data import BaseStoredData
-from simarchive.thread_lock import ThreadLock
+from simarchive.ground.thread_lock import ThreadLock
 
 PathLike = str | os.PathLike[str]
 

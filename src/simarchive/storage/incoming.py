@@ -7,10 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from simarchive.conditions import Condition, Equals, Value
 from simarchive.container.documents import identity_digest
 from simarchive.data import BaseStoredData, ReplaceableData
 from simarchive.errors import InvalidDataError
+from simarchive.ground.conditions import Condition, Equals, Value
 from simarchive.storage.ancillary import AncillaryFile, ancillary_files, checked_files
 
 

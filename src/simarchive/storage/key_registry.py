@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from simarchive.data import BaseStoredData
 from simarchive.errors import InvalidDataError
-from simarchive.keys import check_key
+from simarchive.ground.keys import check_key
 from simarchive.storage.essentials import Essentials
 
 REGISTRY_KEY = "object_keys"

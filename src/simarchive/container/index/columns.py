@@ -11,11 +11,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from simarchive.conditions import Column, ColumnKind, Value
 from simarchive.container.index.attributes import Array, Attributes
 from simarchive.container.index.texts import WORD, TextArray, mark_of
 from simarchive.container.layout import INDEX_MISSING_SUFFIX
 from simarchive.errors import InvalidDataError
+from simarchive.ground.conditions import Column, ColumnKind, Value
 
 _INTEGER_TYPES = [np.dtype(name) for name in ("i1", "u1", "<i2", "<u2", "<i4", "<u4", "<i8")]
 _TEXT_KINDS = (ColumnKind.CATEGORY, ColumnKind.IDENTIFIER)

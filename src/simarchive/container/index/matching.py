@@ -7,16 +7,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from simarchive.conditions import (
-    Column,
-    ColumnKind,
-    Condition,
-    Equals,
-    Negated,
-    OneOf,
-    Satisfies,
-    Within,
-)
 from simarchive.container.index.attributes import Array
 from simarchive.container.index.columns import rounded_down, rounded_up
 from simarchive.container.index.predicates import (
@@ -34,6 +24,16 @@ from simarchive.container.index.predicates import (
 from simarchive.container.index.rowsets import RowSet
 from simarchive.container.index.vocabulary import Vocabulary
 from simarchive.errors import InvalidDataError
+from simarchive.ground.conditions import (
+    Column,
+    ColumnKind,
+    Condition,
+    Equals,
+    Negated,
+    OneOf,
+    Satisfies,
+    Within,
+)
 
 _INT64 = np.iinfo(np.int64)
 

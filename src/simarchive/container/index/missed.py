@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from simarchive.conditions import Column, Condition, Equals, Value
 from simarchive.container.index.attributes import Array
 from simarchive.container.index.columns import mark_of_value
 from simarchive.container.index.texts import WORD, mark_of
 from simarchive.container.layout import INDEX_KEY
+from simarchive.ground.conditions import Column, Condition, Equals, Value
 
 _LOOSE = 8192
 

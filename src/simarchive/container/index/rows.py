@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from simarchive.conditions import Column, ColumnKind, Value
 from simarchive.container.index.attributes import Array, Attributes
 from simarchive.container.index.columns import ColumnValues, checked_value, checked_values
 from simarchive.container.index.missed import MissedMarks
@@ -21,6 +20,7 @@ from simarchive.container.index.texts import TextArray, mark_of, word_of
 from simarchive.container.index.vocabulary import Vocabulary
 from simarchive.container.layout import INDEX_FORMAT, INDEX_KEY, INDEX_TABLE
 from simarchive.errors import ConflictError, InvalidDataError, NotFoundError
+from simarchive.ground.conditions import Column, ColumnKind, Value
 
 
 class TableRows:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simarchive.conditions import ColumnKind
 from simarchive.container.index.attributes import LARGE_BYTES, Array, Attributes
 from simarchive.container.index.columns import (
     CategoryValues,
@@ -26,6 +25,7 @@ from simarchive.container.layout import (
     INDEX_SUMMARIES,
     index_segment_group,
 )
+from simarchive.ground.conditions import ColumnKind
 
 _FIELDS = 5  # of a segment in INDEX_SEGMENTS
 _LEAST_ROOM = -(-LARGE_BYTES // (8 * _FIELDS))  # the lists have room to spare: most changes go in place

@@ -8,11 +8,11 @@ from typing import Any, cast
 
 import numpy as np
 
-from simarchive.conditions import order_of, ranks_of
 from simarchive.container.index.attributes import Array
 from simarchive.container.index.columns import CategoryValues, IdentifierValues, IntegerValues, RealValues
 from simarchive.container.index.rowsets import RowSet
 from simarchive.container.index.vocabulary import Vocabulary
+from simarchive.ground.conditions import order_of, ranks_of
 
 
 class Selection:

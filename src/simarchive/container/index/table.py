@@ -16,7 +16,6 @@ from typing import Any
 import h5py
 import numpy as np
 
-from simarchive.conditions import Column, ColumnKind, Condition, Value, is_missing
 from simarchive.container.index.attributes import Array, Attributes
 from simarchive.container.index.columns import IdentifierValues
 from simarchive.container.index.matching import (
@@ -33,6 +32,7 @@ from simarchive.container.index.selection import Selection
 from simarchive.container.index.tail import tail_capacity
 from simarchive.container.layout import INDEX_FORMAT, INDEX_KEY, INDEX_TABLE
 from simarchive.errors import ConflictError, FormatError, InvalidDataError
+from simarchive.ground.conditions import Column, ColumnKind, Condition, Value, is_missing
 
 KEY_COLUMN = INDEX_KEY
 """The name under which `IndexTable.columns` gives the keys."""

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 
 import h5py
 
-from simarchive.conditions import Column
 from simarchive.container import layout
 from simarchive.container.groups import create_group, put_aside
 from simarchive.container.index.table import IndexTable
 from simarchive.container.links import unlink
 from simarchive.container.node_attributes import UNREADABLE
 from simarchive.errors import CorruptError
+from simarchive.ground.conditions import Column
 
 LOGGER = logging.getLogger("simarchive")
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from simarchive.conditions import Column, ColumnKind, Value
 from simarchive.container.index.attributes import LARGE_BYTES, Attributes
 from simarchive.container.index.columns import (
     CategoryValues,
@@ -30,6 +29,7 @@ from simarchive.container.index.texts import TextArray
 from simarchive.container.index.vocabulary import Vocabulary
 from simarchive.container.layout import INDEX_TAIL
 from simarchive.errors import CorruptError, InvalidDataError
+from simarchive.ground.conditions import Column, ColumnKind, Value
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 _HEADER_ROOM = 44

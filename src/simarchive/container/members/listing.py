@@ -13,7 +13,7 @@ from simarchive.container.layout import MEMBER_CODEC, MEMBER_DIGEST, MEMBER_EMPT
 from simarchive.container.members.names import link_name, member_name
 from simarchive.container.members.table import MemberInfo, is_member, text_attribute
 from simarchive.errors import CorruptError, NotFoundError
-from simarchive.keys import check_member_name
+from simarchive.ground.keys import check_member_name
 
 
 def list_members(group: h5py.Group) -> Iterator[MemberInfo]:

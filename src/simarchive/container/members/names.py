@@ -16,7 +16,7 @@ from blake3 import blake3
 
 from simarchive.container.layout import MEMBER_LONG_NAME_PREFIX
 from simarchive.errors import CorruptError
-from simarchive.keys import check_member_name
+from simarchive.ground.keys import check_member_name
 
 MAX_LINK_BYTES = 255
 _SUFFIX_DIGITS = 16

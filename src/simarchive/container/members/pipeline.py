@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from simarchive.signals import SIGNALS
+from simarchive.ground.signals import SIGNALS
 
 # More threads than this do not help: the digest, which has its order, is then the bottleneck.
 MAX_THREADS = 4

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import h5py
 
-from simarchive.conditions import Column, ColumnKind, Equals, Value
 from simarchive.container import layout, members
 from simarchive.container.index import IndexTable, IndexTables
 from simarchive.container.members import MemberInfo
 from simarchive.errors import CorruptError, NotFoundError, StorageError
+from simarchive.ground.conditions import Column, ColumnKind, Equals, Value
 
 MIN_SHARED_BYTES = 64 << 10
 """Members of this size and more are looked up by digest, and stored once if they are equal."""

@@ -1,0 +1,42 @@
+"""`simarchive export`: a container becomes a directory that OpenFF Evaluator opens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from simarchive.cli import opening
+from simarchive.cli.arguments import PATH, container_argument, json_option
+from simarchive.cli.merge_report import report_merge
+from simarchive.cli.progress_bars import objects_bar
+from simarchive.errors import ConflictError
+
+
+@click.command("export", short_help="Write FILE as a directory that OpenFF Evaluator opens.")
+@container_argument
+@click.argument("directory", metavar="DIR", type=PATH)
+@json_option
+def command(container: Path, directory: Path, as_json: bool) -> None:
+    """Write all objects of FILE into a new directory as OpenFF Evaluator keeps them.
+
+    DIR must not exist, or be empty. Keys stay as they are and files are the same byte for byte.
+
+    \b
+    Example:
+      simarchive export water.h5 stored_data/
+
+    Exit code 17 says that some objects could not be read: they are named, all others are there.
+    """
+    from simarchive.storage.evaluator_directory.storage import LocalFileStorage
+    from simarchive.storage.merging import merge
+
+    if directory.is_dir() and any(directory.iterdir()):
+        raise ConflictError(f"'{directory}' is not empty: name a directory that is, or that does not exist")
+    with (
+        opening.for_reading(container) as source,
+        LocalFileStorage(directory) as target,
+        objects_bar("exporting", len(source)) as progress,
+    ):
+        report = merge(target, source, progress=progress)
+    report_merge({str(container): report}, directory, as_json=as_json)

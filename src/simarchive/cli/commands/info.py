@@ -1,0 +1,76 @@
+"""`simarchive info`: what a container is and holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from simarchive.cli import opening, wording
+from simarchive.cli.arguments import container_argument, json_option
+from simarchive.cli.output import count_text, date_text, print_facts, print_json, print_line, size_text
+
+if TYPE_CHECKING:
+    from simarchive.storage.hdf5.statistics import ContainerStatistics
+
+
+@click.command("info", short_help="Say what FILE is and holds, and how many bytes that takes.")
+@container_argument
+@json_option
+def command(container: Path, as_json: bool) -> None:
+    """Say what FILE holds, and how many bytes that takes.
+
+    "Files" are the bytes of all files as they were stored, "stored" what they take in FILE, and "shared"
+    what was saved because equal files are stored once.
+
+    \b
+    Example:
+      simarchive info water.h5
+    """
+    with opening.for_reading(container) as backend:
+        statistics = backend.statistics()
+    if as_json:
+        print_json({**statistics.as_dict(), "path": str(container)})
+        return
+    print_line(str(container), style="bold")
+    print_facts(_facts(statistics), indent=2)
+
+
+def _facts(statistics: ContainerStatistics) -> Iterator[tuple[str, str]]:
+    yield "format", f"{statistics.format}, created by {statistics.created_by}"
+    yield "created", date_text(statistics.created_at)
+    yield "objects", "\n".join([f"{statistics.n_objects:,}", *_classes(statistics.objects_by_class)])
+    if statistics.n_damaged:
+        yield "damaged", f"{count_text(statistics.n_damaged, 'object')}: run 'simarchive verify'"
+    yield "files", f"{statistics.n_members:,}, {size_text(statistics.logical_bytes)}"
+    yield "stored", f"{size_text(statistics.stored_bytes)}{_ratio(statistics)}"
+    yield "shared", size_text(statistics.shared_bytes) if statistics.shared_bytes else "nothing"
+    yield "on disk", size_text(statistics.file_bytes)
+    yield "index", _index(statistics.index)
+    yield "log", f"{size_text(statistics.log_bytes)} not yet in the file" if statistics.log_bytes else "empty"
+
+
+def _classes(objects_by_class: dict[str, int]) -> list[str]:
+    width = max((len(f"{number:,}") for number in objects_by_class.values()), default=0)
+    return [f"  {number:>{width},} {name}" for name, number in objects_by_class.items()]
+
+
+def _ratio(statistics: ContainerStatistics) -> str:
+    if not statistics.stored_bytes:
+        return ""
+    return f", {statistics.logical_bytes / statistics.stored_bytes:.2f} times smaller"
+
+
+def _index(states: dict[str, str]) -> str:
+    unknown = [name for name, state in states.items() if state == "not checked"]
+    unready = [
+        f"{wording.short_class_name(name)} {state}"
+        for name, state in states.items()
+        if state not in ("ready", "not checked")
+    ]
+    if unready:
+        return f"{', '.join(unready)}: run 'simarchive repair --index'"
+    ready = f"ready, {count_text(len(states) - len(unknown), 'class', 'classes')}"
+    return f"{ready}; not checked: {', '.join(unknown)}" if unknown else ready

@@ -1,0 +1,70 @@
+"""`simarchive ls`: the objects of a container, a line each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from simarchive.cli import listing, object_keys, opening, wording
+from simarchive.cli.arguments import container_argument, json_option
+from simarchive.cli.output import print_json, print_table, size_text
+
+if TYPE_CHECKING:
+    from simarchive.storage.hdf5.storage import HDF5Storage
+
+
+@click.command("ls", short_help="List the objects of FILE.")
+@container_argument
+@click.option("--class", "class_name", metavar="CLASS", help="Only objects of one data class.")
+@click.option("--long", "-l", "is_long", is_flag=True, help="Whole keys, with number and size of the files.")
+@json_option
+def command(container: Path, class_name: str | None, is_long: bool, as_json: bool) -> None:
+    """List the objects of FILE in the order in which they were stored.
+
+    Keys are cut to what tells them apart; every command takes them so. CLASS is one of the names that
+    "simarchive info" shows, or short: simulation, equilibration, free_energy, force_field, trained_model.
+
+    \b
+    Examples:
+      simarchive ls water.h5
+      simarchive ls water.h5 --class simulation --long
+    """
+    with opening.for_reading(container) as backend:
+        rows = listing.rows_of(backend)
+        keys = [row["key"] for row in rows]
+        if class_name is not None:
+            wanted = wording.class_named(class_name, dict.fromkeys(row["data_class"] for row in rows))
+            rows = [row for row in rows if row["data_class"] == wanted]
+        if is_long:
+            for row in rows:
+                _add_files(backend, row)
+    if as_json:
+        print_json({"objects": rows})
+    elif is_long:
+        headings = ("KEY", "CLASS", "FILES", "SIZE", "STORED")
+        print_table(headings, map(_long_cells, rows), right=("FILES", "SIZE"))
+    else:
+        listing.print_rows(rows, object_keys.short_length(keys))
+
+
+def _add_files(backend: HDF5Storage, row: dict[str, Any]) -> None:
+    if row["data_class"] == listing.DAMAGED:
+        return
+    members = backend.list_members(row["key"])
+    row |= {
+        "stored_at": backend.header(row["key"]).stored_at,
+        "n_files": len(members),
+        "size": sum(member.size for member in members),
+    }
+
+
+def _long_cells(row: dict[str, Any]) -> list[str]:
+    return [
+        row["key"],
+        wording.short_class_name(row["data_class"]),
+        str(row.get("n_files") or ""),
+        size_text(row["size"]) if row.get("n_files") else "",
+        row.get("stored_at", "")[:10],
+    ]

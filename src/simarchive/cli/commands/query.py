@@ -1,0 +1,162 @@
+"""`simarchive query`: the objects that fulfil an expression."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from simarchive.cli import listing, object_keys, opening, wording
+from simarchive.cli.arguments import container_argument, json_option
+from simarchive.cli.output import (
+    count_text,
+    fitting_columns,
+    print_json,
+    print_line,
+    print_notice,
+    print_table,
+)
+
+if TYPE_CHECKING:
+    from simarchive.queries import BaseDataQuery
+    from simarchive.storage.hdf5.storage import HDF5Storage
+
+
+@click.command("query", short_help="Find the objects that fulfil an expression.")
+@container_argument
+@click.argument("expression", default="")
+@click.option("--count", "form", flag_value="count", help="Print how many objects match, nothing else.")
+@click.option("--keys", "form", flag_value="keys", help="Print the whole key of each match, a line each.")
+@click.option("--table", "form", flag_value="table", help="Print all that the index knows of each match.")
+@click.option("--explain", is_flag=True, help="Say first what the index does.")
+@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="At most N objects.")
+@click.option("--order-by", metavar="COLUMN", help="Order by a column; -COLUMN for descending order.")
+@json_option
+def command(
+    container: Path,
+    expression: str,
+    form: str | None,
+    explain: bool,
+    limit: int | None,
+    order_by: str | None,
+    as_json: bool,
+) -> None:
+    """Find the objects of FILE that fulfil EXPRESSION; matches are grouped by the values that matched.
+
+    \b
+    Criteria stand side by side, and all must hold:
+      substance=O                  pure water, as SMILES; O|CO: equal parts of two
+      contains=O excludes=CO       components it has, and has not
+      temperature=290..310K        from 290 to 310 K, both included; also T
+      pressure=1atm                also P; pressure=none: not set
+      phase=liquid,gas             one of several; phase!=gas: anything else
+      molecules>=100               any field of the class, by its name
+      class=equilibration          simulation if left out; also free_energy,
+                                   force_field, trained_model
+
+    \b
+    Examples:
+      simarchive query water.h5 "substance=O phase=liquid"
+      simarchive query water.h5 "contains=O T=290..310K" --json --explain
+      simarchive query water.h5 "phase=liquid" --table --order-by -temperature
+
+    No match is no error: the exit code is 0.
+    """
+    from simarchive.queries.expression import parse_query
+
+    data_query = parse_query(expression)
+    if limit is not None:
+        data_query.limit = limit
+    if order_by is not None:
+        data_query.order_by = _column(order_by)
+    with opening.for_reading(container) as backend:
+        explanation = backend.explain(data_query) if explain else ""
+        answer: dict[str, Any] = {"explanation": explanation.splitlines()} if explain else {}
+        if explain and not as_json:
+            print_line(explanation)
+            print_line()
+        answer |= _ANSWERS[form](backend, data_query)
+        if as_json:
+            print_json(answer)
+        else:
+            _PRINTERS[form](answer, backend)
+
+
+def _column(order_by: str) -> str:
+    from simarchive.queries.expression import ALIASES
+
+    sign = "-" if order_by.startswith("-") else ""
+    column = order_by.removeprefix("-")
+    return sign + ALIASES.get(column, column.replace("-", "_"))
+
+
+def _count(backend: HDF5Storage, data_query: BaseDataQuery) -> dict[str, Any]:
+    return {"count": backend.count(data_query)}
+
+
+def _keys(backend: HDF5Storage, data_query: BaseDataQuery) -> dict[str, Any]:
+    return {"keys": backend.keys(data_query)}
+
+
+def _table(backend: HDF5Storage, data_query: BaseDataQuery) -> dict[str, Any]:
+    columns = backend.columns(data_query)
+    return {"rows": [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]}
+
+
+def _groups(backend: HDF5Storage, data_query: BaseDataQuery) -> dict[str, Any]:
+    groups: list[dict[str, Any]] = []
+    for matched, matches in backend.query(data_query).items():
+        objects = [
+            {"key": key, "data_class": type(stored).data_class_name, **stored.index_values()}
+            for key, stored, _ in matches
+        ]
+        groups.append({"values": [wording.matched_text(value) for value in matched], "objects": objects})
+    return {"n_objects": sum(len(group["objects"]) for group in groups), "groups": groups}
+
+
+def _print_count(answer: dict[str, Any], backend: HDF5Storage) -> None:
+    print_line(str(answer["count"]))
+
+
+def _print_keys(answer: dict[str, Any], backend: HDF5Storage) -> None:
+    for key in answer["keys"]:
+        print_line(key)
+
+
+def _print_table(answer: dict[str, Any], backend: HDF5Storage) -> None:
+    rows = answer["rows"]
+    names = [name for name in (rows[0] if rows else ()) if any(row[name] is not None for row in rows)]
+    # The state says no more than temperature and pressure, and identifiers say least to a person.
+    names = sorted((name for name in names if name != "thermodynamic_state"), key=_is_identifier)
+    headings = [wording.short_column_name(name).upper() for name in names]
+    cells = [[wording.index_value_text(name, row[name]) for name in names] for row in rows]
+    number = fitting_columns(headings, cells)
+    right = [heading for name, heading in zip(names, headings, strict=True) if _is_number(rows, name)]
+    print_table(headings[:number], (line[:number] for line in cells), right=right)
+    if number < len(names):
+        print_notice(f"more in a wider window or with --json: {', '.join(headings[number:])}")
+
+
+def _is_number(rows: list[dict[str, Any]], name: str) -> bool:
+    return name != "property_phase" and not any(isinstance(row[name], str) for row in rows)
+
+
+def _is_identifier(name: str) -> bool:
+    return name.endswith("_id")
+
+
+def _print_groups(answer: dict[str, Any], backend: HDF5Storage) -> None:
+    groups = answer["groups"]
+    length = object_keys.short_length(backend.keys()) if groups else object_keys.SHORTEST
+    for group in groups:
+        if group["values"]:
+            print_line(", ".join(group["values"]), style="bold")
+        listing.print_rows(group["objects"], length)
+        print_line()
+    objects = count_text(answer["n_objects"], "object")
+    print_line(f"{objects} in {count_text(len(groups), 'group')}")
+
+
+_ANSWERS = {"count": _count, "keys": _keys, "table": _table, None: _groups}
+_PRINTERS = {"count": _print_count, "keys": _print_keys, "table": _print_table, None: _print_groups}

@@ -1,0 +1,42 @@
+"""`simarchive repack`: a container without the room that removed objects left."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from simarchive.cli.arguments import container_argument, json_option, tmp_dir_option, wait_option
+from simarchive.cli.output import count_text, print_json, print_line, print_notice, size_text
+from simarchive.errors import NotFoundError
+
+
+@click.command("repack", short_help="Write FILE anew and compactly.")
+@container_argument
+@tmp_dir_option
+@wait_option
+@json_option
+def command(container: Path, tmp_dir: Path | None, wait_s: float, as_json: bool) -> None:
+    """Write FILE anew and compactly, then put the new file in its place.
+
+    Keys, documents, digests and the order of objects stay. Until the last moment the old file is as it
+    was; there must be room for both. With --tmp-dir the new file is made there and then written over the
+    old one; if that is broken off, the new file stays there, and is to be put in the old one's place.
+
+    \b
+    Example:
+      simarchive repack water.h5
+    """
+    from simarchive.storage.hdf5.repacking import repack
+
+    if not container.exists():
+        raise NotFoundError(f"there is no container '{container}'")
+    if sys.stderr.isatty():
+        print_notice(f"repacking {container} ...")
+    report = repack(container, lock_timeout_s=wait_s, tmp_directory=tmp_dir)
+    if as_json:
+        print_json({**report.as_dict(), "path": str(container)})
+        return
+    before, after = size_text(report.bytes_before), size_text(report.bytes_after)
+    print_line(f"{container}: {count_text(report.n_objects, 'object')}, {before} -> {after}")

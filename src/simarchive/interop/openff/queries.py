@@ -1,0 +1,97 @@
+"""OpenFF Evaluator's queries as conditions for our index.
+
+The conditions are necessary for a match, never more: Evaluator's own `apply` has the last word.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+from openff.evaluator.attributes import UNDEFINED
+from openff.evaluator.storage.query import BaseSimulationDataQuery
+
+from simarchive.chemistry import Substance, ThermodynamicState
+from simarchive.data import data_class_named
+from simarchive.errors import InvalidDataError
+from simarchive.ground.conditions import Condition
+from simarchive.interop.openff.values import to_typed, type_string_of
+from simarchive.queries import SubstanceQuery
+from simarchive.storage.evaluator_json.reading import read_value
+from simarchive.storage.evaluator_json.types import short_name
+
+_PLAIN_CRITERIA = (
+    "property_phase",
+    "source_calculation_id",
+    "force_field_id",
+    "number_of_molecules",
+    "max_number_of_molecules",
+    "calculation_layer",
+)
+
+
+def subclasses_of(evaluator_class: type[Any]) -> Iterator[type[Any]]:
+    """Yield a class and all classes derived from it that the program has loaded."""
+    yield evaluator_class
+    for subclass in evaluator_class.__subclasses__():
+        yield from subclasses_of(subclass)
+
+
+def own_class_names(evaluator_class: type[Any]) -> list[str]:
+    """Return the data classes here that hold the objects of an Evaluator class and its subclasses."""
+    names = dict.fromkeys(short_name(type_string_of(found)) for found in subclasses_of(evaluator_class))
+    return [name for name in names if name is not None and data_class_named(name) is not None]
+
+
+def conditions_of(data_query: Any, class_name: str) -> tuple[Condition, ...]:
+    """Return conditions that every object of a data class fulfils which an Evaluator query matches."""
+    data_class = data_class_named(class_name)
+    if data_class is None or not isinstance(data_query, BaseSimulationDataQuery):
+        return ()
+    ours = data_class.query_class()()
+    try:
+        for name, value in _criteria(data_query):
+            if hasattr(ours, name):
+                setattr(ours, name, value)
+        return ours.conditions()
+    except InvalidDataError:
+        # What the query asks for has no form here; then only looking at every object can tell.
+        return ()
+
+
+def _criteria(data_query: Any) -> Iterator[tuple[str, Any]]:
+    if data_query.substance != UNDEFINED:
+        yield "substance", Substance.from_tree(read_value(to_typed(data_query.substance), "substance"))
+        if data_query.substance_query != UNDEFINED and data_query.substance_query.components_only:
+            yield "substance_query", SubstanceQuery(components_only=True)
+    if data_query.thermodynamic_state != UNDEFINED:
+        state = read_value(to_typed(data_query.thermodynamic_state), "thermodynamic_state")
+        yield "thermodynamic_state", ThermodynamicState.from_tree(state)
+    for name in _PLAIN_CRITERIA:
+        value = getattr(data_query, name, UNDEFINED)
+        if value != UNDEFINED:
+            yield name, to_typed(value)
+
+
+def apply(data_query: Any, stored: Any) -> tuple[Any, ...] | None:
+    """Return what Evaluator's query says of an object: the matched values, or ``None``.
+
+    Evaluator raises where pure data of a component was stored in another role than the query gives it;
+    here only the components of the query that the object has take part, so that it is no match.
+    """
+    if (
+        isinstance(data_query, BaseSimulationDataQuery)
+        and data_query.substance != UNDEFINED
+        and data_query.substance_query != UNDEFINED
+        and data_query.substance_query.components_only
+    ):
+        identifiers = {component.identifier for component in stored.substance.components}
+        narrowed = copy.copy(data_query)
+        substance = copy.copy(data_query.substance)
+        shared = tuple(each for each in data_query.substance.components if each.identifier in identifiers)
+        substance._set_value("components", shared)
+        narrowed.substance = substance
+        data_query = narrowed
+    matched: tuple[Any, ...] | None = data_query.apply(stored)
+    return matched

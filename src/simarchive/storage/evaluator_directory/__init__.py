@@ -1,0 +1,1 @@
+"""Directories as OpenFF Evaluator writes them."""

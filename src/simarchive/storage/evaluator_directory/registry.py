@@ -1,0 +1,328 @@
+"""The registry of a directory of objects: which keys there are, by the class they are filed under.
+
+OpenFF Evaluator opens a directory only if it can read every object that ``object_keys.json`` names. So
+objects of classes that it does not know are named in a registry of their own, which it does not look at.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from simarchive.errors import CorruptError, InvalidDataError, StorageIOError
+from simarchive.ground.keys import check_key
+from simarchive.storage.evaluator_directory.changes import recover
+from simarchive.storage.evaluator_directory.files import (
+    Access,
+    Signature,
+    io_error,
+    signature_of,
+    sync_directory,
+    unused_name,
+    write_text,
+)
+from simarchive.storage.evaluator_directory.lock import DirectoryLock
+from simarchive.storage.evaluator_json.documents import parse_typed
+from simarchive.storage.evaluator_json.types import TYPE, TYPE_STRINGS
+
+EVALUATOR_REGISTRY = "object_keys.json"
+OWN_REGISTRY = "simarchive_keys.json"
+
+
+class Filing(NamedTuple):
+    """Where a key is filed: in which of the two registries, and under which name."""
+
+    is_own: bool
+    name: str
+
+
+class DirectoryRegistry:
+    """One registry file: keys by class name, read again whenever the file was replaced.
+
+    Changes are in memory until they are written, so that storing many objects writes it once.
+
+    Attributes
+    ----------
+    generation
+        How often the file was read.
+    keys
+        The keys by class name, as they were read and changed since.
+    twice
+        Keys that the file names more than once in a class.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.generation = 0
+        self.keys: dict[str, dict[str, None]] = {}
+        self.twice: list[str] = []
+        self._signature: Signature | None = None
+        self._is_read = False
+        # What was changed since: a key that was added under a name, or discarded from all (None).
+        self._changes: list[tuple[str | None, str]] = []
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether there is something to be written."""
+        return bool(self._changes)
+
+    def read(self) -> None:
+        """Have the keys of the file as it is now, unless there are changes.
+
+        Raises
+        ------
+        CorruptError
+            If the file is no registry.
+        """
+        if self._changes:
+            return
+        signature = _signature(self.path)
+        if not self._is_read or signature != self._signature:
+            self.keys, self.twice = ({}, []) if signature is None else _parse(self.path)
+            self.generation += 1
+            self._signature, self._is_read = signature, True
+
+    def add(self, name: str, key: str) -> None:
+        """File a key under a name, unless it is there."""
+        self.read()
+        if key not in self.keys.get(name, ()):
+            self._changes.append((name, key))
+            self.keys.setdefault(name, {})[key] = None
+
+    def discard(self, key: str) -> None:
+        """Remove a key, if it is there."""
+        self.read()
+        if any(key in listed for listed in self.keys.values()):
+            self._changes.append((None, key))
+            for listed in self.keys.values():
+                listed.pop(key, None)
+
+    def text(self) -> str:
+        """Return what is to be written.
+
+        What another program wrote since the file was read stays: OpenFF Evaluator takes no turns.
+        """
+        if _signature(self.path) not in (None, self._signature):
+            self.keys, self.twice = _parse(self.path)
+            self.generation += 1
+            for name, key in self._changes:
+                if name is not None:
+                    self.keys.setdefault(name, {})[key] = None
+                else:
+                    for listed in self.keys.values():
+                        listed.pop(key, None)
+        return _text_of({name: list(listed) for name, listed in self.keys.items()})
+
+    def written(self, signature: Signature | None) -> None:
+        """Take the keys for those of a file that was put in place."""
+        self._signature = signature
+        self._changes = []
+
+    def forget(self) -> None:
+        """Drop the changes, and read the file again before the next answer."""
+        self._is_read = False
+        self._changes = []
+
+
+class DirectoryRegistries:
+    """Both registries of a directory as one: the class by key, without keys that cannot be.
+
+    Parameters
+    ----------
+    root
+        The directory.
+    problems
+        Where to note, by key, what is wrong with a key that is left out.
+    """
+
+    def __init__(self, root: Path, problems: dict[str, str]) -> None:
+        self.evaluator = DirectoryRegistry(root / EVALUATOR_REGISTRY)
+        self.own = DirectoryRegistry(root / OWN_REGISTRY)
+        self._problems = problems
+        self._filings: dict[str, Filing] = {}
+        self._generation = (0, 0)
+
+    def __iter__(self) -> Iterator[DirectoryRegistry]:
+        return iter((self.evaluator, self.own))
+
+    @property
+    def generation(self) -> tuple[int, int]:
+        """What differs after a file was read anew."""
+        return self.evaluator.generation, self.own.generation
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether there is something to be written."""
+        return self.evaluator.is_changed or self.own.is_changed
+
+    def read(self) -> Mapping[str, Filing]:
+        """Return where each key is filed, by key in no order; do not change the result."""
+        for registry in self:
+            registry.read()
+        if self._generation != self.generation:
+            self._filings = dict(self._merged())
+            self._generation = self.generation
+        return self._filings
+
+    def listed(self) -> Iterator[tuple[str, Filing]]:
+        """Yield each key and where it is filed, in the order of the registries."""
+        filings = self.read()
+        for is_own, registry in enumerate(self):
+            for name, keys in registry.keys.items():
+                filing = Filing(bool(is_own), name)
+                yield from [(key, filing) for key in keys if filings.get(key) == filing]
+
+    def names(self) -> list[Filing]:
+        """Return under which names there are keys."""
+        self.read()
+        return [
+            Filing(bool(is_own), name)
+            for is_own, registry in enumerate(self)
+            for name, keys in registry.keys.items()
+            if keys
+        ]
+
+    def keys_under(self, filing: Filing) -> list[str]:
+        """Return the keys that are filed under a name."""
+        filings = self.read()
+        registry = self.own if filing.is_own else self.evaluator
+        return [key for key in registry.keys.get(filing.name, ()) if filings.get(key) == filing]
+
+    def add(self, filing: Filing, key: str) -> None:
+        """File a key, unless it is there."""
+        self.read()
+        (self.own if filing.is_own else self.evaluator).add(filing.name, key)
+        self._filings.setdefault(key, filing)
+
+    def discard(self, key: str) -> None:
+        """Remove a key, if it is there."""
+        self.read()
+        self.evaluator.discard(key)
+        self.own.discard(key)
+        self._filings.pop(key, None)
+
+    def forget(self) -> None:
+        """Drop what was changed and not written."""
+        self.evaluator.forget()
+        self.own.forget()
+
+    def _merged(self) -> Iterator[tuple[str, Filing]]:
+        seen: set[str] = set()
+        for is_own, registry in enumerate(self):
+            for key in registry.twice:
+                self._problems.setdefault(key, "the registry names this key twice")
+            for name, keys in registry.keys.items():
+                for key in keys:
+                    try:
+                        check_key(key)
+                    except InvalidDataError as error:
+                        self._problems.setdefault(key, str(error))
+                        continue
+                    if key in seen:
+                        self._problems.setdefault(key, "the registry names this key twice")
+                        continue
+                    seen.add(key)
+                    yield key, Filing(bool(is_own), name)
+
+
+def rebuild_registry(
+    directory: str | os.PathLike[str], *, lock_timeout_s: float = 10.0
+) -> dict[str, list[str]]:
+    """Make the registries of a directory anew from the objects in it; return the keys by class name.
+
+    A registry that is there is kept under the same name with ``.old`` added.
+
+    Parameters
+    ----------
+    lock_timeout_s
+        How long to wait for a process that is writing to the directory.
+
+    Raises
+    ------
+    CorruptError
+        If an object's file is no JSON: it is named, and nothing is written.
+    LockedError
+        If another process is writing to the directory all the time.
+    """
+    root = Path(directory).absolute()
+    lock = DirectoryLock(root)
+    try:
+        lock.acquire(lock_timeout_s)
+        recover(root)
+        found = _keys_of_objects(root)
+        access = Access.like(root / EVALUATOR_REGISTRY, root / OWN_REGISTRY)
+        for file_name, keys in found.items():
+            path = root / file_name
+            new = unused_name(root, f".{file_name}.", ".new")
+            try:
+                if keys or file_name == EVALUATOR_REGISTRY:
+                    write_text(new, _text_of(keys), access)
+                if path.exists():
+                    path.replace(path.with_name(f"{file_name}.old"))
+                if keys or file_name == EVALUATOR_REGISTRY:
+                    new.replace(path)
+                sync_directory(root)
+            except OSError as error:
+                raise io_error(error, path) from error
+            finally:
+                new.unlink(missing_ok=True)
+    finally:
+        lock.release()
+    return {**found[EVALUATOR_REGISTRY], **found[OWN_REGISTRY]}
+
+
+def _keys_of_objects(root: Path) -> dict[str, dict[str, list[str]]]:
+    found: dict[str, dict[str, list[str]]] = {EVALUATOR_REGISTRY: {}, OWN_REGISTRY: {}}
+    for path in sorted(root.glob("*.json")):
+        if path.name in found or path.name.startswith("."):
+            continue
+        try:
+            typed = parse_typed(path.read_bytes())
+        except InvalidDataError as error:
+            raise CorruptError(f"{str(path)!r} is no JSON: move it away, then try again") from error
+        type_string = typed.get(TYPE) if isinstance(typed, dict) else None
+        if not isinstance(type_string, str):
+            continue
+        own = type_string.startswith("simarchive.")
+        name = str(typed.get("data_class")) if own else type_string.rpartition(".")[2]
+        found[OWN_REGISTRY if own else EVALUATOR_REGISTRY].setdefault(name, []).append(path.stem)
+    return found
+
+
+def _signature(path: Path) -> Signature | None:
+    try:
+        return signature_of(path)
+    except OSError as error:
+        raise StorageIOError(f"registry {str(path)!r} cannot be read: {error.strerror}") from error
+
+
+def _text_of(keys: Mapping[str, list[str]]) -> str:
+    return json.dumps({"object_keys": keys, TYPE: TYPE_STRINGS["ObjectKeys"]})
+
+
+def _parse(path: Path) -> tuple[dict[str, dict[str, None]], list[str]]:
+    """Return the keys of a registry by class name, and those that are named twice in a class."""
+    try:
+        # A pipe would be waited for.
+        is_file = stat.S_ISREG(path.stat().st_mode)
+        typed: Any = parse_typed(path.read_bytes()) if is_file else None
+        by_class = typed["object_keys"]
+        listed = {str(name): [str(key) for key in keys] for name, keys in by_class.items()}
+    except OSError as error:
+        raise StorageIOError(f"registry {str(path)!r} cannot be read: {error.strerror}") from error
+    except (InvalidDataError, TypeError, KeyError, AttributeError) as error:
+        raise CorruptError(
+            f"{str(path)!r} is no registry of keys: nothing was changed; restore it from a copy,"
+            " or let rebuild_registry() make a new one from the objects"
+        ) from error
+    keys = {name: dict.fromkeys(keys) for name, keys in listed.items()}
+    twice = []
+    for name, all_keys in listed.items():
+        if len(all_keys) != len(keys[name]):
+            twice += [key for key, count in Counter(all_keys).items() if count > 1]
+    return keys, twice

@@ -1,0 +1,1 @@
+"""The JSON of OpenFF Evaluator: its types, read and written."""

@@ -1,0 +1,253 @@
+"""Evaluator's typed JSON to the trees of our documents, type by type."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from simarchive.errors import InvalidDataError
+from simarchive.storage.evaluator_json.types import TYPE, short_name
+
+ABSENT: Final = object()
+"""What an attribute that Evaluator wrote as "undefined" reads as."""
+
+_GRADIENT_KEY_FIELDS = (
+    "tag",
+    "smirks",
+    "attribute",
+    "virtual_site_type",
+    "virtual_site_name",
+    "virtual_site_match",
+)
+
+_FORCE_FIELD_FIELDS = {
+    "Smirnoff": ("inner_xml",),
+    "TLeap": ("leap_source", "cutoff"),
+    "LigParGen": ("preferred_charge_model", "cutoff", "request_url", "download_url"),
+    "Foyer": ("foyer_source", "cutoff"),
+}
+
+
+def read_value(node: Any, where: str) -> Any:
+    """Return the tree of any value of typed JSON; `where` names it in errors.
+
+    Array values may already be numpy arrays: their dtype and shape stay as they are.
+    """
+    if isinstance(node, dict):
+        if TYPE in node:
+            return _read_typed(node, where)
+        return read_fields(node, where)
+    if isinstance(node, list | tuple):
+        return [read_value(value, f"{where}[{index}]") for index, value in enumerate(node)]
+    return node
+
+
+def read_fields(node: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return the trees of all fields that are defined."""
+    fields = {
+        name: read_value(value, f"{where}.{name}" if where else name)
+        for name, value in node.items()
+        if name != TYPE
+    }
+    return {name: value for name, value in fields.items() if value is not ABSENT}
+
+
+def _read_typed(node: dict[str, Any], where: str) -> Any:
+    name = short_name(node[TYPE])
+    reader = None if name is None else _READERS.get(name)
+    if name is None or reader is None:
+        raise InvalidDataError(
+            f"{where or 'the object'} has the type {node[TYPE]!r}, which has no form here:"
+            " register_evaluator_type() tells which data class a type of yours is,"
+            " EvaluatorStorage keeps values of any type"
+        )
+    return reader(node, where, name)
+
+
+def _take(node: Mapping[str, Any], field: str, where: str) -> Any:
+    try:
+        return node[field]
+    except KeyError:
+        raise InvalidDataError(f"{where or 'the object'} lacks {field!r}: it cannot be read") from None
+
+
+def _quantity(node: dict[str, Any], where: str, _name: str) -> dict[str, Any]:
+    value = read_value(_take(node, "value", where), where)
+    if isinstance(value, list):
+        value = _as_array(value, where)
+    if isinstance(value, bool) or not isinstance(value, int | float | np.ndarray):
+        raise InvalidDataError(f"{where} must be a number or an array, not {type(value).__name__}")
+    return {"value": value, "unit": _take(node, "unit", where) or "dimensionless"}
+
+
+def _measurement(node: dict[str, Any], where: str, _name: str) -> dict[str, Any]:
+    return {
+        "value": read_value(_take(node, "value", where), f"{where}.value"),
+        "error": read_value(_take(node, "error", where), f"{where}.error"),
+    }
+
+
+def _array(node: dict[str, Any], where: str, _name: str) -> np.ndarray[Any, Any]:
+    values = _take(node, "value", where)
+    array = values if isinstance(values, np.ndarray) else _as_array(values, where)
+    try:
+        # Written by this package where a list alone would lose the dtype or the shape.
+        if "dtype" in node:
+            array = array.astype(np.dtype(str(node["dtype"])))
+        if "shape" in node:
+            array = array.reshape([int(length) for length in node["shape"]])
+    except (TypeError, ValueError) as error:
+        raise InvalidDataError(f"{where} is no array of its declared dtype and shape: {error}") from error
+    return array
+
+
+def _as_array(values: Any, where: str) -> np.ndarray[Any, Any]:
+    try:
+        array = np.array(values)
+    except (TypeError, ValueError) as error:
+        raise InvalidDataError(f"{where} is no regular array: {error}") from error
+    if array.dtype.kind not in "biuf":
+        raise InvalidDataError(f"{where} must be an array of numbers, not of {array.dtype}")
+    return array
+
+
+def _number(node: dict[str, Any], where: str, name: str) -> int | float:
+    value = _take(node, "value", where)
+    try:
+        return int(value) if name.startswith("int") else float(value)
+    except (TypeError, ValueError) as error:
+        raise InvalidDataError(f"{where} must be a number, not {value!r}") from error
+
+
+def _plain(node: dict[str, Any], where: str, _name: str) -> Any:
+    return _take(node, "value", where)
+
+
+def _set(node: dict[str, Any], where: str, _name: str) -> list[Any]:
+    values = read_value(_take(node, "value", where), where)
+    if not isinstance(values, list):
+        raise InvalidDataError(f"{where} must be a list of the values of a set")
+    # The order in which a set was written is that of salted hashes, and means nothing.
+    return sorted(values, key=lambda value: json.dumps(value, sort_keys=True))
+
+
+def _absent(_node: dict[str, Any], _where: str, _name: str) -> Any:
+    return ABSENT
+
+
+def _component(node: dict[str, Any], where: str, _name: str) -> dict[str, Any]:
+    return {
+        "smiles": _take(node, "smiles", where),
+        "role": read_value(_take(node, "role", where), f"{where}.role"),
+    }
+
+
+def _amount(node: dict[str, Any], where: str, name: str) -> dict[str, Any]:
+    return {"type": name, "value": read_value(_take(node, "value", where), f"{where}.value")}
+
+
+def _substance(node: dict[str, Any], where: str, _name: str) -> dict[str, Any]:
+    return {
+        "components": read_value(_take(node, "components", where), f"{where}.components"),
+        "amounts": read_value(_take(node, "amounts", where), f"{where}.amounts"),
+    }
+
+
+def _state(node: dict[str, Any], where: str, _name: str) -> dict[str, Any]:
+    fields = read_fields(node, where)
+    return {name: fields[name] for name in ("temperature", "pressure") if fields.get(name) is not None}
+
+
+def _gradient_key(node: dict[str, Any], _where: str, _name: str) -> dict[str, Any]:
+    # Payloads that predate virtual sites lack their fields.
+    return {field: node.get(field) for field in _GRADIENT_KEY_FIELDS}
+
+
+def _gradient(node: dict[str, Any], where: str, _name: str) -> dict[str, Any]:
+    return {
+        "key": read_value(_take(node, "key", where), f"{where}.key"),
+        "value": read_value(_take(node, "value", where), f"{where}.value"),
+    }
+
+
+def _observable(node: dict[str, Any], where: str, _name: str) -> dict[str, Any]:
+    value = read_value(_take(node, "value", where), f"{where}.value")
+    gradients = read_value(node.get("gradients") or [], f"{where}.gradients")
+    if value is None:
+        return {"gradients": gradients}
+    if "error" not in value:
+        value = {"value": value, "error": {"value": 0.0, "unit": value["unit"]}}
+    return {**value, "gradients": gradients}
+
+
+def _observable_array(node: dict[str, Any], where: str, _name: str) -> dict[str, Any]:
+    gradients = [
+        {**gradient, "value": _as_columns(gradient["value"], where)}
+        for gradient in read_value(node.get("gradients") or [], f"{where}.gradients")
+    ]
+    value = read_value(_take(node, "value", where), f"{where}.value")
+    if value is None:
+        return {"gradients": gradients}
+    return {"value": _as_columns(value, where), "gradients": gradients}
+
+
+def _as_columns(quantity: dict[str, Any], where: str) -> dict[str, Any]:
+    value = np.asarray(quantity["value"])
+    if value.ndim > 2:
+        raise InvalidDataError(f"{where} must have one or two dimensions, not {value.ndim}")
+    return {"value": value if value.ndim == 2 else value.reshape(-1, 1), "unit": quantity["unit"]}
+
+
+def _observable_frame(node: dict[str, Any], where: str, _name: str) -> dict[str, Any]:
+    observables = _take(node, "observables", where)
+    if not isinstance(observables, dict):
+        raise InvalidDataError(f"{where}.observables must be an object of observables by name")
+    return read_fields(observables, where)
+
+
+def _force_field(node: dict[str, Any], where: str, name: str) -> dict[str, Any]:
+    fields = {field: read_value(_take(node, field, where), field) for field in _FORCE_FIELD_FIELDS[name]}
+    return {"type": name, **fields}
+
+
+_Reader = Callable[[dict[str, Any], str, str], Any]
+
+_READERS: dict[str, _Reader] = {
+    "Component": _component,
+    "Role": _plain,
+    "MoleFraction": _amount,
+    "ExactAmount": _amount,
+    "Substance": _substance,
+    "ThermodynamicState": _state,
+    "PropertyPhase": _plain,
+    "Observable": _observable,
+    "ObservableArray": _observable_array,
+    "ObservableFrame": _observable_frame,
+    "ObservableType": _plain,
+    "ParameterGradient": _gradient,
+    "ParameterGradientKey": _gradient_key,
+    "ChargeModel": _plain,
+    "Undefined": _absent,
+    "Quantity": _quantity,
+    "Measurement": _measurement,
+    "ndarray": _array,
+    "set": _set,
+    "frozenset": _set,
+    "datetime": _plain,
+    **dict.fromkeys(_FORCE_FIELD_FIELDS, _force_field),
+    **dict.fromkeys(("float16", "float32", "float64", "int32", "int64"), _number),
+}
+
+
+def with_arrays(node: Any) -> Any:
+    """Return typed JSON in which the values of arrays are numpy arrays, and all else is as it was."""
+    if isinstance(node, list):
+        return [with_arrays(value) for value in node]
+    if not isinstance(node, dict):
+        return node
+    if TYPE in node and short_name(node[TYPE]) == "ndarray" and isinstance(node.get("value"), list):
+        return {"value": _array(node, "an array", "ndarray"), TYPE: node[TYPE]}
+    return {name: with_arrays(value) for name, value in node.items()}

@@ -1,0 +1,1 @@
+"""`HDF5Storage`, and what it is composed of."""

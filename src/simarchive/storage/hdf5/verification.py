@@ -1,0 +1,382 @@
+"""Is everything in a container what it was when it was stored? One report that says what is not.
+
+A verification is a list of steps, each of which looks at one thing: an object, a file, a table. Whatever
+error one of them meets is a problem in the report, and the next one comes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from simarchive.container.contents import Contents, ObjectHeader
+from simarchive.container.documents import identity_digest
+from simarchive.container.members import MemberInfo
+from simarchive.container.members.shared import MIN_SHARED_BYTES
+from simarchive.data import data_class_named
+from simarchive.errors import CorruptError, FormatError, InvalidDataError, StorageError
+from simarchive.ground.conditions import Value
+from simarchive.storage.hdf5 import indexing
+from simarchive.storage.merging import references
+
+if TYPE_CHECKING:
+    from simarchive.container.container import Container
+
+REMEDY = "'simarchive repair --index' makes it anew"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong, and where."""
+
+    key: str  #: of the object, or empty for the container
+    member: str | None
+    chunk: int | None
+    message: str
+    is_error: bool = True  #: False: odd, but nothing is lost
+
+
+@dataclass(slots=True)
+class VerificationReport:
+    """What was checked, and what was found."""
+
+    path: str
+    full: bool
+    n_objects: int = 0
+    n_members: int = 0
+    n_bytes: int = 0  #: of members, as files
+    n_not_checked: int = 0  #: objects, members and tables whose check met an error; each is a problem too
+    unknown_classes: dict[str, int] = field(default_factory=dict)
+    """Objects by data class that is not registered here, or not in their version. That is no fault: what is
+    stored of them was compared with its digests, but what it means was not checked."""
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong; warnings do not count."""
+        return not any(problem.is_error for problem in self.problems)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as plain values."""
+        return {**asdict(self), "ok": self.ok}
+
+
+def verify(
+    container: Container, *, full: bool = False, progress: Callable[[int], None] | None = None
+) -> VerificationReport:
+    """Check every object, member and index table of a container.
+
+    Parameters
+    ----------
+    full
+        Also decode every member and compare its digest. Without it every stored byte of the members is
+        still read and compared with its CRC-32.
+    progress
+        Called with the bytes of each member after it was checked.
+    """
+    walk = _Walk(VerificationReport(str(container.path), full), progress)
+    begun = False
+    while walk.pending:
+        entered = left = False
+        walk.device_failed = False
+        try:
+            with container.reading() as contents:
+                begun = entered = True
+                # A device that failed once leaves HDF5 with half of what it read: begin anew behind it.
+                while walk.pending and not walk.device_failed:
+                    walk.pending.popleft()(contents)
+                left = True
+        except StorageError as error:
+            if left:
+                # What the device failed at is in the report already.
+                continue
+            if entered or not begun:
+                raise
+            walk.give_up(error)
+    return walk.report
+
+
+def checked_tree(contents: Contents, header: ObjectHeader) -> Any:
+    """Return the document of an object with all its arrays.
+
+    Raises
+    ------
+    CorruptError
+        If they cannot be read, or do not match the identity digest.
+    """
+    try:
+        tree = contents.tree(header.key)
+        matches = identity_digest(header.data_class, tree) == header.identity
+    except (InvalidDataError, RecursionError, ValueError, TypeError, KeyError) as error:
+        raise CorruptError(f"the document cannot be read: {_words(error)}") from error
+    if not matches:
+        raise CorruptError("the document or one of its arrays does not match the identity digest")
+    return tree
+
+
+Step = Callable[[Contents], None]
+
+
+class _Walk:
+    """The steps of one verification, and what is known so far.
+
+    Attributes
+    ----------
+    pending
+        The steps that are still to be done, in order.
+    device_failed
+        The last step met an error of HDF5 or of the device, which may spoil the read that it was in.
+    """
+
+    def __init__(self, report: VerificationReport, progress: Callable[[int], None] | None) -> None:
+        self.report = report
+        self.pending: deque[Step] = deque([self._list_objects])
+        self.device_failed = False
+        self._progress = progress
+        self._keys: set[str] | None = None  # None: they could not be listed
+        self._headers: dict[str, ObjectHeader] = {}
+        self._rows: dict[str, dict[str, Value]] = {}  # as they should be, of objects that were understood
+        self._references: dict[str, list[str]] = {}
+        self._members: dict[str, list[MemberInfo]] = {}
+        self._named: dict[str, tuple[str, ...]] = {}  # members that the document names
+        self._addresses: dict[int, str] = {}
+        self._unknown: set[str] = set()  # keys of objects whose class is not known here
+
+    def give_up(self, error: Exception) -> None:
+        """Note that the container cannot be read any further."""
+        self.report.n_not_checked += len(self.pending)
+        self._note(
+            "", f"it cannot be read any more, {len(self.pending)} checks were not made: {_words(error)}"
+        )
+        self.pending.clear()
+
+    def _note(
+        self,
+        key: str,
+        message: str,
+        *,
+        member: str | None = None,
+        chunk: int | None = None,
+        is_error: bool = True,
+    ) -> None:
+        place = None if member is None else _text(member)
+        self.report.problems.append(Problem(_text(key), place, chunk, _text(message), is_error))
+
+    @contextlib.contextmanager
+    def _checking(
+        self, contents: Contents, key: str = "", *, member: str | None = None, what: str = ""
+    ) -> Iterator[None]:
+        """Make whatever error the block meets a problem of the report."""
+        try:
+            yield
+            _raise_if_any(contents.failure)
+        except Exception as error:
+            # A damaged or hostile file makes HDF5, numpy and json raise nearly anything, and a verification
+            # that one of them ends would say nothing about all the rest.
+            self.device_failed = isinstance(error, OSError) or contents.failure is not None
+            self.report.n_not_checked += 1
+            self._note(key, what + _words(error), member=member)
+
+    # --- objects -----------------------------------------------------------------------------------------
+
+    def _list_objects(self, contents: Contents) -> None:
+        with self._checking(contents, what="the objects cannot be listed, and none of them was checked: "):
+            keys = contents.keys()
+            self._keys = set(keys)
+            self.report.n_objects = len(keys)
+            for key in keys:
+                self.pending += [
+                    functools.partial(self._check_object, key=key),
+                    functools.partial(self._list_members, key=key),
+                ]
+        self.pending += [
+            self._check_references,
+            self._check_duplicates,
+            self._list_tables,
+            self._check_shared,
+        ]
+
+    def _check_object(self, contents: Contents, key: str) -> None:
+        with self._checking(contents, key):
+            header = contents.header(key)
+            self._headers[key] = header
+            if key not in contents:
+                self._note(key, "its name is not a key, so that it cannot be asked for")
+            first = self._addresses.setdefault(contents.address(key), key)
+            if first != key:
+                message = f"it is the same group as {first!r}: who changes one of them changes the other"
+                self._note(key, message)
+            self._check_document(contents, header)
+
+    def _check_document(self, contents: Contents, header: ObjectHeader) -> None:
+        tree = checked_tree(contents, header)
+        data_class = data_class_named(header.data_class)
+        if data_class is None:
+            self._note_unknown(header, header.data_class)
+            return
+        try:
+            stored = data_class.from_document(tree, header.data_class_version)
+            stored.validate()
+        except FormatError:
+            self._note_unknown(header, f"{header.data_class} version {header.data_class_version}")
+            return
+        except InvalidDataError as error:
+            raise CorruptError(f"the document is not a valid {header.data_class}: {error}") from error
+        self._rows[header.key] = indexing.row_of(stored.index_values(), header.identity)
+        self._references[header.key] = references(stored)
+        self._named[header.key] = stored.member_names()
+
+    def _note_unknown(self, header: ObjectHeader, name: str) -> None:
+        self._unknown.add(header.key)
+        counts = self.report.unknown_classes
+        counts[_text(name)] = counts.get(_text(name), 0) + 1
+
+    def _list_members(self, contents: Contents, key: str) -> None:
+        n_problems = len(self.report.problems)
+        with self._checking(contents, key):
+            infos = self._members[key] = contents.members(key)
+            names = {info.name for info in infos}
+            for name in self._named.pop(key, ()):
+                if name not in names:
+                    self._note(key, "the document names it, but it is missing", member=name)
+            # Before the next object.
+            self.pending.extendleft(
+                functools.partial(self._check_member, key=key, info=info) for info in reversed(infos)
+            )
+        if self.report.problems[n_problems:] == self.report.problems[n_problems - 1 : n_problems]:
+            # Nothing of this object can be read, which is said once.
+            self.report.n_not_checked -= len(self.report.problems[n_problems:])
+            del self.report.problems[n_problems:]
+
+    def _check_member(self, contents: Contents, key: str, info: MemberInfo) -> None:
+        with self._checking(contents, key, member=info.name):
+            for fault in contents.verify_member(key, info.name, full=self.report.full):
+                self._note(key, fault.message, member=info.name, chunk=fault.chunk)
+            self.report.n_members += 1
+            self.report.n_bytes += info.size
+        if self._progress is not None:
+            self._progress(info.size)
+
+    def _check_references(self, contents: Contents) -> None:
+        for key, others in self._references.items():
+            for other in others:
+                if self._keys is not None and other not in self._keys:
+                    self._note(key, f"it refers to {other!r}, which is not here", is_error=False)
+
+    def _check_duplicates(self, contents: Contents) -> None:
+        alike: dict[tuple[str, str], list[str]] = {}
+        for key in self._addresses.values():
+            if key in self._members:
+                header = self._headers[key]
+                alike.setdefault((header.data_class, header.identity), []).append(key)
+        for keys in alike.values():
+            first: dict[frozenset[tuple[str, str]], str] = {}
+            for key in keys:
+                files = frozenset((info.name, info.digest) for info in self._members[key])
+                twin = first.setdefault(files, key)
+                if twin != key:
+                    message = f"it is the same as {twin!r}, document and files: one of the two can go"
+                    self._note(key, message, is_error=False)
+
+    # --- index -------------------------------------------------------------------------------------------
+
+    def _list_tables(self, contents: Contents) -> None:
+        classes = {header.data_class for header in self._headers.values()}
+        with self._checking(contents, what=f"the tables of the index cannot be listed ({REMEDY}): "):
+            classes.update(_text(name) for name in contents.tables.class_names())
+        self.pending.extendleft(
+            functools.partial(self._check_table, class_name=name) for name in sorted(classes, reverse=True)
+        )
+
+    def _check_table(self, contents: Contents, class_name: str) -> None:
+        title = f"the index of {class_name}"
+        with self._checking(contents, what=f"{title} is damaged, {REMEDY}: "):
+            data_class = data_class_named(class_name)
+            table = contents.tables.get(class_name)
+            if data_class is not None and table is not None:
+                is_newer = (table.class_version or 0) > data_class.data_class_version
+                data_class = None if is_newer else data_class
+            if table is None:
+                # Without the class nobody can make it; who has the class makes it at the first change.
+                if data_class is not None:
+                    self._note("", f"{title} is missing: {REMEDY}")
+                return
+            fault = None if data_class is None else indexing.fault_of(contents, table, data_class)
+            if fault is not None:
+                self._note("", f"{title} is out of date ({fault}): {REMEDY}")
+                return
+            table.check()
+            self._compare(class_name, table.rows(), table.left_out)
+
+    def _compare(self, class_name: str, rows: dict[str, dict[str, Value]], left_out: frozenset[str]) -> None:
+        """Compare the rows of a table with those that its objects should have."""
+        if self._keys is None:
+            return
+        place = f"the index of {class_name}"
+        for key in rows:
+            header = self._headers.get(key)
+            if key not in self._keys:
+                self._note(key, f"{place} has it, /objects not")
+            elif header is not None and header.data_class != class_name:
+                self._note(key, f"{place} has it, but it is of the class {header.data_class}")
+        headers = [header for header in self._headers.values() if header.data_class == class_name]
+        for header in headers:
+            key, row = header.key, rows.get(header.key)
+            if row is None:
+                # An object that could not be read is a problem already.
+                if key in self._rows or (key in self._unknown and key not in left_out):
+                    self._note(key, f"{place} lacks it")
+            elif key in self._unknown:
+                if row.get(indexing.IDENTITY.name) != indexing.identity_value(header.identity):
+                    self._note(key, f"its row in {place} is wrong")
+            elif row != self._rows.get(key, row):
+                self._note(key, f"its row in {place} is wrong")
+        stored = {header.key: None for header in headers if header.key in rows}
+        if list(stored) != [key for key in rows if key in stored]:
+            self._note("", f"{place} does not have the objects in their order: {REMEDY}")
+
+    def _check_shared(self, contents: Contents) -> None:
+        title = "the index of shared files"
+        with self._checking(contents, what=f"{title} is damaged, {REMEDY}: "):
+            rows = contents.shared.rows()
+            if self._keys is None:
+                return
+            expected = {
+                f"{key}/{info.name}": (key, info)
+                for key, infos in self._members.items()
+                for info in infos
+                if info.size >= MIN_SHARED_BYTES
+            }
+            for place, row in rows.items():
+                key, _, name = place.partition("/")
+                if place in expected:
+                    info = expected[place][1]
+                    if row != {"size": info.size, "digest": info.digest}:
+                        self._note(key, f"its row in {title} is wrong: {REMEDY}", member=name)
+                elif key in self._members or key not in self._keys:
+                    self._note(key, f"{title} has it, /objects not: {REMEDY}", member=name)
+            for place, (key, info) in expected.items():
+                if place not in rows:
+                    message = f"{title} lacks it, so that an equal file would be stored again: {REMEDY}"
+                    self._note(key, message, member=info.name, is_error=False)
+
+
+def _raise_if_any(failure: BaseException | None) -> None:
+    if failure is not None:
+        raise failure
+
+
+def _words(error: Exception) -> str:
+    """Return an error in words: ours says what happened, any other one needs its name."""
+    return str(error) if isinstance(error, StorageError) else f"{type(error).__name__}: {error}"
+
+
+def _text(value: object) -> str:
+    """Return a name or message that can be printed, whatever bytes a file has in its place."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    return str(value).encode("utf-8", "backslashreplace").decode()

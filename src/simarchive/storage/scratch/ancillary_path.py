@@ -1,0 +1,93 @@
+"""The path of an object's ancillary data: a directory that comes into being when someone asks for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from simarchive.errors import ClosedError, ConflictError
+from simarchive.storage.scratch.scratch import ScratchDirectory
+
+
+class ReplacedError(ConflictError):
+    """An object is not what it was when its path was given out."""
+
+
+class AncillaryPath(os.PathLike[str]):
+    """A path-like whose directory is extracted on first use, and only as far as it is used.
+
+    ``open``, ``os.path``, ``pathlib.Path(path)`` and ``str(path)`` extract everything and work on a real
+    directory; ``path / "trajectory.dcd"`` extracts that file alone and is a real `pathlib.Path`.
+
+    Parameters
+    ----------
+    key
+        Of the object.
+    extract
+        Extracts one member, or all for ``None``, and returns the directory in scratch.
+
+    Notes
+    -----
+    The files are those of the object as it was when this was made, never those of one that replaced it.
+
+    As long as this object lives, its directory is not evicted from a scratch directory of bounded size.
+    """
+
+    __slots__ = ("_extract", "_held", "_is_complete", "key")
+
+    def __init__(self, key: str, extract: Callable[[str | None], ScratchDirectory]) -> None:
+        self.key = key
+        self._extract = extract
+        self._held: ScratchDirectory | None = None
+        self._is_complete = False
+
+    def extract(self, name: str | None = None) -> Path:
+        """Extract one file, or whatever is not extracted yet; return the directory.
+
+        Raises
+        ------
+        ClosedError
+            If the backend is closed, and what is asked for was not extracted before.
+        ReplacedError
+            If the object was replaced or removed, and what is asked for was not extracted before.
+        """
+        try:
+            self._held = self._extract(name)
+        except (ClosedError, ReplacedError):
+            held = self._held
+            if held is None or not (held.path / name if name else held.path).exists():
+                raise
+            if not (self._is_complete or name):
+                raise
+            return held.path
+        self._is_complete |= name is None
+        return self._held.path
+
+    def __fspath__(self) -> str:
+        return str(self.extract())
+
+    def __str__(self) -> str:
+        return str(self.extract())
+
+    def __truediv__(self, name: str | os.PathLike[str]) -> Path:
+        return self.extract(os.fspath(name)) / name
+
+    def joinpath(self, *names: str | os.PathLike[str]) -> Path:
+        """Return the path of one file, extracted."""
+        return self / Path(*names)
+
+    def __repr__(self) -> str:
+        return f"<AncillaryPath of object {self.key}>"
+
+
+class LazyPath(os.PathLike[str]):
+    """A path-like that is worked out when someone asks for it."""
+
+    __slots__ = ("_resolve",)
+
+    def __init__(self, resolve: Callable[[], Path]) -> None:
+        self._resolve = resolve
+
+    def __fspath__(self) -> str:
+        return str(self._resolve())

@@ -1,0 +1,330 @@
+"""Scratch: real directories with the files of objects, extracted once, kept while they are valid.
+
+Below the scratch directory, each object has ``<key>-<generation>/<key>/``. The generation is another one for
+other content, so that an object that was replaced gets another directory and is never served the old files;
+the last component is the key alone, as programs that take a path apart expect. Beside them, ``.simarchive/``
+holds for each a manifest (``.json``), the stamps of its files (``.stamps``), a folder for the file that is
+being extracted (``.part``), and the files that stand for locks. All may be deleted at any time; what is then
+asked for is extracted again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from blake3 import blake3
+
+from simarchive.errors import ClosedError, InvalidDataError, LockedError, StorageFullError, StorageIOError
+from simarchive.ground.keys import check_key, check_member_name
+from simarchive.storage.scratch.locks import ALONE, LockFile, UseLocks
+from simarchive.storage.scratch.slot import Extract, ScratchSlot
+from simarchive.storage.scratch.stamps import ScratchFile, StampTable
+from simarchive.storage.scratch.temporary_folder import STATE_FOLDER, TemporaryFolder
+
+__all__ = ["Scratch", "ScratchDirectory", "ScratchFile"]
+
+_GENERATION_DIGITS = 16
+# Left free on the device, for everyone else.
+_SPARE_BYTES = 16 << 20
+# What is removed under a program while it makes something is made again, but not for ever.
+_ATTEMPTS = 3
+_ABANDONED_S = 600
+
+
+class ScratchDirectory(os.PathLike[str]):
+    """The directory of one object in scratch, which stays as long as this is neither released nor forgotten.
+
+    Use it wherever a path is taken, but keep it: a bare string of it does not stop an eviction.
+    """
+
+    def __init__(self, path: Path, release: Callable[[], None]) -> None:
+        self.path = path
+        self._release = weakref.finalize(self, release)
+
+    def release(self) -> None:
+        """Allow the eviction of the directory; later calls do nothing."""
+        self._release()
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def __repr__(self) -> str:
+        return f"ScratchDirectory({str(self.path)!r})"
+
+    def __enter__(self) -> Path:
+        return self.path
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+class Scratch:
+    """A directory for extracted files, shared by as many processes as like.
+
+    Parameters
+    ----------
+    directory
+        Where to keep them; a temporary directory if None.
+    max_bytes
+        Limit for all extracted files together. Directories that are not in use give way, the oldest first.
+    keep
+        Whether the files stay when this is closed; by default those in a given directory do.
+    timeout_s
+        How long to wait for another program that uses the same directory.
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str] | None = None,
+        *,
+        max_bytes: int | None = None,
+        keep: bool | None = None,
+        timeout_s: float = 10.0,
+    ) -> None:
+        self._keep = directory is not None if keep is None else keep
+        self._max_bytes = max_bytes
+        self._timeout_s = timeout_s
+        with _errors_named("scratch directory"):
+            self._temporary = TemporaryFolder() if directory is None else None
+            if self._temporary is not None and self._keep:
+                self._temporary.keep()
+            # Resolved now: it must stay the same place when the program changes its directory.
+            self.directory = Path(directory).resolve() if directory is not None else self._temporary_path()
+            self._state = self.directory / STATE_FOLDER
+            self._state.mkdir(parents=True, exist_ok=True)
+            self._locks = UseLocks(self._state / "use.lock", timeout_s)
+        self._closed = False
+        self._sweep()
+
+    def extract(
+        self,
+        key: str,
+        files: Iterable[ScratchFile],
+        extract: Extract,
+        *,
+        names: Iterable[str] | None = None,
+        folders: Iterable[str] = (),
+        generation: str | None = None,
+    ) -> ScratchDirectory:
+        """Return the directory of an object, with its files in it.
+
+        Files that are there and unchanged since they were extracted stay as they are.
+
+        Parameters
+        ----------
+        key
+            Key of the object.
+        files
+            All files of the object; with `generation` those that are wanted are enough.
+        extract
+            Called as ``extract(name, destination)`` for each missing file; must create it whole or not at
+            all.
+        names
+            The files wanted; all if None.
+        folders
+            Empty folders of the object to be made.
+        generation
+            A text that is another one for other content of the object; by default made from all files.
+
+        Raises
+        ------
+        LockedError
+            If another program uses the directory for longer than `timeout_s` and does not get on.
+        StorageFullError
+            If the device, or `max_bytes` less what is in use, has no room. Nothing was extracted.
+        InvalidDataError
+            If the key or a name could lead out of scratch.
+        """
+        if self._closed or self._locks.closed:
+            raise ClosedError("scratch was closed, or opened by another process: open it again")
+        by_name = {check_member_name(file.name): file for file in files}
+        wanted = sorted(by_name) if names is None else sorted(set(names))
+        unknown = [name for name in wanted if name not in by_name]
+        if unknown:
+            raise InvalidDataError(f"object {key!r} has no file {unknown[0]!r}")
+        folders = sorted(check_member_name(folder) for folder in folders)
+        if generation is None:
+            generation = json.dumps(
+                [[[file.name, file.size, file.digest] for file in sorted(by_name.values())], folders]
+            )
+        slot = ScratchSlot(self.directory, f"{check_key(key)}-{_short_digest(generation)}")
+        with _errors_named(f"scratch directory of object {key!r}"):
+            for _ in range(_ATTEMPTS - 1):
+                # Somebody may remove the folder, or parts of it, in the midst of this.
+                with contextlib.suppress(FileNotFoundError):
+                    return self._extracted(slot, [by_name[name] for name in wanted], folders, extract)
+            return self._extracted(slot, [by_name[name] for name in wanted], folders, extract)
+
+    def _extracted(
+        self, slot: ScratchSlot, wanted: list[ScratchFile], folders: list[str], extract: Extract
+    ) -> ScratchDirectory:
+        if self._temporary is not None:
+            self._temporary.restore()
+        self._locks.restore()
+        self._locks.share(slot.name)
+        # From now on it is released when this is forgotten, after an error too.
+        directory = ScratchDirectory(slot.path, partial(self._locks.release, slot.name))
+        with slot.extracting(self._timeout_s) as stamps:
+            missing = [file for file in wanted if not stamps.is_valid(file, slot.path / file.name)]
+            if missing:
+                self._make_room(slot, stamps, missing)
+            for folder in folders:
+                slot.destination(folder).mkdir(parents=True, exist_ok=True)
+            slot.path.mkdir(parents=True, exist_ok=True)
+            for file in missing:
+                slot.put(file, extract, stamps)
+            slot.finish(stamps.total_bytes)
+        return directory
+
+    def used_bytes(self) -> int:
+        """Return the size of all extracted files, by their manifests."""
+        return sum(slot.planned_bytes() for slot in self._slots())
+
+    def clear(self) -> None:
+        """Remove every directory that is not in use."""
+        if not self._locks.closed:
+            trash: list[Path] = []
+            for slot in self._slots():
+                self._evict(slot, trash)
+            self._discard(trash)
+
+    def close(self) -> None:
+        """Remove what is not to be kept; later calls do nothing.
+
+        A temporary scratch vanishes, in use or not; of a given directory, what others use stays.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        if self._temporary is not None and not self._keep:
+            self._temporary.remove()
+        elif not self._keep:
+            self.clear()
+        self._locks.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _slots(self) -> list[ScratchSlot]:
+        """Return the directories, the one that was unused for longest first."""
+        found = [ScratchSlot(self.directory, path.stem) for path in self._state.glob("*.json")]
+        return sorted(found, key=ScratchSlot.last_use)
+
+    def _temporary_path(self) -> Path:
+        assert self._temporary is not None
+        return self._temporary.path
+
+    def _evict(self, slot: ScratchSlot, trash: list[Path]) -> bool:
+        """Take a directory out of scratch and return True, unless it is in use; `trash` is to be removed."""
+        with self._locks.alone(slot.name) as alone:
+            if alone:
+                trash += slot.put_aside()
+            return alone
+
+    @staticmethod
+    def _discard(trash: Iterable[Path]) -> None:
+        """Remove what was taken out of scratch, which may take long and is done without a lock."""
+        for path in trash:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        """Remove what killed programs left; whoever is at it still is not disturbed."""
+        with contextlib.suppress(OSError), os.scandir(self._state) as listing:
+            for entry in listing:
+                path = self._state / entry.name
+                if entry.name.startswith("trash-"):
+                    shutil.rmtree(path, ignore_errors=True)
+                elif entry.name.endswith(".tmp") and time.time() - entry.stat().st_mtime > _ABANDONED_S:
+                    path.unlink(missing_ok=True)
+
+    def _make_room(self, slot: ScratchSlot, stamps: StampTable, missing: list[ScratchFile]) -> None:
+        """Evict until the files fit, and note their size beforehand, so that others count it."""
+        needed = sum(file.size for file in missing)
+        planned = stamps.total_bytes + needed - sum(stamps.size_of(file.name) for file in missing)
+        while True:
+            with self._space_lock():
+                trash = self._made_room(slot, planned, needed)
+                if not trash:
+                    slot.begin(planned)
+                    return
+            self._discard(trash)
+
+    @contextmanager
+    def _space_lock(self) -> Iterator[None]:
+        """Hold the lock under which one program at a time counts what is in scratch, and adds to it."""
+        lock = LockFile(self._state / "space.lock")
+        try:
+            if not lock.wait("space", ALONE, self._timeout_s):
+                raise LockedError(
+                    f"another program makes room in scratch '{self.directory}', and did for"
+                    f" {self._timeout_s:g} s: try again, or name another scratch directory"
+                )
+            yield
+        finally:
+            lock.close()
+
+    def _made_room(self, slot: ScratchSlot, planned: int, needed: int) -> list[Path]:
+        """Return what has to be removed for the files to fit, taken out of scratch; nothing if they do."""
+        short_of_space = self._free_bytes() < needed + _SPARE_BYTES
+        if self._max_bytes is None and not short_of_space:
+            return []
+        others = [other for other in self._slots() if other.name != slot.name]
+        sizes = {other.name: other.planned_bytes() for other in others}
+        excess = 0 if self._max_bytes is None else planned + sum(sizes.values()) - self._max_bytes
+        trash: list[Path] = []
+        for other in others:
+            if excess <= 0 and (trash or not short_of_space):
+                break
+            if self._evict(other, trash):
+                excess -= sizes[other.name]
+        if excess > 0:
+            self._discard(trash)
+            raise StorageFullError(
+                f"scratch {str(self.directory)!r} may hold {self._max_bytes} bytes, "
+                f"and {excess} more are needed: release directories, or raise max_bytes"
+            )
+        if short_of_space and not trash:
+            raise StorageFullError(
+                f"scratch {str(self.directory)!r} has {self._free_bytes()} bytes free, {needed} "
+                "are needed: choose another scratch directory, or extract fewer files"
+            )
+        return trash
+
+    def _free_bytes(self) -> int:
+        return shutil.disk_usage(self.directory).free
+
+
+def _short_digest(text: str) -> str:
+    digest: str = blake3(text.encode()).hexdigest()
+    return digest[:_GENERATION_DIGITS]
+
+
+@contextmanager
+def _errors_named(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (StorageFullError, StorageIOError):
+        raise
+    except OSError as error:
+        raise StorageIOError(f"{what} cannot be used: {error}") from error

@@ -1,0 +1,182 @@
+"""One object's place in scratch: its directory, what is known of its files, and the lock to extract them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from simarchive.errors import ConflictError, LockedError
+from simarchive.storage.scratch.locks import ALONE, LockFile
+from simarchive.storage.scratch.stamps import ScratchFile, StampTable, remove_table
+from simarchive.storage.scratch.temporary_folder import STATE_FOLDER
+
+_MANIFEST_BYTES = 256
+
+Extract = Callable[[str, Path], object]
+
+
+class ScratchSlot:
+    """The place of one object of one generation in scratch."""
+
+    def __init__(self, scratch: Path, name: str) -> None:
+        self.name = name
+        self._scratch = scratch
+        self._place = scratch / name
+        # A generation has no hyphen, a key may.
+        self.path = self._place / name.rpartition("-")[0]
+        self._state = scratch / STATE_FOLDER
+        self._manifest = self._state / f"{name}.json"
+        self._stamps = self._state / f"{name}.stamps"
+        self._staging = self._state / f"{name}.part"
+
+    @contextmanager
+    def extracting(self, timeout_s: float) -> Iterator[StampTable]:
+        """Hold the lock under which one thread of one process at a time extracts; give the stamps.
+
+        Whoever waits does so as long as files grow, however large they are.
+
+        Raises
+        ------
+        LockedError
+            If nothing moved for `timeout_s`.
+        """
+        lock = self._locked(timeout_s)
+        try:
+            self._clear_staging()
+            with StampTable(self._stamps) as stamps:
+                yield stamps
+        finally:
+            lock.close()
+
+    def _locked(self, timeout_s: float) -> LockFile:
+        while True:
+            lock = LockFile(self._state / "extract.lock")
+            with contextlib.ExitStack() as stack:
+                stack.callback(lock.close)
+                if not lock.wait(self.name, ALONE, timeout_s, self._signs_of_progress):
+                    break
+                # Who removed the file made room for another one, which the next process locks.
+                if lock.stands():
+                    stack.pop_all()
+                    return lock
+        raise LockedError(
+            f"the files of {self.path.name!r} are being extracted to scratch '{self._scratch}' by"
+            f" {self._holder()}, and nothing moved for {timeout_s:g} s: wait for it, end it, or name another"
+            " scratch directory"
+        )
+
+    def _clear_staging(self) -> None:
+        """Have the folder of the file that is being extracted, without what a killed process left there."""
+        if self._staging.is_symlink():
+            raise ConflictError(f"{str(self._staging)!r} became a link: remove it")
+        self._staging.mkdir(exist_ok=True)
+        with os.scandir(self._staging) as listing:
+            left = list(listing)
+        if left:
+            shutil.rmtree(self._staging)
+            self._staging.mkdir()
+
+    def _signs_of_progress(self) -> object:
+        with suppress(OSError):
+            growing = sorted(self._staging.iterdir())
+            return [_sign(path) for path in (self._stamps, self._manifest, *growing)]
+        return None
+
+    def _holder(self) -> str:
+        by = self._read().get("by")
+        return str(by) if by else "another thread or process"
+
+    def put(self, file: ScratchFile, extract: Extract, stamps: StampTable) -> None:
+        """Extract a file, which appears in the directory when it is complete."""
+        destination = self.destination(file.name)
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        staged = self._staging / "file"
+        extract(file.name, staged)
+        try:
+            staged.replace(destination)
+        except IsADirectoryError as error:
+            raise ConflictError(
+                f"{str(destination)!r} cannot be written: a directory is there: remove it"
+            ) from error
+        stamps.put(file, destination)
+
+    def last_use(self) -> float:
+        """Return when the directory was last handed out, in seconds since the epoch."""
+        with suppress(FileNotFoundError):
+            return self._manifest.stat().st_mtime
+        return 0.0
+
+    def put_aside(self) -> list[Path]:
+        """Take the directory, which nobody may use, out of scratch; return what is to be removed."""
+        trash = self._state / f"trash-{secrets.token_hex(8)}"
+        # Renamed, not removed: a kill must not leave half a directory that is taken for a whole one. The
+        # manifest goes last, so that what was left is found.
+        found = []
+        with suppress(FileNotFoundError):
+            self._place.rename(trash)
+            found = [trash]
+        shutil.rmtree(self._staging, ignore_errors=True)
+        remove_table(self._stamps)
+        self._manifest.unlink(missing_ok=True)
+        return found
+
+    def destination(self, name: str) -> Path:
+        """Return where a file goes; raise ConflictError if a link on the way would lead elsewhere."""
+        path = self.path / name
+        for parent in path.parents:
+            if parent == self._place.parent:
+                break
+            if parent.is_symlink():
+                raise ConflictError(f"{str(parent)!r} became a link: remove it")
+        return path
+
+    def planned_bytes(self) -> int:
+        """Return the size of the files that are, or are being, extracted."""
+        planned = self._read().get("bytes")
+        return planned if isinstance(planned, int) else 0
+
+    def begin(self, planned_bytes: int) -> None:
+        """Note, before files are extracted, what they will take, and who extracts them."""
+        by = f"process {os.getpid()} on host {socket.gethostname()}"
+        self._write({"bytes": planned_bytes, "by": by})
+
+    def finish(self, bytes_here: int) -> None:
+        """Note what the files take, and that the directory is used now."""
+        if self._read() == {"bytes": bytes_here}:
+            os.utime(self._manifest)
+        else:
+            self._write({"bytes": bytes_here})
+
+    def _write(self, content: dict[str, Any]) -> None:
+        # In place, by one system call, and of one length: a new file that is renamed over the old one makes
+        # the file system write it out, which takes longer than all else where files are small.
+        text = json.dumps(content).encode().ljust(_MANIFEST_BYTES)
+        fd = os.open(self._manifest, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        try:
+            os.pwrite(fd, text, 0)
+            os.ftruncate(fd, len(text))
+        finally:
+            os.close(fd)
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            content = json.loads(self._manifest.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+
+def _sign(path: Path) -> object:
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return path.name
+    return path.name, status.st_size, status.st_blocks, status.st_mtime_ns, status.st_ino
