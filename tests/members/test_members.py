@@ -308,9 +308,9 @@ def test_a_missing_or_special_source_is_named(box: Box, tmp_path: Path) -> None:
     with box.writing() as group:
         with pytest.raises(NotFoundError, match="gone"):
             store_member(group, "a", tmp_path / "gone.dcd")
-        with pytest.raises(InvalidDataError, match="no regular file"):
+        with pytest.raises(InvalidDataError, match="not a regular file"):
             store_member(group, "a", tmp_path / "fifo")
-        with pytest.raises(InvalidDataError, match="no regular file"):
+        with pytest.raises(InvalidDataError, match="not a regular file"):
             store_member(group, "a", tmp_path)
         assert list(group) == []
 

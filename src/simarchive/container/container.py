@@ -10,25 +10,19 @@ import atexit
 import contextlib
 import errno
 import functools
-import io
 import os
 import stat
 import traceback
-import uuid
 import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import h5py
-import numpy as np
 
-from simarchive.container import compaction, layout
+from simarchive.container import compaction, layout, nodes
 from simarchive.container.contents import Contents
-from simarchive.container.groups import create_group
-from simarchive.container.new_file import check_is_free
-from simarchive.container.node_attributes import write_text
+from simarchive.container.new_file import LIBVER, check_is_free, create_empty, skeleton
 from simarchive.errors import (
     ClosedError,
     FormatError,
@@ -41,15 +35,11 @@ from simarchive.errors import (
 )
 from simarchive.ground.signals import SIGNALS, Given, OpenBlock
 from simarchive.ground.thread_lock import ThreadLock
-from simarchive.ground.version import __version__
 from simarchive.journal import Durability, Journal, PagedFile, forget_log
 from simarchive.journal.creation import workplace
 from simarchive.journal.filepair import real_path
 from simarchive.journal.files import SYSTEM, Files, OpenFile, status_of
 
-# Readable by every HDF5 since 1.10, attributes above 64 KiB, and superblock 3, whose
-# "open for writing" flag the journal sets while it copies pages.
-LIBVER = ("v110", "v110")
 # Without a cap the cache grows with every object looked at, and slows each look by a factor of ten.
 METADATA_CACHE_BYTES = 1 << 20
 # How long the end of a program waits for a thread that is at work.
@@ -206,7 +196,7 @@ class Container:
                 check_is_free(place)
             with workplace(place) as folder:
                 successor = folder / self.path.name
-                with _new_file(successor) as target:
+                with create_empty(successor) as target:
                     count = compaction.copy_objects(self._handle, target, self._contents.keys())
                 complete(successor)
                 if not journal.hold_alone(self.lock_timeout_s):
@@ -572,36 +562,6 @@ def without_log(path: Path, *, timeout_s: float) -> bool:
     return forget_log(path, timeout_s=timeout_s)
 
 
-def skeleton() -> bytes:
-    """Return the bytes of an empty container."""
-    memory = io.BytesIO()
-    with _new_file(memory) as handle:
-        handle.attrs[layout.FORMAT] = np.int64(layout.FORMAT_NUMBER)
-        write_text(handle, layout.CONTAINER_ID, uuid.uuid4().hex)
-        write_text(handle, layout.CREATED_BY, f"simarchive {__version__}")
-        write_text(handle, layout.CREATED_AT, datetime.now(UTC).isoformat(timespec="seconds"))
-        write_text(handle, layout.README, layout.README_TEXT)
-    return memory.getvalue()
-
-
-def _new_file(place: Path | io.BytesIO) -> h5py.File:
-    """Return a new HDF5 file with the groups of a container and nothing in them."""
-    handle = h5py.File(
-        place,
-        "w",
-        libver=LIBVER,
-        track_order=True,
-        # Free space is kept in the file, so that later sessions use it. The "page" strategy hung HDF5
-        # 2.0 when files with dimension scales were replaced in many sessions.
-        fs_strategy="fsm",
-        fs_persist=True,
-        fs_threshold=1,
-    )
-    create_group(handle, layout.OBJECTS)
-    create_group(handle, layout.INDEX)
-    return handle
-
-
 def _open_contents(
     file: PagedFile, mode: str, path: Path, distrusted: set[str]
 ) -> tuple[h5py.File, Contents]:
@@ -651,15 +611,20 @@ def _check_place(path: Path, files: Files, *, writable: bool) -> None:
     finally:
         file.close()
     if signature != HDF5_SIGNATURE:
-        raise FormatError(f"'{path}' is no HDF5 file, so no container: see 'simarchive import' to make one")
+        raise FormatError(
+            f"'{path}' is not an HDF5 file, so not a container: see 'simarchive import' to make one"
+        )
 
 
 def _check_format(handle: h5py.File, path: Path) -> None:
-    number = handle.attrs.get(layout.FORMAT)
-    if number is None:
-        raise FormatError(f"'{path}' is an HDF5 file of another program, not a container")
-    if not isinstance(number, np.integer) or number < 1:
-        raise FormatError(f"container '{path}' has the unreadable format {number!r}")
+    try:
+        number = int(nodes.read_numbers(handle.id, layout.FORMAT, n_axes=0))
+    except KeyError as error:
+        raise FormatError(f"'{path}' is an HDF5 file of another program, not a container") from error
+    except (TypeError, ValueError) as error:
+        raise FormatError(f"container '{path}' has an unreadable format: {error}") from error
+    if number < 1:
+        raise FormatError(f"container '{path}' has the unreadable format {number}")
     if number > layout.FORMAT_NUMBER:
         raise FormatError(
             f"container '{path}' has format {number}; this version reads up to"

@@ -73,8 +73,8 @@ def encode(tree: Tree, taken: Iterable[str] = ()) -> EncodedDocument:
     Raises
     ------
     InvalidDataError
-        If the tree holds something that cannot be read back: another type, a key that is no string,
-        text that is no Unicode.
+        If the tree holds something that cannot be read back: another type, a key that is not a string,
+        text that is not valid Unicode.
     """
     variables: dict[str, Variable] = {}
     plain = _encode_node(tree, (), None, _Variables(variables, frozenset(taken)))
@@ -87,7 +87,7 @@ def decode(text: str, variable: VariableSource) -> Tree:
     Raises
     ------
     CorruptError
-        If the text is no JSON, or holds a tag that this version does not know.
+        If the text is not JSON, or holds a tag that this version does not know.
     """
     try:
         if layout.TAG_VARIABLE not in text:

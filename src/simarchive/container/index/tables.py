@@ -8,10 +8,8 @@ from collections.abc import Iterable
 import h5py
 
 from simarchive.container import layout
-from simarchive.container.groups import create_group, put_aside
 from simarchive.container.index.table import IndexTable
-from simarchive.container.links import unlink
-from simarchive.container.node_attributes import UNREADABLE
+from simarchive.container.nodes import UNREADABLE, create_group, link_exists, put_aside, unlink
 from simarchive.errors import CorruptError
 from simarchive.ground.conditions import Column
 
@@ -80,15 +78,15 @@ class IndexTables:
         # A link that leads nowhere counts, too: the name is taken. A name is no path.
         if self._group is None or not name or name.startswith(".") or "/" in name:
             return False
-        return bool(self._group.id.links.exists(name.encode()))
+        return link_exists(self._group.id, name)
 
     def create(self, name: str, columns: Iterable[Column]) -> IndexTable:
         """Return a new, empty index table in place of any of that name."""
         self.drop(name)
         if self._group is None:
-            if self._handle.id.links.exists(layout.INDEX.encode()):
+            if link_exists(self._handle.id, layout.INDEX):
                 put_aside(self._handle, f"/{layout.INDEX}", layout.INDEX)
-            self._group = create_group(self._handle, layout.INDEX)
+            self._group = h5py.Group(create_group(self._handle.id, layout.INDEX))
         self._tables[name] = IndexTable.create(self._group, name, tuple(columns))
         self.distrusted.discard(name)
         return self._tables[name]

@@ -6,7 +6,7 @@ import errno
 import os
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,7 @@ from blake3 import blake3
 from isal import isal_zlib
 
 from simarchive.codecs.planes import thread_array
-from simarchive.container.members.pipeline import Pipeline, Stage
+from simarchive.container.members.pipeline import Pipeline, Progress, Stage
 from simarchive.container.members.table import ChunkFile, MemberTable, read_table
 from simarchive.errors import (
     ConflictError,
@@ -28,8 +28,6 @@ from simarchive.errors import (
 )
 from simarchive.journal.files import WRITE_PIECE_BYTES
 from simarchive.journal.writeback import WRITEBACK_BYTES, begin_writeback
-
-Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)

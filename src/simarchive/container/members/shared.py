@@ -10,6 +10,7 @@ import h5py
 from simarchive.container import layout, members
 from simarchive.container.index import IndexTable, IndexTables
 from simarchive.container.members import MemberInfo
+from simarchive.container.members.pipeline import Progress
 from simarchive.errors import CorruptError, NotFoundError, StorageError
 from simarchive.ground.conditions import Column, ColumnKind, Equals, Value
 
@@ -17,8 +18,6 @@ MIN_SHARED_BYTES = 64 << 10
 """Members of this size and more are looked up by digest, and stored once if they are equal."""
 
 MEMBER_COLUMNS = (Column("size", ColumnKind.INTEGER), Column("digest", ColumnKind.IDENTIFIER))
-
-Progress = Callable[[int], None]
 
 
 class SharedMembers:
@@ -34,7 +33,7 @@ class SharedMembers:
         self._tables = tables
         self._find = find
 
-    def work(self) -> bool:
+    def is_usable(self) -> bool:
         """Return whether the table is there and opens, or is not needed yet."""
         try:
             self._tables.get(layout.MEMBER_TABLE)
@@ -72,7 +71,7 @@ class SharedMembers:
         return members.member_info(twin, name)
 
     def note(self, key: str, infos: Iterable[MemberInfo]) -> None:
-        """Have the members of an object found by those that are equal."""
+        """Add the members of an object to the table, so that equal ones find them."""
         for info in infos:
             if info.size >= MIN_SHARED_BYTES:
                 table, place = self._table(), f"{key}/{info.name}"
@@ -84,7 +83,7 @@ class SharedMembers:
                     table.insert(place, row, is_new=True)
 
     def forget(self, key: str, infos: Iterable[MemberInfo]) -> None:
-        """Have the members of an object found no more."""
+        """Remove the members of an object from the table."""
         table = self._tables.get(layout.MEMBER_TABLE)
         if table is not None:
             for info in infos:

@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simarchive.codecs import Codec, codec_named
+from simarchive.container import nodes
 from simarchive.container.layout import MEMBER_CHUNK_CRC32, MEMBER_CODEC, MEMBER_DIGEST, MEMBER_SIZE
+from simarchive.container.nodes import UNREADABLE
 from simarchive.errors import CorruptMemberError, StorageError
 
 # No codec of ours writes larger chunks; a damaged header must not make us allocate more.
@@ -123,19 +125,13 @@ class MemberTable:
 
 def is_member(dataset: h5py.HLObject) -> bool:
     """Return whether an object of a group is a member's dataset."""
-    return isinstance(dataset, h5py.Dataset) and MEMBER_SIZE in dataset.attrs
+    return isinstance(dataset, h5py.Dataset) and nodes.has_attribute(dataset.id, MEMBER_SIZE)
 
 
 def member_label(dataset: h5py.Dataset) -> str:
     """Return how a message names the member and its object."""
     *_, key, link = f"/?/{dataset.name or '?'}".split("/")
     return f"member {link!r} of object {key!r}"
-
-
-def text_attribute(dataset: h5py.Dataset, name: str) -> str:
-    """Return a text attribute of a member's dataset."""
-    value = dataset.attrs[name]
-    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def read_table(dataset: h5py.Dataset) -> MemberTable:
@@ -150,14 +146,14 @@ def read_table(dataset: h5py.Dataset) -> MemberTable:
     """
     label = member_label(dataset)
     try:
-        size = int(dataset.attrs[MEMBER_SIZE])
-        digest = text_attribute(dataset, MEMBER_DIGEST)
-        codec = codec_named(text_attribute(dataset, MEMBER_CODEC))
-        crcs = np.asarray(dataset.attrs[MEMBER_CHUNK_CRC32], np.uint32).reshape(-1)
+        size = nodes.read_integer(dataset.id, MEMBER_SIZE)
+        digest = nodes.read_text(dataset.id, MEMBER_DIGEST)
+        codec = codec_named(nodes.read_text(dataset.id, MEMBER_CODEC))
+        crcs = nodes.read_numbers(dataset.id, MEMBER_CHUNK_CRC32).astype(np.uint32, copy=False)
         return _checked_table(dataset, label, size, digest, codec, crcs)
     except StorageError:
         raise
-    except (KeyError, ValueError, TypeError, OSError, RuntimeError) as error:
+    except UNREADABLE as error:
         raise CorruptMemberError(
             f"{label}: its description cannot be read ({error}): restore the container from a copy, "
             "or store the object again"
@@ -193,7 +189,7 @@ def _checked_table(
         )
 
     if n_chunks:
-        dataset.id.chunk_iter(place)
+        nodes.visit_chunks(dataset.id, place)
     if n_chunks and int(stored_sizes.max()) > 2 * chunk_bytes + 4096:
         raise ValueError(f"a chunk of {int(stored_sizes.max())} stored bytes is too large for {chunk_bytes}")
     return MemberTable(label, size, digest, codec, chunk_bytes, offsets, stored_sizes, filter_masks, crcs)

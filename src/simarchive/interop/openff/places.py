@@ -14,8 +14,9 @@ import weakref
 from pathlib import Path
 from typing import NamedTuple
 
-from simarchive.container.contents import Contents, ObjectHeader
+from simarchive.container.contents import Contents
 from simarchive.container.members import MemberInfo, member_digest
+from simarchive.container.objects import ObjectHeader
 from simarchive.errors import InvalidDataError
 from simarchive.storage.hdf5.storage import HDF5Storage
 

@@ -12,7 +12,7 @@ from typing import Any, Self
 from openff.evaluator.storage import StorageBackend
 from openff.evaluator.storage import data as evaluator_data
 
-from simarchive.container.contents import ObjectHeader
+from simarchive.container.objects import ObjectHeader
 from simarchive.data import BaseStoredData
 from simarchive.errors import CorruptError, InvalidDataError, WrongTypeError
 from simarchive.ground.conditions import OneOf

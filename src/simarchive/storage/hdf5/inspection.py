@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simarchive.container.container import Container
-from simarchive.container.contents import ObjectHeader, ReadDocument
+from simarchive.container.objects import ObjectHeader, ReadDocument
 from simarchive.data import BaseStoredData, data_class_named
 from simarchive.errors import ConflictError, CorruptError, InvalidDataError, NotFoundError
 from simarchive.ground.conditions import Condition, Value

@@ -9,9 +9,10 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
 from simarchive.container.container import Container
-from simarchive.container.contents import Contents, ReadDocument
+from simarchive.container.contents import Contents
+from simarchive.container.member_stream import MemberStream
 from simarchive.container.members import MemberInfo
-from simarchive.container.members.streams import MemberStream
+from simarchive.container.objects import ReadDocument
 from simarchive.errors import InvalidDataError, NotFoundError
 from simarchive.storage.essentials import PathLike
 from simarchive.storage.scratch.ancillary_path import AncillaryPath, ReplacedError

@@ -14,7 +14,7 @@ from simarchive.codecs import CODEC_CHOICES
 from simarchive.container.container import Container
 from simarchive.container.contents import Contents
 from simarchive.container.members import member_digest
-from simarchive.container.object_writing import StoredDocument
+from simarchive.container.objects import StoredDocument
 from simarchive.data import BaseStoredData, ReplaceableData
 from simarchive.errors import ConflictError, CorruptError, InvalidDataError, NotFoundError
 from simarchive.ground.thread_lock import ThreadLock
