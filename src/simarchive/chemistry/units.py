@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import pint
 
-from simarchive.chemistry.trees import Tree, describe, fields_of, is_array_leaf, same_array, same_number
+from simarchive.chemistry.trees import Tree, describe, fields_of, same_array, same_number
 from simarchive.errors import InvalidDataError
+from simarchive.ground.arrays import is_array
 
 unit: Any = pint.get_application_registry()  # type: ignore[no-untyped-call]
 if TYPE_CHECKING:
@@ -205,7 +206,7 @@ def quantity_from_tree(tree: Tree, what: str, *, compatible_with: str | None = N
     """
     fields = fields_of(tree, what, ("value", "unit"))
     value, text = fields["value"], fields["unit"]
-    if is_array_leaf(value):
+    if is_array(value):
         value = np.asarray(value)
     if not isinstance(text, str):
         raise InvalidDataError(f"the unit of {what} must be a text, not {describe(text)}")

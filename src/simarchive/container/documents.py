@@ -32,6 +32,7 @@ import numpy as np
 
 from simarchive.container import layout
 from simarchive.errors import CorruptError, InvalidDataError
+from simarchive.ground.arrays import is_array
 
 Tree: TypeAlias = Any
 """JSON values, numpy arrays, and objects with ``shape``, ``dtype`` and ``__array__``."""
@@ -174,13 +175,6 @@ def _encode_node(node: Any, path: tuple[str, ...], units: str | None, variables:
             }
         return {layout.TAG_ARRAY: _small_array(values, path)}
     return _scalar(node, path)
-
-
-def is_array(node: object) -> bool:
-    """Return whether a node of a tree is an array, loaded or not."""
-    return isinstance(node, np.ndarray) or (
-        hasattr(node, "__array__") and hasattr(node, "shape") and not isinstance(node, np.generic)
-    )
 
 
 def _is_variable(values: np.ndarray[Any, Any]) -> bool:

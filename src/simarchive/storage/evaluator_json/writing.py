@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from simarchive.errors import InvalidDataError
+from simarchive.ground.arrays import is_array
 from simarchive.storage.evaluator_json.types import TYPE, TYPE_STRINGS
 
 Typed = dict[str, Any]
@@ -20,11 +21,6 @@ Writer = Callable[[Any], Any]
 
 def _tagged(name: str, **fields: Any) -> Typed:
     return {**fields, TYPE: TYPE_STRINGS[name]}
-
-
-def is_array(value: object) -> bool:
-    """Return whether a leaf of a tree is an array, in memory or still in a file."""
-    return hasattr(value, "shape") and hasattr(value, "dtype")
 
 
 def quantity(tree: Mapping[str, Any]) -> Typed:
