@@ -1,4 +1,4 @@
-"""Arrays of documents: HDF5 variables with units and dimensions, loaded when someone looks at them."""
+"""Arrays of documents: HDF5 variables with units and dimensions, loaded when they are used."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def read_variable(node: h5g.GroupID, name: str) -> np.ndarray[Any, Any]:
 
 
 def _dimension(root: h5py.Group, length: int) -> int:
-    """Return the number of the dimension of a length, which is made if there is none yet."""
+    """Return the number of the dimension of a length, which is created if there is none yet."""
     name = f"{layout.DIMENSION_PREFIX}{length}"
     if name not in root:
         taken = sum(_is_dimension(link, root[link]) for link in root)

@@ -1,4 +1,4 @@
-"""A compact copy of a container: the same objects, without the room that others left."""
+"""A compact copy of a container: the same objects, without the space that others left."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def copy_objects(source: h5py.File, target: h5py.File, keys: Iterable[str]) -> i
 
 
 def _copy_set_aside(source: h5py.Group, target: h5py.Group) -> None:
-    """Copy what `repair` set aside as far as HDF5 can read it; the rest is named, and not in the copy."""
+    """Copy what `repair` set aside as far as HDF5 can read it; the rest is logged, and is not in the copy."""
     for name in source:
         try:
             nodes.copy_node(source.id, target.id, name)

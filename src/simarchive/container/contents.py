@@ -57,22 +57,22 @@ class Contents:
 
     @property
     def freed(self) -> bool:
-        """Whether this handle removed anything whose room can be used again."""
+        """Whether this handle removed anything whose space can be used again."""
         return self._freed or self.tables.freed
 
     def in_one_piece(self) -> AbstractContextManager[None]:
-        """Never commit what the block changes by half: an error in it spoils the transaction."""
+        """Never commit half of what the block changes: an error in it spoils the transaction."""
         return _OnePiece(self)
 
     def spoil(self, error: BaseException) -> None:
-        """Have the transaction refused, because an error left a change half done."""
+        """Refuse to commit the transaction, because an error left a change half done."""
         if self.spoiled is None:
             self.spoiled = error
 
     # --- objects -----------------------------------------------------------------------------------------
 
     def description(self) -> dict[str, Any]:
-        """Return what the container says of itself: format, container_id, created_by, created_at."""
+        """Return what the container says about itself: format, container_id, created_by, created_at."""
         root = self._handle.id
         return {
             "format": nodes.read_integer(root, layout.FORMAT),
@@ -105,7 +105,7 @@ class Contents:
 
     @property
     def failure(self) -> BaseException | None:
-        """What made the device fail so far; HDF5 may have taken it for something that is not there."""
+        """The first failure of the device; HDF5 may have taken it for something that is not there."""
         return self._file.failure
 
     def address(self, key: str) -> int:
@@ -156,12 +156,12 @@ class Contents:
         return objects.read_text(self._node(key), key, layout.IDENTITY)
 
     def document(self, key: str, load: Loader | None = None) -> ReadDocument:
-        """Return the document of an object and its class, in one look at the object.
+        """Return the document of an object and its class, opening the object once.
 
         Parameters
         ----------
         load
-            Called when someone looks at the values of an array; by default all arrays are read now.
+            Called when the values of an array are used; by default all arrays are read now.
 
         Raises
         ------
@@ -228,7 +228,7 @@ class Contents:
                     self._freed = True
                 raise
         with self.in_one_piece():
-            self.shared.note(key, infos)
+            self.shared.add(key, infos)
             classes = self.data_classes()
             if stored.data_class not in classes:
                 text = json.dumps([*classes, stored.data_class])
@@ -238,11 +238,11 @@ class Contents:
         return identity
 
     def remove(self, key: str) -> None:
-        """Remove an object with its arrays and members; its room is used again."""
+        """Remove an object with its arrays and members; their space is used again."""
         self._names = None
         infos = self._listed(key, self._group(key))
         with self.in_one_piece():
-            self.shared.forget(key, infos)
+            self.shared.remove(key, infos)
             nodes.unlink(self._objects.id, key)
             self._freed = True
         self.changes += 1
@@ -269,7 +269,7 @@ class Contents:
         return self._listed(key, self._group(key))
 
     def member(self, key: str, name: str) -> MemberInfo:
-        """Return what `members` says of one member; no other is looked at.
+        """Return what `members` says about one member; no other is read.
 
         Raises
         ------
@@ -285,11 +285,11 @@ class Contents:
             raise _unreadable(key, name, error) from error
 
     def members_chosen(self, key: str, patterns: Sequence[str]) -> list[MemberInfo]:
-        """Return what `members` says of those whose name fits a pattern; no other is looked at."""
+        """Return what `members` says about those whose name fits a pattern; no other is read."""
         return self._members_of(key, self._member_names(key).chosen(patterns))
 
     def members_below(self, key: str, folder: str) -> list[MemberInfo]:
-        """Return what `members` says of those below a folder; no other is looked at."""
+        """Return what `members` says about those below a folder; no other is read."""
         return self._members_of(key, self._member_names(key).below(folder))
 
     def member_places(self, key: str) -> list[tuple[int, MemberInfo]]:
@@ -347,13 +347,13 @@ class Contents:
         self.shared.clear()
         for key in self.keys():
             with contextlib.suppress(CorruptError):
-                self.shared.note(key, self._listed(key, self._group(key)))
+                self.shared.add(key, self._listed(key, self._group(key)))
 
     # --- the parts of the above ----------------------------------------------------------------------
 
     def _node(self, key: str) -> h5g.GroupID:
         """Return the group of an object, as h5py's lower half knows it."""
-        # Long work goes from object to object: here it can be given up.
+        # Long operations go from object to object: here they can be interrupted.
         SIGNALS.deliver()
         try:
             return nodes.open_group(self._objects.id, key)
@@ -414,7 +414,7 @@ class Contents:
     def _exchange(self, key: str, staged: h5py.Group) -> None:
         """Put a finished object in the place of the one under `key`, which keeps its place in the order."""
         group = self._group(key)
-        self.shared.forget(key, self._listed(key, group))
+        self.shared.remove(key, self._listed(key, group))
         objects.replace_content(group, staged)
         nodes.unlink(self._handle.id, layout.STAGING)
         self._freed = True

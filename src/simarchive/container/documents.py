@@ -1,7 +1,7 @@
 """Documents: trees of plain values and arrays, as strict JSON text and variables beside it.
 
 A tree is what JSON can say, and numpy arrays. Its text is strict JSON (no bare ``NaN``), and its
-arrays either stand in the text or, where they are large, become variables of their own to which the
+arrays are either in the text or, where they are large, become variables of their own to which the
 text refers. Every bit comes back: dtypes, shapes, NaN, signed zeros and empty arrays included.
 
 Tags
@@ -41,7 +41,7 @@ VariableSource: TypeAlias = Callable[[str, np.dtype[Any], tuple[int, ...]], Any]
 """Gives the array, loaded or lazy, for the name, dtype and shape of a variable."""
 
 MIN_VARIABLE_SIZE = 32
-"""Arrays with fewer elements stand in the text: a dataset costs several hundred bytes."""
+"""Arrays with fewer elements are kept in the text: a dataset costs several hundred bytes."""
 
 MAX_VARIABLE_NAME = 60
 """Characters; netCDF names end at 255 bytes."""

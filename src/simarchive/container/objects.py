@@ -19,7 +19,7 @@ from simarchive.container.nodes import UNREADABLE
 from simarchive.errors import CorruptError
 
 Loader = Callable[[str, str], np.ndarray[Any, Any]]
-"""Called with an object's identity digest and the name of an array, when someone looks at its values."""
+"""Called with an object's identity digest and the name of an array, when its values are used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def read_document(node: h5g.GroupID, key: str, load: Loader | None) -> ReadDocum
         raise CorruptError(f"object {key!r} cannot be read: {error}") from error
     stored_at = ""
     if has_ancillary_data:
-        with contextlib.suppress(CorruptError):  # It counts when someone asks for the files.
+        with contextlib.suppress(CorruptError):  # It matters when someone asks for the files.
             stored_at = read_text(node, key, layout.STORED_AT)
     return ReadDocument(name, version, has_ancillary_data, read_tree(node, key, load), stored_at)
 
@@ -107,7 +107,7 @@ def read_tree(node: h5g.GroupID, key: str, load: Loader | None) -> Tree:
     Parameters
     ----------
     load
-        Called when someone looks at the values of an array; by default all arrays are read now.
+        Called when the values of an array are used; by default all arrays are read now.
     """
     text = read_text(node, key, layout.DOCUMENT)
 

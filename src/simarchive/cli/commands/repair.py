@@ -53,9 +53,9 @@ def command(container: Path, index: bool, forget_log: bool, wait_s: float, as_js
 
 
 def _forget_log(container: Path, *, wait_s: float, as_json: bool) -> None:
-    from simarchive.container.container import without_log
+    from simarchive.container.container import forget_missing_log
 
-    forgotten = without_log(container, timeout_s=wait_s)
+    forgotten = forget_missing_log(container, timeout_s=wait_s)
     if as_json:
         print_json({"path": str(container), "forgotten": forgotten})
         return

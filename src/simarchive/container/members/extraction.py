@@ -150,7 +150,7 @@ def decode_chunk(table: MemberTable, file: ChunkFile, chunk: int, out: memoryvie
 
 
 def read_stored(table: MemberTable, file: ChunkFile, chunk: int) -> memoryview:
-    """Return the stored bytes of a chunk after their check, in an array that this thread uses again.
+    """Return the stored bytes of a chunk after their check, in an array that this thread reuses.
 
     Empty for a chunk that was not written because it is all zeros.
     """
@@ -204,7 +204,7 @@ def _write_chunks(
             hasher.update(plain)
         # Unwritten chunks stay holes of the new file.
         if table.stored_sizes[chunk]:
-            # One at a time: the file system lets in one writer of a file, and the others wait busily.
+            # One at a time: the file system lets in one writer of a file, and the others spin.
             with writing:
                 _write_at(fd, plain, chunk * table.chunk_bytes)
         if sync and chunk % chunks_between == chunks_between - 1:

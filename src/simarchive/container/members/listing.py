@@ -1,4 +1,4 @@
-"""The members of one object: which there are, and the folders that hold none."""
+"""The members of one object, and its folders that hold none."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def list_nodes(group: h5py.Group) -> Iterator[tuple[int, int, MemberInfo]]:
 
 
 def listed_names(group: h5py.Group) -> list[str]:
-    """Return the names that members of `group` have, in the group's order, without a look at any.
+    """Return the names that members of `group` have, in the group's order, without opening any.
 
     The arrays of the object are among them: which of the names is a member, only `find_member` can say.
     """
@@ -80,7 +80,7 @@ def find_member(group: h5py.Group, name: str) -> h5py.Dataset:
 
 
 def keep_empty_folders(group: h5py.Group, folders: Iterable[str]) -> None:
-    """Note in `group` the folders that hold no files, in place of those noted before."""
+    """Record in `group` the folders that hold no files, replacing those recorded before."""
     names = sorted(check_member_name(folder) for folder in folders)
     if names:
         nodes.write_text(group.id, MEMBER_EMPTY_FOLDERS, json.dumps(names), is_ascii=True)
@@ -89,7 +89,7 @@ def keep_empty_folders(group: h5py.Group, folders: Iterable[str]) -> None:
 
 
 def empty_folders(group: h5py.Group) -> tuple[str, ...]:
-    """Return the folders that `keep_empty_folders` noted.
+    """Return the folders that `keep_empty_folders` recorded.
 
     Raises
     ------

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from simarchive.ground.signals import SIGNALS
 
-# More threads than this do not help: the digest, which has its order, is then the bottleneck.
+# More threads than this do not help: the digest, which is sequential, is then the bottleneck.
 MAX_THREADS = 4
 
 Space = TypeVar("Space")
@@ -61,7 +61,7 @@ class Stage:
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """Let nobody in any more."""
+        """Admit no thread from now on."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()

@@ -53,14 +53,14 @@ class SharedMembers:
         return {} if table is None else table.rows()
 
     def clear(self) -> None:
-        """Forget all members."""
+        """Remove the whole table."""
         self._tables.drop(layout.MEMBER_TABLE)
         self._tables.distrusted.discard(layout.MEMBER_TABLE)
 
     def store(
         self, group: h5py.Group, name: str, path: Path, codec: str, progress: Progress | None
     ) -> MemberInfo:
-        """Write a file as a member, or link to an equal one that is there; it is not noted yet."""
+        """Write a file as a member, or link to an equal one that is there; it is not in the table yet."""
         size = members.size_of(path)
         twin = self._equal(path, size) if size >= MIN_SHARED_BYTES else None
         if twin is None:
@@ -70,19 +70,19 @@ class SharedMembers:
             progress(size)
         return members.member_info(twin, name)
 
-    def note(self, key: str, infos: Iterable[MemberInfo]) -> None:
+    def add(self, key: str, infos: Iterable[MemberInfo]) -> None:
         """Add the members of an object to the table, so that equal ones find them."""
         for info in infos:
             if info.size >= MIN_SHARED_BYTES:
                 table, place = self._table(), f"{key}/{info.name}"
                 row: dict[str, Value] = {"size": info.size, "digest": info.digest}
-                # A row that was left there by somebody who does not keep the table must not stop a store.
+                # A row left by a program that does not maintain the table must not stop a store.
                 if place in table:
                     table.replace(place, row)
                 else:
                     table.insert(place, row, is_new=True)
 
-    def forget(self, key: str, infos: Iterable[MemberInfo]) -> None:
+    def remove(self, key: str, infos: Iterable[MemberInfo]) -> None:
         """Remove the members of an object from the table."""
         table = self._tables.get(layout.MEMBER_TABLE)
         if table is not None:

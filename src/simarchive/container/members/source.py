@@ -84,7 +84,7 @@ class MemberSource:
 
 
 class FileSource(MemberSource):
-    """A regular file; that it stays as it is is checked by its size and time of change too."""
+    """A regular file; its size and time of change are checked as well, to see that it stays the same."""
 
     def __init__(self, stream: io.FileIO, label: str) -> None:
         self._before = os.fstat(stream.fileno())

@@ -124,7 +124,7 @@ def _store_chunks(
         if not is_zero:
             encoded = codec.encode(chunk)
             crcs[number] = isal_zlib.crc32(encoded.stored)
-        # Appended in order, so that a member lies in the container the same way whatever the threads did.
+        # Appended in order, so that the layout of a member does not depend on the threads.
         with appending.turn(number):
             if not is_zero:
                 nodes.write_chunk(dataset.id, number * elements, encoded.stored, encoded.filter_mask)
