@@ -65,7 +65,7 @@ def read_text(node: Node, name: str) -> str:
     attribute, kind = _open_text(node, name)
     if kind.is_variable_str():  # Not ours: edited by another program.
         return _variable_text(attribute, name)
-    return FixedText(attribute, kind).read().decode()
+    return _fixed_text(attribute, kind, _checked_size(attribute, kind)).decode()
 
 
 def find_text(node: Node, name: str) -> str | None:
@@ -105,7 +105,8 @@ def read_integer(node: Node, name: str) -> int:
         raise TypeError(f"attribute {name!r} is not an integer")
     values = np.empty(_LARGEST_INTEGER_BYTES, np.int64)
     attribute.read(values, h5t.NATIVE_INT64)
-    return int(values[0])
+    result: int = values.item(0)
+    return result
 
 
 def read_numbers(node: Node, name: str, *, n_axes: int = 1, size: int | None = None) -> Array:
@@ -138,25 +139,20 @@ def read_numbers(node: Node, name: str, *, n_axes: int = 1, size: int | None = N
 class FixedText:
     """One text attribute of fixed length, which can be kept open if it is written at every change."""
 
-    __slots__ = ("_attribute", "_dtype", "_kind", "size")
+    __slots__ = ("_attribute", "_kind", "size")
 
     def __init__(self, attribute: h5a.AttrID, kind: h5t.TypeStringID) -> None:
         self._attribute = attribute
         self._kind = kind
-        self.size: int = kind.get_size()  #: room in bytes
-        self._dtype = np.dtype(f"S{self.size}")
-        if attribute.get_storage_size() != self.size:
-            raise TypeError("a text attribute holds several texts, or none")
+        self.size = _checked_size(attribute, kind)  #: room in bytes
 
     def read(self) -> bytes:
         """Return the text without its padding."""
-        value = np.empty((), self._dtype)
-        self._attribute.read(value, self._kind)
-        return bytes(value[()])
+        return _fixed_text(self._attribute, self._kind, self.size)
 
     def write(self, content: bytes) -> None:
         """Write the text in place, padded to the length of the attribute."""
-        self._attribute.write(np.array(content, self._dtype), self._kind)
+        self._attribute.write(np.array(content, f"S{self.size}"), self._kind)
 
 
 def _open_text(node: Node, name: str) -> tuple[h5a.AttrID, h5t.TypeStringID]:
@@ -165,6 +161,20 @@ def _open_text(node: Node, name: str) -> tuple[h5a.AttrID, h5t.TypeStringID]:
     if not isinstance(kind, h5t.TypeStringID):
         raise TypeError(f"attribute {name!r} is not text")
     return attribute, kind
+
+
+def _checked_size(attribute: h5a.AttrID, kind: h5t.TypeStringID) -> int:
+    size: int = kind.get_size()
+    if attribute.get_storage_size() != size:
+        raise TypeError("a text attribute holds several texts, or none")
+    return size
+
+
+def _fixed_text(attribute: h5a.AttrID, kind: h5t.TypeStringID, size: int) -> bytes:
+    value = np.empty((), f"S{size}")
+    attribute.read(value, kind)
+    text: bytes = value.item()
+    return text
 
 
 def _variable_text(attribute: h5a.AttrID, name: str) -> str:
