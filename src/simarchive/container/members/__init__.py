@@ -17,13 +17,12 @@ from simarchive.container.members.listing import (
     listed_names,
     member_info,
 )
-from simarchive.container.members.reader import MemberReader, open_member
+from simarchive.container.members.reader import MemberReader
 from simarchive.container.members.source import member_digest, size_of
 from simarchive.container.members.table import (
     ChunkFile,
     MemberInfo,
     MemberTable,
-    PlainFile,
     is_member,
     read_table,
 )
@@ -36,7 +35,6 @@ __all__ = [
     "MemberNames",
     "MemberReader",
     "MemberTable",
-    "PlainFile",
     "empty_folders",
     "extract_member",
     "find_member",
@@ -48,7 +46,6 @@ __all__ = [
     "listed_names",
     "member_digest",
     "member_info",
-    "open_member",
     "read_table",
     "size_of",
     "store_member",

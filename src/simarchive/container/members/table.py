@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 import h5py
 import numpy as np
@@ -23,41 +20,11 @@ MAX_CHUNK_BYTES = 64 << 20
 
 
 class ChunkFile(Protocol):
-    """What holds the stored chunks: the container, seen through its journal, or a plain file."""
+    """What holds the stored chunks: the container, seen through its journal."""
 
     def read_at(self, buffer: memoryview, offset: int) -> None:
         """Fill `buffer` from `offset`; thread-safe; raises EOFError past the end."""
         ...
-
-
-class PlainFile:
-    """An HDF5 file without a journal, read by offset."""
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-
-    def read_at(self, buffer: memoryview, offset: int) -> None:
-        """Fill `buffer` from `offset`; raise EOFError if the file ends before."""
-        while buffer:
-            n_read = os.preadv(self._fd, [buffer], offset)
-            if not n_read:
-                raise EOFError(f"{self.path} ends before byte {offset + len(buffer)}")
-            buffer, offset = buffer[n_read:], offset + n_read
-
-    def close(self) -> None:
-        """Close the file; later calls do nothing."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 @dataclass(frozen=True)
