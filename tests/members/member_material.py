@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +11,6 @@ from typing import Self
 
 import h5py
 import numpy as np
-
-from simarchive.container.members import MemberReader
 
 
 class PlainFile:
@@ -44,11 +41,6 @@ class PlainFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def open_member(dataset: h5py.Dataset, file: PlainFile) -> io.BufferedReader:
-    """Return a member as a buffered file."""
-    return io.BufferedReader(MemberReader(dataset, file), 1 << 16)
 
 
 class Box:

@@ -9,10 +9,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from member_material import Box, floats, noise, open_member, text
+from member_material import Box, floats, noise, text
 
 from simarchive.codecs import CHUNK_BYTES
-from simarchive.container.members import extract_member, find_member, store_member, verify_member
+from simarchive.container.members import extract_member, find_member, open_member, store_member, verify_member
 from simarchive.errors import CorruptMemberError, FormatError, InvalidDataError, StorageIOError
 
 # Chunks that are raw, encoded, unwritten, and padded at the end.

@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
-from member_material import Box, floats, noise, open_member
+from member_material import Box, floats, noise
 
-from simarchive.container.members import MemberReader, extract_member, find_member, store_member
+from simarchive.container.members import MemberReader, extract_member, find_member, open_member, store_member
 from simarchive.errors import ConflictError, StorageIOError
 
 DATA = floats(5 << 20) + noise(1 << 20) + bytes(1 << 20) + b"tail"

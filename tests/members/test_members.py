@@ -15,7 +15,7 @@ import pytest
 from blake3 import blake3
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from member_material import Box, floats, frames, noise, open_member, text
+from member_material import Box, floats, frames, noise, text
 
 from simarchive.codecs import CHUNK_BYTES, CODEC_CHOICES
 from simarchive.container.members import (
@@ -26,6 +26,7 @@ from simarchive.container.members import (
     link_member,
     list_members,
     member_digest,
+    open_member,
     store_member,
     verify_member,
 )

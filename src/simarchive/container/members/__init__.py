@@ -17,7 +17,7 @@ from simarchive.container.members.listing import (
     listed_names,
     member_info,
 )
-from simarchive.container.members.reader import MemberReader
+from simarchive.container.members.reader import MemberReader, open_member
 from simarchive.container.members.source import member_digest, size_of
 from simarchive.container.members.table import (
     ChunkFile,
@@ -46,6 +46,7 @@ __all__ = [
     "listed_names",
     "member_digest",
     "member_info",
+    "open_member",
     "read_table",
     "size_of",
     "store_member",

@@ -13,6 +13,7 @@ from simarchive.container.members.extraction import decode_chunk
 from simarchive.container.members.table import ChunkFile, MemberTable, read_table
 
 _CACHED_CHUNKS = 4
+_BUFFER_BYTES = 1 << 16
 
 
 class MemberReader(io.RawIOBase):
@@ -120,3 +121,8 @@ class MemberReader(io.RawIOBase):
     def _check_open(self) -> None:
         if self.closed:
             raise ValueError("the member was closed")
+
+
+def open_member(dataset: h5py.Dataset | MemberTable, file: ChunkFile) -> io.BufferedReader:
+    """Return a member as a buffered, seekable, read-only binary file."""
+    return io.BufferedReader(MemberReader(dataset, file), _BUFFER_BYTES)
