@@ -16,24 +16,30 @@ from simarchive import (
     TLeapForceFieldSource,
     TrainedModelData,
 )
+from simarchive.container import members
 from simarchive.container.contents import Contents
 from simarchive.container.members import MemberInfo
 from simarchive.storage import merging
-from simarchive.storage.planning import plan
+from simarchive.storage.merging import plan
 from simarchive.storage.scratch.shared_files import SharedFiles
 
 
 @pytest.fixture
 def extracted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often each member was extracted, by name."""
+    """How often each member was extracted, or copied to another container, by name."""
     counts: Counter[str] = Counter()
-    real = Contents.extract_member
+    extract, copy = Contents.extract_member, members.copy_member
 
-    def counting(self, key, name, *arguments, **options):
+    def extracting(self, key, name, *arguments, **options):
         counts[name] += 1
-        return real(self, key, name, *arguments, **options)
+        return extract(self, key, name, *arguments, **options)
 
-    monkeypatch.setattr(Contents, "extract_member", counting)
+    def copying(group, name, *arguments, **options):
+        counts[name] += 1
+        return copy(group, name, *arguments, **options)
+
+    monkeypatch.setattr(Contents, "extract_member", extracting)
+    monkeypatch.setattr(members, "copy_member", copying)
     return counts
 
 
