@@ -8,10 +8,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from stored_objects import simulation, write_files
 
 from simarchive import CorruptMemberError, HDF5Storage
 from simarchive.container.members import extraction, writing
+from simarchive.testing.sample_objects import simulation, write_files
 
 N_BYTES = 9 << 20  # five chunks
 MANY = np.random.default_rng(3).integers(0, 50, N_BYTES // 4, np.uint32).tobytes()

@@ -7,7 +7,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from stored_objects import simulation, write_files
 
 from simarchive import (
     HDF5Storage,
@@ -22,6 +21,7 @@ from simarchive.container.members import MemberInfo
 from simarchive.storage import merging
 from simarchive.storage.merging import plan
 from simarchive.storage.scratch.shared_files import SharedFiles
+from simarchive.testing.sample_objects import simulation, write_files
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from children import force_field
-from stored_objects import simulation, write_files
 
 from simarchive import ForceFieldQuery, HDF5Storage, SimulationDataQuery
 from simarchive.storage.ancillary import AncillaryData
 from simarchive.storage.incoming import Incoming
+from simarchive.testing.sample_objects import simulation, write_files
 
 
 @dataclass(frozen=True)
