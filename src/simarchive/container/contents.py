@@ -21,7 +21,7 @@ from h5py import h5g
 from simarchive.container import arrays, documents, layout, members, nodes, objects
 from simarchive.container.documents import Tree
 from simarchive.container.index import IndexTables
-from simarchive.container.members import MemberFault, MemberInfo, MemberNames, MemberReader
+from simarchive.container.members import MemberFault, MemberInfo, MemberNames, MemberReader, StoredMember
 from simarchive.container.members.pipeline import Progress
 from simarchive.container.members.shared import MIN_SHARED_BYTES, SharedMembers
 from simarchive.container.nodes import UNREADABLE
@@ -307,6 +307,13 @@ class Contents:
         except UNREADABLE as error:
             raise _unlistable(key, error) from error
 
+    def has_ancillary_data(self, key: str) -> bool:
+        """Return whether an object came with a directory of files, which may have been empty."""
+        try:
+            return bool(nodes.read_integer(self._node(key), layout.ANCILLARY))
+        except UNREADABLE as error:
+            raise CorruptError(f"object {key!r} cannot be read: {error}") from error
+
     def empty_folders(self, key: str) -> tuple[str, ...]:
         """Return the folders of an object that hold no file."""
         return objects.empty_folders(self._node(key))
@@ -333,6 +340,20 @@ class Contents:
     ) -> None:
         """Write one member to a file, checked against its digest before it gets its name."""
         members.extract_member(self._member(key, name), self._file, destination, progress=progress, sync=sync)
+
+    def stored_members(self, key: str) -> dict[str, StoredMember]:
+        """Return the members of an object as another container can copy them, while this view is good.
+
+        Raises
+        ------
+        CorruptError
+            If one of them cannot be copied.
+        """
+        found = {}
+        for info in self.members(key):
+            table = members.read_table(self._member(key, info.name))
+            found[info.name] = StoredMember(info, table, self._file)
+        return found
 
     def member_reader(self, key: str, name: str) -> MemberReader:
         """Return a seekable binary file over one member, good as long as this view is."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from h5py import h5g
 
 from simarchive.container import arrays, documents, layout, members, nodes
 from simarchive.container.documents import Tree
+from simarchive.container.members import StoredMember
 from simarchive.container.nodes import UNREADABLE
 from simarchive.errors import CorruptError
 
@@ -55,7 +56,7 @@ class StoredDocument:
     tree: Tree
     has_ancillary_data: bool = False
     empty_folders: tuple[str, ...] = ()
-    members: dict[str, Path] = field(default_factory=dict)  #: member name -> file to store
+    members: Mapping[str, Path | StoredMember] = field(default_factory=dict)  #: by name, what to store
 
 
 # --- reading -----------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from simarchive.container.members.table import (
     is_member,
     read_table,
 )
-from simarchive.container.members.writing import link_member, store_member
+from simarchive.container.members.writing import StoredMember, copy_member, link_member, store_member
 
 __all__ = [
     "ChunkFile",
@@ -35,6 +35,8 @@ __all__ = [
     "MemberNames",
     "MemberReader",
     "MemberTable",
+    "StoredMember",
+    "copy_member",
     "empty_folders",
     "extract_member",
     "find_member",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import BinaryIO
 
 import h5py
@@ -13,11 +14,14 @@ from isal import isal_zlib
 from simarchive.codecs import DEFAULT_CODEC, Codec, choose_codec
 from simarchive.container import nodes
 from simarchive.container.layout import MEMBER_CHUNK_CRC32, MEMBER_CODEC, MEMBER_DIGEST, MEMBER_SIZE
+from simarchive.container.members.extraction import read_stored, wrong_digest
 from simarchive.container.members.names import keep_long_name, link_name
 from simarchive.container.members.pipeline import Pipeline, Progress, Stage
+from simarchive.container.members.reader import open_member
 from simarchive.container.members.source import MemberSource, open_source
-from simarchive.container.members.table import MemberInfo
+from simarchive.container.members.table import ChunkFile, MemberInfo, MemberTable
 from simarchive.errors import ConflictError
+from simarchive.ground.signals import SIGNALS
 
 _PAGE = 4096
 
@@ -63,13 +67,77 @@ def store_member(
         raise ConflictError(f"member {name!r} is already stored in {group.name}")
     with open_source(source, size) as opened:
         chosen = choose_codec(codec, opened.sample())
-        dataset = _create_dataset(group, opened.size, chosen)
+        dataset = _create_dataset(group, opened.size, chosen, chunk_length(opened.size, chosen))
         digest, crcs = _store_chunks(dataset, opened, chosen, progress)
         opened.check_unchanged()
     _write_attributes(dataset, opened.size, digest, chosen.name, crcs)
     nodes.add_link(dataset.id, group.id, link)
     keep_long_name(group, name)
     return MemberInfo(name, opened.size, nodes.stored_bytes(dataset.id), digest, chosen.name)
+
+
+@dataclass(frozen=True)
+class StoredMember:
+    """A member of an open container as something to copy, good as long as the view it came from."""
+
+    info: MemberInfo
+    table: MemberTable
+    file: ChunkFile
+
+
+def copy_member(
+    group: h5py.Group,
+    name: str,
+    member: StoredMember,
+    *,
+    codec: str = DEFAULT_CODEC,
+    progress: Progress | None = None,
+) -> MemberInfo:
+    """Store a member of another container as a member of `group`, and return what is known about it.
+
+    If it would be stored with the codec that it has, its chunks are copied as they are, each after its check,
+    and neither decoded nor encoded. It keeps its digest in any case, which stands for the bytes that were
+    stored first.
+
+    Parameters
+    ----------
+    group, name, codec, progress
+        As for `store_member`.
+    member
+        What to copy.
+
+    Raises
+    ------
+    ConflictError
+        If the group has a member of this name.
+    CorruptMemberError
+        If a chunk, or what all of them decode to, does not match its check. Nothing is stored.
+    """
+    table = member.table
+    with open_member(table, member.file) as stream, open_source(stream, table.size) as opened:
+        chosen = choose_codec(codec, opened.sample())
+        if chosen.name != table.codec.name:
+            stored = store_member(group, name, stream, codec=codec, size=table.size, progress=progress)
+            if stored.digest != table.digest:
+                nodes.unlink(group.id, link_name(name))
+                raise wrong_digest(table, stored.digest)
+            return stored
+    link = link_name(name)
+    if link in group:
+        raise ConflictError(f"member {name!r} is already stored in {group.name}")
+    dataset = _create_dataset(group, table.size, table.codec, table.chunk_bytes)
+    elements = table.chunk_bytes // table.codec.element_size
+    for chunk in range(table.n_chunks):
+        stored_bytes = read_stored(table, member.file, chunk)
+        if stored_bytes:
+            nodes.write_chunk(dataset.id, chunk * elements, stored_bytes, int(table.filter_masks[chunk]))
+        if progress is not None:
+            progress(table.plain_length(chunk))
+        SIGNALS.deliver()
+    _write_attributes(dataset, table.size, table.digest, table.codec.name, table.crcs)
+    nodes.add_link(dataset.id, group.id, link)
+    keep_long_name(group, name)
+    return MemberInfo(name, table.size, nodes.stored_bytes(dataset.id), table.digest, table.codec.name)
 
 
 def link_member(group: h5py.Group, name: str, dataset: h5py.Dataset) -> None:
@@ -97,10 +165,10 @@ def chunk_length(size: int, codec: Codec) -> int:
     return min(codec.chunk_bytes, -(-share // _PAGE) * _PAGE)
 
 
-def _create_dataset(group: h5py.Group, size: int, codec: Codec) -> h5py.Dataset:
+def _create_dataset(group: h5py.Group, size: int, codec: Codec, chunk_bytes: int) -> h5py.Dataset:
     element_size = codec.element_size
     dtype = "<u4" if element_size == 4 else "|u1"
-    n_elements, chunk = -(-size // element_size), chunk_length(size, codec) // element_size
+    n_elements, chunk = -(-size // element_size), chunk_bytes // element_size
     return h5py.Dataset(nodes.create_chunked(group.id, dtype, n_elements, chunk, codec.filters))
 
 
