@@ -3,9 +3,8 @@
 `Journal` is the whole interface; `PagedFile` is the file object it hands to h5py.
 """
 
-from simarchive.journal.durability import Durability
 from simarchive.journal.filepair import LOG_SUFFIX
-from simarchive.journal.journal import Journal, forget_log
+from simarchive.journal.journal import Durability, Journal, forget_log
 from simarchive.journal.pager import PagedFile
 
 __all__ = ["LOG_SUFFIX", "Durability", "Journal", "PagedFile", "forget_log"]

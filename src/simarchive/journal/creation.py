@@ -15,11 +15,13 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from blake3 import blake3
 
 from simarchive.errors import StorageError
+from simarchive.ground.filesystem import PathLike, give_access
 from simarchive.journal.files import SYSTEM, Files, FileStatus, directory_of, storage_error
 
 _PREFIX = ".simarchive-"
@@ -104,12 +106,7 @@ def set_access(files: Files, fd: int, like: FileStatus) -> None:
     own = files.status(fd)
     owner = -1 if own.st_uid == like.st_uid else like.st_uid
     group = -1 if own.st_gid == like.st_gid else like.st_gid
-    for wanted in ((owner, group), (-1, group)):
-        with contextlib.suppress(PermissionError):
-            files.set_access(fd, mode, *wanted)
-            return
-    # The members of another group get no more than everybody.
-    files.set_access(fd, mode & (0o707 | (mode & 0o007) << 3), -1, -1)
+    give_access(partial(files.set_access, fd), mode, owner, group)
 
 
 # ---- hidden names ------------------------------------------------------------------------------
@@ -126,7 +123,7 @@ def _prefix_of(path: str) -> str:
     return f"{_PREFIX}{digest[:8]}-"
 
 
-def sweep(path: str | os.PathLike[str], *, files: Files = SYSTEM) -> list[str]:
+def sweep(path: PathLike, *, files: Files = SYSTEM) -> list[str]:
     """Remove what killed processes left beside `path` while they made it; return the names.
 
     What a living process works on stays, and so does everything that is not ours.
@@ -157,7 +154,7 @@ def _remove_unlocked(files: Files, place: str) -> None:
 
 
 @contextlib.contextmanager
-def workplace(path: str | os.PathLike[str]) -> Iterator[Path]:
+def workplace(path: PathLike) -> Iterator[Path]:
     """Give a new folder beside `path`, for this user alone, in which what is to take that name is made.
 
     It vanishes with all that is in it when the block ends; if the process is killed, the next one that makes

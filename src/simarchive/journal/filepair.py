@@ -23,10 +23,10 @@ from simarchive.errors import (
     StorageError,
     StorageIOError,
 )
+from simarchive.ground.filesystem import WRITE_PIECE_BYTES, PathLike, wait_until
 from simarchive.journal.creation import create_file, set_access, sweep
 from simarchive.journal.files import (
     SYSTEM,
-    WRITE_PIECE_BYTES,
     Files,
     NoLocksError,
     OpenFile,
@@ -35,14 +35,7 @@ from simarchive.journal.files import (
     storage_error,
     sync_name,
 )
-from simarchive.journal.locks import (
-    CHECKPOINT_WAITS,
-    WRITER_BYTE,
-    WRITER_WAITS,
-    Holder,
-    read_holder,
-    wait_until,
-)
+from simarchive.journal.locks import CHECKPOINT_WAITS, WRITER_BYTE, WRITER_WAITS, Holder, read_holder
 from simarchive.journal.log import Log, SeenFrames
 from simarchive.journal.seal import Seal
 from simarchive.journal.superblock import SUPERBLOCK_BYTES, end_of_file, guarded
@@ -68,7 +61,7 @@ class FilePair:
     @classmethod
     def open(
         cls,
-        path: str | os.PathLike[str],
+        path: PathLike,
         *,
         writable: bool,
         skeleton: Callable[[], bytes] | None,
@@ -341,7 +334,7 @@ def log_path_of(path: str, directory: str | None = None) -> str:
     return (path if directory is None else str(Path(directory) / Path(path).name)) + LOG_SUFFIX
 
 
-def real_path(path: str | os.PathLike[str], files: Files) -> str:
+def real_path(path: PathLike, files: Files) -> str:
     """Return the absolute path of the file that `path` leads to, without links.
 
     Raises

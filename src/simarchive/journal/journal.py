@@ -6,6 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable
+from enum import Enum
 
 from simarchive.errors import (
     ClosedError,
@@ -17,8 +18,8 @@ from simarchive.errors import (
     StorageError,
     StorageFullError,
 )
+from simarchive.ground.filesystem import PathLike
 from simarchive.journal.checkpoint import Checkpoints
-from simarchive.journal.durability import Durability
 from simarchive.journal.filepair import FilePair
 from simarchive.journal.files import SYSTEM, Files
 from simarchive.journal.frames import log_bytes_for, round_up
@@ -32,6 +33,21 @@ from simarchive.journal.view import View
 _TIDY_WAIT_S = 0.05
 # Room for the pages of small commits is kept in the container by so much at once.
 _RESERVE_BYTES = 128 << 10
+
+
+class Durability(Enum):
+    """What survives when.
+
+    A killed process never costs a commit, and power loss never damages the container: what differs
+    is which commits a power loss (or a crash of the operating system) can take.
+    """
+
+    COMMIT = "commit"
+    """Each commit is on the device when `commit` returns."""
+
+    CLOSE = "close"
+    """Commits are on the device after a checkpoint or `close`. A power loss before that can take
+    the last ones, always from the end: what stays is the state after some earlier commit."""
 
 
 class Journal:
@@ -74,7 +90,7 @@ class Journal:
     @classmethod
     def open(
         cls,
-        path: str | os.PathLike[str],
+        path: PathLike,
         *,
         writable: bool,
         skeleton: Callable[[], bytes] | None = None,
@@ -382,7 +398,7 @@ class Journal:
             raise StorageError(f"container {self.path!r}: commit or roll back before it is replaced")
         return self._copy_log(timeout_s) and self._pair.lock_out_readers(timeout_s)
 
-    def replace_container(self, successor: str | os.PathLike[str], *, in_place: bool = False) -> None:
+    def replace_container(self, successor: PathLike, *, in_place: bool = False) -> None:
         """Give the container's name to another file in one step, after `hold_alone`.
 
         Whatever happens, the name stands for one of the two, whole; processes that have the container open
@@ -557,7 +573,7 @@ class Journal:
         self._pair.release()
 
 
-def forget_log(path: str | os.PathLike[str], *, timeout_s: float = 10.0, files: Files = SYSTEM) -> bool:
+def forget_log(path: PathLike, *, timeout_s: float = 10.0, files: Files = SYSTEM) -> bool:
     """Have a container do without the log that its seal names and that is not beside it.
 
     The commits in that log are given up; the container is as it was before them. If the log comes back before
