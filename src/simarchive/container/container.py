@@ -209,7 +209,7 @@ class Container:
                 with _new_file(successor) as target:
                     count = compaction.copy_objects(self._handle, target, self._contents.keys())
                 complete(successor)
-                if not journal.hold_alone(self.lock_timeout_s):
+                if not journal.hold_exclusively(self.lock_timeout_s):
                     raise LockedError(f"container '{self.path}' is being read all the time: repack it later")
                 if in_place:
                     # Under a name that nobody sweeps: if the rest is broken off, it is the only whole copy.

@@ -26,7 +26,7 @@ from simarchive.journal.files import SYSTEM, Files, FileStatus, directory_of, st
 
 _PREFIX = ".simarchive-"
 _FILE, _FOLDER = ".new", ".work"
-_ALONE = fcntl.LOCK_EX | fcntl.LOCK_NB
+_TRY_EXCLUSIVE = fcntl.LOCK_EX | fcntl.LOCK_NB
 # What file systems say that cannot make a file without a name, or have no /proc to name it by.
 _NO_UNNAMED_FILES = (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL, errno.EPERM, errno.EXDEV)
 
@@ -74,7 +74,7 @@ def _create_hidden(files: Files, path: str, content: bytes, like: FileStatus | N
     try:
         # Where locks are not known nobody sweeps either.
         with contextlib.suppress(OSError):
-            files.lock(fd, _ALONE)
+            files.lock(fd, _TRY_EXCLUSIVE)
         _fill(files, fd, content, like)
         files.link(hidden, path)
     except FileExistsError:
@@ -144,7 +144,7 @@ def sweep(path: PathLike, *, files: Files = SYSTEM) -> list[str]:
 def _remove_unlocked(files: Files, place: str) -> None:
     fd = files.open(place, os.O_RDONLY)
     try:
-        files.lock(fd, _ALONE)
+        files.lock(fd, _TRY_EXCLUSIVE)
         if stat.S_ISDIR(files.status(fd).st_mode):
             shutil.rmtree(place)
         else:
@@ -182,7 +182,7 @@ def _locked_folder(path: str) -> tuple[str, int]:
         except FileNotFoundError:
             continue
         with contextlib.suppress(OSError):
-            SYSTEM.lock(fd, _ALONE)
+            SYSTEM.lock(fd, _TRY_EXCLUSIVE)
         # Before it was locked, somebody may have taken it for one that was left behind.
         with contextlib.suppress(FileNotFoundError):
             if SYSTEM.status(fd).st_ino == SYSTEM.status_of_name(place).st_ino:

@@ -232,9 +232,9 @@ class FilePair:
     def _wait_for_writer_lock(file: OpenFile, deadline: float) -> bool:
         return wait_until(lambda: file.try_lock(exclusive=True), deadline, lambda: WRITER_WAITS.set(file))
 
-    def sign(self) -> bool:
-        """Leave this process's name in the log; True if it was the last to hold the writer lock."""
-        return self._holder.sign(self.locked_log.file)
+    def claim_log(self) -> bool:
+        """Leave this process's name in the log, and return whether it was the last writer, too."""
+        return self._holder.claim_log(self.locked_log.file)
 
     def lock_container(self, deadline: float) -> bool:
         """Hold the container shared, and say whether its path names another file than before.

@@ -1,4 +1,4 @@
-"""Which locks there are, how those who want one are fair to each other, and who holds one.
+"""Which locks there are, how processes that wait for one let each other go first, and who holds one.
 
 The locks are `flock`: the very kind HDF5 takes on a file, so stock HDF5 programs and ours respect
 each other. The writer lock is an exclusive flock on the log; an operation that reads the container
@@ -37,7 +37,7 @@ _POLITE_WAIT_S = 0.05
 
 @cache
 def _process_start(pid: int) -> str:
-    """Return when this process first asked, for human eyes."""
+    """Return when this process first asked, as a text for people."""
     return time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime())
 
 
@@ -72,8 +72,8 @@ class Holder:
         text = f"{self.token}\t{self.pid}\t{self.host}\t{self.since}\n".encode()
         return text[:_HOLDER_BYTES].ljust(_HOLDER_BYTES, b"\0")
 
-    def sign(self, log_file: OpenFile) -> bool:
-        """Leave this name in the log; True if it was there already."""
+    def claim_log(self, log_file: OpenFile) -> bool:
+        """Leave this name in the log, and return whether it was there already: this was the last writer."""
         note = self.to_bytes()
         if log_file.read(_HOLDER_BYTES, HOLDER_AT) == note:
             return True

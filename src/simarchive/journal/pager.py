@@ -136,7 +136,7 @@ class PagedFile:
         return bool(self._spilled)
 
     def retire(self) -> None:
-        """Show nothing more to anyone but HDF5, which may close its handle: its writes are swallowed."""
+        """Show nothing more to anyone but HDF5, which may close its handle: its writes are ignored."""
         self._pause.end()
         self.access = Access.DEAD
 
@@ -349,7 +349,7 @@ class PagedFile:
         size = len(view)
         offset, self._position = self._position, self._position + size
         if self.access is not Access.WRITING:
-            return self._write_elsewhen(size)
+            return self._write_outside_transaction(size)
         if self._container.is_closed:
             raise ClosedError(
                 f"{self._container.path!r} belongs to another process: open it again in this process"
@@ -393,8 +393,8 @@ class PagedFile:
         """Return whether no page of the range lies in the log: its copy there would win over bulk bytes."""
         return not self._spilled or self._spilled.isdisjoint(range(low // PAGE_BYTES, high // PAGE_BYTES))
 
-    def _write_elsewhen(self, size: int) -> int:
-        """Swallow what HDF5 writes while it closes a handle, outside any transaction."""
+    def _write_outside_transaction(self, size: int) -> int:
+        """Ignore what HDF5 writes while it closes a handle, outside any transaction."""
         if self.access is Access.READING:
             raise ReadOnlyError(f"{self._container.path!r}: a change outside a transaction")
         self.wrote_while_idle = True
