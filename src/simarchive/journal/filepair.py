@@ -218,7 +218,7 @@ class FilePair:
             self._holds_writer_lock = False
             self.drop_log()
 
-    def _lock_byte(self, deadline: float) -> None:
+    def _lock_writer_byte(self, deadline: float) -> None:
         """Keep out writers that came by another name of the container, and so have another log."""
         container = self.container
         self._holds_byte = wait_until(lambda: container.try_lock_byte(WRITER_BYTE), deadline)
@@ -250,8 +250,8 @@ class FilePair:
         replaced = False
         while True:
             if self._holds_writer_lock and not self._holds_byte:
-                self._lock_byte(deadline)
-            self._share(deadline)
+                self._lock_writer_byte(deadline)
+            self._lock_shared(deadline)
             if self.container.is_current():
                 return replaced
             # Somebody put another file in its place, as a repack does.
@@ -267,7 +267,7 @@ class FilePair:
             old.close()
             replaced = True
 
-    def _share(self, deadline: float) -> None:
+    def _lock_shared(self, deadline: float) -> None:
         container = self.container
         try:
             held = wait_until(lambda: container.try_lock(exclusive=False), deadline)

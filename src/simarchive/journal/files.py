@@ -41,7 +41,7 @@ _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 _LOCK_REFUSED = (errno.EAGAIN, errno.EACCES, errno.EINTR)
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 # A link in the place of a file of ours is not followed, and a FIFO there not waited for.
-_AS_IT_IS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+_OPEN_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _KINDS = (
     (stat.S_ISDIR, "a directory"),
     (stat.S_ISLNK, "a symbolic link"),
@@ -93,7 +93,7 @@ class Files:
 
     def open(self, path: str, flags: int) -> int:
         """Open the file `path`, no link, and return a descriptor that a new program does not inherit."""
-        return os.open(path, flags | _AS_IT_IS)
+        return os.open(path, flags | _OPEN_FLAGS)
 
     def create_unnamed(self, directory: str, mode: int) -> int:
         """Make a file without a name on the device of a directory, and return a descriptor of it."""
@@ -101,7 +101,7 @@ class Files:
 
     def create_new(self, path: str, mode: int) -> int:
         """Make the file `path`, which must not exist, and return a descriptor of it."""
-        return os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | _AS_IT_IS, mode)
+        return os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | _OPEN_FLAGS, mode)
 
     def name(self, fd: int, path: str) -> None:
         """Give a file without a name one; never replaces a file."""
