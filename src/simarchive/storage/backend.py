@@ -20,10 +20,10 @@ from simarchive.chemistry.force_fields import ForceFieldSource
 from simarchive.container.members import member_digest
 from simarchive.data import BaseStoredData, ForceFieldData
 from simarchive.errors import InvalidDataError, NotFoundError, WrongTypeError
-from simarchive.ground.filesystem import PathLike
 from simarchive.ground.keys import check_key, new_key
 from simarchive.storage import duplicates
 from simarchive.storage.ancillary import ancillary_files, same_files
+from simarchive.storage.essentials import PathLike
 from simarchive.storage.incoming import Incoming
 from simarchive.storage.querying import Querying
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import abc
+import os
 from pathlib import Path
 from typing import Any
 
 from simarchive.data import BaseStoredData
 from simarchive.ground.thread_lock import ThreadLock
+
+PathLike = str | os.PathLike[str]
 
 
 class Essentials(abc.ABC):

@@ -8,9 +8,9 @@ from typing import Any
 
 from simarchive.data import BaseStoredData
 from simarchive.errors import NotFoundError
-from simarchive.ground.filesystem import PathLike
 from simarchive.storage import duplicates, merging
 from simarchive.storage.backend import StorageBackend, StoreOutcome
+from simarchive.storage.essentials import PathLike
 from simarchive.storage.incoming import Incoming
 
 _Place = tuple[StorageBackend, str]

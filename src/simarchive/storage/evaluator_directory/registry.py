@@ -7,6 +7,7 @@ objects of classes that it does not know are named in a registry of their own, w
 from __future__ import annotations
 
 import json
+import os
 import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from simarchive.errors import CorruptError, InvalidDataError, StorageIOError
-from simarchive.ground.filesystem import PathLike, sync_directory
+from simarchive.ground.filesystem import sync_directory
 from simarchive.ground.keys import check_key
 from simarchive.storage.evaluator_directory.changes import recover
 from simarchive.storage.evaluator_directory.files import (
@@ -229,7 +230,9 @@ class DirectoryRegistries:
                     yield key, Filing(bool(is_own), name)
 
 
-def rebuild_registry(directory: PathLike, *, lock_timeout_s: float = 10.0) -> dict[str, list[str]]:
+def rebuild_registry(
+    directory: str | os.PathLike[str], *, lock_timeout_s: float = 10.0
+) -> dict[str, list[str]]:
     """Make the registries of a directory anew from the objects in it; return the keys by class name.
 
     A registry that is there is kept under the same name with ``.old`` added.

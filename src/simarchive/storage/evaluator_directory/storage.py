@@ -24,11 +24,11 @@ from simarchive.errors import (
     StorageError,
     StorageIOError,
 )
-from simarchive.ground.filesystem import PathLike
 from simarchive.ground.signals import OpenBlock
 from simarchive.ground.thread_lock import ThreadLock
 from simarchive.queries import BaseDataQuery
 from simarchive.storage.backend import StorageBackend
+from simarchive.storage.essentials import PathLike
 from simarchive.storage.evaluator_directory.changes import Changes, recover, sweep
 from simarchive.storage.evaluator_directory.files import io_error, signature_of, write_text
 from simarchive.storage.evaluator_directory.likenesses import Likenesses

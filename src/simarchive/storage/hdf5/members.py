@@ -13,7 +13,7 @@ from simarchive.container.contents import Contents, ReadDocument
 from simarchive.container.members import MemberInfo
 from simarchive.container.members.streams import MemberStream
 from simarchive.errors import InvalidDataError, NotFoundError
-from simarchive.ground.filesystem import PathLike
+from simarchive.storage.essentials import PathLike
 from simarchive.storage.scratch.ancillary_path import AncillaryPath, ReplacedError
 from simarchive.storage.scratch.scratch import Scratch, ScratchDirectory, ScratchFile
 

@@ -17,12 +17,12 @@ from simarchive.container.members import member_digest
 from simarchive.container.object_writing import StoredDocument
 from simarchive.data import BaseStoredData, ReplaceableData
 from simarchive.errors import ConflictError, CorruptError, InvalidDataError, NotFoundError
-from simarchive.ground.filesystem import PathLike
 from simarchive.ground.thread_lock import ThreadLock
 from simarchive.journal import Durability
 from simarchive.queries import BaseDataQuery
 from simarchive.storage.ancillary import ancillary_files, empty_folders_of, members_of
 from simarchive.storage.backend import StorageBackend
+from simarchive.storage.essentials import PathLike
 from simarchive.storage.hdf5 import indexing, selection
 from simarchive.storage.hdf5.inspection import Inspection, interpret
 from simarchive.storage.hdf5.members import MemberAccess
