@@ -7,7 +7,6 @@ JSON Lines: an object with ``warning`` for each warning, and one with ``error`` 
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import logging
 import os
@@ -20,7 +19,8 @@ from typing import Any
 import click
 
 from simarchive.cli.output import printable
-from simarchive.errors import StorageError, StorageFullError, StorageIOError
+from simarchive.errors import StorageError
+from simarchive.ground.filesystem import error_of
 
 USAGE = 2
 UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h
@@ -120,9 +120,7 @@ def _explain_usage(error: click.ClickException, *, as_json: bool) -> None:
 def _as_storage_error(error: OSError) -> StorageError:
     place = f": '{error.filename}'" if error.filename else ""
     message = f"{error.strerror or error}{place}"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageFullError(message)
-    return StorageIOError(message)
+    return error_of(error, message)
 
 
 def _forget_stdout() -> None:

@@ -203,7 +203,7 @@ class Container:
                 with create_empty(successor) as target:
                     count = compaction.copy_objects(self._handle, target, self._contents.keys())
                 complete(successor)
-                if not journal.hold_alone(self.lock_timeout_s):
+                if not journal.hold_exclusively(self.lock_timeout_s):
                     raise LockedError(f"container '{self.path}' is constantly being read: repack it later")
                 if in_place:
                     # Under a name that is never cleaned up: if the rest is interrupted, it is the only copy.

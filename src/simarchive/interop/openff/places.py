@@ -18,9 +18,8 @@ from simarchive.container.contents import Contents
 from simarchive.container.members import MemberInfo, member_digest
 from simarchive.container.objects import ObjectHeader
 from simarchive.errors import InvalidDataError
+from simarchive.ground.filesystem import PathLike
 from simarchive.storage.hdf5.storage import HDF5Storage
-
-PathLike = str | os.PathLike[str]
 
 CONTAINER_NAME = "stored_data.h5"
 

@@ -16,6 +16,7 @@ from simarchive.container.objects import ObjectHeader
 from simarchive.data import BaseStoredData
 from simarchive.errors import CorruptError, InvalidDataError, WrongTypeError
 from simarchive.ground.conditions import OneOf
+from simarchive.ground.filesystem import PathLike
 from simarchive.interop.openff import merging as openff_merging
 from simarchive.interop.openff import queries as openff_queries
 from simarchive.interop.openff.objects import archived, restored, stored_class_name
@@ -31,7 +32,6 @@ from simarchive.storage.merging import MergeReport
 
 LOGGER = logging.getLogger("simarchive")
 
-PathLike = str | os.PathLike[str]
 Match = tuple[str, Any, str | None]
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from simarchive.errors import CorruptError, InvalidDataError, StorageIOError
+from simarchive.ground.filesystem import sync_directory
 from simarchive.ground.keys import check_key
 from simarchive.storage.evaluator_directory.changes import recover
 from simarchive.storage.evaluator_directory.files import (
@@ -22,7 +23,6 @@ from simarchive.storage.evaluator_directory.files import (
     Signature,
     io_error,
     signature_of,
-    sync_directory,
     unused_name,
     write_text,
 )
