@@ -22,12 +22,12 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 }
 """The names of all commands, by the heading under which ``--help`` shows them."""
 
-# `import` is a word of Python's own, so its module has another name.
+# `import` is a keyword of Python, so its module has another name.
 _MODULES = {"import": "import_directory", "export": "export_directory"}
 
 
 _NAME = "simarchive"
-_COMPLETION = "_SIMARCHIVE_COMPLETE"  # what a shell sets when it asks how a line could go on
+_COMPLETION = "_SIMARCHIVE_COMPLETE"  # set by a shell that asks for completions
 
 
 class LazyGroup(click.Group):
@@ -60,15 +60,15 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name=_NAME)
 def application() -> None:
-    """A whole collection of simulation data in one HDF5 file.
+    """Keep a whole collection of simulation data in one HDF5 file.
 
     \b
     simarchive import stored_data/ water.h5
     simarchive ls water.h5
     simarchive query water.h5 "substance=O phase=liquid"
 
-    An object is named by its key, or by the start of its key if no other key starts so. Every command
-    explains itself: simarchive COMMAND --help.
+    Name an object by its key, or by the start of its key if no other key starts with it. For help with a
+    command, and an example: simarchive COMMAND --help.
     """
 
 
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _prepare_stdout() -> None:
-    """Have standard output write all it is given, and escape letters that its encoding does not have."""
+    """Have standard output write all it is given, and escape characters that its encoding does not have."""
     stream = sys.stdout
     if not isinstance(stream, io.TextIOWrapper):
         return
