@@ -23,7 +23,7 @@ RUN_ELSEWHERE = {
 # Blocks of other kinds are never run; each kind says why.
 NOT_RUN = {
     "text": "what something prints, or a picture",
-    "sh": "make and git in a clone: CI itself does what they do",
+    "sh": "make, pip and git in a clone: CI itself does what they do",
 }
 
 
