@@ -19,7 +19,7 @@ warnings.filterwarnings("ignore", module="MDAnalysis")
 
 
 def main() -> int:
-    """Import, list, query, extract, check and open; then say how to go on."""
+    """Import, list, query, extract, check and open."""
     demo = Path("demo")
     shutil.rmtree(demo, ignore_errors=True)
     demo.mkdir()
@@ -59,7 +59,7 @@ def main() -> int:
 
 
 def say_how_to_go_on(container: Path) -> None:
-    print(f"\n{container} stays there. To use the command simarchive on it:\n")
+    print(f"\nTo use the command simarchive on {container}:\n")
     activate = Path(sys.prefix) / "bin" / "activate"
     if activate.exists():
         print(f"  source {os.path.relpath(activate)}")
