@@ -15,10 +15,10 @@ from simarchive.cli import failures
 from simarchive.ground.version import __version__
 
 COMMANDS: dict[str, tuple[str, ...]] = {
-    "Fill and empty": ("import", "export", "extract", "cat"),
-    "Look": ("info", "ls", "show", "query"),
+    "Import and export": ("import", "export", "extract", "cat"),
+    "Inspect": ("info", "ls", "show", "query"),
     "Combine": ("merge", "subset", "diff"),
-    "Keep": ("verify", "repair", "repack", "rm"),
+    "Maintain": ("verify", "repair", "repack", "rm"),
 }
 """The names of all commands, by the heading under which ``--help`` shows them."""
 
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     with failures.as_exit_codes(as_json=failures.wants_json(given)):
         if _COMPLETION in os.environ:
             application.main(args=given, prog_name=_NAME, complete_var=_COMPLETION)
-        # Not `application.main`: it has an answer of its own to a broken pipe and to Ctrl-C.
+        # Not `application.main`, which handles a broken pipe and Ctrl-C itself.
         with application.make_context(_NAME, given) as context:
             application.invoke(context)
     raise SystemExit(0)
@@ -91,7 +91,7 @@ def _prepare_stdout() -> None:
     if not isinstance(stream, io.TextIOWrapper):
         return
     if isinstance(stream.buffer, io.RawIOBase):
-        # PYTHONUNBUFFERED: a raw write to a pipe may take a part only, and nobody would write the rest.
+        # PYTHONUNBUFFERED: a raw write to a pipe may take only a part, and the rest would be lost.
         encoding, lines = stream.encoding, stream.isatty()
         raw = stream.detach()
         assert isinstance(raw, io.RawIOBase)

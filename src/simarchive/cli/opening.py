@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def for_reading(path: Path) -> Iterator[HDF5Storage]:
-    """Give a container that the command does not change."""
+    """Yield a container that the command does not change."""
     from simarchive.storage.hdf5.storage import HDF5Storage
 
     with HDF5Storage(path, mode="r") as backend:
@@ -26,7 +26,7 @@ def for_reading(path: Path) -> Iterator[HDF5Storage]:
 
 @contextlib.contextmanager
 def for_changes(path: Path, *, wait_s: float, tmp_dir: Path | None = None) -> Iterator[HDF5Storage]:
-    """Give a container that exists, to change it; its log lies in `tmp_dir` if that is given."""
+    """Yield an existing container to change; its log is in `tmp_dir` if that is given."""
     from simarchive.storage.hdf5.storage import HDF5Storage
 
     if not path.exists():
@@ -37,7 +37,7 @@ def for_changes(path: Path, *, wait_s: float, tmp_dir: Path | None = None) -> It
 
 @contextlib.contextmanager
 def existing_or_new(path: Path, *, codec: str, wait_s: float) -> Iterator[HDF5Storage]:
-    """Give a container to add to; one that is missing is created, and kept only if nothing fails."""
+    """Yield a container to add to; one that is missing is created, and kept only if nothing fails."""
     from simarchive.storage.hdf5.storage import HDF5Storage
 
     if not os.path.lexists(path):
@@ -50,19 +50,19 @@ def existing_or_new(path: Path, *, codec: str, wait_s: float) -> Iterator[HDF5St
 
 @contextlib.contextmanager
 def new_container(path: Path, *, codec: str) -> Iterator[HDF5Storage]:
-    """Give an empty container that is at `path` after the block, unless an error leaves it.
+    """Yield an empty container that is at `path` after the block, unless the block raises an error.
 
     Raises
     ------
     ConflictError
-        If something is at `path` already: before the block, or when the container is to get its name.
+        If something is at `path` already: before the block, or when the container gets its name.
     DetachedLogError
         If the log of a container that was removed lies there.
     """
     from simarchive.container.new_file import completed_at
     from simarchive.storage.hdf5.storage import HDF5Storage
 
-    # Synced once at the end, not at each step: nobody needs half of it.
+    # Synced once at the end, not at each step: half a container is of no use.
     with (
         completed_at(path) as unfinished,
         HDF5Storage(unfinished, codec=codec, durability="close") as backend,
@@ -72,7 +72,7 @@ def new_container(path: Path, *, codec: str) -> Iterator[HDF5Storage]:
 
 @contextlib.contextmanager
 def source(path: Path) -> Iterator[StorageBackend]:
-    """Give what objects are copied from, a container or a directory of OpenFF Evaluator, open for reading."""
+    """Yield a container or a directory of OpenFF Evaluator from which objects are copied."""
     from simarchive.storage.evaluator_directory.storage import LocalFileStorage
     from simarchive.storage.hdf5.storage import HDF5Storage
 
