@@ -1,4 +1,4 @@
-"""`simarchive show`: one object, its document and its files."""
+"""`simarchive show`: show one object, its document and its files."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from simarchive.ground.arrays import is_array
 @click.command("show", short_help="Show one object: its document and its files.")
 @container_argument
 @key_argument
-@click.option("--arrays", is_flag=True, help="With --json: the values of arrays, not only their shapes.")
+@click.option("--arrays", is_flag=True, help="With --json, give the values of arrays, not only their shapes.")
 @json_option
 def command(container: Path, key: str, arrays: bool, as_json: bool) -> None:
     """Show one object of FILE: its document, and its files with sizes and digests.
 
-    Digests are BLAKE3, as the command b3sum prints them.
+    Digests are BLAKE3, as printed by the program b3sum.
 
     \b
     Example:
