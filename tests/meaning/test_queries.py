@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -269,6 +271,22 @@ def test_the_query_of_an_object_holds_what_tells_measurements_apart() -> None:
     assert query.statistical_inefficiency is None
     with pytest.raises(InvalidDataError, match="finds StoredEquilibrationData"):
         EquilibrationDataQuery.from_data_object(stored)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "from simarchive import StoredSimulationData",
+        "from simarchive.data import StoredSimulationData",
+        "from simarchive.data.simulation import StoredSimulationData",
+        "import simarchive.queries; from simarchive import StoredSimulationData",
+        "import simarchive.queries.criteria; from simarchive import StoredSimulationData",
+    ],
+)
+def test_an_object_has_its_query_whatever_was_imported_first(first: str) -> None:
+    program = f"{first}; print(type(StoredSimulationData().to_storage_query()).__name__)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "SimulationDataQuery\n"
 
 
 def test_a_query_on_a_base_class_finds_all_kinds_of_simulations() -> None:
