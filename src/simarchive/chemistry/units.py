@@ -46,7 +46,7 @@ def unit_named(text: str) -> Any:
 
 def unit_text(units: Any) -> str:
     """Return the long name of a unit, which every pint registry reads back."""
-    return _long_name(type(units), units)
+    return _long_name(units.__class__, units)
 
 
 @lru_cache(maxsize=1024)
