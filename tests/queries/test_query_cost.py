@@ -22,7 +22,7 @@ from simarchive import (
 from simarchive import EquilibrationDataQuery as Query
 from simarchive.chemistry.trees import same_tree
 from simarchive.container import documents
-from simarchive.container.index import table as index_table
+from simarchive.container.index import matching
 from simarchive.container.index.tail import Tail
 from simarchive.data import BaseStoredData
 from simarchive.journal import PagedFile
@@ -199,8 +199,8 @@ def test_new_objects_are_told_from_old_ones_without_looking_at_rows(
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "output.pdb").write_text("ATOM\n")
     looked_at: list[str] = []
-    original = index_table.matching_rows
-    monkeypatch.setattr(index_table, "matching_rows", lambda *a: looked_at.append("") or original(*a))
+    original = matching.matching_rows
+    monkeypatch.setattr(matching, "matching_rows", lambda *a: looked_at.append("") or original(*a))
     with HDF5Storage(path) as backend, backend.transaction():
         for number in range(5000, 5002):
             backend.store_object(equilibration(number), tmp_path / "files")
