@@ -320,7 +320,7 @@ def test_a_table_found_damaged_at_the_end_of_a_transaction_costs_no_commit(
         with backend.transaction():
             for number in range(100, 300):
                 backend.store_object(diffusion(number), storage_key=key(number))
-        assert "to be made anew: a segment to be merged is damaged" in caplog.text
+        assert "to be rebuilt: a segment to be merged is damaged" in caplog.text
         assert len(backend) == 280
         assert numbers_between(backend, 290, 10_000) == list(range(290, 300))
     with HDF5Storage(path) as backend:

@@ -97,7 +97,7 @@ def as_quantity(value: object, what: str, *, compatible_with: str | None = None)
     Raises
     ------
     InvalidDataError
-        If it is no quantity, its dimensions do not fit, or its magnitude is no plain number or array.
+        If it is not a quantity, its dimensions do not fit, or its magnitude is not a plain number or array.
     """
     if isinstance(value, str):
         value = quantity_named(value)
@@ -202,7 +202,7 @@ def quantity_from_tree(tree: Tree, what: str, *, compatible_with: str | None = N
     Raises
     ------
     InvalidDataError
-        If the tree is none of a quantity.
+        If the tree is not that of a quantity.
     """
     fields = fields_of(tree, what, ("value", "unit"))
     value, text = fields["value"], fields["unit"]

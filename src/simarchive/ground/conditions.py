@@ -4,7 +4,7 @@ This is the language between the two wings of the house. A data class declares `
 gives one plain value for each; a query gives `Condition` objects; the index finds the rows for
 which all conditions hold. Neither wing needs to know the other.
 
-A missing value (``None``) fulfils no plain condition; `Negated` is the plain complement, and `Or` the union.
+A missing value (``None``) fulfils no condition but a `Negated` one, which is the plain complement of another.
 
 Here is also the one order of values, for everything that sorts: an index, objects that were read, and what
 several of them found together.

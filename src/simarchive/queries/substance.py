@@ -126,5 +126,5 @@ def _substances(text: str) -> tuple[Substance, ...]:
     try:
         return tuple(Substance.from_identifier(line) for line in text.split("\n"))
     except InvalidDataError:
-        # A stored SMILES that no SMILES writer makes: it is no component anyone can ask for.
+        # A stored SMILES that no SMILES writer makes: nobody can ask for such a component.
         return ()

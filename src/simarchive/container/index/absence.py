@@ -45,7 +45,7 @@ class FingerprintSet:
 
 
 class AbsenceFilter:
-    """The fingerprints of those columns in which something was looked for in vain more than once.
+    """The fingerprints of those columns in which something was not found more than once.
 
     The keys of a table count as the column `layout.INDEX_KEY`.
     """

@@ -41,7 +41,7 @@ _SCALAR = h5s.create(h5s.SCALAR)
 LARGE_BYTES = 4104
 """The least size of an attribute of a table's own group.
 
-HDF5 keeps an attribute above 4 KiB by itself: to write it in place writes nothing else. And it is no
+HDF5 keeps an attribute above 4 KiB by itself: writing it in place writes nothing else. And it is not
 part of the heap of the smaller ones, in which HDF5 2.0 leaks a reference when attributes of a reopened file
 are removed and others created, so that the file cannot be closed ("Pinned entry count not decreasing").
 """
@@ -126,14 +126,14 @@ class Attributes:
         Raises
         ------
         CorruptError
-            If it is not there, is no one-dimensional array of numbers, or has not `size` elements.
+            If it is not there, is not a one-dimensional array of numbers, or does not have `size` elements.
         """
         with self._reading(name):
             attribute = h5a.open(self._id, name.encode())
             dimensions = attribute.get_space().get_simple_extent_dims()
             dtype = _number_dtype(attribute.get_type())
             if len(dimensions) != 1 or dtype is None:
-                raise self.corrupt(f"attribute {name!r} is no array of numbers")
+                raise self.corrupt(f"attribute {name!r} is not an array of numbers")
             if size is not None and dimensions[0] != size:
                 raise self.corrupt(f"attribute {name!r} has {dimensions[0]} elements instead of {size}")
             values = np.empty(dimensions, dtype)
@@ -165,7 +165,7 @@ class Attributes:
             attribute = h5a.open(self._id, name.encode())
             kind = attribute.get_type()
             if not isinstance(kind, h5t.TypeStringID) or kind.is_variable_str() or attribute.shape != ():
-                raise self.corrupt(f"attribute {name!r} is no text of fixed length")
+                raise self.corrupt(f"attribute {name!r} is not a text of fixed length")
         return FixedText(attribute, kind, kind.get_size())
 
     def read_text(self, name: str) -> bytes:

@@ -132,7 +132,7 @@ class IndexTable:
 
     @property
     def left_out(self) -> frozenset[str]:
-        """The keys of objects that have no row because who made the table could not understand them."""
+        """The keys of objects without a row: the program that made the table did not understand them."""
         return self._left_out
 
     def note_origin(self, class_version: int | None, left_out: Iterable[str] = ()) -> None:

@@ -175,7 +175,7 @@ class TextArray:
             return cls(words[:size], words[size:], b"", None)
         lengths = attributes.read(name + INDEX_LENGTHS_SUFFIX, size)
         if lengths.dtype.kind != "u":
-            raise attributes.corrupt(f"attribute {name + INDEX_LENGTHS_SUFFIX!r} holds no lengths")
+            raise attributes.corrupt(f"attribute {name + INDEX_LENGTHS_SUFFIX!r} does not hold lengths")
         offsets = np.zeros(size + 1, np.int64)
         np.cumsum(lengths, dtype=np.int64, out=offsets[1:])
         total = int(offsets[-1])
