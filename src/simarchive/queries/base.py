@@ -202,11 +202,6 @@ class BaseDataQuery(ABC):
         self.validate()
         return tuple(condition for _, _, conditions in self._active() for condition in conditions)
 
-    @property
-    def exact(self) -> bool:
-        """Whether the conditions alone decide, so that no object needs to be read: always."""
-        return True
-
     @classmethod
     def from_data_object(cls, data_object: BaseStoredData) -> Self:
         """Return the query that an object, and others of the same measurement, match.

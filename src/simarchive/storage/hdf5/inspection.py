@@ -136,7 +136,7 @@ class Inspection(ABC):
         """Return the indexed values of the objects that match a query, as columns of equal length.
 
         The first column is ``"key"``; the others are those named, or all. Temperatures are in kelvin,
-        pressures in pascals. No document is read where the index alone decides.
+        pressures in pascals. No document is read unless the index cannot be used.
         """
         return tabulation.plain(self._columns(data_query, names))
 
@@ -144,7 +144,7 @@ class Inspection(ABC):
         """Return the indexed values of the objects that match a query, one row each, as a DataFrame.
 
         Needs pandas (``pip install 'simarchive[table]'``). The keys are its index; temperatures are in
-        kelvin and pressures in pascals. No document is read where the index alone decides.
+        kelvin and pressures in pascals. No document is read unless the index cannot be used.
         """
         return tabulation.data_frame(self._columns(data_query, None))
 

@@ -168,23 +168,23 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
             other is self or os.path.samefile(other.path, self.path)  # noqa: PTH121
         )
 
-    # --- queries that the index answers alone -----------------------------------------------------------
+    # --- queries that the index answers ------------------------------------------------------------------
 
     def keys(self, data_query: BaseDataQuery | None = None) -> list[str]:
         """Return the keys of the objects that match a query, or of all objects, in stored order.
 
-        No document is read where the index alone decides.
+        No document is read unless the index cannot be used.
         """
-        if data_query is None or not data_query.exact:
-            return super().keys(data_query)
+        if data_query is None:
+            return super().keys()
         data_query.validate()
         with self._container.reading() as contents:
             found = selection.select(contents, data_query)
         return super().keys(data_query) if found is None else found
 
     def count(self, data_query: BaseDataQuery) -> int:
-        """Return how many objects match a query; no document is read where the index alone decides."""
-        if data_query.exact and data_query.limit is None:
+        """Return how many objects match a query; no document is read unless the index cannot be used."""
+        if data_query.limit is None:
             data_query.validate()
             with self._container.reading() as contents:
                 number = selection.count(contents, data_query)
@@ -327,7 +327,8 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
     def _matches(self, data_query: BaseDataQuery) -> Iterator[tuple[tuple[Any, ...], Match]]:
         found = []
         with self._container.reading() as contents:
-            for key in selection.candidates(contents, data_query):
+            keys = selection.select(contents, data_query)
+            for key in selection.candidates(contents, data_query) if keys is None else keys:
                 try:
                     document = contents.document(key, functools.partial(self._array, key))
                     stored = interpret(key, document, lazily=True)
@@ -337,7 +338,7 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
                     continue
                 if matched is not None:
                     found.append((matched, (key, stored, self._ancillary_path(key, document))))
-        yield from arranged_matches(data_query, found)
+        yield from arranged_matches(data_query, found) if keys is None else found
 
     @contextlib.contextmanager
     def _borrowed(

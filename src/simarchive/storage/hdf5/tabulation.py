@@ -40,7 +40,7 @@ def column_names(data_query: BaseDataQuery, names: Sequence[str] | None) -> list
 def columns_of_index(
     contents: Contents, data_query: BaseDataQuery, names: list[str]
 ) -> dict[str, Any] | None:
-    """Return the columns of the matches straight from the index, or ``None`` if it cannot say alone."""
+    """Return the columns of the matches straight from the index, or ``None`` if no single table has them."""
     found = selection.columns(contents, data_query, [KEY_COLUMN, *names])
     return None if found is None else {KEY: found.pop(KEY_COLUMN), **found}
 
