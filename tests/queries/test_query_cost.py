@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from simarchive import (
+    AnyOf,
     Between,
     HDF5Storage,
     MoleFraction,
+    Not,
     PropertyPhase,
     StoredEquilibrationData,
     Substance,
@@ -137,6 +139,28 @@ def test_count_keys_and_table_parse_no_document(containers: dict[int, Path], cou
         query.contains_components = ["CO"]
         assert backend.count(query) == 200
         assert (counts.parsed, counts.objects) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("criterion", "number"),
+    [
+        (AnyOf(Between(3, 4), Between(9)), 600),
+        (AnyOf(Between(3, 4), 9), 600),
+        (AnyOf(3, Not(Between(None, 8))), 400),
+        (Not(AnyOf(Not(AnyOf(Between(3, 4), 9)), 3)), 400),
+    ],
+)
+def test_either_of_two_ranges_is_found_without_parsing_a_document(
+    containers: dict[int, Path], counts: Counts, criterion: object, number: int
+) -> None:
+    query = Query(number_of_molecules=criterion, order_by="temperature")
+    with HDF5Storage(containers[2000], mode="r") as backend:
+        assert backend.count(query) == len(backend.keys(query)) == number
+        assert len(backend.columns(query)["key"]) == number
+        assert (counts.parsed, counts.objects) == (0, 0)
+        query.limit = 7
+        assert sum(map(len, backend.query(query).values())) == 7
+        assert (counts.parsed, counts.objects) == (7, 7)
 
 
 def test_a_query_parses_the_matches_alone(containers: dict[int, Path], counts: Counts) -> None:
