@@ -23,7 +23,7 @@ Array = npt.NDArray[Any]
 LARGE_BYTES = 4104
 """The least size of an attribute of a table's own group.
 
-HDF5 keeps an attribute above 4 KiB by itself: to write it in place writes nothing else. And it is no
+HDF5 keeps an attribute above 4 KiB by itself: writing it in place writes nothing else. And it is not
 part of the heap of the smaller ones, in which HDF5 2.0 leaks a reference when attributes of a reopened file
 are removed and others created, so that the file cannot be closed ("Pinned entry count not decreasing").
 """

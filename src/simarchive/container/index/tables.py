@@ -23,7 +23,7 @@ class IndexTables:
     ----------
     distrusted
         Names of tables that turned out to be unusable. It is shared by all views of one container, and
-        creating a table anew takes its name out.
+        creating a table again takes its name out.
     settled
         Tables that lack objects, of which some were tried and are not understood by this program either.
     freed
@@ -57,7 +57,7 @@ class IndexTables:
         Raises
         ------
         CorruptError
-            If it is damaged, or what has its name is no group.
+            If it is damaged, or what has its name is not a group.
         FormatError
             If it was written by another version of the format.
         """
@@ -75,7 +75,7 @@ class IndexTables:
         return self._tables[name]
 
     def _has(self, name: str) -> bool:
-        # A link that leads nowhere counts, too: the name is taken. A name is no path.
+        # A link that leads nowhere counts, too: the name is taken. A name is not a path.
         if self._group is None or not name or name.startswith(".") or "/" in name:
             return False
         return link_exists(self._group.id, name)
@@ -97,7 +97,7 @@ class IndexTables:
             try:
                 table.flush()
             except CorruptError as error:
-                LOGGER.warning("the index of %s is removed, to be made anew: %s", name, error)
+                LOGGER.warning("the index of %s is removed, to be rebuilt: %s", name, error)
                 self.drop(name)
                 self.distrusted.add(name)
 

@@ -17,7 +17,7 @@ from simarchive.data import data_class_named
 from simarchive.errors import InvalidDataError
 from simarchive.ground.conditions import Condition
 from simarchive.interop.openff.values import to_typed, type_string_of
-from simarchive.queries import SubstanceQuery
+from simarchive.queries import SubstanceQuery, query_class_for
 from simarchive.storage.evaluator_json.reading import read_value
 from simarchive.storage.evaluator_json.types import short_name
 
@@ -49,7 +49,7 @@ def conditions_of(data_query: Any, class_name: str) -> tuple[Condition, ...]:
     data_class = data_class_named(class_name)
     if data_class is None or not isinstance(data_query, BaseSimulationDataQuery):
         return ()
-    ours = data_class.query_class()()
+    ours = query_class_for(data_class)()
     try:
         for name, value in _criteria(data_query):
             if hasattr(ours, name):
