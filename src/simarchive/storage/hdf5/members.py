@@ -16,7 +16,8 @@ from simarchive.container.members import MemberInfo, StoredMember
 from simarchive.container.members.streams import MemberStream
 from simarchive.container.members.writing import Progress
 from simarchive.errors import CorruptError, InvalidDataError, NotFoundError
-from simarchive.storage.ancillary import AncillaryData, DirectoryFiles, PathLike
+from simarchive.ground.filesystem import PathLike
+from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
 from simarchive.storage.scratch.ancillary_path import AncillaryPath, ReplacedError
 from simarchive.storage.scratch.scratch import Scratch, ScratchDirectory, ScratchFile
 from simarchive.storage.scratch.shared_files import SharedFiles
