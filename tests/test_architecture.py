@@ -54,7 +54,6 @@ MOST_FILES_OF_A_WAY = 12
 # Private names of other programs for which these have no public one.
 OF_OTHERS = {
     "ground/signals.py": {"_getframe"},
-    "journal/linux.py": {"_NamedFuncPointer"},
     "interop/openff/queries.py": {"_set_value"},
     "interop/openff/values.py": {"_custom_supported_types"},
 }

@@ -24,10 +24,11 @@ from simarchive.errors import (
     StorageError,
     StorageIOError,
 )
+from simarchive.ground.filesystem import PathLike
 from simarchive.ground.signals import OpenBlock
 from simarchive.ground.thread_lock import ThreadLock
 from simarchive.queries import BaseDataQuery
-from simarchive.storage.ancillary import DirectoryFiles, PathLike
+from simarchive.storage.ancillary import DirectoryFiles
 from simarchive.storage.backend import Match, StorageBackend, arranged_matches, class_names
 from simarchive.storage.evaluator_directory.changes import Changes, recover, sweep
 from simarchive.storage.evaluator_directory.files import io_error, signature_of, write_text

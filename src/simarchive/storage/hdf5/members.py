@@ -17,7 +17,8 @@ from simarchive.container.members import MemberInfo, StoredMember
 from simarchive.container.members.pipeline import Progress
 from simarchive.container.objects import ReadDocument
 from simarchive.errors import CorruptError, InvalidDataError, NotFoundError
-from simarchive.storage.ancillary import AncillaryData, DirectoryFiles, PathLike
+from simarchive.ground.filesystem import PathLike
+from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
 from simarchive.storage.scratch.ancillary_path import AncillaryPath, ReplacedError
 from simarchive.storage.scratch.scratch import Scratch, ScratchDirectory, ScratchFile
 from simarchive.storage.scratch.shared_files import SharedFiles

@@ -26,11 +26,12 @@ from simarchive.container.objects import ObjectHeader, ReadDocument, StoredDocum
 from simarchive.data import BaseStoredData, ReplaceableData, data_class_named
 from simarchive.errors import ConflictError, CorruptError, InvalidDataError, NotFoundError
 from simarchive.ground.conditions import Condition, Value
+from simarchive.ground.filesystem import PathLike
 from simarchive.ground.keys import new_key
 from simarchive.ground.thread_lock import ThreadLock
 from simarchive.journal import Durability
 from simarchive.queries import BaseDataQuery
-from simarchive.storage.ancillary import AncillaryData, DirectoryFiles, PathLike
+from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
 from simarchive.storage.backend import Match, StorageBackend, arranged_matches
 from simarchive.storage.hdf5 import answers, indexing, upkeep, verification
 from simarchive.storage.hdf5.members import Members, to_store
