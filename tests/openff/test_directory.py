@@ -466,8 +466,8 @@ def test_no_new_file_is_written_through_a_link(
         path.symlink_to(victim)
         return path
 
-    for module in ("directory_changes", "directory_registry"):
-        monkeypatch.setattr(f"simarchive.storage.{module}.unused_name", with_a_link)
+    for module in ("changes", "registry"):
+        monkeypatch.setattr(f"simarchive.storage.evaluator_directory.{module}.unused_name", with_a_link)
     with pytest.raises(StorageIOError):
         LocalFileStorage(copied).store_object(stored, run)
     with pytest.raises(StorageIOError):
