@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from simarchive.chemistry.components import Component
     from simarchive.chemistry.substances import Substance
     from simarchive.storage.merging import MergeReport
-    from simarchive.storage.scratch.shared_files import SharedFiles
+    from simarchive.storage.scratch import SharedFiles
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from simarchive.chemistry import Component, Substance
 from simarchive.data import BaseStoredData
 from simarchive.errors import CorruptError, FormatError, InvalidDataError, NotFoundError
 from simarchive.storage.duplicates import Action
-from simarchive.storage.scratch.shared_files import SharedFiles
+from simarchive.storage.scratch import SharedFiles
 
 if TYPE_CHECKING:
     from simarchive.storage.backend import StorageBackend, StoreOutcome

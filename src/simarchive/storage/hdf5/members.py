@@ -14,8 +14,7 @@ from simarchive.container.members import MemberInfo
 from simarchive.container.members.streams import MemberStream
 from simarchive.errors import InvalidDataError, NotFoundError
 from simarchive.storage.essentials import PathLike
-from simarchive.storage.scratch.ancillary_path import AncillaryPath, ReplacedError
-from simarchive.storage.scratch.scratch import Scratch, ScratchDirectory, ScratchFile
+from simarchive.storage.scratch import AncillaryPath, ReplacedError, Scratch, ScratchDirectory, ScratchFile
 
 Progress = Callable[[int], None]
 

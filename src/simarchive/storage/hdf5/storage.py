@@ -28,10 +28,7 @@ from simarchive.storage.hdf5.inspection import Inspection, interpret
 from simarchive.storage.hdf5.members import MemberAccess
 from simarchive.storage.incoming import Incoming
 from simarchive.storage.querying import Match, arranged_matches
-from simarchive.storage.scratch.ancillary_path import LazyPath
-from simarchive.storage.scratch.scratch import Scratch
-from simarchive.storage.scratch.shared_files import SharedFiles
-from simarchive.storage.scratch.temporary_folder import TemporaryFolder
+from simarchive.storage.scratch import LazyPath, Scratch, SharedFiles, TemporaryFolder
 
 Progress = Callable[[int], None]
 

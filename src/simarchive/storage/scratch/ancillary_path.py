@@ -1,4 +1,4 @@
-"""The path of an object's ancillary data: a directory that comes into being when someone asks for it."""
+"""The path of an object's ancillary data: a directory that is made when someone asks for it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class AncillaryPath(os.PathLike[str]):
     """A path-like whose directory is extracted on first use, and only as far as it is used.
 
     ``open``, ``os.path``, ``pathlib.Path(path)`` and ``str(path)`` extract everything and work on a real
-    directory; ``path / "trajectory.dcd"`` extracts that file alone and is a real `pathlib.Path`.
+    directory; ``path / "trajectory.dcd"`` extracts only that file and is a real `pathlib.Path`.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from simarchive.errors import ConflictError, LockedError
-from simarchive.storage.scratch.locks import ALONE, LockFile
+from simarchive.storage.scratch.locks import EXCLUSIVE, LockFile
 from simarchive.storage.scratch.stamps import ScratchFile, StampTable, remove_table
 from simarchive.storage.scratch.temporary_folder import STATE_FOLDER
 
@@ -41,7 +41,7 @@ class ScratchSlot:
     def extracting(self, timeout_s: float) -> Iterator[StampTable]:
         """Hold the lock under which one thread of one process at a time extracts; give the stamps.
 
-        Whoever waits does so as long as files grow, however large they are.
+        Others wait as long as its files grow, however large they are.
 
         Raises
         ------
@@ -61,10 +61,10 @@ class ScratchSlot:
             lock = LockFile(self._state / "extract.lock")
             with contextlib.ExitStack() as stack:
                 stack.callback(lock.close)
-                if not lock.wait(self.name, ALONE, timeout_s, self._signs_of_progress):
+                if not lock.wait(self.name, EXCLUSIVE, timeout_s, self._signs_of_progress):
                     break
-                # Who removed the file made room for another one, which the next process locks.
-                if lock.stands():
+                # If somebody removed the file, the next process makes another one and locks that.
+                if lock.is_in_place():
                     stack.pop_all()
                     return lock
         raise LockedError(
@@ -74,7 +74,7 @@ class ScratchSlot:
         )
 
     def _clear_staging(self) -> None:
-        """Have the folder of the file that is being extracted, without what a killed process left there."""
+        """Make the folder of the file that is being extracted, without what a killed process left there."""
         if self._staging.is_symlink():
             raise ConflictError(f"{str(self._staging)!r} became a link: remove it")
         self._staging.mkdir(exist_ok=True)
@@ -87,7 +87,7 @@ class ScratchSlot:
     def _signs_of_progress(self) -> object:
         with suppress(OSError):
             growing = sorted(self._staging.iterdir())
-            return [_sign(path) for path in (self._stamps, self._manifest, *growing)]
+            return [_state_of(path) for path in (self._stamps, self._manifest, *growing)]
         return None
 
     def _holder(self) -> str:
@@ -174,7 +174,7 @@ class ScratchSlot:
         return content if isinstance(content, dict) else {}
 
 
-def _sign(path: Path) -> object:
+def _state_of(path: Path) -> object:
     try:
         status = path.lstat()
     except FileNotFoundError:
