@@ -6,7 +6,7 @@ from pathlib import Path
 
 from backend_contract import BackendContract
 
-from simarchive.storage.evaluator_directory.storage import LocalFileStorage
+from simarchive.storage.evaluator_directory import LocalFileStorage
 
 
 class TestLocalFileStorage(BackendContract):

@@ -44,7 +44,7 @@ with warnings.catch_warnings():
 from simarchive import HDF5Storage
 from simarchive.errors import InvalidDataError, StorageError, WrongTypeError
 from simarchive.interop.openff import EvaluatorStorage
-from simarchive.storage.evaluator_json.objects import EvaluatorObject
+from simarchive.storage.evaluator_json import EvaluatorObject
 
 HERE = Path(__file__).parent
 

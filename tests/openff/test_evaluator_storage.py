@@ -47,7 +47,7 @@ from simarchive.data import StoredSimulationData as OurSimulationData
 from simarchive.errors import InvalidDataError, NotFoundError, ReadOnlyError, WrongTypeError
 from simarchive.interop.openff import EvaluatorStorage
 from simarchive.queries import SimulationDataQuery as OurSimulationDataQuery
-from simarchive.storage.evaluator_directory.storage import LocalFileStorage as OurLocalFileStorage
+from simarchive.storage.evaluator_directory import LocalFileStorage as OurLocalFileStorage
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 STORED_DATA = EXAMPLES / "stored_data"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 @contextlib.contextmanager
 def opened_source(path: Path) -> Iterator[StorageBackend]:
     """Give the backend at a path, open for reading."""
-    from simarchive.storage.evaluator_directory.storage import LocalFileStorage
+    from simarchive.storage.evaluator_directory import LocalFileStorage
     from simarchive.storage.hdf5.storage import HDF5Storage
 
     with LocalFileStorage(path, mode="r") if path.is_dir() else HDF5Storage(path, mode="r") as backend:

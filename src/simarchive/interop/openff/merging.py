@@ -16,10 +16,10 @@ from simarchive.interop.openff.values import from_typed, to_typed
 from simarchive.storage import merging
 from simarchive.storage.backend import StorageBackend
 from simarchive.storage.duplicates import Action
-from simarchive.storage.evaluator_directory.storage import LocalFileStorage
-from simarchive.storage.evaluator_json.objects import OPAQUE_CLASSES, EvaluatorObject
+from simarchive.storage.evaluator_directory import LocalFileStorage
+from simarchive.storage.evaluator_json import OPAQUE_CLASSES, EvaluatorObject
 from simarchive.storage.merging import MergeReport
-from simarchive.storage.scratch.shared_files import SharedFiles
+from simarchive.storage.scratch import SharedFiles
 
 if TYPE_CHECKING:
     from simarchive.interop.openff.storage import EvaluatorStorage

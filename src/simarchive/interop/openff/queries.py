@@ -1,6 +1,6 @@
 """OpenFF Evaluator's queries as conditions for our index.
 
-The conditions are necessary for a match, never more: Evaluator's own `apply` has the last word.
+The conditions are necessary for a match, not sufficient: Evaluator's own `apply` has the last word.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from simarchive.errors import InvalidDataError
 from simarchive.ground.conditions import Condition
 from simarchive.interop.openff.values import to_typed, type_string_of
 from simarchive.queries import SubstanceQuery
-from simarchive.storage.evaluator_json.reading import read_value
-from simarchive.storage.evaluator_json.types import short_name
+from simarchive.storage.evaluator_json import read_value, short_name
 
 _PLAIN_CRITERIA = (
     "property_phase",
@@ -45,7 +44,7 @@ def own_class_names(evaluator_class: type[Any]) -> list[str]:
 
 
 def conditions_of(data_query: Any, class_name: str) -> tuple[Condition, ...]:
-    """Return conditions that every object of a data class fulfils which an Evaluator query matches."""
+    """Return conditions that hold for every object of a data class that an Evaluator query matches."""
     data_class = data_class_named(class_name)
     if data_class is None or not isinstance(data_query, BaseSimulationDataQuery):
         return ()
@@ -78,7 +77,7 @@ def apply(data_query: Any, stored: Any) -> tuple[Any, ...] | None:
     """Return what Evaluator's query says of an object: the matched values, or ``None``.
 
     Evaluator raises where pure data of a component was stored in another role than the query gives it;
-    here only the components of the query that the object has take part, so that it is no match.
+    here only the components of the query that the object has take part, so that it is not a match.
     """
     if (
         isinstance(data_query, BaseSimulationDataQuery)

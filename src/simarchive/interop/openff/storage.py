@@ -18,12 +18,10 @@ from simarchive.errors import CorruptError, InvalidDataError, WrongTypeError
 from simarchive.ground.conditions import OneOf
 from simarchive.interop.openff import merging as openff_merging
 from simarchive.interop.openff import queries as openff_queries
-from simarchive.interop.openff.objects import archived, restored, stored_class_name
 from simarchive.interop.openff.places import EvaluatorScratch, container_path
-from simarchive.interop.openff.values import type_string_of
+from simarchive.interop.openff.values import archived, restored, type_string_of
 from simarchive.storage.duplicates import Action
-from simarchive.storage.evaluator_json.documents import evaluator_type_of
-from simarchive.storage.evaluator_json.objects import OPAQUE_CLASSES
+from simarchive.storage.evaluator_json import OPAQUE_CLASSES, class_name_of, evaluator_type_of
 from simarchive.storage.hdf5.storage import HDF5Storage
 from simarchive.storage.incoming import Incoming
 from simarchive.storage.merging import MergeReport
@@ -294,10 +292,10 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
                 # The index names the objects of a class; none of them is looked at.
                 keys = [] if type_string is None else self._archive.select([class_name])
                 if type_string is not None and keys:
-                    by_class.setdefault(stored_class_name(type_string), []).extend(keys)
+                    by_class.setdefault(class_name_of(type_string), []).extend(keys)
         for key in self.opaque_keys():
             type_string = str(self._archive.retrieve_document(key)[2]["type_string"])
-            by_class.setdefault(stored_class_name(type_string), []).append(key)
+            by_class.setdefault(class_name_of(type_string), []).append(key)
         return by_class
 
     # --- combining -----------------------------------------------------------------------------------

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from simarchive.chemistry.trees import is_array_leaf
 from simarchive.errors import InvalidDataError
-from simarchive.storage.evaluator_json.types import TYPE, TYPE_STRINGS
+from simarchive.storage.evaluator_json.types import FORCE_FIELD_FIELDS, TYPE, TYPE_STRINGS
 
 Typed = dict[str, Any]
 Writer = Callable[[Any], Any]
@@ -22,15 +23,10 @@ def _tagged(name: str, **fields: Any) -> Typed:
     return {**fields, TYPE: TYPE_STRINGS[name]}
 
 
-def is_array(value: object) -> bool:
-    """Return whether a leaf of a tree is an array, in memory or still in a file."""
-    return hasattr(value, "shape") and hasattr(value, "dtype")
-
-
 def quantity(tree: Mapping[str, Any]) -> Typed:
     """Return the typed form of a quantity."""
     value = tree["value"]
-    return _tagged("Quantity", value=array(value) if is_array(value) else value, unit=tree["unit"])
+    return _tagged("Quantity", value=array(value) if is_array_leaf(value) else value, unit=tree["unit"])
 
 
 def array(value: Any) -> Typed:
@@ -135,7 +131,7 @@ _BY_KEYS: dict[frozenset[str], Writer] = {
 
 def by_shape(tree: Any) -> Any:
     """Return the typed form of a value whose type only its own shape tells."""
-    if is_array(tree):
+    if is_array_leaf(tree):
         return array(tree)
     if isinstance(tree, list):
         return [by_shape(value) for value in tree]
@@ -144,7 +140,7 @@ def by_shape(tree: Any) -> Any:
     writer = _BY_KEYS.get(frozenset(tree))
     if writer is not None:
         return writer(tree)
-    if tree.get("type") in ("Smirnoff", "TLeap", "LigParGen", "Foyer"):
+    if tree.get("type") in FORCE_FIELD_FIELDS:
         return force_field(tree)
     if tree and _OBSERVABLE_NAMES.issuperset(tree):
         return observable_frame(tree)
@@ -159,7 +155,7 @@ def with_json_arrays(node: Any) -> Any:
     Raises
     ------
     InvalidDataError
-        If it is no array of numbers.
+        If it is not an array of numbers.
     """
     if not isinstance(node, np.ndarray) or node.dtype.kind not in "biuf":
         raise InvalidDataError(f"a {type(node).__name__} cannot be written as OpenFF Evaluator's JSON")
@@ -170,7 +166,7 @@ def for_text(node: Any) -> Any:
     """Return typed JSON as it is written out, where Evaluator's text would lose or refuse something.
 
     Arrays say their dtype and shape where lists of numbers would lose them; Evaluator ignores the additions,
-    `evaluator_reading` restores every bit from them. Temperatures on a scale with an offset are written in
+    `reading` restores every bit from them. Temperatures on a scale with an offset are written in
     kelvin: Evaluator multiplies a number by a unit when it reads, which pint refuses for these.
     """
     if isinstance(node, list):
@@ -206,7 +202,7 @@ def _in_kelvin(node: Typed) -> Typed:
 
 def with_tagged_arrays(tree: Any) -> Any:
     """Return a tree of a class that Evaluator does not know, its arrays tagged and all else as it is."""
-    if is_array(tree):
+    if is_array_leaf(tree):
         return array(tree)
     if isinstance(tree, list):
         return [with_tagged_arrays(value) for value in tree]
