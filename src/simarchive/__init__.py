@@ -87,7 +87,7 @@ _HOMES = {
     "simarchive.storage.evaluator_directory": ("LocalFileStorage", "rebuild_registry"),
     "simarchive.storage.evaluator_json": ("register_evaluator_type",),
     "simarchive.storage.hdf5.storage": ("HDF5Storage",),
-    "simarchive.storage.hdf5.repacking": ("repack",),
+    "simarchive.storage.hdf5.upkeep": ("repack",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -102,8 +102,8 @@ if TYPE_CHECKING:
     from simarchive.storage.evaluator_directory import LocalFileStorage as LocalFileStorage
     from simarchive.storage.evaluator_directory import rebuild_registry as rebuild_registry
     from simarchive.storage.evaluator_json import register_evaluator_type as register_evaluator_type
-    from simarchive.storage.hdf5.repacking import repack as repack
     from simarchive.storage.hdf5.storage import HDF5Storage as HDF5Storage
+    from simarchive.storage.hdf5.upkeep import repack as repack
 
 
 def __getattr__(name: str) -> Any:

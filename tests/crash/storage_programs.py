@@ -20,9 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from stored_objects import simulation
 
 from simarchive import HDF5Storage, SimulationDataQuery
+from simarchive.testing.sample_objects import simulation
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "stored_data"
 Say = Callable[..., None]

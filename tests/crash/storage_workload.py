@@ -15,7 +15,6 @@ from unittest import mock
 
 from crash_images import PATH, Diary, State
 from simulated_disk import Operation, SimulatedDisk
-from stored_objects import simulation
 
 from simarchive import HDF5Storage, SimulationDataQuery
 from simarchive.chemistry.force_fields import SmirnoffForceFieldSource
@@ -30,6 +29,7 @@ from simarchive.errors import StorageError
 from simarchive.journal import Durability
 from simarchive.storage.hdf5 import repacking
 from simarchive.storage.hdf5 import storage as hdf5
+from simarchive.testing.sample_objects import simulation
 
 SMALL_SHAPE = Shape(tail_rows=4, fan=3, levels=2, spare_texts=6)
 SIZES = (0, 500, 5_000, 60_000, 70_000, 150_000)

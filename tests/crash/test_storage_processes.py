@@ -16,7 +16,6 @@ import netCDF4
 import numpy as np
 import pytest
 from storage_programs import Checker, Child, Collection, Reader, Writer, finish_all, fork, sources_in, warm_up
-from stored_objects import simulation, write_files
 
 from simarchive import HDF5Storage, InvalidDataError, SimulationDataQuery
 from simarchive.errors import (
@@ -27,6 +26,7 @@ from simarchive.errors import (
     StorageError,
 )
 from simarchive.journal import LOG_SUFFIX
+from simarchive.testing.sample_objects import simulation, write_files
 
 SOAK_S = float(os.environ.get("SIMARCHIVE_SOAK_SECONDS", "5"))
 

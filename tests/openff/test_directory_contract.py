@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from backend_contract import BackendContract
-
 from simarchive.storage.evaluator_directory import LocalFileStorage
+from simarchive.testing import BackendContract
 
 
 class TestLocalFileStorage(BackendContract):

@@ -18,7 +18,7 @@ from simarchive.container.index import IndexTable
 from simarchive.data import BaseStoredData, register_data_class
 from simarchive.data.fields import InUnit
 from simarchive.errors import CorruptError
-from simarchive.storage.hdf5.repacking import repack
+from simarchive.storage.hdf5.upkeep import repack
 
 LIBVER = ("v110", "v110")
 

@@ -19,7 +19,7 @@ from simarchive import Between, HDF5Storage, LocalFileStorage
 from simarchive.container.index import IndexTable
 from simarchive.data import BaseStoredData, register_data_class
 from simarchive.ground.conditions import Column, ColumnKind, is_missing, places_in_order
-from simarchive.storage.hdf5 import selection
+from simarchive.storage.hdf5 import answers
 
 
 @register_data_class("OrderSample", version=1)
@@ -208,9 +208,9 @@ def test_no_more_rows_than_the_limit_are_taken_of_each_class(
     container: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken: list[int] = []
-    rows = selection._first_rows
+    rows = answers._first_rows
     monkeypatch.setattr(
-        selection, "_first_rows", lambda *given: taken.append(len(found := rows(*given))) or found
+        answers, "_first_rows", lambda *given: taken.append(len(found := rows(*given))) or found
     )
     with HDF5Storage(container, mode="r") as backend:
         backend.keys(Sample.query_class()(order_by="real", limit=2))

@@ -39,7 +39,7 @@ from simarchive.data import BaseStoredData, name_and_subclasses, register_data_c
 from simarchive.data.fields import InUnit
 from simarchive.queries import BaseDataQuery
 from simarchive.storage import duplicates
-from simarchive.storage.hdf5.repacking import repack
+from simarchive.storage.hdf5.upkeep import repack
 
 FUZZ = int(os.environ.get("SIMARCHIVE_FUZZ", "1"))
 FILE = "output.pdb"

@@ -20,7 +20,7 @@ import pytest
 from simarchive import Between, HDF5Storage, InvalidDataError, TLeapForceFieldSource
 from simarchive.container.index import IndexTable
 from simarchive.data import BaseStoredData, ForceFieldData, register_data_class, registry
-from simarchive.storage.hdf5.repacking import repack
+from simarchive.storage.hdf5.upkeep import repack
 
 LIBVER = ("v110", "v110")
 NAME = "UnknownThing"

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import h5py
 import pytest
-from stored_objects import simulation, write_files
 
 import simarchive
 from simarchive import HDF5Storage, SimulationDataQuery, SmirnoffForceFieldSource
 from simarchive.container import layout
+from simarchive.testing.sample_objects import simulation, write_files
 
 SOURCE = Path(simarchive.__file__).parents[1]
 

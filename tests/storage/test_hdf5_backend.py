@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from backend_contract import BackendContract
-
 from simarchive import HDF5Storage
+from simarchive.testing import BackendContract
 
 
 class TestHDF5Storage(BackendContract):

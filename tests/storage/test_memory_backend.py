@@ -4,9 +4,8 @@ import copy
 import shutil
 from pathlib import Path
 
-from backend_contract import BackendContract
-
 from simarchive import StorageBackend
+from simarchive.testing import BackendContract
 
 
 class MemoryStorage(StorageBackend):

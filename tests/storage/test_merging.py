@@ -7,7 +7,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from stored_objects import simulation, write_files
 
 from simarchive import (
     HDF5Storage,
@@ -16,24 +15,31 @@ from simarchive import (
     TLeapForceFieldSource,
     TrainedModelData,
 )
+from simarchive.container import members
 from simarchive.container.contents import Contents
 from simarchive.container.members import MemberInfo
 from simarchive.storage import merging
-from simarchive.storage.planning import plan
+from simarchive.storage.merging import plan
 from simarchive.storage.scratch import SharedFiles
+from simarchive.testing.sample_objects import simulation, write_files
 
 
 @pytest.fixture
 def extracted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often each member was extracted, by name."""
+    """How often each member was extracted, or copied to another container, by name."""
     counts: Counter[str] = Counter()
-    real = Contents.extract_member
+    extract, copy = Contents.extract_member, members.copy_member
 
-    def counting(self, key, name, *arguments, **options):
+    def extracting(self, key, name, *arguments, **options):
         counts[name] += 1
-        return real(self, key, name, *arguments, **options)
+        return extract(self, key, name, *arguments, **options)
 
-    monkeypatch.setattr(Contents, "extract_member", counting)
+    def copying(group, name, *arguments, **options):
+        counts[name] += 1
+        return copy(group, name, *arguments, **options)
+
+    monkeypatch.setattr(Contents, "extract_member", extracting)
+    monkeypatch.setattr(members, "copy_member", copying)
     return counts
 
 

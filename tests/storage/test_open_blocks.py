@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from stored_objects import simulation, write_files
 
 from simarchive import HDF5Storage, LocalFileStorage, SmirnoffForceFieldSource
 from simarchive.errors import ClosedError
+from simarchive.testing.sample_objects import simulation, write_files
 
 BACKENDS = {
     "container": lambda path: HDF5Storage(path / "a.h5", lock_timeout_s=0.5),

@@ -12,7 +12,6 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from stored_objects import simulation, write_files
 
 from simarchive import (
     BaseStoredData,
@@ -29,6 +28,7 @@ from simarchive.data import registry
 from simarchive.journal.files import Files
 from simarchive.storage.hdf5 import verification
 from simarchive.storage.hdf5.verification import VerificationReport
+from simarchive.testing.sample_objects import simulation, write_files
 
 LIBVER = ("v110", "v110")
 NAME = "VerifiedThing"

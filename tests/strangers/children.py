@@ -361,7 +361,14 @@ def _load() -> None:
 
     An import that a signal interrupts is no fault of simarchive, so none must be left for later.
     """
-    for name in ("numpy", "h5py", "pytest", "rdkit.Chem", "simarchive.cli", "stored_objects"):
+    for name in (
+        "numpy",
+        "h5py",
+        "pytest",
+        "rdkit.Chem",
+        "simarchive.cli",
+        "simarchive.testing.sample_objects",
+    ):
         importlib.import_module(name)
     import simarchive
 
@@ -369,7 +376,7 @@ def _load() -> None:
         getattr(simarchive, name)
     for command_file in (Path(simarchive.__file__).parent / "cli").glob("*.py"):
         importlib.import_module(f"simarchive.cli.{command_file.stem}")
-    importlib.import_module("stored_objects").simulation()
+    importlib.import_module("simarchive.testing.sample_objects").simulation()
     for name in _modules_that_a_program_loads():
         importlib.import_module(name)
     gc.collect()

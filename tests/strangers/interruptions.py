@@ -15,9 +15,9 @@ from pathlib import Path
 from types import FrameType
 
 from children import force_field, outcome
-from stored_objects import simulation
 
 from simarchive import HDF5Storage, SimulationDataQuery, repack
+from simarchive.testing.sample_objects import simulation
 
 
 class Alarm(Exception):

@@ -30,9 +30,9 @@ from children import (
     store,
     use,
 )
-from stored_objects import simulation, write_files
 
 from simarchive import HDF5Storage, LocalFileStorage, repack
+from simarchive.testing.sample_objects import simulation, write_files
 
 MINE = b"do not touch\n" * 2000
 AT_ONCE_S = 6.0

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 from children import force_field, is_a, is_ours, keys_in, killed_writer, outcome, run, say, start, store, use
-from stored_objects import simulation, write_files
 
 from simarchive import HDF5Storage, SimulationDataQuery
+from simarchive.testing.sample_objects import simulation, write_files
 
 # ---- reads and writes that do less than they were asked for --------------------------------------------
 

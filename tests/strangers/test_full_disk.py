@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from children import command, force_field, is_a, keys_in, outcome, run, say
 from names_of_files import mounted
-from stored_objects import simulation, write_files
 
 from simarchive import HDF5Storage, StorageFullError
+from simarchive.testing.sample_objects import simulation, write_files
 
 SIZES_MB = (5, 7, 9, 12) if os.environ.get("SIMARCHIVE_MOMENTS") == "0" else (5, 9)
 

@@ -23,9 +23,9 @@ from children import (
     use,
 )
 from names_of_files import RESOLVED, UNRESOLVED, in_this_process, other_name
-from stored_objects import simulation, write_files
 
 from simarchive import HDF5Storage, repack
+from simarchive.testing.sample_objects import simulation, write_files
 
 REFUSALS = ("ForeignChangeError", "LockedError")
 MODES = ("r", "a")

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from children import force_field, is_a, keys_in, outcome, run, say, start, store
 from interruptions import KINDS, OPERATIONS, Scene, check_the_end, faults_after, installed
-from stored_objects import simulation
 from uses_of_backends import filled
 
 from simarchive import HDF5Storage, SimulationDataQuery, StorageError
+from simarchive.testing.sample_objects import simulation
 
 INTERRUPTS = int(os.environ.get("SIMARCHIVE_INTERRUPTS", "200"))
 TURNS = max(20, INTERRUPTS // 8)

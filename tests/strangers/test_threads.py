@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 from children import force_field, is_a, is_ours, keys_in, outcome, run, say, start, store
-from stored_objects import simulation, write_files
 from uses_of_backends import CHANGES, ENDS, NOT_USED, READS, UNBLOCKED, USES, filled, open_stream
 
 from simarchive import ClosedError, HDF5Storage, LockedError
+from simarchive.testing.sample_objects import simulation, write_files
 
 TIMEOUT_S = 0.1
 # A wait of a tenth of a second, and whatever a loaded machine adds to it.

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from children import force_field, is_ours, keys_in, outcome, run, say, start, store
-from stored_objects import simulation, write_files
 
 from simarchive import (
     ForceFieldQuery,
@@ -18,6 +17,7 @@ from simarchive import (
     SimulationDataQuery,
 )
 from simarchive.storage.merging import merge
+from simarchive.testing.sample_objects import simulation, write_files
 
 # ---- transactions inside others ------------------------------------------------------------------------
 

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from children import force_field
-from stored_objects import simulation, write_files
 
 from simarchive import ForceFieldQuery, HDF5Storage, SimulationDataQuery
+from simarchive.storage.ancillary import AncillaryData
+from simarchive.storage.incoming import Incoming
+from simarchive.testing.sample_objects import simulation, write_files
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class Stored:
     files: Path
     other: HDF5Storage
     """Another container, with other objects."""
+    other_members: AncillaryData
+    """The files of an object of the other."""
 
 
 def filled(path: str, **options: Any) -> Stored:
@@ -33,12 +37,14 @@ def filled(path: str, **options: Any) -> Stored:
     files = write_files(Path("files"))
     other = HDF5Storage(f"{path}.other", **options)
     other.store_force_field(force_field("of the other"))
+    other_key = other.store_object(simulation("of the other"), files)
     return Stored(
         backend,
         backend.store_force_field(force_field("stored")),
         backend.store_object(simulation(), files),
         files,
         other,
+        other.members(other_key),
     )
 
 
@@ -54,6 +60,16 @@ def extract_by_path(stored: Stored) -> None:
 
 def read_member(stored: Stored) -> None:
     assert stored.backend.open_member(stored.simulation_key, "output.pdb").read()
+
+
+def use_directory(stored: Stored) -> None:
+    with stored.backend.members(stored.simulation_key).directory() as directory:
+        assert (directory / "output.pdb").exists()
+
+
+def read_in_a_block(stored: Stored) -> None:
+    with stored.backend.reading() as backend:
+        assert backend.keys() == backend.keys()
 
 
 def new_text() -> str:
@@ -82,6 +98,11 @@ READS: dict[str, Use] = {
     "class_name_of": lambda s: s.backend.class_name_of(s.simulation_key),
     "has_object": lambda s: s.backend.has_object(simulation()),
     "has_force_field": lambda s: s.backend.has_force_field(force_field("stored")),
+    "load": lambda s: s.backend.load(s.simulation_key),
+    "members": lambda s: s.backend.members(s.simulation_key).digests(),
+    "directory of members": use_directory,
+    "possible_duplicates": lambda s: list(s.backend.possible_duplicates(Incoming(simulation()))),
+    "reading": read_in_a_block,
     "list_members": lambda s: s.backend.list_members(s.simulation_key),
     "file_digests": lambda s: s.backend.file_digests(s.simulation_key),
     "open_member": read_member,
@@ -93,6 +114,7 @@ READS: dict[str, Use] = {
 CHANGES: dict[str, Use] = {
     "store_force_field": lambda s: s.backend.store_force_field(force_field(new_text())),
     "store_object": lambda s: s.backend.store_object(simulation(new_text()), s.files),
+    "put": lambda s: s.backend.put(simulation(new_text()), s.other_members),
     "remove_object": lambda s: s.backend.remove_object(s.simulation_key),
     "transaction": enter_and_leave,
     "update": lambda s: s.backend.update(s.other),
@@ -112,7 +134,7 @@ ENDS: dict[str, Use] = {
     "close": lambda s: s.backend.close(),
     "__exit__": lambda s: s.backend.__exit__(None, None, None),
 }
-NOT_USED = {"__enter__", "__class__", "__init__", "progress", "codec", "__del__"}
+NOT_USED = {"lock", "__enter__", "__class__", "__init__", "progress", "codec", "__del__"}
 USES = READS | CHANGES
 
 

@@ -135,6 +135,10 @@ class Container:
         """Give the last committed state, or inside a transaction the state so far."""
         return _Reading(self)
 
+    def open_reading(self, given: Given) -> AbstractContextManager[Given]:
+        """Give what `reading` gives to a block of the program's own code, as `open_transaction` does."""
+        return OpenBlock(_OpenReading(self), given, lambda: self._lock.is_mine)
+
     def transaction(
         self, prepare: Callable[[Contents], object] | None = None
     ) -> AbstractContextManager[Contents]:
@@ -512,6 +516,21 @@ class _Reading(AbstractContextManager[Contents]):
             self._container._end_reading(error)
         finally:
             self._container._lock.__exit__()
+
+
+class _OpenReading(_Reading):
+    """A read around a block of the program's own code."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> Contents:
+        contents = super().__enter__()
+        self._container._open_blocks += 1
+        return contents
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._container._open_blocks -= 1
+        super().__exit__(kind, error, trace)
 
 
 class _Changing(AbstractContextManager[Contents]):

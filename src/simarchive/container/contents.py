@@ -24,7 +24,7 @@ from simarchive.container.documents import Tree
 from simarchive.container.groups import create_group, put_aside
 from simarchive.container.index import IndexTables
 from simarchive.container.links import unlink
-from simarchive.container.members import MemberFault, MemberInfo, MemberNames, MemberReader
+from simarchive.container.members import MemberFault, MemberInfo, MemberNames, MemberReader, StoredMember
 from simarchive.container.members.shared import MIN_SHARED_BYTES, Progress, SharedMembers
 from simarchive.container.node_attributes import UNREADABLE, write_text
 from simarchive.container.object_writing import StoredDocument, exchange, fill
@@ -382,6 +382,13 @@ class Contents:
         except UNREADABLE as error:
             raise _unlistable(key, error) from error
 
+    def has_ancillary_data(self, key: str) -> bool:
+        """Return whether an object came with a directory of files, which may have been empty."""
+        try:
+            return bool(node_attributes.read_integer(self._node(key), layout.ANCILLARY))
+        except UNREADABLE as error:
+            raise CorruptError(f"object {key!r} cannot be read: {error}") from error
+
     def empty_folders(self, key: str) -> tuple[str, ...]:
         """Return the folders of an object that hold no file."""
         node = self._node(key)
@@ -411,6 +418,20 @@ class Contents:
     ) -> None:
         """Write one member to a file, checked against its digest before it gets its name."""
         members.extract_member(self._member(key, name), self._file, destination, progress=progress, sync=sync)
+
+    def stored_members(self, key: str) -> dict[str, StoredMember]:
+        """Return the members of an object as another container can copy them, while this view is good.
+
+        Raises
+        ------
+        CorruptError
+            If one of them cannot be copied.
+        """
+        found = {}
+        for info in self.members(key):
+            table = members.read_table(self._member(key, info.name))
+            found[info.name] = StoredMember(info, table, self._file)
+        return found
 
     def member_reader(self, key: str, name: str) -> MemberReader:
         """Return a seekable binary file over one member, good as long as this view is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ import h5py
 from simarchive.container import arrays, documents, layout, members, node_attributes
 from simarchive.container.documents import Tree
 from simarchive.container.links import unlink
+from simarchive.container.members import StoredMember
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,7 @@ class StoredDocument:
     tree: Tree
     has_ancillary_data: bool = False
     empty_folders: tuple[str, ...] = ()
-    members: dict[str, Path] = field(default_factory=dict)  #: member name -> file to store
+    members: Mapping[str, Path | StoredMember] = field(default_factory=dict)  #: by name, what to store
 
 
 def fill(group: h5py.Group, stored: StoredDocument, identity: str, dimensions: dict[int, int]) -> None:

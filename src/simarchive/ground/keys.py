@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 
 from simarchive.errors import InvalidDataError
 
@@ -13,6 +14,16 @@ MAX_COMPONENT_BYTES = 255
 def new_key() -> str:
     """Return a new random key: 32 lower-case hexadecimal digits (UUID version 4)."""
     return uuid.uuid4().hex
+
+
+def free_key(wanted: str | None, is_taken: Callable[[str], bool]) -> str:
+    """Return the key that is wanted, or a random one if it is taken or none is wanted."""
+    if wanted is not None and not is_taken(wanted):
+        return wanted
+    while True:
+        key = new_key()
+        if not is_taken(key):
+            return key
 
 
 def check_key(key: object) -> str:

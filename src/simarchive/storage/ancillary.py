@@ -1,17 +1,113 @@
-"""The files of an ancillary directory: which members an object gets when it is stored with one."""
+"""Ancillary data: the files of one object, wherever they lie, and how a directory of them is read."""
 
 from __future__ import annotations
 
-import filecmp
+import abc
+import contextlib
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+from simarchive.container.members import member_digest
 from simarchive.data import BaseStoredData
 from simarchive.errors import InvalidDataError, NotFoundError, StorageIOError
 from simarchive.ground.keys import check_member_name
+
+PathLike = str | os.PathLike[str]
+
+
+class AncillaryData(abc.ABC):
+    """The files of one object, wherever they lie: in a directory, or in a container.
+
+    What `StorageBackend.members` returns, and `StorageBackend.put` takes.
+    """
+
+    @property
+    @abc.abstractmethod
+    def names(self) -> tuple[str, ...]:
+        """The names of the files, in the order of their names; "/" stands between the parts of one."""
+
+    @property
+    @abc.abstractmethod
+    def empty_folders(self) -> tuple[str, ...]:
+        """The names of the folders that hold no file, in the order of their names."""
+
+    @abc.abstractmethod
+    def size(self, name: str) -> int:
+        """Return the size of a file in bytes."""
+
+    @abc.abstractmethod
+    def digest(self, name: str) -> str:
+        """Return the BLAKE3 digest of a file: 64 hexadecimal digits, as `b3sum` prints them."""
+
+    @abc.abstractmethod
+    def directory(self) -> AbstractContextManager[Path]:
+        """Give a directory that holds all of it. It may vanish after the block; nobody may change it."""
+
+    def digests(self) -> dict[str, str]:
+        """Return the BLAKE3 digest of each file, by name; empty folders have an empty one."""
+        return {
+            **{name: self.digest(name) for name in self.names},
+            **dict.fromkeys(self.empty_folders, ""),
+        }
+
+    def is_same_as(self, other: AncillaryData) -> bool:
+        """Return whether both have the same files and empty folders; digests are compared at last."""
+        return (
+            self.names == other.names
+            and self.empty_folders == other.empty_folders
+            and all(self.size(name) == other.size(name) for name in self.names)
+            and all(self.digest(name) == other.digest(name) for name in self.names)
+        )
+
+
+class DirectoryFiles(AncillaryData):
+    """The files of a directory, which is read once; nobody may change it meanwhile.
+
+    Raises
+    ------
+    NotFoundError, InvalidDataError, StorageIOError
+        As `ancillary_files`, when something is asked for.
+    """
+
+    def __init__(self, path: PathLike) -> None:
+        self.path = Path(path).absolute()
+
+    @cached_property
+    def paths(self) -> dict[str, Path]:
+        """Where each file is, by name."""
+        return {file.name: file.path for file in self._files if file.path is not None}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the files."""
+        return tuple(self.paths)
+
+    @property
+    def empty_folders(self) -> tuple[str, ...]:
+        """The names of the folders that hold no file."""
+        return tuple(file.name for file in self._files if file.path is None)
+
+    @cached_property
+    def _files(self) -> list[AncillaryFile]:
+        return ancillary_files(self.path)
+
+    def size(self, name: str) -> int:
+        """Return the size of a file in bytes."""
+        return self.paths[name].stat().st_size
+
+    def digest(self, name: str) -> str:
+        """Return the BLAKE3 digest of a file."""
+        return member_digest(self.paths[name])[1]
+
+    @contextlib.contextmanager
+    def directory(self) -> Iterator[Path]:
+        """Give the directory itself."""
+        yield self.path
 
 
 @dataclass(frozen=True, order=True)
@@ -30,7 +126,7 @@ class AncillaryFile:
     path: Path | None
 
 
-def ancillary_files(directory: str | os.PathLike[str]) -> list[AncillaryFile]:
+def ancillary_files(directory: PathLike) -> list[AncillaryFile]:
     """Return every file and every empty folder below `directory`, in the order of their names.
 
     A symbolic link to a file inside the directory counts as that file.
@@ -90,50 +186,30 @@ def _check_file(path: Path, root: Path, *, is_link: bool) -> None:
         raise StorageIOError(f"file {str(path)!r} cannot be read: permission denied")
 
 
-def members_of(files: list[AncillaryFile]) -> dict[str, Path]:
-    """Return the files by member name."""
-    return {file.name: file.path for file in files if file.path is not None}
-
-
-def empty_folders_of(files: list[AncillaryFile]) -> tuple[str, ...]:
-    """Return the names of the folders that hold no file."""
-    return tuple(file.name for file in files if file.path is None)
-
-
-def same_files(first: Path, second: Path) -> bool:
-    """Return whether two directories hold the same files, byte for byte, and the same empty folders."""
-    one, other = ancillary_files(first), ancillary_files(second)
-    return [file.name for file in one] == [file.name for file in other] and all(
-        (a.path is None) == (b.path is None)
-        and (a.path is None or b.path is None or filecmp.cmp(a.path, b.path, shallow=False))
-        for a, b in zip(one, other, strict=True)
-    )
-
-
-def checked_files(stored: BaseStoredData, path: str | os.PathLike[str] | None) -> list[AncillaryFile] | None:
-    """Return what `ancillary_files` says of an object's directory, or ``None`` for a class that has none.
+def check_fits(stored: BaseStoredData, ancillary: AncillaryData | None) -> None:
+    """Check that an object has the ancillary data that it needs.
 
     Raises
     ------
     InvalidDataError
-        If the directory is missing, unexpected, no directory, or lacks a file that the object names; or as
-        `ancillary_files`.
+        If it is missing or unexpected, or lacks a file that the object names; or as `ancillary_files`.
     """
     class_name = type(stored).__name__
     if not type(stored).has_ancillary_data():
-        if path is not None:
+        if ancillary is not None:
             raise InvalidDataError(
-                f"a {class_name} has no ancillary data: store it without {os.fspath(path)!r}"
+                f"a {class_name} has no ancillary data: store it without {_place(ancillary)}"
             )
-        return None
-    if path is None:
+        return
+    if ancillary is None:
         raise InvalidDataError(f"a {class_name} needs the directory of its ancillary data: give its path")
-    directory = Path(path).absolute()
-    files = ancillary_files(directory)
-    names = {file.name for file in files if file.path is not None}
+    names = frozenset(ancillary.names)
     for name in stored.member_names():
         if name not in names:
             raise InvalidDataError(
-                f"this {class_name} names the file {name!r}, which is not in '{directory}'"
+                f"this {class_name} names the file {name!r}, which is not in {_place(ancillary)}"
             )
-    return files
+
+
+def _place(ancillary: AncillaryData) -> str:
+    return f"'{ancillary.path}'" if isinstance(ancillary, DirectoryFiles) else "its ancillary data"

@@ -1,54 +1,100 @@
-"""The abstract storage backend: what every backend does, built on three things that each must do.
+"""The contract of a backend, from top to bottom: what every store does, and what it builds that on.
 
-A new backend implements exactly `_store_object`, `_retrieve_object` and `_object_exists`; all are
-called under the backend's reentrant lock. Everything else has a default built on these three, which
-a backend that knows better may override: the hooks are listed at the end of `StorageBackend`, of
-`querying.Querying` and in `key_registry.KeyRegistry`.
+A new backend implements exactly `_store_object`, `_retrieve_object` and `_object_exists`; all are called
+under the backend's reentrant lock. Everything else has a default that is built on these three. A backend that
+knows better overrides public methods, or the hooks at the end of `StorageBackend`. `simarchive.testing` has
+the tests that any backend has to pass.
 """
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from simarchive.chemistry.force_fields import ForceFieldSource
-from simarchive.container.members import member_digest
-from simarchive.data import BaseStoredData, ForceFieldData
+from simarchive.data import BaseStoredData, ForceFieldData, name_and_subclasses
 from simarchive.errors import InvalidDataError, NotFoundError, WrongTypeError
-from simarchive.ground.keys import check_key, new_key
-from simarchive.storage import duplicates
-from simarchive.storage.ancillary import ancillary_files, same_files
-from simarchive.storage.essentials import PathLike
+from simarchive.ground.conditions import Value, places_in_order
+from simarchive.ground.keys import check_key, free_key
+from simarchive.ground.signals import OpenBlock
+from simarchive.ground.thread_lock import ThreadLock
+from simarchive.queries import BaseDataQuery
+from simarchive.storage import duplicates, merging
+from simarchive.storage.ancillary import AncillaryData, DirectoryFiles, PathLike
+from simarchive.storage.duplicates import Action, StoreOutcome
 from simarchive.storage.incoming import Incoming
-from simarchive.storage.querying import Querying
+from simarchive.storage.merging import MergeReport
 
 if TYPE_CHECKING:
     from simarchive.chemistry.components import Component
     from simarchive.chemistry.substances import Substance
-    from simarchive.storage.merging import MergeReport
     from simarchive.storage.scratch import SharedFiles
 
+Match = tuple[str, BaseStoredData, Any]
+"""One match of a query: key, object, and the path of its ancillary data or ``None``."""
 
-@dataclass(frozen=True, slots=True)
-class StoreOutcome:
-    """The key an object has after it was to be stored, and what was done."""
+REGISTRY_KEY = "object_keys"
 
-    key: str
-    action: duplicates.Action
+Found = TypeVar("Found")
 
 
-class StorageBackend(Querying):
+class StoredObjectKeys(BaseStoredData):
+    """The registry that a backend without a better one keeps among its objects, in stored order."""
+
+    object_keys: list[str] | None = None
+    object_classes: list[str] | None = None
+
+    @classmethod
+    def has_ancillary_data(cls) -> bool:
+        """Return False: the registry is a document only."""
+        return False
+
+
+class StorageBackend(abc.ABC):
     """A store of simulation data: objects with unique keys, ancillary files, and queries.
+
+    Attributes
+    ----------
+    lock
+        What every public method holds while it works: the threads of a process take turns. Whoever needs the
+        locks of two backends takes them with `merging.locked`.
 
     Notes
     -----
     Public methods may be called from several threads of one process.
     """
+
+    def __init__(self, lock: ThreadLock | None = None) -> None:
+        self.lock = lock or ThreadLock(f"this {type(self).__name__}", can_fork=True)
+
+    # --- the three things that every backend must do ------------------------------------------------------
+
+    @abc.abstractmethod
+    def _store_object(
+        self,
+        object_to_store: BaseStoredData,
+        storage_key: str | None = None,
+        ancillary_data_path: Path | None = None,
+    ) -> None:
+        """Keep an object, and a copy of its ancillary directory, under a key; replace what is there.
+
+        The object and the key have been checked. If it fails, what was stored before must still be.
+        """
+
+    @abc.abstractmethod
+    def _retrieve_object(
+        self, storage_key: str, expected_type: type[BaseStoredData] | None = None
+    ) -> tuple[BaseStoredData | None, Any]:
+        """Return the object and the path of its ancillary data, or ``(None, None)``."""
+
+    @abc.abstractmethod
+    def _object_exists(self, storage_key: str) -> bool:
+        """Return whether an object is stored under the key."""
 
     # --- storing ---------------------------------------------------------------------------------------
 
@@ -79,31 +125,37 @@ class StorageBackend(Querying):
         ------
         InvalidDataError
             If the object is incomplete or cannot be read back, a file that it names is missing, or the
-            ancillary data is missing, unexpected, no directory, or has links that lead out of it.
+            ancillary data is missing, unexpected, not a directory, or has links that lead out of it.
         """
-        return self._store(object_to_store, ancillary_data_path, storage_key=storage_key).key
+        files = None if ancillary_data_path is None else DirectoryFiles(ancillary_data_path)
+        return self.put(object_to_store, files, storage_key=storage_key).key
 
-    def _store(
+    def put(
         self,
         object_to_store: BaseStoredData,
-        ancillary_data_path: PathLike | None,
+        ancillary_data: AncillaryData | None = None,
         *,
-        storage_key: str | None,
+        storage_key: str | None = None,
     ) -> StoreOutcome:
-        """Do what `store_object` says; return also what was done."""
+        """Do what `store_object` does, with files from wherever they lie; return also what was done.
+
+        Parameters
+        ----------
+        ancillary_data
+            Its files: a `DirectoryFiles`, or what `members` of any backend returned.
+        """
         _check_class(object_to_store)
-        incoming = Incoming.checked(object_to_store, ancillary_data_path)
-        directory = incoming.directory
+        incoming = Incoming.checked(object_to_store, ancillary_data)
         if storage_key is not None:
             check_key(storage_key)
-        with self._lock, self._atomic():
+        with self.lock, self._atomic():
             decision = duplicates.decide(
                 object_to_store,
-                self._twins(incoming),
-                lambda key: directory is None or self._has_same_files(key, directory),
+                self.possible_duplicates(incoming),
+                lambda key: self._has_same_files(key, ancillary_data),
             )
-            key = decision.existing_key or self._free_key(storage_key)
-            if decision.action is not duplicates.Action.KEEP:
+            key = decision.existing_key or free_key(storage_key, self._object_exists)
+            if decision.action is not Action.KEEP:
                 self._put(incoming, key, is_new=not decision.existing_key)
                 self._register_key(key, object_to_store)
             return StoreOutcome(key, decision.action)
@@ -120,10 +172,17 @@ class StorageBackend(Querying):
         NotFoundError
             If there is no object under the key.
         """
-        with self._lock, self._atomic():
+        with self.lock, self._atomic():
             if storage_key not in self:
                 raise NotFoundError(f"no object has the key {storage_key!r}: nothing was removed")
             self._remove_object(storage_key)
+
+    def transaction(self) -> AbstractContextManager[Self]:
+        """Keep other threads out of the block; a backend that can makes all changes in it one, or none.
+
+        Here each change is final when its method returns.
+        """
+        return OpenBlock(self.lock, self, lambda: self.lock.is_mine)
 
     # --- retrieving ------------------------------------------------------------------------------------
 
@@ -144,7 +203,7 @@ class StorageBackend(Querying):
         WrongTypeError
             If the object is not of the expected type.
         """
-        with self._lock:
+        with self.lock:
             if storage_key not in self:
                 return None, None
             stored, path = self._retrieve_object(storage_key, expected_type)
@@ -163,7 +222,7 @@ class StorageBackend(Querying):
         NotFoundError
             If no object has the key.
         WrongTypeError
-            If the object is no force field.
+            If the object is not a force field.
         """
         stored, _ = self.retrieve_object(storage_key, ForceFieldData)
         if stored is None:
@@ -172,6 +231,45 @@ class StorageBackend(Querying):
         assert stored.force_field_source is not None
         return stored.force_field_source
 
+    def load(self, storage_key: str) -> BaseStoredData:
+        """Return an object alone, without a path of its files.
+
+        Raises
+        ------
+        NotFoundError
+            If no object has the key.
+        """
+        with self.lock:
+            stored, _ = self._retrieve_object(storage_key)
+        if stored is None:
+            raise NotFoundError(f"no object has the key {storage_key!r}")
+        return stored
+
+    def members(self, storage_key: str, *, shared: SharedFiles | None = None) -> AncillaryData | None:
+        """Return the files of an object, wherever they lie, or ``None`` if it has no ancillary data.
+
+        Parameters
+        ----------
+        shared
+            What keeps the files that objects share, for one who asks for the directories of many.
+
+        Raises
+        ------
+        NotFoundError
+            If no object has the key.
+        """
+        with self.lock:
+            stored, path = self._retrieve_object(storage_key)
+        if stored is None:
+            raise NotFoundError(f"no object has the key {storage_key!r}")
+        return None if path is None else DirectoryFiles(path)
+
+    def file_digests(self, storage_key: str) -> dict[str, str]:
+        """Return the BLAKE3 digest of each file of an object, by name; empty folders have an empty one."""
+        with self.reading():
+            files = self.members(storage_key)
+            return {} if files is None else files.digests()
+
     def has_object(self, storage_object: BaseStoredData) -> str | None:
         """Return the key under which `store_object` would find this object already there, or ``None``.
 
@@ -179,29 +277,68 @@ class StorageBackend(Querying):
         same calculation.
         """
         _check_class(storage_object)
-        with self._lock:
-            return duplicates.find(storage_object, self._twins(Incoming(storage_object)))
+        with self.lock:
+            return duplicates.find(storage_object, self.possible_duplicates(Incoming(storage_object)))
 
     def has_force_field(self, force_field: ForceFieldSource) -> str | None:
         """Return the key of a stored force field source that equals this one, or ``None``."""
         return self.has_object(ForceFieldData(force_field_source=force_field))
 
-    def file_digests(self, storage_key: str) -> dict[str, str]:
-        """Return the BLAKE3 digest of each file of an object, by name; empty folders have an empty one."""
-        with self._lock, self._borrowed(storage_key) as (_, path):
-            files = [] if path is None else ancillary_files(path)
-            return {file.name: "" if file.path is None else member_digest(file.path)[1] for file in files}
+    def possible_duplicates(self, incoming: Incoming) -> Iterator[tuple[str, BaseStoredData]]:
+        """Yield keys and objects of the same class, at least all that may be duplicates of this one."""
+        for key in self._object_keys((incoming.class_name,)):
+            stored, _ = self._retrieve_object(key)
+            if stored is not None:
+                yield key, stored
+
+    def reading(self) -> AbstractContextManager[object]:
+        """Have all reads in the block see one state of the store, as far as the backend can."""
+        return OpenBlock(self.lock, self, lambda: self.lock.is_mine)
 
     def __len__(self) -> int:
-        with self._lock:
+        with self.lock:
             return len(self._object_keys())
 
     def __contains__(self, storage_key: object) -> bool:
-        with self._lock:
-            return self._is_user_key(storage_key) and self._is_stored(str(storage_key))
+        with self.lock:
+            return _is_user_key(storage_key) and self._is_stored(str(storage_key))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.keys())
+
+    # --- queries -----------------------------------------------------------------------------------------
+
+    def query(self, data_query: BaseDataQuery) -> dict[tuple[Any, ...], list[Match]]:
+        """Return the objects that match a query, grouped by the matched values.
+
+        Returns
+        -------
+        matches
+            A plain dict. Its keys are tuples of the matched values: the substance first, then the
+            criteria in the order in which the query class declares them. Its values are lists of
+            ``(key, object, path)``; `path` is ``None`` for an object without ancillary data.
+        """
+        data_query.validate()
+        with self.lock:
+            found: dict[tuple[Any, ...], list[Match]] = {}
+            for matched, match in self._matches(data_query):
+                found.setdefault(matched, []).append(match)
+            return found
+
+    def keys(self, data_query: BaseDataQuery | None = None) -> list[str]:
+        """Return the keys of the objects that match a query, or of all objects, in stored order.
+
+        A query that finds several classes gives them class by class, unless it says how to order them.
+        """
+        with self.lock:
+            if data_query is None:
+                return self._object_keys()
+            data_query.validate()
+            return [key for _, (key, _, _) in self._matches(data_query)]
+
+    def count(self, data_query: BaseDataQuery) -> int:
+        """Return how many objects match a query."""
+        return len(self.keys(data_query))
 
     # --- combining -------------------------------------------------------------------------------------
 
@@ -214,15 +351,13 @@ class StorageBackend(Querying):
             What was stored, replaced and skipped, and which keys had to change because this backend
             already has another object under them. References to such keys change along.
         """
-        from simarchive.storage import merging
-
         return merging.merge(self, other)
 
     def __iadd__(self, other: StorageBackend) -> Self:
         self.update(other)
         return self
 
-    def is_same_store(self, other: StorageBackend) -> bool:
+    def is_same_store(self, other: object) -> bool:
         """Return whether another backend keeps its objects in the same place."""
         return self is other
 
@@ -246,8 +381,6 @@ class StorageBackend(Querying):
         ConflictError
             If something is at `destination` already.
         """
-        from simarchive.storage import merging
-
         filters = merging.SubstanceFilter.of(
             include_substances, include_components, exclude_substances, exclude_components
         )
@@ -266,27 +399,11 @@ class StorageBackend(Querying):
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    # --- hooks with defaults -----------------------------------------------------------------------------
+    # --- hooks with defaults: changes ----------------------------------------------------------------------
 
     def _atomic(self) -> AbstractContextManager[object]:
         """Return a context in which all changes become one, or none; here: each change is its own."""
         return contextlib.nullcontext()
-
-    @contextlib.contextmanager
-    def _borrowed(
-        self, storage_key: str, shared: SharedFiles | None = None
-    ) -> Iterator[tuple[BaseStoredData, PathLike | None]]:
-        """Give an object and a directory of its ancillary data that may vanish after the block.
-
-        Parameters
-        ----------
-        shared
-            What keeps the files that objects share, for one who borrows many of them.
-        """
-        stored, path = self._retrieve_object(storage_key)
-        if stored is None:
-            raise NotFoundError(f"no object has the key {storage_key!r}")
-        yield stored, None if path is None else Path(path)
 
     def _put(self, incoming: Incoming, storage_key: str, *, is_new: bool) -> None:
         """Do what `_store_object` does, with what is known already; inside `_atomic`.
@@ -296,42 +413,123 @@ class StorageBackend(Querying):
         is_new
             No object has the key.
         """
-        self._store_object(incoming.stored, storage_key, incoming.directory)
+        with incoming.directory() as directory:
+            self._store_object(incoming.stored, storage_key, directory)
 
-    def _twins(self, incoming: Incoming) -> Iterator[tuple[str, BaseStoredData]]:
-        """Yield keys and objects of the same class, at least all that may be the same as this one."""
-        for key in self._object_keys((incoming.class_name,)):
-            twin, _ = self._retrieve_object(key)
-            if twin is not None:
-                yield key, twin
+    def _remove_object(self, storage_key: str) -> None:
+        """Forget an object; a backend that can also frees its room."""
+        registry = self._registry()
+        del registry[storage_key]
+        self._write_registry(registry)
 
-    def _document_of(self, storage_key: str) -> BaseStoredData:
-        """Return an object without its ancillary data."""
-        stored, _ = self._retrieve_object(storage_key)
-        if stored is None:
-            raise NotFoundError(f"no object has the key {storage_key!r}")
-        return stored
-
-    def _has_same_files(self, storage_key: str, directory: Path) -> bool:
-        """Return whether the ancillary data of an object and a directory hold the same."""
-        _, path = self._retrieve_object(storage_key)
-        return path is not None and same_files(Path(path), directory)
+    def _has_same_files(self, storage_key: str, files: AncillaryData | None) -> bool:
+        """Return whether an object has these files, which are ``None`` for a class without any."""
+        stored = None if files is None else self.members(storage_key)
+        return files is None or (stored is not None and stored.is_same_as(files))
 
     def _new_at(self, destination: PathLike) -> Self:
         """Return a new empty backend of this kind at a place where nothing is."""
         raise InvalidDataError(f"{type(self).__name__} cannot make a new store at {os.fspath(destination)!r}")
 
-    # --- the parts of the above ----------------------------------------------------------------------
+    # --- hooks with defaults: the keys of all objects, kept in a registry among the objects -----------------
 
-    def _free_key(self, wanted: str | None) -> str:
-        if wanted is not None and not self._object_exists(wanted):
-            return wanted
-        while True:
-            key = new_key()
-            if not self._object_exists(key):
-                return key
+    def _object_keys(self, class_names: tuple[str, ...] | None = None) -> list[str]:
+        """Return the keys of all objects, or of the classes named, in stored order."""
+        return [
+            key
+            for key, class_name in self._registry().items()
+            if (class_names is None or class_name in class_names) and self._object_exists(key)
+        ]
+
+    def _is_stored(self, storage_key: str) -> bool:
+        """Return whether a key is that of an object which was stored and not removed."""
+        return storage_key in self._registry() and self._object_exists(storage_key)
+
+    def _register_key(self, storage_key: str, stored: BaseStoredData) -> None:
+        """Note that an object was stored under a key."""
+        registry = self._registry()
+        if registry.get(storage_key) != type(stored).data_class_name:
+            self._write_registry({**registry, storage_key: type(stored).data_class_name})
+
+    # --- hooks with defaults: queries ----------------------------------------------------------------------
+
+    def _candidates(self, data_query: BaseDataQuery) -> Iterable[str]:
+        """Return the keys of at least all objects that match a query, in stored order."""
+        return self._object_keys(class_names(data_query))
+
+    def _matches(self, data_query: BaseDataQuery) -> Iterator[tuple[tuple[Any, ...], Match]]:
+        """Yield the matched values and the match of each object that matches, ordered and limited."""
+        found = []
+        for key in self._candidates(data_query):
+            stored, path = self._retrieve_object(key)
+            if stored is None:
+                continue
+            matched = data_query.apply(stored)
+            if matched is not None:
+                found.append((matched, (key, stored, path)))
+        yield from arranged_matches(data_query, found)
+
+    # --- the parts of the above ----------------------------------------------------------------------------
+
+    def _registry(self) -> dict[str, str]:
+        """Return the data class by key."""
+        registry, _ = self._retrieve_object(REGISTRY_KEY)
+        if not isinstance(registry, StoredObjectKeys):
+            return {}
+        return dict(zip(registry.object_keys or (), registry.object_classes or (), strict=True))
+
+    def _write_registry(self, registry: dict[str, str]) -> None:
+        stored = StoredObjectKeys(object_keys=list(registry), object_classes=list(registry.values()))
+        self._store_object(stored, REGISTRY_KEY, None)
+
+
+def class_names(data_query: BaseDataQuery) -> tuple[str, ...]:
+    """Return the names of the classes that a query searches."""
+    return name_and_subclasses(data_query.data_class())
+
+
+def arranged_matches(
+    data_query: BaseDataQuery, found: list[tuple[tuple[Any, ...], Match]]
+) -> Iterator[tuple[tuple[Any, ...], Match]]:
+    """Yield matched values and matches in the order, and up to the limit, that a query asks for.
+
+    Parameters
+    ----------
+    found
+        Of each class in the order in which its objects were stored.
+    """
+    ranks = {name: rank for rank, name in enumerate(class_names(data_query))}
+    by_class = sorted(found, key=lambda pair: ranks.get(pair[1][1].data_class_name, len(ranks)))
+    yield from arranged(data_query, by_class, lambda pair, name: pair[1][1].index_values().get(name))
+
+
+def arranged(
+    data_query: BaseDataQuery, found: Sequence[Found], value_of: Callable[[Found, str], Value]
+) -> list[Found]:
+    """Return what was found in the order that the query asks for, and no more than its limit.
+
+    Parameters
+    ----------
+    found
+        Class by class, and of each class in the order in which its objects were stored; equal values keep it.
+    value_of
+        Called with one of these and the name of an index column; returns the value to order by.
+    """
+    in_order = list(found)
+    if data_query.order_by is not None:
+        name, descending = data_query.order_by.removeprefix("-"), data_query.order_by.startswith("-")
+        values = [value_of(one, name) for one in in_order]
+        in_order = [in_order[place] for place in places_in_order(values, descending=descending)]
+    return in_order[: data_query.limit]
 
 
 def _check_class(stored: object) -> None:
     if not isinstance(stored, BaseStoredData):
         raise WrongTypeError(f"only objects of a data class can be stored, not {type(stored).__name__}")
+
+
+def _is_user_key(storage_key: object) -> bool:
+    try:
+        return check_key(storage_key) != REGISTRY_KEY
+    except InvalidDataError:
+        return False

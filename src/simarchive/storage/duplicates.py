@@ -28,6 +28,14 @@ class Action(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class StoreOutcome:
+    """The key an object has after it was to be stored, and what was done."""
+
+    key: str
+    action: Action
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """An action, and the key of the stored object that it concerns (empty for `Action.ADD`)."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -11,7 +12,7 @@ from simarchive.container.documents import identity_digest
 from simarchive.data import BaseStoredData, ReplaceableData
 from simarchive.errors import InvalidDataError
 from simarchive.ground.conditions import Condition, Equals, Value
-from simarchive.storage.ancillary import AncillaryFile, ancillary_files, checked_files
+from simarchive.storage.ancillary import AncillaryData, check_fits
 
 
 class Incoming:
@@ -19,39 +20,35 @@ class Incoming:
 
     Parameters
     ----------
-    directory
-        Where its ancillary data is.
-    files
-        What is in the directory, if that is known.
+    ancillary
+        Its files; ``None`` if it has none, or if they do not matter.
     """
 
-    def __init__(
-        self, stored: BaseStoredData, directory: Path | None = None, files: list[AncillaryFile] | None = None
-    ) -> None:
+    def __init__(self, stored: BaseStoredData, ancillary: AncillaryData | None = None) -> None:
         self.stored = stored
-        self.directory = directory
-        self._files = files
+        self.ancillary = ancillary
 
     @classmethod
-    def checked(cls, stored: BaseStoredData, path: str | os.PathLike[str] | None) -> Self:
+    def checked(cls, stored: BaseStoredData, ancillary: AncillaryData | None) -> Self:
         """Return an object that is complete, as its ancillary data is.
 
         Raises
         ------
         InvalidDataError
-            If something is missing, or as `ancillary.checked_files`.
+            If something is missing, or as `ancillary.check_fits`.
         """
         stored.validate()
-        files = checked_files(stored, path)
-        directory = None if path is None else Path(path).absolute()
-        return cls(stored, directory, files)
+        check_fits(stored, ancillary)
+        return cls(stored, ancillary)
 
-    @property
-    def files(self) -> list[AncillaryFile]:
-        """The files and empty folders of its ancillary data."""
-        if self._files is None:
-            self._files = [] if self.directory is None else ancillary_files(self.directory)
-        return self._files
+    @contextlib.contextmanager
+    def directory(self) -> Iterator[Path | None]:
+        """Give a directory of its ancillary data, which may vanish after the block, or ``None``."""
+        if self.ancillary is None:
+            yield None
+            return
+        with self.ancillary.directory() as path:
+            yield path
 
     @property
     def class_name(self) -> str:

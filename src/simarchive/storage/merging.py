@@ -1,4 +1,7 @@
-"""Copying objects from one backend into another: merge, subset, import, export.
+"""Copying objects from one store into another: merge, subset, import, export, and the plan of a merge.
+
+Both sides are protocols. A `Source` has objects, and gives their files wherever they lie; a `Target` takes
+them. Every backend is both; `Plan` is a target that keeps nothing.
 
 Keys stay as they are. Where the target has another object under a key already, the copy gets a new
 key and every reference to the old one in the other copied objects is changed with it.
@@ -7,21 +10,77 @@ key and every reference to the old one in the other copied objects is changed wi
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from simarchive.chemistry import Component, Substance
 from simarchive.data import BaseStoredData
 from simarchive.errors import CorruptError, FormatError, InvalidDataError, NotFoundError
-from simarchive.storage.duplicates import Action
+from simarchive.ground.keys import free_key
+from simarchive.queries.substance import ComponentPattern
+from simarchive.storage import duplicates
+from simarchive.storage.ancillary import AncillaryData
+from simarchive.storage.duplicates import Action, StoreOutcome
+from simarchive.storage.incoming import Incoming
 from simarchive.storage.scratch import SharedFiles
 
-if TYPE_CHECKING:
-    from simarchive.storage.backend import StorageBackend, StoreOutcome
-
 KeepFilter = Callable[[BaseStoredData], bool]
+
+
+class Side(Protocol):
+    """What both sides have."""
+
+    @property
+    def lock(self) -> AbstractContextManager[Any]:
+        """Held while something is copied. One that stands for another has its number as ``order``."""
+
+
+class Source(Side, Protocol):
+    """Where objects are copied from. The methods are called while `lock` is held."""
+
+    def keys(self) -> list[str]:
+        """Return the keys of all objects, in stored order."""
+
+    def reading(self) -> AbstractContextManager[object]:
+        """Have all reads in the block see one state."""
+
+    def load(self, storage_key: str, /) -> BaseStoredData:
+        """Return an object, which is the caller's own."""
+
+    def members(self, storage_key: str, /, *, shared: SharedFiles | None = None) -> AncillaryData | None:
+        """Return the files of an object, wherever they lie, or ``None`` if it has no ancillary data."""
+
+
+class Target(Side, Protocol):
+    """Where objects are copied to. The methods are called while `lock` is held."""
+
+    def is_same_store(self, other: object, /) -> bool:
+        """Return whether a source is this very store."""
+
+    def transaction(self) -> AbstractContextManager[object]:
+        """Make all that is put in the block one change, if that can be had."""
+
+    def put(
+        self, stored: BaseStoredData, ancillary_data: AncillaryData | None, /, *, storage_key: str
+    ) -> StoreOutcome:
+        """Keep an object and its files under a key, or what `duplicates` decides; return what was done."""
+
+
+class Inventory(Side, Protocol):
+    """What a plan asks of the store that would be changed."""
+
+    def __contains__(self, storage_key: object, /) -> bool: ...
+
+    def is_same_store(self, other: object, /) -> bool:
+        """Return whether a source is this very store."""
+
+    def possible_duplicates(self, incoming: Incoming, /) -> Iterator[tuple[str, BaseStoredData]]:
+        """Yield keys and objects, at least all that may be duplicates of this one."""
+
+    def members(self, storage_key: str, /) -> AncillaryData | None:
+        """Return the files of an object."""
 
 
 @dataclass(slots=True)
@@ -53,54 +112,72 @@ class MergeReport:
 
 @dataclass(frozen=True, slots=True)
 class SubstanceFilter:
-    """Which substances and components a subset includes and excludes; an empty part lets all pass."""
+    """Which substances and components are included and excluded; an empty part lets all pass."""
 
-    include_substances: frozenset[str]
-    include_components: frozenset[str]
+    include_substances: frozenset[str]  #: identifiers
+    include_components: frozenset[ComponentPattern]
     exclude_substances: frozenset[str]
-    exclude_components: frozenset[str]
+    exclude_components: frozenset[ComponentPattern]
 
     @classmethod
     def of(
         cls,
-        include_substances: Iterable[Substance] | None,
-        include_components: Iterable[Component] | None,
-        exclude_substances: Iterable[Substance] | None,
-        exclude_components: Iterable[Component] | None,
+        include_substances: Iterable[Substance] | None = None,
+        include_components: Iterable[Component | ComponentPattern | str] | None = None,
+        exclude_substances: Iterable[Substance] | None = None,
+        exclude_components: Iterable[Component | ComponentPattern | str] | None = None,
     ) -> SubstanceFilter:
         """Return the filter for any iterables.
+
+        Parameters
+        ----------
+        include_components, exclude_components
+            Components in one role, or SMILES of components in any role; a role may stand in braces, "C{sol}".
 
         Raises
         ------
         InvalidDataError
-            If something is to be both included and excluded.
+            If something is to be both included and excluded, or a SMILES cannot be read.
         """
-        parts = [
-            frozenset(value.identifier for value in values or ())
-            for values in (include_substances, include_components, exclude_substances, exclude_components)
+        substances = [
+            frozenset(substance.identifier for substance in values or ())
+            for values in (include_substances, exclude_substances)
         ]
-        both = (parts[0] & parts[2]) | (parts[1] & parts[3])
+        components = [
+            frozenset(ComponentPattern.of(component) for component in values or ())
+            for values in (include_components, exclude_components)
+        ]
+        both = sorted([*(substances[0] & substances[1]), *map(str, components[0] & components[1])])
         if both:
-            raise InvalidDataError(f"{', '.join(sorted(both))} cannot be both included and excluded")
-        return cls(*parts)
+            raise InvalidDataError(f"{', '.join(both)} cannot be both included and excluded")
+        return cls(substances[0], components[0], substances[1], components[1])
+
+    @property
+    def lets_all_pass(self) -> bool:
+        """Whether no part says anything."""
+        return not (
+            self.include_substances
+            or self.include_components
+            or self.exclude_substances
+            or self.exclude_components
+        )
 
     def passes(self, stored: BaseStoredData) -> bool:
         """Return whether an object passes."""
         substance = getattr(stored, "substance", None)
         if not isinstance(substance, Substance):
             return not (self.include_substances or self.include_components)
-        components = {component.identifier for component in substance.components}
         return (
             (not self.include_substances or substance.identifier in self.include_substances)
-            and self.include_components <= components
+            and all(pattern.is_in(substance) for pattern in self.include_components)
             and substance.identifier not in self.exclude_substances
-            and not self.exclude_components & components
+            and not any(pattern.is_in(substance) for pattern in self.exclude_components)
         )
 
 
 def merge(
-    target: StorageBackend,
-    source: StorageBackend,
+    target: Target,
+    source: Source,
     *,
     keep: KeepFilter | None = None,
     progress: Callable[[str], None] | None = None,
@@ -123,7 +200,7 @@ def merge(
     if target.is_same_store(source):
         report.kept = source.keys()
         return report
-    with locked(source._lock, target._lock), target._atomic(), SharedFiles() as shared:
+    with locked(source.lock, target.lock), target.transaction(), SharedFiles() as shared:
         for key, outcome in _Copying(target, source, keep, report, shared).run():
             if outcome.key != key:
                 report.new_keys[key] = outcome.key
@@ -157,8 +234,8 @@ def locked(*locks: AbstractContextManager[Any]) -> Iterator[None]:
 class _Copying:
     """One walk over the objects of a source, each after those that it refers to."""
 
-    target: StorageBackend
-    source: StorageBackend
+    target: Target
+    source: Source
     keep: KeepFilter | None
     report: MergeReport
     shared: SharedFiles
@@ -188,7 +265,8 @@ class _Copying:
         """Copy an object unless it is not wanted, or unless others go first: these are returned."""
         outcome = None
         try:
-            with self.source._borrowed(key, self.shared) as (stored, path):
+            with self.source.reading():
+                stored = self.source.load(key)
                 if not (is_referred_to or self.keep is None or self.keep(stored)):
                     return None, []
                 first = self._to_go_first(key, stored)
@@ -197,7 +275,8 @@ class _Copying:
                 for old in references(stored):
                     if old in self.report.new_keys:
                         rename_reference(stored, old, self.report.new_keys[old])
-                outcome = self.target._store(stored, path, storage_key=key)
+                files = self.source.members(key, shared=self.shared)
+                outcome = self.target.put(stored, files, storage_key=key)
         except (CorruptError, FormatError, InvalidDataError, NotFoundError) as error:
             self.report.unreadable[key] = str(error)
         self._done.add(key)
@@ -235,3 +314,86 @@ def rename_reference(stored: BaseStoredData, old: str, new: str) -> None:
             setattr(stored, name, new)
         elif value is not None and not isinstance(value, str) and old in value:
             setattr(stored, name, type(value)(new if key == old else key for key in value))
+
+
+# --- what a merge would do --------------------------------------------------------------------------------
+
+
+def plan(target: Inventory | None, sources: Sequence[Source]) -> list[MergeReport]:
+    """Return what merging each source into the target, one after another, would report.
+
+    The decisions are made on documents and digests; nothing is copied or written.
+
+    Parameters
+    ----------
+    target
+        Where the objects would go; ``None`` for a new, empty store.
+    """
+    planned = Plan(target)
+    # A later source may be compared with an earlier one: all are held at once, in the order of all merges.
+    with locked(planned.lock, *(source.lock for source in sources)):
+        return [merge(planned, source) for source in sources]
+
+
+class Plan:
+    """A target that remembers which objects it would have, and where their files are, but keeps none."""
+
+    def __init__(self, target: Inventory | None) -> None:
+        self._target = target
+        self.lock: AbstractContextManager[Any] = contextlib.nullcontext() if target is None else target.lock
+        self._objects: dict[str, tuple[BaseStoredData, AncillaryData | None]] = {}
+        self._alike: dict[object, list[str]] = {}
+
+    def is_same_store(self, other: object, /) -> bool:
+        """Return whether a source is the store that would be changed."""
+        return self._target is not None and self._target.is_same_store(other)
+
+    def transaction(self) -> AbstractContextManager[object]:
+        """Do nothing: there is nothing to take back."""
+        return contextlib.nullcontext()
+
+    def put(
+        self, stored: BaseStoredData, ancillary_data: AncillaryData | None, /, *, storage_key: str
+    ) -> StoreOutcome:
+        """Return what would be done."""
+        stored.validate()
+        incoming = Incoming(stored)
+        decision = duplicates.decide(
+            stored,
+            self._possible_duplicates(incoming),
+            lambda key: _digests(self._files(key)) == _digests(ancillary_data),
+        )
+        key = decision.existing_key or free_key(storage_key, self._has)
+        if decision.action is not Action.KEEP:
+            self._objects[key] = stored, ancillary_data
+            for alike in _alike(incoming):
+                self._alike.setdefault(alike, []).append(key)
+        return StoreOutcome(key, decision.action)
+
+    def _has(self, storage_key: str) -> bool:
+        return storage_key in self._objects or (self._target is not None and storage_key in self._target)
+
+    def _possible_duplicates(self, incoming: Incoming) -> Iterator[tuple[str, BaseStoredData]]:
+        for key in dict.fromkeys(key for alike in _alike(incoming) for key in self._alike.get(alike, ())):
+            yield key, self._objects[key][0]
+        if self._target is not None:
+            for key, stored in self._target.possible_duplicates(incoming):
+                if key not in self._objects:
+                    yield key, stored
+
+    def _files(self, key: str) -> AncillaryData | None:
+        if key in self._objects:
+            return self._objects[key][1]
+        return None if self._target is None else self._target.members(key)
+
+
+def _alike(incoming: Incoming) -> Iterator[object]:
+    """Yield values of which two objects share at least one if `duplicates` may call them the same."""
+    yield incoming.identity
+    yield incoming.likeness
+    if incoming.measurement is not None:
+        yield incoming.measurement
+
+
+def _digests(files: AncillaryData | None) -> dict[str, str]:
+    return {} if files is None else files.digests()

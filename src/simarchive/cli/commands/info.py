@@ -13,7 +13,7 @@ from simarchive.cli.arguments import container_argument, json_option
 from simarchive.cli.output import count_text, date_text, print_facts, print_json, print_line, size_text
 
 if TYPE_CHECKING:
-    from simarchive.storage.hdf5.statistics import ContainerStatistics
+    from simarchive.storage.hdf5.upkeep import ContainerStatistics
 
 
 @click.command("info", short_help="Say what FILE is and holds, and how many bytes that takes.")

@@ -37,7 +37,7 @@ def command(sources: tuple[Path, ...], target: Path, dry_run: bool, codec: str, 
     with ExitStack() as stack:
         backends = {str(path): stack.enter_context(opened_source(path)) for path in sources}
         if dry_run:
-            from simarchive.storage.planning import plan
+            from simarchive.storage.merging import plan
 
             planned = dict(zip(backends, plan(None, list(backends.values())), strict=True))
             report_merge(planned, target, as_json=as_json, dry_run=True)

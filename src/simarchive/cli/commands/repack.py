@@ -28,7 +28,7 @@ def command(container: Path, tmp_dir: Path | None, wait_s: float, as_json: bool)
     Example:
       simarchive repack water.h5
     """
-    from simarchive.storage.hdf5.repacking import repack
+    from simarchive.storage.hdf5.upkeep import repack
 
     if not container.exists():
         raise NotFoundError(f"there is no container '{container}'")

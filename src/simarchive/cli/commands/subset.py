@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +15,7 @@ from simarchive.cli.progress_bars import objects_bar
 from simarchive.errors import InvalidDataError
 
 if TYPE_CHECKING:
-    from simarchive.data import BaseStoredData
-    from simarchive.queries.substance import ComponentPattern
+    from simarchive.storage.merging import SubstanceFilter
 
 
 @click.command("subset", short_help="Copy the objects that pass filters into a new container.")
@@ -57,7 +55,7 @@ def command(
     """
     from simarchive.storage.merging import merge
 
-    filters = SubsetFilter.of(include_component, exclude_component, include_substance, exclude_substance)
+    filters = _filter_of(include_component, exclude_component, include_substance, exclude_substance)
     with (
         opening.for_reading(container) as source,
         new_container(target, codec=codec) as chosen,
@@ -67,58 +65,30 @@ def command(
     report_merge({str(container): report}, target, as_json=as_json)
 
 
-@dataclass(frozen=True, slots=True)
-class SubsetFilter:
-    """Which objects a subset has; an empty part lets all pass."""
+def _filter_of(
+    include_components: tuple[str, ...],
+    exclude_components: tuple[str, ...],
+    include_substances: tuple[str, ...],
+    exclude_substances: tuple[str, ...],
+) -> SubstanceFilter:
+    """Return the filter of what a person wrote.
 
-    include_components: tuple[ComponentPattern, ...]
-    exclude_components: tuple[ComponentPattern, ...]
-    include_substances: frozenset[str]
-    exclude_substances: frozenset[str]
+    Raises
+    ------
+    InvalidDataError
+        If a SMILES or substance cannot be read, there is no filter, or two contradict each other.
+    """
+    from simarchive.queries.literals import read_substance
+    from simarchive.storage.merging import SubstanceFilter
 
-    @classmethod
-    def of(
-        cls,
-        include_components: tuple[str, ...],
-        exclude_components: tuple[str, ...],
-        include_substances: tuple[str, ...],
-        exclude_substances: tuple[str, ...],
-    ) -> SubsetFilter:
-        """Return the filter of what a person wrote.
-
-        Raises
-        ------
-        InvalidDataError
-            If a SMILES or substance cannot be read, there is no filter, or two contradict each other.
-        """
-        from simarchive.queries.literals import read_substance
-        from simarchive.queries.substance import ComponentPattern
-
-        components = [
-            tuple(ComponentPattern.of(text) for text in texts)
-            for texts in (include_components, exclude_components)
-        ]
-        substances = [
-            frozenset(read_substance(text).identifier for text in texts)
-            for texts in (include_substances, exclude_substances)
-        ]
-        both = [*{*components[0]} & {*components[1]}, *substances[0] & substances[1]]
-        if both:
-            raise InvalidDataError(f"{', '.join(map(str, both))} cannot be both included and excluded")
-        if not any((*components, *substances)):
-            raise InvalidDataError(
-                "no filter is given: name a component or substance, as in --exclude-component O"
-            )
-        return cls(components[0], components[1], substances[0], substances[1])
-
-    def passes(self, stored: BaseStoredData) -> bool:
-        """Return whether an object passes."""
-        substance = getattr(stored, "substance", None)
-        if substance is None:
-            return not (self.include_components or self.include_substances)
-        return (
-            all(pattern.is_in(substance) for pattern in self.include_components)
-            and not any(pattern.is_in(substance) for pattern in self.exclude_components)
-            and (not self.include_substances or substance.identifier in self.include_substances)
-            and substance.identifier not in self.exclude_substances
+    filters = SubstanceFilter.of(
+        map(read_substance, include_substances),
+        include_components,
+        map(read_substance, exclude_substances),
+        exclude_components,
+    )
+    if filters.lets_all_pass:
+        raise InvalidDataError(
+            "no filter is given: name a component or substance, as in --exclude-component O"
         )
+    return filters

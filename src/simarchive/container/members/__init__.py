@@ -27,7 +27,7 @@ from simarchive.container.members.table import (
     is_member,
     read_table,
 )
-from simarchive.container.members.writing import link_member, store_member
+from simarchive.container.members.writing import StoredMember, copy_member, link_member, store_member
 
 __all__ = [
     "ChunkFile",
@@ -37,6 +37,8 @@ __all__ = [
     "MemberReader",
     "MemberTable",
     "PlainFile",
+    "StoredMember",
+    "copy_member",
     "empty_folders",
     "extract_member",
     "find_member",

@@ -129,7 +129,7 @@ def verify_member(
 
     Pipeline(table.n_chunks, digesting).run(check, partial(_chunk_space, table), progress)
     if full and not faults and hasher.hexdigest() != table.digest:
-        return (MemberFault(None, str(_wrong_digest(table, hasher.hexdigest()))),)
+        return (MemberFault(None, str(wrong_digest(table, hasher.hexdigest()))),)
     return tuple(faults[chunk] for chunk in sorted(faults))
 
 
@@ -181,7 +181,8 @@ def chunk_error(table: MemberTable, chunk: int, what: str) -> CorruptMemberError
     )
 
 
-def _wrong_digest(table: MemberTable, found: str) -> CorruptMemberError:
+def wrong_digest(table: MemberTable, found: str) -> CorruptMemberError:
+    """Return the error for a member whose chunks are intact, but are not those that were stored."""
     return CorruptMemberError(
         f"{table.label}: the bytes have BLAKE3 {found}, stored was {table.digest}. "
         "Restore the container from a copy, or store the object again"
@@ -215,7 +216,7 @@ def _write_chunks(
 
     Pipeline(table.n_chunks, digesting).run(extract, partial(_chunk_space, table), progress)
     if hasher.hexdigest() != table.digest:
-        raise _wrong_digest(table, hasher.hexdigest())
+        raise wrong_digest(table, hasher.hexdigest())
 
 
 def _write_at(fd: int, data: memoryview, offset: int) -> None:

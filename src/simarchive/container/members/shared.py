@@ -9,7 +9,7 @@ import h5py
 
 from simarchive.container import layout, members
 from simarchive.container.index import IndexTable, IndexTables
-from simarchive.container.members import MemberInfo
+from simarchive.container.members import MemberInfo, StoredMember
 from simarchive.errors import CorruptError, NotFoundError, StorageError
 from simarchive.ground.conditions import Column, ColumnKind, Equals, Value
 
@@ -59,13 +59,15 @@ class SharedMembers:
         self._tables.distrusted.discard(layout.MEMBER_TABLE)
 
     def store(
-        self, group: h5py.Group, name: str, path: Path, codec: str, progress: Progress | None
+        self, group: h5py.Group, name: str, source: Path | StoredMember, codec: str, progress: Progress | None
     ) -> MemberInfo:
         """Write a file as a member, or link to an equal one that is there; it is not noted yet."""
-        size = members.size_of(path)
-        twin = self._equal(path, size) if size >= MIN_SHARED_BYTES else None
+        size = source.info.size if isinstance(source, StoredMember) else members.size_of(source)
+        twin = self._equal(source, size) if size >= MIN_SHARED_BYTES else None
         if twin is None:
-            return members.store_member(group, name, path, codec=codec, progress=progress)
+            if isinstance(source, StoredMember):
+                return members.copy_member(group, name, source, codec=codec, progress=progress)
+            return members.store_member(group, name, source, codec=codec, progress=progress)
         members.link_member(group, name, twin)
         if progress is not None:
             progress(size)
@@ -92,11 +94,14 @@ class SharedMembers:
                 if info.size >= MIN_SHARED_BYTES and place in table:
                     table.remove(place)
 
-    def _equal(self, path: Path, size: int) -> h5py.Dataset | None:
+    def _equal(self, source: Path | StoredMember, size: int) -> h5py.Dataset | None:
         table = self._table()
         if not table.count([Equals("size", size)]):
             return None
-        _, digest = members.member_digest(path)
+        if isinstance(source, StoredMember):
+            digest = source.info.digest
+        else:
+            _, digest = members.member_digest(source)
         for place in table.select([Equals("size", size), Equals("digest", digest)]):
             key, _, name = place.partition("/")
             try:

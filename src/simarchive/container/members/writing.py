@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import BinaryIO
 
 import h5py
@@ -15,11 +16,15 @@ from isal import isal_zlib
 
 from simarchive.codecs import DEFAULT_CODEC, Codec, choose_codec
 from simarchive.container.layout import MEMBER_CHUNK_CRC32, MEMBER_CODEC, MEMBER_DIGEST, MEMBER_SIZE
+from simarchive.container.links import unlink
+from simarchive.container.members.extraction import read_stored, wrong_digest
 from simarchive.container.members.names import keep_long_name, link_name
 from simarchive.container.members.pipeline import Pipeline, Stage
+from simarchive.container.members.reader import open_member
 from simarchive.container.members.source import MemberSource, open_source
-from simarchive.container.members.table import MemberInfo
+from simarchive.container.members.table import ChunkFile, MemberInfo, MemberTable
 from simarchive.errors import ConflictError
+from simarchive.ground.signals import SIGNALS
 
 Progress = Callable[[int], None]
 
@@ -67,13 +72,79 @@ def store_member(
         raise ConflictError(f"member {name!r} is already stored in {group.name}")
     with open_source(source, size) as opened:
         chosen = choose_codec(codec, opened.sample())
-        dataset = _create_dataset(group, opened.size, chosen)
+        dataset = _create_dataset(group, opened.size, chosen, chunk_length(opened.size, chosen))
         digest, crcs = _store_chunks(dataset, opened, chosen, progress)
         opened.check_unchanged()
     _write_attributes(dataset, opened.size, digest, chosen.name, crcs)
     h5o.link(dataset.id, group.id, link.encode(), lcpl=_link_properties())
     keep_long_name(group, name)
     return MemberInfo(name, opened.size, dataset.id.get_storage_size(), digest, chosen.name)
+
+
+@dataclass(frozen=True)
+class StoredMember:
+    """A member of an open container as something to copy, good as long as the view it came from."""
+
+    info: MemberInfo
+    table: MemberTable
+    file: ChunkFile
+
+
+def copy_member(
+    group: h5py.Group,
+    name: str,
+    member: StoredMember,
+    *,
+    codec: str = DEFAULT_CODEC,
+    progress: Progress | None = None,
+) -> MemberInfo:
+    """Store a member of another container as a member of `group`, and return what is known about it.
+
+    If it would be stored with the codec that it has, its chunks are copied as they are, each after its check,
+    and neither decoded nor encoded. It keeps its digest in any case, which stands for the bytes that were
+    stored first.
+
+    Parameters
+    ----------
+    group, name, codec, progress
+        As for `store_member`.
+    member
+        What to copy.
+
+    Raises
+    ------
+    ConflictError
+        If the group has a member of this name.
+    CorruptMemberError
+        If a chunk, or what all of them decode to, does not match its check. Nothing is stored.
+    """
+    table = member.table
+    with open_member(table, member.file) as stream, open_source(stream, table.size) as opened:
+        chosen = choose_codec(codec, opened.sample())
+        if chosen.name != table.codec.name:
+            stored = store_member(group, name, stream, codec=codec, size=table.size, progress=progress)
+            if stored.digest != table.digest:
+                unlink(group.id, link_name(name))
+                raise wrong_digest(table, stored.digest)
+            return stored
+    link = link_name(name)
+    if link in group:
+        raise ConflictError(f"member {name!r} is already stored in {group.name}")
+    dataset = _create_dataset(group, table.size, table.codec, table.chunk_bytes)
+    elements = table.chunk_bytes // table.codec.element_size
+    for chunk in range(table.n_chunks):
+        stored_bytes = read_stored(table, member.file, chunk)
+        if stored_bytes:
+            with phil:
+                mask = int(table.filter_masks[chunk])
+                dataset.id.write_direct_chunk((chunk * elements,), stored_bytes, mask)
+        if progress is not None:
+            progress(table.plain_length(chunk))
+        SIGNALS.deliver()
+    _write_attributes(dataset, table.size, table.digest, table.codec.name, table.crcs)
+    h5o.link(dataset.id, group.id, link.encode(), lcpl=_link_properties())
+    keep_long_name(group, name)
+    return MemberInfo(name, table.size, dataset.id.get_storage_size(), table.digest, table.codec.name)
 
 
 def link_member(group: h5py.Group, name: str, dataset: h5py.Dataset) -> None:
@@ -101,10 +172,10 @@ def chunk_length(size: int, codec: Codec) -> int:
     return min(codec.chunk_bytes, -(-share // _PAGE) * _PAGE)
 
 
-def _create_dataset(group: h5py.Group, size: int, codec: Codec) -> h5py.Dataset:
+def _create_dataset(group: h5py.Group, size: int, codec: Codec, chunk_bytes: int) -> h5py.Dataset:
     properties = h5p.create(h5p.DATASET_CREATE)
     properties.set_obj_track_times(False)
-    properties.set_chunk((chunk_length(size, codec) // codec.element_size,))
+    properties.set_chunk((chunk_bytes // codec.element_size,))
     for number, options in codec.filters:
         # Optional, so that a filter this HDF5 lacks does not forbid writing; reading needs it all the same.
         properties.set_filter(number, h5z.FLAG_OPTIONAL, options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ from openff.evaluator.storage import StorageBackend as EvaluatorBackend
 from simarchive.data import BaseStoredData
 from simarchive.errors import InvalidDataError, LockedError, WrongTypeError
 from simarchive.interop.openff.values import from_typed, to_typed
+from simarchive.queries.substance import ComponentPattern
 from simarchive.storage import merging
+from simarchive.storage.ancillary import DirectoryFiles
 from simarchive.storage.backend import StorageBackend
 from simarchive.storage.duplicates import Action
 from simarchive.storage.evaluator_directory import LocalFileStorage
@@ -63,7 +66,11 @@ class Filters:
                 raise InvalidDataError(
                     f"the same {what} cannot be both included and excluded: {', '.join(sorted(both))}"
                 )
-        return cls(merging.SubstanceFilter(substances, components, not_substances, not_components))
+        return cls(
+            merging.SubstanceFilter(
+                substances, _patterns(components), not_substances, _patterns(not_components)
+            )
+        )
 
     def passes(self, stored: Any) -> bool:
         """Return whether one of our objects or of Evaluator's passes."""
@@ -72,13 +79,17 @@ class Filters:
         substance = getattr(stored, "substance", None)
         if substance is None:
             return not (self.ours.include_substances or self.ours.include_components)
-        components = {component.identifier for component in substance.components}
+        components = _patterns(component.identifier for component in substance.components)
         return (
             (not self.ours.include_substances or substance.identifier in self.ours.include_substances)
             and self.ours.include_components <= components
             and substance.identifier not in self.ours.exclude_substances
             and not self.ours.exclude_components & components
         )
+
+
+def _patterns(identifiers: Iterable[str]) -> frozenset[ComponentPattern]:
+    return frozenset(ComponentPattern.of(identifier) for identifier in identifiers)
 
 
 def merge(
@@ -104,7 +115,7 @@ def merge(
     if not isinstance(other, EvaluatorBackend):
         raise WrongTypeError(f"{other!r} is no storage: give a storage or the path of a directory")
     report = MergeReport()
-    with merging.locked(target.archive._lock, _InTime(other._lock)), target.archive.transaction():
+    with merging.locked(target.archive.lock, _InTime(other._lock)), target.archive.transaction():
         _store_each(target, _all_of(other), report, keep)
     return report
 
@@ -131,7 +142,7 @@ def _merge_ours(target: EvaluatorStorage, source: StorageBackend, keep: Callable
     """Merge what has a data class of ours, then what only Evaluator's program can interpret."""
     if target.archive.is_same_store(source):
         return MergeReport(kept=source.keys())
-    with merging.locked(target.archive._lock, source._lock), target.archive.transaction():
+    with merging.locked(target.archive.lock, source.lock), target.archive.transaction():
         report = merging.merge(
             target.archive,
             source,
@@ -159,7 +170,9 @@ def _store_each(
             stored.force_field_id = report.new_keys[old]
         try:
             if isinstance(stored, EvaluatorObject):
-                outcome = target.archive._store(stored, path, storage_key=key)
+                outcome = target.archive.put(
+                    stored, None if path is None else DirectoryFiles(path), storage_key=key
+                )
                 new_key, action = outcome.key, outcome.action
             else:
                 new_key, action = target._store(stored, path, storage_key=key)
@@ -176,9 +189,12 @@ def _store_each(
 def _opaque_of(source: StorageBackend, shared: SharedFiles) -> Iterator[FoundObject]:
     """Yield the objects of users' classes: as such if the class is loaded, else as they are kept here."""
     for key in source._object_keys(OPAQUE_CLASSES):
-        with source._borrowed(key, shared) as (stored, path):
+        with source.reading(), contextlib.ExitStack() as stack:
+            stored = source.load(key)
             if not isinstance(stored, EvaluatorObject):
                 continue
+            files = source.members(key, shared=shared)
+            path = None if files is None else stack.enter_context(files.directory())
             try:
                 yield key, from_typed(stored.to_typed()), path
             except InvalidDataError:

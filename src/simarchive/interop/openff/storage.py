@@ -20,6 +20,7 @@ from simarchive.interop.openff import merging as openff_merging
 from simarchive.interop.openff import queries as openff_queries
 from simarchive.interop.openff.places import EvaluatorScratch, container_path
 from simarchive.interop.openff.values import archived, restored, type_string_of
+from simarchive.storage.ancillary import DirectoryFiles
 from simarchive.storage.duplicates import Action
 from simarchive.storage.evaluator_json import OPAQUE_CLASSES, class_name_of, evaluator_type_of
 from simarchive.storage.hdf5.storage import HDF5Storage
@@ -80,7 +81,7 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
         self._archive = HDF5Storage(container, mode, **options)
         self._scratch = EvaluatorScratch(self._archive, scratch_directory)
         # The backend's own lock: Evaluator's public methods take it.
-        self._lock = self._archive._lock
+        self._lock = self._archive.lock
         self._move = move
 
     def __repr__(self) -> str:
@@ -154,29 +155,34 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
         except AssertionError as error:
             raise InvalidDataError(f"{type(evaluator_object).__name__} is not valid: {error}") from error
         ours = archived(evaluator_object)
+        files = None if path is None else DirectoryFiles(path)
         if type(ours).data_class_name not in OPAQUE_CLASSES:
-            outcome = self._archive._store(ours, path, storage_key=storage_key)
+            outcome = self._archive.put(ours, files, storage_key=storage_key)
             return outcome.key, outcome.action
         with self._archive.transaction():
-            return self._store_opaque(evaluator_object, ours, path, storage_key)
+            return self._store_opaque(evaluator_object, ours, files, storage_key)
 
     def _store_opaque(
-        self, evaluator_object: Any, ours: BaseStoredData, path: PathLike | None, storage_key: str | None
+        self,
+        evaluator_object: Any,
+        ours: BaseStoredData,
+        files: DirectoryFiles | None,
+        storage_key: str | None,
     ) -> tuple[str, Action]:
         existing = self._has_object(evaluator_object)
         if existing is None:
-            outcome = self._archive._store(ours, path, storage_key=storage_key)
+            outcome = self._archive.put(ours, files, storage_key=storage_key)
             return outcome.key, outcome.action
         if not isinstance(evaluator_object, evaluator_data.ReplaceableData):
             return existing, Action.KEEP
         _, stored = self._restore(existing)
         winner = type(evaluator_object).most_information(stored, evaluator_object)
         if winner is None:
-            outcome = self._archive._store(ours, path, storage_key=storage_key)
+            outcome = self._archive.put(ours, files, storage_key=storage_key)
             return outcome.key, outcome.action
         if winner is not evaluator_object:
             return existing, Action.KEEP
-        self._archive._put(Incoming.checked(ours, path), existing, is_new=False)
+        self._archive._put(Incoming.checked(ours, files), existing, is_new=False)
         return existing, Action.REPLACE
 
     def remove_object(self, storage_key: str) -> None:

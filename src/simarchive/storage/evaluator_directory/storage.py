@@ -24,8 +24,8 @@ from simarchive.errors import (
 from simarchive.ground.signals import OpenBlock
 from simarchive.ground.thread_lock import ThreadLock
 from simarchive.queries import BaseDataQuery
-from simarchive.storage.backend import StorageBackend
-from simarchive.storage.essentials import PathLike
+from simarchive.storage.ancillary import DirectoryFiles, PathLike
+from simarchive.storage.backend import Match, StorageBackend, arranged_matches, class_names
 from simarchive.storage.evaluator_directory.changes import Changes
 from simarchive.storage.evaluator_directory.documents import Filing, filing_of, read_object, text_of
 from simarchive.storage.evaluator_directory.files import io_error, signature_of, write_text
@@ -33,7 +33,6 @@ from simarchive.storage.evaluator_directory.possible_duplicates import PossibleD
 from simarchive.storage.evaluator_directory.registry import DirectoryRegistries
 from simarchive.storage.evaluator_directory.turns import Turns
 from simarchive.storage.incoming import Incoming
-from simarchive.storage.querying import Match, arranged_matches, class_names
 
 LOGGER = logging.getLogger("simarchive")
 
@@ -100,7 +99,7 @@ class LocalFileStorage(StorageBackend):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.directory)!r})"
 
-    def is_same_store(self, other: StorageBackend) -> bool:
+    def is_same_store(self, other: object) -> bool:
         """Return whether another backend works on the same directory."""
         return isinstance(other, LocalFileStorage) and self.directory.samefile(other.directory)
 
@@ -118,11 +117,11 @@ class LocalFileStorage(StorageBackend):
         LockedError
             If another process is writing and does not finish in time.
         """
-        return OpenBlock(self._locked_turn(), self, lambda: self._lock.is_mine)
+        return OpenBlock(self._locked_turn(), self, lambda: self.lock.is_mine)
 
     @contextlib.contextmanager
     def _locked_turn(self) -> Iterator[None]:
-        with self._lock, self._turn():
+        with self.lock, self._turn():
             yield
 
     # --- what every backend must do ----------------------------------------------------------------
@@ -134,18 +133,19 @@ class LocalFileStorage(StorageBackend):
         ancillary_data_path: Path | None = None,
     ) -> None:
         assert storage_key is not None
-        incoming = Incoming(object_to_store, ancillary_data_path)
+        files = None if ancillary_data_path is None else DirectoryFiles(ancillary_data_path)
+        incoming = Incoming(object_to_store, files)
         self._put(incoming, storage_key, is_new=not self._object_exists(storage_key))
 
     def _put(self, incoming: Incoming, storage_key: str, *, is_new: bool) -> None:
         text = text_of(incoming.stored, incoming.document)
-        with self._turn() as changes:
+        with incoming.directory() as directory, self._turn() as changes:
             try:
                 document, files = changes.new_place(), None
                 write_text(document, text, changes.access)
-                if incoming.directory is not None:
+                if directory is not None:
                     files = changes.new_place()
-                    shutil.copytree(incoming.directory, files)
+                    shutil.copytree(directory, files)
                     changes.adopt(files)
                 # All that can lack room is done: what follows are renames.
                 if files is not None:
@@ -230,7 +230,8 @@ class LocalFileStorage(StorageBackend):
             self._duplicates.forget(storage_key)
         self.problems.pop(storage_key, None)
 
-    def _twins(self, incoming: Incoming) -> Iterator[tuple[str, BaseStoredData]]:
+    def possible_duplicates(self, incoming: Incoming) -> Iterator[tuple[str, BaseStoredData]]:
+        """Yield keys and objects that may be duplicates of this one, of those that were read once."""
         filings = self._filings()
         self._duplicates.follow(self._registries.generation, filings.__contains__)
         for filing in self._registries.names():
@@ -238,9 +239,9 @@ class LocalFileStorage(StorageBackend):
             if incoming.class_name in classes:
                 self._duplicates.complete(filing, functools.partial(self._registries.keys_under, filing))
         for key in self._duplicates.of(incoming):
-            twin = self._readable_object(key)
-            if twin is not None:
-                yield key, twin
+            stored = self._readable_object(key)
+            if stored is not None:
+                yield key, stored
 
     def _matches(self, data_query: BaseDataQuery) -> Iterator[tuple[tuple[Any, ...], Match]]:
         found = []

@@ -1,67 +1,65 @@
-"""The files of objects in a container: listed, opened where they lie, extracted."""
+"""The files of the objects in a container: listed, opened where they lie, extracted, or copied."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
 from simarchive.container.container import Container
 from simarchive.container.contents import Contents, ReadDocument
-from simarchive.container.members import MemberInfo
+from simarchive.container.members import MemberInfo, StoredMember
 from simarchive.container.members.streams import MemberStream
-from simarchive.errors import InvalidDataError, NotFoundError
-from simarchive.storage.essentials import PathLike
-from simarchive.storage.scratch import AncillaryPath, ReplacedError, Scratch, ScratchDirectory, ScratchFile
+from simarchive.container.members.writing import Progress
+from simarchive.errors import CorruptError, InvalidDataError, NotFoundError
+from simarchive.storage.ancillary import AncillaryData, DirectoryFiles, PathLike
+from simarchive.storage.scratch import (
+    AncillaryPath,
+    ReplacedError,
+    Scratch,
+    ScratchDirectory,
+    ScratchFile,
+    SharedFiles,
+    TemporaryFolder,
+)
 
-Progress = Callable[[int], None]
 
+class Members:
+    """What `HDF5Storage` does with files.
 
-class MemberAccess:
-    """What `HDF5Storage` does with single files."""
+    Parameters
+    ----------
+    scratch_directory
+        Where files are extracted to; by default a temporary one is made, which vanishes with this.
+    scratch_max_bytes
+        Bound on its size.
+    """
 
-    _container: Container
-    _scratch: Scratch | None
-    _scratch_directory: Path | None
-    _scratch_max_bytes: int | None
+    def __init__(
+        self, container: Container, scratch_directory: Path | None, scratch_max_bytes: int | None
+    ) -> None:
+        self._container = container
+        self._scratch_directory = scratch_directory
+        self._scratch_max_bytes = scratch_max_bytes
+        self._scratch: Scratch | None = None
 
-    def list_members(self, storage_key: str, patterns: Sequence[str] | None = None) -> list[MemberInfo]:
-        """Return name, size, stored size, digest (BLAKE3) and codec of each file of an object.
+    def close(self) -> None:
+        """Remove the scratch directory, unless it was named."""
+        scratch, self._scratch = self._scratch, None
+        if scratch is not None:
+            scratch.close()
 
-        Parameters
-        ----------
-        patterns
-            As for `extract`; files that fit none are not looked at.
-
-        Raises
-        ------
-        NotFoundError
-            If there is no such object.
-        """
+    def infos(self, storage_key: str, patterns: Sequence[str] | None) -> list[MemberInfo]:
+        """Return what is known of the files of an object, or of those that fit a pattern."""
         with self._container.reading() as contents:
             return _members(contents, storage_key, patterns)
 
-    def file_digests(self, storage_key: str) -> dict[str, str]:
-        """Return the BLAKE3 digest of each file of an object, by name; empty folders have an empty one."""
-        with self._container.reading() as contents:
-            return {
-                **{info.name: info.digest for info in contents.members(storage_key)},
-                **dict.fromkeys(contents.empty_folders(storage_key), ""),
-            }
-
-    def open_member(self, storage_key: str, name: str) -> BinaryIO:
-        """Return a seekable, buffered, read-only binary file over a member, without extracting it.
-
-        Every chunk is checked when it is read. The file stays good when other objects change; if this
-        object is replaced or removed, reading on raises `ConflictError`.
-
-        Raises
-        ------
-        NotFoundError
-            If there is no such object or member.
-        """
+    def open(self, storage_key: str, name: str) -> BinaryIO:
+        """Return a seekable, buffered, read-only binary file over a member."""
         return cast("BinaryIO", io.BufferedReader(MemberStream(self._container, storage_key, name)))
 
     def extract(
@@ -73,32 +71,27 @@ class MemberAccess:
         progress: Progress | None = None,
         sync: bool = False,
     ) -> list[Path]:
-        """Write an object's files below a directory; return their paths.
-
-        Each file gets its name when it is complete and its digest is right.
-
-        Parameters
-        ----------
-        patterns
-            Shell patterns such as ``"*.pdb"``, matched against the member's name and its last component.
-            All files by default. Files that fit none are not looked at.
-        progress
-            Called with the number of bytes that were done since the last call.
-        sync
-            Whether the files are on the disk, not only in the system's memory, when this returns.
-        """
+        """Write an object's files below a directory; return their paths."""
         directory = Path(destination)
         with self._container.reading() as contents:
             chosen = [info.name for info in _members(contents, storage_key, patterns)]
             directory.mkdir(parents=True, exist_ok=True)
             if patterns is None:
-                for folder in contents.empty_folders(storage_key):
-                    (directory / folder).mkdir(parents=True, exist_ok=True)
+                _make_folders(directory, contents.empty_folders(storage_key))
             for name in chosen:
                 contents.extract_member(storage_key, name, directory / name, progress, sync=sync)
         return [directory / name for name in chosen]
 
-    def _ancillary_path(self, key: str, document: ReadDocument) -> AncillaryPath | None:
+    def of(self, storage_key: str, shared: SharedFiles | None) -> ContainerFiles | None:
+        """Return the files of an object as it is now, or ``None`` if it has no ancillary data."""
+        with self._container.reading() as contents:
+            if not contents.has_ancillary_data(storage_key):
+                return None
+            stored_at = _stored_at(contents, storage_key)
+        return ContainerFiles(self._container, storage_key, stored_at, self._scratch_directory, shared)
+
+    def path(self, key: str, document: ReadDocument) -> AncillaryPath | None:
+        """Return the path of an object's files, which are extracted when someone uses it."""
         if not document.has_ancillary_data:
             return None
         return AncillaryPath(key, functools.partial(self._extract_to_scratch, key, document.stored_at))
@@ -113,10 +106,7 @@ class MemberAccess:
         """
         with self._container.reading() as contents:
             if key not in contents or contents.stored_at(key) != stored_at:
-                raise ReplacedError(
-                    f"object {key!r} was replaced or removed before its files were asked for:"
-                    " retrieve it again"
-                )
+                raise _replaced(key)
             infos, folders = _asked_for(contents, key, name)
             if self._scratch is None:
                 self._scratch = Scratch(
@@ -131,6 +121,123 @@ class MemberAccess:
                 folders=folders,
                 generation=contents.generation(key),
             )
+
+
+class ContainerFiles(AncillaryData):
+    """The files of an object in a container, as it was when this was made.
+
+    Raises
+    ------
+    ReplacedError
+        From whatever is asked, if the object was replaced or removed.
+    """
+
+    def __init__(
+        self,
+        container: Container,
+        key: str,
+        stored_at: str,
+        scratch_directory: Path | None,
+        shared: SharedFiles | None,
+    ) -> None:
+        self.key = key
+        self._container = container
+        self._stored_at = stored_at
+        self._scratch_directory = scratch_directory
+        self._shared = shared
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the files."""
+        return tuple(self._infos)
+
+    @cached_property
+    def empty_folders(self) -> tuple[str, ...]:
+        """The names of the folders that hold no file."""
+        with self._reading() as contents:
+            return contents.empty_folders(self.key)
+
+    def size(self, name: str) -> int:
+        """Return the size of a file in bytes; nothing is read."""
+        return self._infos[name].size
+
+    def digest(self, name: str) -> str:
+        """Return the BLAKE3 digest of a file as it is kept; nothing is read."""
+        return self._infos[name].digest
+
+    @contextlib.contextmanager
+    def directory(self) -> Iterator[Path]:
+        """Give a new directory with all of it, which vanishes after the block."""
+        folder = TemporaryFolder(self._scratch_directory)
+        try:
+            directory = folder.path / self.key
+            with self._reading() as contents:
+                _make_folders(directory, contents.empty_folders(self.key))
+                extract = functools.partial(contents.extract_member, self.key)
+                if self._shared is not None:
+                    self._shared.extract(directory, contents.shared_members(self.key), extract)
+                else:
+                    for name in self._infos:
+                        extract(name, directory / name)
+            yield directory
+        finally:
+            folder.remove()
+
+    @contextlib.contextmanager
+    def stored(self) -> Iterator[dict[str, StoredMember]]:
+        """Give the files as another container can copy them, by name."""
+        with self._reading() as contents:
+            found = contents.stored_members(self.key)
+            yield {name: found[name] for name in sorted(found)}
+
+    @cached_property
+    def _infos(self) -> dict[str, MemberInfo]:
+        with self._reading() as contents:
+            return {
+                info.name: info for info in sorted(contents.members(self.key), key=lambda info: info.name)
+            }
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[Contents]:
+        with self._container.reading() as contents:
+            if self.key not in contents or _stored_at(contents, self.key) != self._stored_at:
+                raise _replaced(self.key)
+            yield contents
+
+
+@contextlib.contextmanager
+def to_store(files: AncillaryData | None) -> Iterator[Mapping[str, Path | StoredMember]]:
+    """Give what a container can store of some files, by name: paths, or members of another container."""
+    if files is None:
+        yield {}
+    elif isinstance(files, ContainerFiles):
+        with files.stored() as members:
+            yield members
+    elif isinstance(files, DirectoryFiles):
+        yield files.paths
+    else:
+        with files.directory() as directory:
+            yield DirectoryFiles(directory).paths
+
+
+def _make_folders(directory: Path, names: Sequence[str]) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (directory / name).mkdir(parents=True, exist_ok=True)
+
+
+def _stored_at(contents: Contents, key: str) -> str:
+    """Return what `Contents.stored_at` does; an empty text if it cannot be read."""
+    try:
+        return contents.stored_at(key)
+    except CorruptError:
+        return ""
+
+
+def _replaced(key: str) -> ReplacedError:
+    return ReplacedError(
+        f"object {key!r} was replaced or removed before its files were asked for: retrieve it again"
+    )
 
 
 def _members(contents: Contents, key: str, patterns: Sequence[str] | None) -> list[MemberInfo]:

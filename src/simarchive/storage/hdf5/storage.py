@@ -1,39 +1,52 @@
-"""`HDF5Storage`: a whole collection of simulation data in one HDF5 file."""
+"""`HDF5Storage`: a whole collection of simulation data in one HDF5 file.
+
+This is the facade. What it is composed of stands beside it: `answers` (which keys a query selects, tables),
+`members` (files), `indexing` (the index kept in step), `verification` and `upkeep`. Below all of them is the
+container, which knows groups, documents as text, members as bytes, and index tables.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
+
+import numpy as np
 
 from simarchive.codecs import CODEC_CHOICES
 from simarchive.container.container import Container
-from simarchive.container.contents import Contents
-from simarchive.container.members import member_digest
+from simarchive.container.contents import Contents, ObjectHeader, ReadDocument
+from simarchive.container.members import MemberInfo
+from simarchive.container.members.writing import Progress
 from simarchive.container.object_writing import StoredDocument
-from simarchive.data import BaseStoredData, ReplaceableData
+from simarchive.data import BaseStoredData, ReplaceableData, data_class_named
 from simarchive.errors import ConflictError, CorruptError, InvalidDataError, NotFoundError
+from simarchive.ground.conditions import Condition, Value
+from simarchive.ground.keys import new_key
 from simarchive.ground.thread_lock import ThreadLock
 from simarchive.journal import Durability
 from simarchive.queries import BaseDataQuery
-from simarchive.storage.ancillary import ancillary_files, empty_folders_of, members_of
-from simarchive.storage.backend import StorageBackend
-from simarchive.storage.essentials import PathLike
-from simarchive.storage.hdf5 import indexing, selection
-from simarchive.storage.hdf5.inspection import Inspection, interpret
-from simarchive.storage.hdf5.members import MemberAccess
+from simarchive.storage.ancillary import AncillaryData, DirectoryFiles, PathLike
+from simarchive.storage.backend import Match, StorageBackend, arranged_matches
+from simarchive.storage.hdf5 import answers, indexing, upkeep, verification
+from simarchive.storage.hdf5.members import Members, to_store
+from simarchive.storage.hdf5.upkeep import ContainerStatistics, RepairReport
+from simarchive.storage.hdf5.verification import VerificationReport
 from simarchive.storage.incoming import Incoming
-from simarchive.storage.querying import Match, arranged_matches
-from simarchive.storage.scratch import LazyPath, Scratch, SharedFiles, TemporaryFolder
+from simarchive.storage.scratch import SharedFiles
 
-Progress = Callable[[int], None]
+if TYPE_CHECKING:
+    import pandas
+
+# So many headers are read at a time: a walk that is given up early reads few in vain.
+_HEADERS_AT_ONCE = 256
 
 
-class HDF5Storage(MemberAccess, StorageBackend, Inspection):
+class HDF5Storage(StorageBackend):
     """A storage backend that keeps everything in one HDF5 file, the container.
 
     Each object is a group with its document as JSON text, its large arrays as variables with units, and
@@ -96,12 +109,14 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
             writable=mode == "a",
             durability=_checked_durability(durability),
             lock_timeout_s=lock_timeout_s,
-            lock=self._lock,
+            lock=self.lock,
             log_directory=None if log_directory is None else os.fspath(Path(log_directory).absolute()),
         )
-        self._scratch_directory = None if scratch_directory is None else Path(scratch_directory).absolute()
-        self._scratch_max_bytes = scratch_max_bytes
-        self._scratch: Scratch | None = None
+        self._members = Members(
+            self._container,
+            None if scratch_directory is None else Path(scratch_directory).absolute(),
+            scratch_max_bytes,
+        )
         self._index_checked_at = -1
         self.progress: Progress | None = None
         """Called with the number of bytes stored since the last call, while files are stored."""
@@ -140,9 +155,7 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
             self._container.close()
         finally:
             if self._container.closed:
-                scratch, self._scratch = self._scratch, None
-                if scratch is not None:
-                    scratch.close()
+                self._members.close()
 
     def transaction(self) -> AbstractContextManager[Self]:
         """Make every change in the block one commit, or none if an error leaves it.
@@ -159,7 +172,11 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
         """
         return self._container.open_transaction(self._care_for_index, self)
 
-    def is_same_store(self, other: StorageBackend) -> bool:
+    def reading(self) -> AbstractContextManager[Self]:
+        """Have all reads in the block see one committed state, whatever other processes commit meanwhile."""
+        return self._container.open_reading(self)
+
+    def is_same_store(self, other: object) -> bool:
         """Return whether another backend has the same container open."""
         return isinstance(other, HDF5Storage) and (
             other is self or os.path.samefile(other.path, self.path)  # noqa: PTH121
@@ -176,7 +193,7 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
             return super().keys(data_query)
         data_query.validate()
         with self._container.reading() as contents:
-            found = selection.select(contents, data_query)
+            found = answers.select(contents, data_query)
         return super().keys(data_query) if found is None else found
 
     def count(self, data_query: BaseDataQuery) -> int:
@@ -184,10 +201,240 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
         if data_query.exact and data_query.limit is None:
             data_query.validate()
             with self._container.reading() as contents:
-                number = selection.count(contents, data_query)
+                number = answers.count(contents, data_query)
             if number is not None:
                 return number
         return len(self.keys(data_query))
+
+    def select(self, class_names: Iterable[str], conditions: Sequence[Condition] = ()) -> list[str]:
+        """Return the keys of the objects of some data classes whose indexed values fulfil all conditions.
+
+        Where a class has no usable index, all its keys are returned: a caller has the last word.
+        """
+        with self._container.reading() as contents:
+            return answers.select_by(contents, class_names, conditions)
+
+    def columns(
+        self, data_query: BaseDataQuery, names: Sequence[str] | None = None
+    ) -> dict[str, list[Value]]:
+        """Return the indexed values of the objects that match a query, as columns of equal length.
+
+        The first column is ``"key"``; the others are those named, or all. Temperatures are in kelvin,
+        pressures in pascals. No document is read where the index alone decides.
+        """
+        return answers.plain(self._columns(data_query, names))
+
+    def table(self, data_query: BaseDataQuery) -> pandas.DataFrame:
+        """Return the indexed values of the objects that match a query, one row each, as a DataFrame.
+
+        Needs pandas (``pip install 'simarchive[table]'``). The keys are its index; temperatures are in
+        kelvin and pressures in pascals. No document is read where the index alone decides.
+        """
+        return answers.data_frame(self._columns(data_query, None))
+
+    def explain(self, data_query: BaseDataQuery) -> str:
+        """Return in words how the index answers a query in this container."""
+        data_query.validate()
+        with self._container.reading() as contents:
+            return answers.explain(contents, data_query)
+
+    # --- files ---------------------------------------------------------------------------------------------
+
+    def members(self, storage_key: str, *, shared: SharedFiles | None = None) -> AncillaryData | None:
+        """Return the files of an object as it is now, or ``None`` if it has no ancillary data.
+
+        Names, sizes and digests are known without reading a file; another container copies the files as they
+        are stored. If the object is replaced or removed, what is asked for later raises `ConflictError`.
+
+        Parameters
+        ----------
+        shared
+            What keeps the files that objects share, for one who asks for the directories of many.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object.
+        """
+        return self._members.of(storage_key, shared)
+
+    def list_members(self, storage_key: str, patterns: Sequence[str] | None = None) -> list[MemberInfo]:
+        """Return name, size, stored size, digest (BLAKE3) and codec of each file of an object.
+
+        Parameters
+        ----------
+        patterns
+            As for `extract`; files that fit none are not looked at.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object.
+        """
+        return self._members.infos(storage_key, patterns)
+
+    def open_member(self, storage_key: str, name: str) -> BinaryIO:
+        """Return a seekable, buffered, read-only binary file over a member, without extracting it.
+
+        Every chunk is checked when it is read. The file stays good when other objects change; if this
+        object is replaced or removed, reading on raises `ConflictError`.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object or member.
+        """
+        return self._members.open(storage_key, name)
+
+    def extract(
+        self,
+        storage_key: str,
+        destination: PathLike,
+        patterns: Sequence[str] | None = None,
+        *,
+        progress: Progress | None = None,
+        sync: bool = False,
+    ) -> list[Path]:
+        """Write an object's files below a directory; return their paths.
+
+        Each file gets its name when it is complete and its digest is right.
+
+        Parameters
+        ----------
+        patterns
+            Shell patterns such as ``"*.pdb"``, matched against the member's name and its last component.
+            All files by default. Files that fit none are not looked at.
+        progress
+            Called with the number of bytes that were done since the last call.
+        sync
+            Whether the files are on the disk, not only in the system's memory, when this returns.
+        """
+        return self._members.extract(storage_key, destination, patterns, progress=progress, sync=sync)
+
+    # --- documents as they are kept ---------------------------------------------------------------------
+
+    def load(self, storage_key: str) -> BaseStoredData:
+        """Return an object alone; its arrays are read when someone looks at them.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object.
+        InvalidDataError
+            If its data class is not registered in this process.
+        """
+        with self._container.reading() as contents:
+            return self._load(contents, storage_key)
+
+    def retrieve_document(self, storage_key: str) -> tuple[str, int, Any]:
+        """Return the name and version of an object's data class, and its document as a tree.
+
+        The tree holds JSON values, and arrays that are read when someone looks at them. It is there for
+        objects of data classes that are not registered, too.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object.
+        """
+        with self._container.reading() as contents:
+            found = contents.document(storage_key, functools.partial(self._array, storage_key))
+            return found.data_class, found.data_class_version, found.tree
+
+    def class_name_of(self, storage_key: str) -> str:
+        """Return the registered name of an object's data class.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object.
+        """
+        with self._container.reading() as contents:
+            return contents.class_name(storage_key)
+
+    def header(self, storage_key: str) -> ObjectHeader:
+        """Return what is known of an object without reading its document.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object.
+        CorruptError
+            If it cannot be read.
+        """
+        with self._container.reading() as contents:
+            return contents.header(storage_key)
+
+    def headers(
+        self, on_damaged: Callable[[str, CorruptError], None] | None = None
+    ) -> Iterator[ObjectHeader]:
+        """Yield the header of each object in stored order.
+
+        The objects are those that are there at the first step; one that is removed before its turn is left
+        out. Nothing is held between two steps: the container can be changed meanwhile.
+
+        Parameters
+        ----------
+        on_damaged
+            Called with the key of an object whose header cannot be read, and the error; by default it is
+            raised.
+        """
+        with self._container.reading() as contents:
+            keys = contents.keys()
+        for start in range(0, len(keys), _HEADERS_AT_ONCE):
+            for key, found in self._headers_of(keys[start : start + _HEADERS_AT_ONCE]):
+                if isinstance(found, ObjectHeader):
+                    yield found
+                elif on_damaged is None:
+                    raise found
+                else:
+                    on_damaged(key, found)
+
+    def _headers_of(self, keys: Sequence[str]) -> list[tuple[str, ObjectHeader | CorruptError]]:
+        """Return what can be read of the headers of some objects; those that are gone are left out."""
+        headers: list[tuple[str, ObjectHeader | CorruptError]] = []
+        with self._container.reading() as contents:
+            for key in keys:
+                try:
+                    headers.append((key, contents.header(key)))
+                except CorruptError as error:
+                    headers.append((key, error))
+                except NotFoundError:
+                    continue
+        return headers
+
+    # --- upkeep ------------------------------------------------------------------------------------------
+
+    def statistics(self) -> ContainerStatistics:
+        """Return how much the container holds, and how much room it takes."""
+        return upkeep.statistics(self._container)
+
+    def verify(self, *, full: bool = False, progress: Progress | None = None) -> VerificationReport:
+        """Check every object, member and index table; return what is wrong. Nothing is changed.
+
+        Parameters
+        ----------
+        full
+            Also decode every member and compare its digest. Without it every stored byte is read and
+            compared with its CRC-32.
+        progress
+            Called with the bytes of each member after it was checked.
+        """
+        return verification.verify(self._container, full=full, progress=progress)
+
+    def rebuild_index(self) -> dict[str, int]:
+        """Make the whole index anew from the objects, as one transaction; return the rows by data class."""
+        with self._container.transaction() as contents:
+            return indexing.rebuild_all(contents)
+
+    def repair(self) -> RepairReport:
+        """Set damaged objects aside and make the index anew, as one transaction; return what was done.
+
+        An object is damaged if its document or an array of it cannot be read or does not match its digest.
+        It is moved to the group ``/set_aside`` of the container, where it is no object any more; nothing is
+        deleted. Members that cannot be read stay where they are: `verify` names them.
+        """
+        return upkeep.repair(self._container)
 
     # --- what StorageBackend asks for ------------------------------------------------------------------
 
@@ -215,7 +462,7 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
         with self._container.reading() as contents:
             if class_names is None:
                 return contents.keys()
-            return list(selection.keys_of_classes(contents, class_names))
+            return list(answers.keys_of_classes(contents, class_names))
 
     def __len__(self) -> int:
         with self._container.reading() as contents:
@@ -230,21 +477,23 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
         storage_key: str | None = None,
         ancillary_data_path: Path | None = None,
     ) -> None:
+        files = None if ancillary_data_path is None else DirectoryFiles(ancillary_data_path)
         with self._changing() as contents:
-            key = storage_key or self._free_key(None)
-            self._put(Incoming(object_to_store, ancillary_data_path), key, is_new=key not in contents)
+            key = storage_key or new_key()
+            self._put(Incoming(object_to_store, files), key, is_new=key not in contents)
 
     def _put(self, incoming: Incoming, storage_key: str, *, is_new: bool) -> None:
-        stored = StoredDocument(
-            data_class=incoming.class_name,
-            data_class_version=type(incoming.stored).data_class_version,
-            tree=incoming.readable_document(),
-            has_ancillary_data=incoming.directory is not None,
-            empty_folders=empty_folders_of(incoming.files),
-            members=members_of(incoming.files),
-        )
-        row = indexing.row_of(incoming.index_values, incoming.identity)
-        with self._container.reading() as contents:
+        files = incoming.ancillary
+        with to_store(files) as members, self._container.reading() as contents:
+            stored = StoredDocument(
+                data_class=incoming.class_name,
+                data_class_version=type(incoming.stored).data_class_version,
+                tree=incoming.readable_document(),
+                has_ancillary_data=files is not None,
+                empty_folders=() if files is None else files.empty_folders,
+                members=members,
+            )
+            row = indexing.row_of(incoming.index_values, incoming.identity)
             # Before the object is written: a table that has to be made must not find it.
             indexing.prepare(contents, stored.data_class)
             replaced = None if is_new else _class_name_if_readable(contents, storage_key)
@@ -271,11 +520,7 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
             if storage_key not in contents:
                 return None, None
             found = contents.document(storage_key)
-            return interpret(storage_key, found), self._ancillary_path(storage_key, found)
-
-    def _document_of(self, storage_key: str) -> BaseStoredData:
-        with self._container.reading() as contents:
-            return self._load(contents, storage_key)
+            return interpret(storage_key, found), self._members.path(storage_key, found)
 
     def _remove_object(self, storage_key: str) -> None:
         with self._changing() as contents:
@@ -284,20 +529,21 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
             with contents.in_one_piece():
                 indexing.forget(contents, class_name, storage_key)
 
-    def _twins(self, incoming: Incoming) -> Iterator[tuple[str, BaseStoredData]]:
+    def possible_duplicates(self, incoming: Incoming) -> Iterator[tuple[str, BaseStoredData]]:
+        """Yield keys and objects that may be duplicates of this one, as the index knows them."""
         # Nothing is held open between two of them: the caller may leave in the midst, or store.
-        for key in self._likely_twins(incoming):
+        for key in self._likely_duplicates(incoming):
             with self._container.reading() as contents:
                 if key not in contents:
                     continue
                 try:
-                    twin = self._load(contents, key)
+                    stored = self._load(contents, key)
                 except (CorruptError, *indexing.NOT_UNDERSTOOD) as error:
                     indexing.LOGGER.warning("object %r: %s: nothing is compared with it", key, error)
                     continue
-            yield key, twin
+            yield key, stored
 
-    def _likely_twins(self, incoming: Incoming) -> list[str]:
+    def _likely_duplicates(self, incoming: Incoming) -> list[str]:
         """Return the keys of at least all objects that may be the same as this one."""
         class_name = incoming.class_name
         with self._container.reading() as contents:
@@ -309,22 +555,10 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
                 indexing.keys_by_scan(contents, (class_name,)) if found is None else dict.fromkeys(found)
             )
 
-    def _has_same_files(self, storage_key: str, directory: Path) -> bool:
-        files = ancillary_files(directory)
-        members = members_of(files)
-        with self._container.reading() as contents:
-            infos = {info.name: info for info in contents.members(storage_key)}
-            return (
-                infos.keys() == members.keys()
-                and contents.empty_folders(storage_key) == empty_folders_of(files)
-                and all(infos[name].size == path.stat().st_size for name, path in members.items())
-                and all(infos[name].digest == member_digest(path)[1] for name, path in members.items())
-            )
-
     def _matches(self, data_query: BaseDataQuery) -> Iterator[tuple[tuple[Any, ...], Match]]:
         found = []
         with self._container.reading() as contents:
-            for key in selection.candidates(contents, data_query):
+            for key in answers.candidates(contents, data_query):
                 try:
                     document = contents.document(key, functools.partial(self._array, key))
                     stored = interpret(key, document, lazily=True)
@@ -333,37 +567,8 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
                     indexing.LOGGER.warning("object %r is left out of a query: %s", key, error)
                     continue
                 if matched is not None:
-                    found.append((matched, (key, stored, self._ancillary_path(key, document))))
+                    found.append((matched, (key, stored, self._members.path(key, document))))
         yield from arranged_matches(data_query, found)
-
-    @contextlib.contextmanager
-    def _borrowed(
-        self, storage_key: str, shared: SharedFiles | None = None
-    ) -> Iterator[tuple[BaseStoredData, PathLike | None]]:
-        with contextlib.ExitStack() as stack:
-            contents = stack.enter_context(self._container.reading())
-            document = contents.document(storage_key, functools.partial(self._array, storage_key))
-            stored = interpret(storage_key, document)
-            if not document.has_ancillary_data:
-                yield stored, None
-                return
-
-            @functools.cache
-            def extracted() -> Path:
-                folder = TemporaryFolder(self._scratch_directory)
-                stack.callback(folder.remove)
-                directory = folder.path / storage_key
-                if shared is None:
-                    self.extract(storage_key, directory)
-                    return directory
-                for name in contents.empty_folders(storage_key):
-                    (directory / name).mkdir(parents=True, exist_ok=True)
-                extract = functools.partial(contents.extract_member, storage_key)
-                shared.extract(directory, contents.shared_members(storage_key), extract)
-                return directory
-
-            # A plan looks at no file, so none is extracted before somebody asks for the path.
-            yield stored, LazyPath(extracted)
 
     def _new_at(self, destination: PathLike) -> Self:
         if Path(destination).exists():
@@ -375,6 +580,21 @@ class HDF5Storage(MemberAccess, StorageBackend, Inspection):
     def _load(self, contents: Contents, key: str) -> BaseStoredData:
         """Return an object whose arrays are read when someone looks at them."""
         return interpret(key, contents.document(key, functools.partial(self._array, key)))
+
+    def _array(self, key: str, identity: str, name: str) -> np.ndarray[Any, Any]:
+        if self._container.closed:
+            with contextlib.closing(Container(self._container.path, writable=False)) as container:
+                return _array_of(container, key, identity, name)
+        return _array_of(self._container, key, identity, name)
+
+    def _columns(self, data_query: BaseDataQuery, names: Sequence[str] | None) -> dict[str, Any]:
+        data_query.validate()
+        chosen = answers.column_names(data_query, names)
+        with self._container.reading() as contents:
+            found = answers.columns_of_index(contents, data_query, chosen)
+            if found is None:
+                found = answers.columns_of_keys(contents, data_query, self.keys(data_query), chosen)
+        return found
 
 
 def _class_name_if_readable(contents: Contents, key: str) -> str | None:
@@ -405,3 +625,27 @@ def _checked_durability(durability: str | Durability) -> Durability:
         return Durability(durability)
     except ValueError as error:
         raise InvalidDataError(f"durability {durability!r} is not known: use 'commit' or 'close'") from error
+
+
+def interpret(key: str, document: ReadDocument, *, lazily: bool = False) -> BaseStoredData:
+    """Return the object that a document says.
+
+    Raises
+    ------
+    InvalidDataError
+        If its data class is not registered in this process, or the document does not fit the class.
+    """
+    data_class = data_class_named(document.data_class)
+    if data_class is None:
+        raise InvalidDataError(
+            f"object {key!r} is of the data class {document.data_class!r}, which is not registered:"
+            " import the module that defines it"
+        )
+    return data_class.from_document(document.tree, document.data_class_version, lazily=lazily)
+
+
+def _array_of(container: Container, key: str, identity: str, name: str) -> np.ndarray[Any, Any]:
+    with container.reading() as contents:
+        if key not in contents or contents.identity(key) != identity:
+            raise ConflictError(f"object {key!r} was replaced or removed before its array {name!r} was read")
+        return contents.variable(key, name)

@@ -1,10 +1,11 @@
-"""Small objects and directories that the storage tests store."""
+"""Small objects, and directories of files, for tests of backends."""
 
 from pathlib import Path
 
 import numpy as np
 
 from simarchive import (
+    FilePath,
     Observable,
     ObservableArray,
     ObservableFrame,
@@ -19,6 +20,7 @@ from simarchive import (
 
 
 def write_files(directory: Path, trajectory: bytes = b"trajectory" * 1000) -> Path:
+    """Return a new directory with a trajectory, a coordinate file, a nested file and an empty folder."""
     (directory / "nested" / "deep").mkdir(parents=True)
     (directory / "empty").mkdir()
     (directory / "output.pdb").write_text("ATOM      1  O   HOH\n" * 50)
@@ -37,6 +39,7 @@ def simulation(
     force_field: str = "f" * 32,
     n_frames: int = 40,
 ) -> StoredSimulationData:
+    """Return a simulation of liquid water; objects with the same calculation are the same measurement."""
     random = np.random.default_rng(7)
     return StoredSimulationData(
         substance=Substance.from_components("O"),
@@ -44,8 +47,8 @@ def simulation(
         property_phase=PropertyPhase.Liquid,
         source_calculation_id=calculation,
         force_field_id=force_field,
-        coordinate_file_name="output.pdb",
-        trajectory_file_name="trajectory.dcd",
+        coordinate_file_name=FilePath("output.pdb"),
+        trajectory_file_name=FilePath("trajectory.dcd"),
         observables=ObservableFrame(
             {"PotentialEnergy": ObservableArray(random.normal(size=n_frames) * unit.kilojoule / unit.mole)}
         ),
@@ -55,13 +58,14 @@ def simulation(
 
 
 def equilibration(layer: str | None, inefficiency: float = 2.0) -> StoredEquilibrationData:
+    """Return an equilibration of liquid water, with or without the name of a calculation layer."""
     stored = StoredEquilibrationData(
         substance=Substance.from_components("O"),
         thermodynamic_state=_state(),
         property_phase=PropertyPhase.Liquid,
         source_calculation_id="calculation",
         force_field_id="f" * 32,
-        coordinate_file_name="output.pdb",
+        coordinate_file_name=FilePath("output.pdb"),
         statistical_inefficiency=inefficiency,
         number_of_molecules=100,
         max_number_of_molecules=100,
@@ -72,6 +76,7 @@ def equilibration(layer: str | None, inefficiency: float = 2.0) -> StoredEquilib
 
 
 def free_energy(value: float) -> StoredFreeEnergyData:
+    """Return a free energy difference in kJ/mol."""
     return StoredFreeEnergyData(
         substance=Substance.from_components("O"),
         thermodynamic_state=_state(),
@@ -79,7 +84,7 @@ def free_energy(value: float) -> StoredFreeEnergyData:
         source_calculation_id="calculation",
         force_field_id="f" * 32,
         free_energy_difference=Observable(value * unit.kilojoule / unit.mole),
-        topology_file_name="output.pdb",
-        start_state_trajectory="trajectory.dcd",
-        end_state_trajectory="trajectory.dcd",
+        topology_file_name=FilePath("output.pdb"),
+        start_state_trajectory=FilePath("trajectory.dcd"),
+        end_state_trajectory=FilePath("trajectory.dcd"),
     )
