@@ -55,6 +55,7 @@ MOST_FILES_OF_A_WAY = 12
 OF_OTHERS = {
     "ground/signals.py": {"_getframe"},
     "journal/linux.py": {"_NamedFuncPointer"},
+    "interop/openff/merging.py": {"_stored_object_keys"},
     "interop/openff/queries.py": {"_set_value"},
     "interop/openff/values.py": {"_custom_supported_types"},
 }

@@ -12,13 +12,12 @@ from typing import Any
 from openff.evaluator.attributes import UNDEFINED
 from openff.evaluator.storage.query import BaseSimulationDataQuery
 
-from simarchive.chemistry import Substance, ThermodynamicState
 from simarchive.data import data_class_named
 from simarchive.errors import InvalidDataError
 from simarchive.ground.conditions import Condition
-from simarchive.interop.openff.values import to_typed, type_string_of
+from simarchive.interop.openff.values import our_state, our_substance, to_typed, type_string_of
 from simarchive.queries import SubstanceQuery
-from simarchive.storage.evaluator_json import read_value, short_name
+from simarchive.storage.evaluator_json import short_name
 
 _PLAIN_CRITERIA = (
     "property_phase",
@@ -61,12 +60,11 @@ def conditions_of(data_query: Any, class_name: str) -> tuple[Condition, ...]:
 
 def _criteria(data_query: Any) -> Iterator[tuple[str, Any]]:
     if data_query.substance != UNDEFINED:
-        yield "substance", Substance.from_tree(read_value(to_typed(data_query.substance), "substance"))
+        yield "substance", our_substance(data_query.substance)
         if data_query.substance_query != UNDEFINED and data_query.substance_query.components_only:
             yield "substance_query", SubstanceQuery(components_only=True)
     if data_query.thermodynamic_state != UNDEFINED:
-        state = read_value(to_typed(data_query.thermodynamic_state), "thermodynamic_state")
-        yield "thermodynamic_state", ThermodynamicState.from_tree(state)
+        yield "thermodynamic_state", our_state(data_query.thermodynamic_state)
     for name in _PLAIN_CRITERIA:
         value = getattr(data_query, name, UNDEFINED)
         if value != UNDEFINED:

@@ -19,6 +19,9 @@ from openff.evaluator.substances import Component
 from openff.evaluator.utils.serialization import TypedBaseModel, TypedJSONDecoder, TypedJSONEncoder
 from openff.units import unit
 
+from simarchive.chemistry import Component as OurComponent
+from simarchive.chemistry import Substance as OurSubstance
+from simarchive.chemistry import ThermodynamicState as OurThermodynamicState
 from simarchive.data import BaseStoredData
 from simarchive.errors import InvalidDataError
 from simarchive.storage.evaluator_json import (
@@ -27,6 +30,7 @@ from simarchive.storage.evaluator_json import (
     full_type_string,
     has_data_class_for,
     object_of,
+    read_value,
     short_name,
     typed_array,
     typed_of,
@@ -65,6 +69,21 @@ def restored(data_class_name: str, tree: Mapping[str, Any]) -> Any:
         If Evaluator has no class for it, or the program has not loaded the class.
     """
     return from_typed(typed_of(data_class_name, tree))
+
+
+def our_substance(substance: Any) -> OurSubstance:
+    """Return our substance for one of Evaluator's."""
+    return OurSubstance.from_tree(read_value(to_typed(substance), "substance"))
+
+
+def our_component(component: Any) -> OurComponent:
+    """Return our component for one of Evaluator's."""
+    return OurComponent.from_tree(read_value(to_typed(component), "component"))
+
+
+def our_state(state: Any) -> OurThermodynamicState:
+    """Return our thermodynamic state for one of Evaluator's."""
+    return OurThermodynamicState.from_tree(read_value(to_typed(state), "thermodynamic_state"))
 
 
 def to_typed(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """The typed JSON of OpenFF Evaluator, read and written: values, stored objects, and users' own classes."""
 
 from simarchive.storage.evaluator_json.documents import (
+    classes_with_evaluator_form,
     data_class_filed_under,
     dump_typed,
     evaluator_type_of,
@@ -40,6 +41,7 @@ __all__ = [
     "EvaluatorObjectWithFiles",
     "TypedJSON",
     "class_name_of",
+    "classes_with_evaluator_form",
     "data_class_filed_under",
     "dump_typed",
     "evaluator_type_of",

@@ -220,6 +220,12 @@ def has_data_class_for(typed: Mapping[str, Any]) -> bool:
     return short_name(full) in _FIELDS or full in _by_type
 
 
+def classes_with_evaluator_form() -> dict[str, str]:
+    """Return the type string in Evaluator of each data class that has one, by name, force fields first."""
+    types = {name: TYPE_STRINGS[name] for name in _FIELDS}
+    return types | {name: registered.type_string for name, registered in _by_class.items()}
+
+
 def evaluator_type_of(data_class_name: str) -> str | None:
     """Return the type string of a data class in Evaluator, or ``None`` if it has no form there."""
     if data_class_name in _FIELDS:

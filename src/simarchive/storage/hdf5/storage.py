@@ -37,7 +37,7 @@ from simarchive.storage.hdf5.members import Members, to_store
 from simarchive.storage.hdf5.upkeep import ContainerStatistics, RepairReport
 from simarchive.storage.hdf5.verification import VerificationReport
 from simarchive.storage.incoming import Incoming
-from simarchive.storage.scratch import SharedFiles
+from simarchive.storage.scratch import AncillaryPath, SharedFiles
 
 if TYPE_CHECKING:
     import pandas
@@ -257,6 +257,18 @@ class HDF5Storage(StorageBackend):
             If there is no such object.
         """
         return self._members.of(storage_key, shared)
+
+    def ancillary_path(self, storage_key: str) -> AncillaryPath | None:
+        """Return the path of an object's files, which are extracted when someone uses it.
+
+        It is that of `retrieve_object`, without reading the object; ``None`` if it has no ancillary data.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object.
+        """
+        return self._members.path_of(storage_key)
 
     def list_members(self, storage_key: str, patterns: Sequence[str] | None = None) -> list[MemberInfo]:
         """Return name, size, stored size, digest (BLAKE3) and codec of each file of an object.

@@ -1,6 +1,6 @@
 """Where files are extracted to: real directories, shared by processes, kept while they are valid."""
 
-from simarchive.storage.scratch.ancillary_path import AncillaryPath, LazyPath, ReplacedError
+from simarchive.storage.scratch.ancillary_path import AncillaryPath, ReplacedError
 from simarchive.storage.scratch.scratch import Scratch, ScratchDirectory
 from simarchive.storage.scratch.shared_files import SharedFiles
 from simarchive.storage.scratch.stamps import ScratchFile
@@ -8,7 +8,6 @@ from simarchive.storage.scratch.temporary_folder import TemporaryFolder
 
 __all__ = [
     "AncillaryPath",
-    "LazyPath",
     "ReplacedError",
     "Scratch",
     "ScratchDirectory",

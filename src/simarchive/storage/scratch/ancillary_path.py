@@ -79,15 +79,3 @@ class AncillaryPath(os.PathLike[str]):
 
     def __repr__(self) -> str:
         return f"<AncillaryPath of object {self.key}>"
-
-
-class LazyPath(os.PathLike[str]):
-    """A path-like that is worked out when someone asks for it."""
-
-    __slots__ = ("_resolve",)
-
-    def __init__(self, resolve: Callable[[], Path]) -> None:
-        self._resolve = resolve
-
-    def __fspath__(self) -> str:
-        return str(self._resolve())

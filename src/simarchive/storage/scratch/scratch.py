@@ -184,7 +184,8 @@ class Scratch:
                 self._make_room(slot, stamps, missing)
             for folder in folders:
                 slot.destination(folder).mkdir(parents=True, exist_ok=True)
-            slot.path.mkdir(parents=True, exist_ok=True)
+            if not wanted:
+                slot.path.mkdir(parents=True, exist_ok=True)
             for file in missing:
                 slot.put(file, extract, stamps)
             slot.finish(stamps.total_bytes)

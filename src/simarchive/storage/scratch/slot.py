@@ -50,7 +50,6 @@ class ScratchSlot:
         """
         lock = self._locked(timeout_s)
         try:
-            self._clear_staging()
             with StampTable(self._stamps) as stamps:
                 yield stamps
         finally:
@@ -145,20 +144,21 @@ class ScratchSlot:
 
     def begin(self, planned_bytes: int) -> None:
         """Note, before files are extracted, what they will take, and who extracts them."""
+        self._clear_staging()
         by = f"process {os.getpid()} on host {socket.gethostname()}"
-        self._write({"bytes": planned_bytes, "by": by})
+        self._write(_text_of({"bytes": planned_bytes, "by": by}))
 
     def finish(self, bytes_here: int) -> None:
         """Note what the files take, and that the directory is used now."""
-        if self._read() == {"bytes": bytes_here}:
+        text = _text_of({"bytes": bytes_here})
+        if self._stored_text() == text:
             os.utime(self._manifest)
         else:
-            self._write({"bytes": bytes_here})
+            self._write(text)
 
-    def _write(self, content: dict[str, Any]) -> None:
+    def _write(self, text: bytes) -> None:
         # In place, by one system call, and of one length: a new file that is renamed over the old one makes
         # the file system write it out, which takes longer than all else where files are small.
-        text = json.dumps(content).encode().ljust(_MANIFEST_BYTES)
         fd = os.open(self._manifest, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         try:
             os.pwrite(fd, text, 0)
@@ -168,10 +168,20 @@ class ScratchSlot:
 
     def _read(self) -> dict[str, Any]:
         try:
-            content = json.loads(self._manifest.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
+            content = json.loads(self._stored_text())
+        except ValueError:
             return {}
         return content if isinstance(content, dict) else {}
+
+    def _stored_text(self) -> bytes:
+        try:
+            return self._manifest.read_bytes()
+        except FileNotFoundError:
+            return b""
+
+
+def _text_of(content: dict[str, Any]) -> bytes:
+    return json.dumps(content).encode().ljust(_MANIFEST_BYTES)
 
 
 def _state_of(path: Path) -> object:
