@@ -121,13 +121,18 @@ def test_pages_name_no_place_of_one_machine() -> None:
         assert not re.search(r"(?<![\w.])/(home|root|work|tmp|Users)/", page.read_text()), page
 
 
+def names_of_tests() -> set[str]:
+    """Return the names of all tests, those that are shipped for backends of others too."""
+    folders = (ROOT / "tests", ROOT / "src" / "simarchive" / "testing")
+    texts = (path.read_text() for folder in folders for path in folder.rglob("*.py"))
+    return {name for text in texts for name in re.findall(r"def (test_\w+)", text)}
+
+
 def test_every_fault_has_a_row_whose_tests_exist() -> None:
     page = (DOCS / "explanation" / "faults-not-repeated.md").read_text()
     rows = dict(re.findall(r"^\| (B\d\d) \| (.*) \|$", page, re.MULTILINE))
     assert list(rows) == [f"B{number:02}" for number in range(1, 33)]
-    tests = set(
-        re.findall(r"def (test_\w+)", "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py")))
-    )
+    tests = names_of_tests()
     for number, row in rows.items():
         named = re.findall(r"`(test_\w+)`", row)
         assert named or "issue" in row, number
@@ -137,9 +142,7 @@ def test_every_fault_has_a_row_whose_tests_exist() -> None:
 def test_every_way_to_lose_data_is_shown_by_a_test_or_cannot_be() -> None:
     page = (DOCS / "explanation" / "how-to-lose-data.md").read_text()
     rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")]
-    tests = set(
-        re.findall(r"def (test_\w+)", "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py")))
-    )
+    tests = names_of_tests()
     assert len(rows) > 40
     for what, happens, *shown in rows:
         named = re.findall(r"`(test_\w+)`", " ".join(shown))
