@@ -1,4 +1,4 @@
-# Every target sets up what it needs. Only Python 3.11 or later and make have to be there.
+# Every target installs what it needs into .venv. Only Python 3.11 or later, make and git have to be there.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -9,9 +9,11 @@ help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
 
 $(VENV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("simarchive needs Python 3.11 or later: make PYTHON=... demo" if sys.version_info < (3, 11) else 0)'
+	@echo "Installing simarchive, and what its demo and tests need, into $(VENV): a few minutes and 1.2 GB, once."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --editable '.[dev]'
 	@touch $@
 
 demo: $(VENV)/.installed  ## put a real simulation store into one file and get it out again
@@ -27,7 +29,7 @@ lint: $(VENV)/.installed  ## ruff
 types: $(VENV)/.installed  ## mypy --strict
 	$(BIN)/mypy
 
-check: lint types test  ## all that CI runs
+check: lint types test  ## lint, types and test
 
 evaluator:       ## all tests with OpenFF Evaluator, in the conda environment that is active (docs/environments)
 	$(PYTHON) -W ignore -c "import openff.evaluator"

@@ -31,8 +31,9 @@ import h5py
 import numpy as np
 
 from simarchive import ForceFieldData, HDF5Storage, SmirnoffForceFieldSource
-from simarchive.container.container import LIBVER, Container
-from simarchive.container.object_writing import StoredDocument
+from simarchive.container.container import Container
+from simarchive.container.new_file import LIBVER
+from simarchive.container.objects import StoredDocument
 
 DOCUMENT_BYTES = 2000
 CODEC = "deflate"

@@ -29,7 +29,7 @@ from typing import Any
 from trajectories import KINDS, make_trajectory, parse_size
 
 from simarchive.container.container import Container
-from simarchive.container.object_writing import StoredDocument
+from simarchive.container.objects import StoredDocument
 from simarchive.journal.files import SYSTEM, Files
 
 GB = 1e9

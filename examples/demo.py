@@ -1,8 +1,10 @@
 """A real simulation store goes into one HDF5 file, and the documented query gets it out again."""
 
 import json
+import os
 import shutil
 import sys
+import warnings
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,9 +14,12 @@ from simarchive import HDF5Storage, LocalFileStorage, PropertyPhase, SimulationD
 
 EXAMPLES = Path(__file__).parent
 
+# MDAnalysis tells everybody who opens a DCD what its next version will change.
+warnings.filterwarnings("ignore", module="MDAnalysis")
+
 
 def main() -> int:
-    """Import, look, query, extract, check, open."""
+    """Import, list, query, extract, check and open."""
     demo = Path("demo")
     shutil.rmtree(demo, ignore_errors=True)
     demo.mkdir()
@@ -49,7 +54,18 @@ def main() -> int:
         universe = MDAnalysis.Universe(str(Path(path) / data.coordinate_file_name), str(trajectory))
         print(f"MDAnalysis reads {len(universe.trajectory)} frames of {len(universe.atoms)} atoms.")
         universe.trajectory.close()
+    say_how_to_go_on(container)
     return 0
+
+
+def say_how_to_go_on(container: Path) -> None:
+    print(f"\nTo use the command simarchive on {container}:\n")
+    activate = Path(sys.prefix) / "bin" / "activate"
+    if activate.exists():
+        print(f"  source {os.path.relpath(activate)}")
+    print(f"  simarchive info {container}")
+    print(f'  simarchive query {container} "contains=O temperature=290..310K"')
+    print("  simarchive --help")
 
 
 if __name__ == "__main__":

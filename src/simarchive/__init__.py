@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from simarchive.ground import query_classes
 from simarchive.ground.version import __version__
 
 _HOMES = {
@@ -92,6 +93,15 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = ["__version__", *sorted(_HOME_OF)]
+
+
+def _query_class_for(data_class: type[Any]) -> type[Any]:
+    from simarchive.queries.registry import query_class_for
+
+    return query_class_for(data_class)
+
+
+query_classes.find_missing_with(_query_class_for)
 
 if TYPE_CHECKING:
     from simarchive.chemistry import *  # noqa: F403

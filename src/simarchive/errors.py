@@ -61,7 +61,7 @@ class LockedError(StorageError):
 
 
 class FormatError(StorageError):
-    """A file that is no container, or a container of a format that this version does not read."""
+    """A file that is not a container, or a container of a format that this version does not read."""
 
     exit_code = 10
 

@@ -53,8 +53,8 @@ def bad(tmp_path: Path) -> dict[str, Path]:
     [
         *((arguments, "missing", 3, "there is no container") for arguments in READING),
         (["info"], "directory", 10, "is a directory"),
-        (["info"], "text", 10, "no HDF5 file"),
-        (["query", "substance=O"], "empty", 10, "no HDF5 file"),
+        (["info"], "text", 10, "not an HDF5 file"),
+        (["query", "substance=O"], "empty", 10, "not an HDF5 file"),
         (["ls"], "foreign", 10, "container"),
         (["verify"], "modern", 10, "another program"),
     ],

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from command_runs import EXAMPLES, ROOT, environment
 from console_blocks import Step, steps_of
+from programs import named_in, path_of
 
 RUN_ELSEWHERE = {"openff-evaluator.md"}  # needs conda: its Python is run by tests/openff
 PAGES = sorted(
@@ -39,6 +40,8 @@ def test_console_blocks_print_what_the_page_says(page: Path, tmp_path: Path) -> 
     steps = steps_of(page)
     assert steps
     for step in steps:
+        for program in named_in(step.command):
+            path_of(program)
         done = subprocess.run(
             ["bash", "-o", "pipefail", "-c", step.command],
             cwd=place,

@@ -56,10 +56,10 @@ def test_headings_are_bold(imported: Path) -> None:
     assert "\x1b[1m" in at_a_terminal("ls", "water.h5", cwd=imported.parent)[1]
 
 
-def test_bytes_that_are_no_text_do_not_reach_a_terminal(imported: Path) -> None:
+def test_bytes_that_are_not_text_do_not_reach_a_terminal(imported: Path) -> None:
     code, shown = at_a_terminal("cat", "water.h5", "8d13/trajectory.dcd", cwd=imported.parent)
     assert code == 4
-    assert shown == "simarchive: '8d13/trajectory.dcd' is no text: send it to a file or a program\n"
+    assert shown == "simarchive: '8d13/trajectory.dcd' is not text: send it to a file or a program\n"
     code, shown = at_a_terminal("cat", "water.h5", "8d13/output.pdb", cwd=imported.parent)
     assert code == 0
     assert shown.startswith("REMARK")

@@ -53,7 +53,7 @@ def test_a_damaged_file_is_not_extracted(run: Run, water: Path, tmp_path: Path) 
     run("extract", water, WATER, "--files", "*.pdb", "-o", "out").succeeded()
 
 
-def test_repair_makes_a_lost_index_anew(run: Run, water: Path) -> None:
+def test_repair_rebuilds_a_lost_index(run: Run, water: Path) -> None:
     before = run("query", water, "phase=liquid", "--keys").succeeded().output
     with h5py.File(water, "r+", libver=("v110", "v110")) as file:
         del file["index"]

@@ -1,5 +1,7 @@
 """Run the steps of one page, in order, in the current directory; say where it prints something else.
 
+From a command whose program is missing to the end of its block, nothing is run.
+
 python run_page.py PAGE
 """
 
@@ -7,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import shutil
 import subprocess
 import sys
 import traceback
 from pathlib import Path
 
 from page_steps import WARNINGS, Step, is_printed, script_name, steps_of
+from programs import named_in
 
 
 def output_of(step: Step, page: Path, namespace: dict[str, object]) -> str:
@@ -37,7 +41,12 @@ def main() -> int:
     page = Path(sys.argv[1])
     sys.path.insert(0, "")  # a page may write a module, and import it
     namespace: dict[str, object] = {"__name__": "__main__"}
+    left_out = None
     for step in steps_of(page):
+        if step.kind == "console" and not all(map(shutil.which, named_in(step.text))):
+            left_out = step.line
+        if step.line == left_out:
+            continue
         try:
             output = output_of(step, page, namespace)
         except Exception:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,27 @@ def test_the_api_page_names_the_methods_of_backends() -> None:
             # Whether two backends are one is a question of merges; nobody asks it by hand.
             if not name.startswith("_") and name != "is_same_store":
                 assert name in documented, name
+
+
+def test_the_page_of_dependencies_names_each_with_its_extras() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    wanted: dict[str, set[str]] = {name_of(requirement): set() for requirement in project["dependencies"]}
+    for extra, requirements in extras.items():
+        for name in map(name_of, requirements):
+            if name != project["name"]:
+                wanted.setdefault(name, set()).add(extra)
+    needed, _, added = (DOCS / "explanation" / "dependencies.md").read_text().partition("What the extras add")
+    documented: dict[str, set[str]] = {name: set() for name in re.findall(r"^\| ([\w-]+) \|", needed, re.M)}
+    for name, cell in re.findall(r"^\| ([\w-]+) \| (.+?) \|", added, re.M):
+        documented[name] = set(re.findall(r"`(\w+)`", cell))
+    del documented["Package"]
+    assert documented == wanted
+
+
+def name_of(requirement: str) -> str:
+    """Return the name of a package in a requirement such as ``h5py>=3.13``."""
+    return re.split(r"[\[<>=!~; ]", requirement)[0]
 
 
 def test_the_error_page_says_what_the_code_does() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from page_steps import WARNINGS, Block, Step, blocks_of, is_printed, steps_of
+from programs import named_in, path_of
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -22,7 +23,7 @@ RUN_ELSEWHERE = {
 # Blocks of other kinds are never run; each kind says why.
 NOT_RUN = {
     "text": "what something prints, or a picture",
-    "sh": "make and git in a clone: CI itself does what they do",
+    "sh": "make, pip and git in a clone: CI itself does what they do",
 }
 
 
@@ -70,6 +71,10 @@ def runs_here(page: Path) -> bool:
 def test_the_blocks_of_a_page_do_what_it_says(page: Path, tmp_path: Path) -> None:
     done = run(page, tmp_path)
     assert done.returncode == 0, done.stderr
+    # What needs a program that is missing was left out.
+    for step in steps_of(page):
+        for program in named_in(step.text) if step.kind == "console" else ():
+            path_of(program)
 
 
 def test_pages_that_are_not_run_here_are_run_elsewhere() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import random
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ import h5py
 import netCDF4
 import numpy as np
 import pytest
+from programs import path_of
 
 from simarchive.container.index import KEY_COLUMN, IndexTable
 from simarchive.container.index.segments import Shape
@@ -56,9 +56,8 @@ def test_other_programs_read_a_file_with_tables(tmp_path, program):
     with h5py.File(path, "w", libver=LIBVER, track_order=True) as file:
         fill(file)
     option = "-A" if program == "h5dump" else "-h"
-    assert shutil.which(program), f"{program} is needed for this test"
     shown = subprocess.run(
-        [program, option, str(path)], capture_output=True, text=True, check=True, timeout=60
+        [path_of(program), option, str(path)], capture_output=True, text=True, check=True, timeout=60
     )
     assert shown.stderr == ""
     assert "segment_00000" in shown.stdout

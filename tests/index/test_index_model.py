@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from simarchive.container.index import KEY_COLUMN, IndexTable
 from simarchive.container.index.segments import Shape
-from simarchive.ground.conditions import Column, ColumnKind, Equals, Negated, OneOf, Satisfies, Within
+from simarchive.ground.conditions import Column, ColumnKind, Equals, Negated, OneOf, Or, Satisfies, Within
 
 COLUMNS = (
     Column("count", ColumnKind.INTEGER),
@@ -40,13 +40,27 @@ rows = st.fixed_dictionaries(
 numbers = integers | reals | st.sampled_from([0.5, 10**400, -(10**400), 2**63, True])
 operands = numbers | texts | st.sampled_from([*HEX, "\ud800"])
 names = st.sampled_from([column.name for column in COLUMNS])
-plain_conditions = st.one_of(
-    st.builds(Equals, names, operands),
-    st.builds(lambda name, values: OneOf.of(name, values), names, st.lists(operands, max_size=12)),
-    st.builds(Within, names, st.none() | numbers, st.none() | numbers),
-    st.builds(Satisfies, names, st.just(lambda text: "C" in text or len(text) == 32), st.just("has C")),
-)
-conditions = st.lists(plain_conditions | st.builds(Negated, plain_conditions), max_size=3)
+
+
+def conditions_on(name: str) -> st.SearchStrategy[Any]:
+    column = st.just(name)
+    plain = st.one_of(
+        st.builds(Equals, column, operands),
+        st.builds(lambda name, values: OneOf.of(name, values), column, st.lists(operands, max_size=12)),
+        st.builds(Within, column, st.none() | numbers, st.none() | numbers),
+        st.builds(Satisfies, column, st.just(lambda text: "C" in text or len(text) == 32), st.just("has C")),
+    )
+    return st.recursive(
+        plain,
+        lambda inner: (
+            st.builds(Negated, inner)
+            | st.lists(inner, min_size=1, max_size=3).map(lambda some: Or(tuple(some)))
+        ),
+        max_leaves=4,
+    )
+
+
+conditions = st.lists(names.flatmap(conditions_on), max_size=3)
 shapes = st.sampled_from(
     [
         Shape(tail_rows=3, fan=2, levels=2, spare_texts=0),

@@ -13,7 +13,7 @@ import pytest
 from simarchive.container.index import KEY_COLUMN, IndexTable
 from simarchive.container.index.segments import Shape
 from simarchive.errors import ConflictError, InvalidDataError, NotFoundError
-from simarchive.ground.conditions import Column, ColumnKind, Equals, Negated, OneOf, Satisfies, Within
+from simarchive.ground.conditions import Column, ColumnKind, Equals, Negated, OneOf, Or, Satisfies, Within
 
 COLUMNS = (
     Column("count", ColumnKind.INTEGER),
@@ -260,11 +260,45 @@ def test_explain_says_what_was_pruned_and_what_remains(store):
     assert reports[1].pruned == reports[1].segments - 1 > 0
 
 
+def test_an_or_reads_only_segments_in_which_a_choice_can_hold(store):
+    table, reopen = store
+    table.insert_many([(f"{n}", {"count": n, "size": 0.5}) for n in range(80)])
+    table = reopen()
+    ends = Or((Within("count", None, 1), Equals("count", 79)))
+    (report,) = table.explain([ends])
+    assert report.reading == "is at most 1 or is 79"
+    assert report.remaining == 3
+    assert report.pruned == report.segments - 2 > 0
+    assert table.select([ends]) == ["0", "1", "79"]
+    assert table.select([Negated(ends), Within("count", 77, None)]) == ["77", "78"]
+
+
+def test_an_or_is_about_one_column_and_has_choices():
+    for choices in ((Equals("count", 1), Equals("size", 1)), ()):
+        with pytest.raises(InvalidDataError, match="one column"):
+            Or(choices)
+
+
+@pytest.mark.parametrize(
+    "impossible",
+    [Equals("count", "text"), Within("phase", 1, 2), Equals("phase", "nowhere"), OneOf.of("count", [])],
+)
+def test_a_choice_that_never_holds_leaves_the_others(store, impossible):
+    table, reopen = store
+    table.insert_many([(f"{n}", {"count": n % 3, "phase": "ab"[n % 2]}) for n in range(30)])
+    other = Equals(impossible.column, {"count": 1, "phase": "a"}[impossible.column])
+    for opened in (table, reopen()):
+        assert opened.select([Or((impossible, other))]) == opened.select([other]) != []
+        assert opened.select([Negated(Or((impossible, other)))]) == opened.select([Negated(other)])
+        assert opened.select([Or((impossible, impossible))]) == []
+        assert opened.count([Or((impossible, Negated(impossible)))]) == 30
+
+
 def test_a_column_is_read_only_if_the_query_needs_it(store):
     table, reopen = store
     table.insert_many([(f"{n}", {"count": n, "phase": "p"}) for n in range(16)])
     table = reopen()
-    group = next(iter(table._segments))._group  # the file's own bytes say what was read
+    group = next(iter(table._rows._segments))._group  # the file's own bytes say what was read
     for name in ("size", "calculation"):
         group.write(name, np.zeros(3))  # would be refused if it were read
     assert table.select([Equals("phase", "p"), Within("count", 3, 4)]) == ["3", "4"]
@@ -329,7 +363,7 @@ def test_a_question_missed_often_is_answered_without_looking_at_segments(store, 
     table.insert_many((f"{number}", {"count": 2 * number}) for number in range(100))
     for _ in range(2):
         assert table.count([Equals("count", 3)]) == 0
-    monkeypatch.setattr(table, "_row_sets", lambda: pytest.fail("looked at"))
+    monkeypatch.setattr(table._rows, "row_sets", lambda: pytest.fail("looked at"))
     assert table.count([Equals("count", 5)]) == 0
     assert table.select([Equals("phase", "gas"), Equals("count", 7)]) == []
 
@@ -339,5 +373,5 @@ def test_each_column_that_can_rule_a_question_out_is_known(store, monkeypatch):
     table.insert_many((f"{number}", {"count": 1, "calculation": f"c{number}"}) for number in range(100))
     for number in range(2):
         assert table.count([Equals("count", 1), Equals("calculation", f"d{number}")]) == 0
-    monkeypatch.setattr(table, "_row_sets", lambda: pytest.fail("looked at"))
+    monkeypatch.setattr(table._rows, "row_sets", lambda: pytest.fail("looked at"))
     assert table.count([Equals("count", 1), Equals("calculation", "d2")]) == 0

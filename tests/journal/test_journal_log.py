@@ -492,11 +492,11 @@ def test_the_note_of_the_holder_is_read_back(tmp_path: Path) -> None:
     file = opened(SYSTEM, tmp_path / "log")
     assert read_holder(file) is None
     holder = Holder.this_process()
-    assert not holder.sign(file)
-    assert holder.sign(file)
+    assert not holder.claim_log(file)
+    assert holder.claim_log(file)
     assert read_holder(file) == holder
     assert f"process {os.getpid()} on host" in str(holder)
-    assert not Holder.this_process().sign(file)
+    assert not Holder.this_process().claim_log(file)
     file.close()
 
 

@@ -379,7 +379,6 @@ def test_B22_a_class_of_a_user_is_found_by_a_query_on_its_parent() -> None:
     query.method = Method.Einstein
     query.converged = True
     assert query.apply(stored) == (stored.coefficient, 5, 0.99, Method.Einstein, True)
-    assert query.exact
     query.n_blocks = Between(6)
     assert query.apply(stored) is None
     with pytest.raises(InvalidDataError, match="has no criterion 'comment'"):

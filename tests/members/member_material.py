@@ -2,14 +2,45 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import h5py
 import numpy as np
 
-from simarchive.container.members import PlainFile
+
+class PlainFile:
+    """An HDF5 file without a journal, read by offset."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def read_at(self, buffer: memoryview, offset: int) -> None:
+        """Fill `buffer` from `offset`; raise EOFError if the file ends before."""
+        while buffer:
+            n_read = os.preadv(self._fd, [buffer], offset)
+            if not n_read:
+                raise EOFError(f"{self.path} ends before byte {offset + len(buffer)}")
+            buffer, offset = buffer[n_read:], offset + n_read
+
+    def close(self) -> None:
+        """Close the file; later calls do nothing."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 class Box:

@@ -17,7 +17,7 @@ from simarchive.container.members import MemberReader, extract_member, find_memb
 from simarchive.errors import ConflictError, StorageIOError
 
 DATA = floats(5 << 20) + noise(1 << 20) + bytes(1 << 20) + b"tail"
-SOURCE = Path(__file__).parents[2] / "src"
+SOURCES = f"{Path(__file__).parents[2] / 'src'}:{Path(__file__).parent}"
 
 
 @pytest.fixture
@@ -155,6 +155,7 @@ def test_a_failing_disk_leaves_nothing_behind(stored: Box, tmp_path: Path) -> No
     script = (
         "import resource, sys, h5py; from pathlib import Path;"
         "from simarchive.container.members import *; from simarchive.errors import StorageIOError;"
+        "from member_material import PlainFile;"
         "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (3 << 20, 3 << 20));"
         f"f = h5py.File({str(stored.path)!r}); p = PlainFile({str(stored.path)!r})\n"
@@ -173,7 +174,7 @@ def test_a_killed_extraction_leaves_nothing_under_the_final_name(box: Box, tmp_p
     target = tmp_path / "out" / "file"
     script = (
         "import sys, time, h5py; from pathlib import Path;"
-        "from simarchive.container.members import *;"
+        "from simarchive.container.members import *; from member_material import PlainFile;"
         f"f = h5py.File({str(box.path)!r}); p = PlainFile({str(box.path)!r});"
         f"extract_member(f['objects/k1/a'], p, Path({str(target)!r}),"
         " progress=lambda n: (print(n, flush=True), time.sleep(0.01)))"
@@ -182,7 +183,7 @@ def test_a_killed_extraction_leaves_nothing_under_the_final_name(box: Box, tmp_p
         child = subprocess.Popen(
             [sys.executable, "-c", script],
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(SOURCE)},
+            env={**os.environ, "PYTHONPATH": SOURCES},
         )
         assert child.stdout is not None
         for _ in range(lines):
@@ -203,6 +204,7 @@ def test_storing_and_extracting_take_tens_of_megabytes_whatever_the_size(tmp_pat
             out.write(floats(8 << 20, seed))
     script = (
         "import h5py; from pathlib import Path; from simarchive.container.members import *\n"
+        "from member_material import PlainFile\n"
         # Not from getrusage, whose peak begins with that of the process that started this one.
         "def peak(): return int(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])\n"
         "start = peak();"
@@ -229,5 +231,5 @@ def run(script: str) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
         timeout=120,
-        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        env={**os.environ, "PYTHONPATH": SOURCES},
     )

@@ -14,7 +14,7 @@ import pytest
 
 from simarchive import AnyOf, Between, ConflictError, HDF5Storage, InvalidDataError, unit
 from simarchive.chemistry.units import Quantity
-from simarchive.container.index import IndexTable
+from simarchive.container.index.rows import TableRows
 from simarchive.data import BaseStoredData, register_data_class
 from simarchive.data.fields import InUnit
 from simarchive.errors import CorruptError
@@ -311,16 +311,16 @@ def test_verify_names_a_damaged_table_and_repair_makes_it_anew(path: Path) -> No
 def test_a_table_found_damaged_at_the_end_of_a_transaction_costs_no_commit(
     path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def damaged(table: IndexTable) -> None:
+    def damaged(rows: TableRows) -> None:
         monkeypatch.undo()
         raise CorruptError("a segment to be merged is damaged")
 
-    monkeypatch.setattr(IndexTable, "_seal", damaged)
+    monkeypatch.setattr(TableRows, "_seal", damaged)
     with HDF5Storage(path) as backend, caplog.at_level(logging.WARNING, "simarchive"):
         with backend.transaction():
             for number in range(100, 300):
                 backend.store_object(diffusion(number), storage_key=key(number))
-        assert "to be made anew: a segment to be merged is damaged" in caplog.text
+        assert "to be rebuilt: a segment to be merged is damaged" in caplog.text
         assert len(backend) == 280
         assert numbers_between(backend, 290, 10_000) == list(range(290, 300))
     with HDF5Storage(path) as backend:

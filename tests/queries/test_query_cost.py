@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from simarchive import (
+    AnyOf,
     Between,
     HDF5Storage,
     MoleFraction,
+    Not,
     PropertyPhase,
     StoredEquilibrationData,
     Substance,
@@ -22,7 +24,7 @@ from simarchive import (
 from simarchive import EquilibrationDataQuery as Query
 from simarchive.chemistry.trees import same_tree
 from simarchive.container import documents
-from simarchive.container.index import table as index_table
+from simarchive.container.index import matching
 from simarchive.container.index.tail import Tail
 from simarchive.data import BaseStoredData
 from simarchive.journal import PagedFile
@@ -139,6 +141,28 @@ def test_count_keys_and_table_parse_no_document(containers: dict[int, Path], cou
         assert (counts.parsed, counts.objects) == (0, 0)
 
 
+@pytest.mark.parametrize(
+    ("criterion", "number"),
+    [
+        (AnyOf(Between(3, 4), Between(9)), 600),
+        (AnyOf(Between(3, 4), 9), 600),
+        (AnyOf(3, Not(Between(None, 8))), 400),
+        (Not(AnyOf(Not(AnyOf(Between(3, 4), 9)), 3)), 400),
+    ],
+)
+def test_either_of_two_ranges_is_found_without_parsing_a_document(
+    containers: dict[int, Path], counts: Counts, criterion: object, number: int
+) -> None:
+    query = Query(number_of_molecules=criterion, order_by="temperature")
+    with HDF5Storage(containers[2000], mode="r") as backend:
+        assert backend.count(query) == len(backend.keys(query)) == number
+        assert len(backend.columns(query)["key"]) == number
+        assert (counts.parsed, counts.objects) == (0, 0)
+        query.limit = 7
+        assert sum(map(len, backend.query(query).values())) == 7
+        assert (counts.parsed, counts.objects) == (7, 7)
+
+
 def test_a_query_parses_the_matches_alone(containers: dict[int, Path], counts: Counts) -> None:
     with HDF5Storage(containers[2000], mode="r") as backend:
         for query, number in [(point(7), 1), (Query(number_of_molecules=7), 200), (Query(limit=5), 5)]:
@@ -199,8 +223,8 @@ def test_new_objects_are_told_from_old_ones_without_looking_at_rows(
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "output.pdb").write_text("ATOM\n")
     looked_at: list[str] = []
-    original = index_table.matching_rows
-    monkeypatch.setattr(index_table, "matching_rows", lambda *a: looked_at.append("") or original(*a))
+    original = matching.matching_rows
+    monkeypatch.setattr(matching, "matching_rows", lambda *a: looked_at.append("") or original(*a))
     with HDF5Storage(path) as backend, backend.transaction():
         for number in range(5000, 5002):
             backend.store_object(equilibration(number), tmp_path / "files")

@@ -10,6 +10,7 @@ import h5py
 import netCDF4
 import numpy as np
 import pytest
+from programs import path_of
 
 from simarchive import (
     Between,
@@ -175,18 +176,18 @@ def test_importing_again_changes_nothing(container, tmp_path):
 
 
 def test_h5dump_ncdump_and_h5py_read_the_container(container):
-    for command in (["h5dump", "-A"], ["h5dump", "-H"], ["ncdump", "-h"]):
-        shown = subprocess.run(
-            [*command, str(container)], capture_output=True, text=True, check=True, timeout=60
-        )
-        assert "trajectory.dcd" in shown.stdout
-        assert shown.stderr == ""
     with h5py.File(container) as file:
         key = "8d13dbc120154cbaade23403d2d22a29"
         energies = file[f"objects/{key}/observables.PotentialEnergy"]
         assert energies.shape == (60, 1)
         assert energies.attrs["units"] == b"kilojoule / mole"
         assert energies[0, 0] == -7170.884258549687
+    for program, option in (("h5dump", "-A"), ("h5dump", "-H"), ("ncdump", "-h")):
+        shown = subprocess.run(
+            [path_of(program), option, str(container)], capture_output=True, text=True, check=True, timeout=60
+        )
+        assert "trajectory.dcd" in shown.stdout
+        assert shown.stderr == ""
 
 
 def test_netcdf4_reads_observables_with_units_and_dimensions(container):

@@ -374,8 +374,8 @@ def _load() -> None:
 
     for name in simarchive.__all__:
         getattr(simarchive, name)
-    for command_file in (Path(simarchive.__file__).parent / "cli").glob("*.py"):
-        importlib.import_module(f"simarchive.cli.{command_file.stem}")
+    for command_file in (Path(simarchive.__file__).parent / "cli" / "commands").glob("*.py"):
+        importlib.import_module(f"simarchive.cli.commands.{command_file.stem}")
     importlib.import_module("simarchive.testing.sample_objects").simulation()
     for name in _modules_that_a_program_loads():
         importlib.import_module(name)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from simarchive.chemistry.trees import ArrayLeaf, Tree, describe, fields_of, is_array_leaf, same_array
+from simarchive.chemistry.trees import Tree, describe, fields_of, same_array
 from simarchive.chemistry.units import (
     Quantity,
     as_quantity,
@@ -16,6 +16,7 @@ from simarchive.chemistry.units import (
     unit_text,
 )
 from simarchive.errors import InvalidDataError
+from simarchive.ground.arrays import ArrayLeaf, is_array
 
 
 class ArrayQuantity:
@@ -41,7 +42,7 @@ class ArrayQuantity:
         """Return the array of a tree, not loaded if it was not."""
         fields = fields_of(tree, what, ("value", "unit"))
         leaf, text = fields["value"], fields["unit"]
-        if not is_array_leaf(leaf):
+        if not is_array(leaf):
             raise InvalidDataError(f"{what} must be stored as an array, not as {describe(leaf)}")
         if not isinstance(text, str):
             raise InvalidDataError(f"the unit of {what} must be a text, not {describe(text)}")

@@ -95,7 +95,7 @@ class ObservableFrame(MutableMapping[str | ObservableType, ObservableArray]):
         return 0 if observable is None else len(observable)
 
     def __bool__(self) -> bool:
-        # By the number of observables: a frame of a run without samples is no empty frame.
+        # By the number of observables: a frame of a run without samples is not an empty frame.
         return bool(self._observables)
 
     @classmethod
@@ -193,7 +193,7 @@ class ObservableFrame(MutableMapping[str | ObservableType, ObservableArray]):
 
 
 class _UnknownObservableError(InvalidDataError, KeyError):
-    """A name that is no type of observable; also what a mapping raises."""
+    """A name that is not a type of observable; also what a mapping raises."""
 
 
 def _type_of(key: Any) -> ObservableType:
@@ -208,4 +208,4 @@ def _column(rows: list[list[str]], index: int, width: int, path: Path) -> np.nda
     try:
         return np.array([float(row[index] or "nan") for row in rows if len(row) == width], dtype=np.float64)
     except ValueError as error:
-        raise InvalidDataError(f"{str(path)!r} holds a value that is no number: {error}") from error
+        raise InvalidDataError(f"{str(path)!r} holds a value that is not a number: {error}") from error

@@ -9,7 +9,7 @@ import numpy as np
 import pint.compat
 
 from simarchive.chemistry.arrays import ArrayQuantity
-from simarchive.chemistry.trees import Tree, describe, fields_of, is_array_leaf
+from simarchive.chemistry.trees import Tree, describe, fields_of
 from simarchive.chemistry.units import (
     Quantity,
     as_quantity,
@@ -18,6 +18,7 @@ from simarchive.chemistry.units import (
     same_quantity,
 )
 from simarchive.errors import InvalidDataError
+from simarchive.ground.arrays import is_array
 
 
 @dataclass(frozen=True)
@@ -97,10 +98,10 @@ class ParameterGradient:
         """Return the gradient of a tree."""
         fields = fields_of(tree, "a gradient", ("key", "value"))
         value, what = fields["value"], "the value of a gradient"
-        is_array = isinstance(value, dict) and is_array_leaf(value.get("value"))
+        is_of_array = isinstance(value, dict) and is_array(value.get("value"))
         return cls(
             ParameterGradientKey.from_tree(fields["key"]),
-            ArrayQuantity.from_tree(value, what) if is_array else quantity_from_tree(value, what),
+            ArrayQuantity.from_tree(value, what) if is_of_array else quantity_from_tree(value, what),
         )
 
     def _same_parameter(self, other: object) -> ParameterGradient:

@@ -9,35 +9,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Collection
-from typing import Any, Protocol, TypeGuard, runtime_checkable
+from typing import Any
 
 import numpy as np
 
 from simarchive.errors import InvalidDataError
+from simarchive.ground.arrays import is_array
 
 Tree = Any
 """JSON with arrays as leaves."""
-
-
-@runtime_checkable
-class ArrayLeaf(Protocol):
-    """An array, or something that becomes one when it is needed."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The length of each axis, known without loading."""
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The type of the elements, known without loading."""
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        """Return the elements, loading them if need be."""
-
-
-def is_array_leaf(leaf: object) -> TypeGuard[ArrayLeaf]:
-    """Return whether a leaf is an array, loaded or not (numpy's scalars are not)."""
-    return hasattr(leaf, "shape") and hasattr(leaf, "__array__") and not isinstance(leaf, np.generic)
 
 
 def fields_of(
@@ -91,7 +71,7 @@ def same_tree(first: Tree, second: Tree) -> bool:
     """Return whether two trees are the same: types, order of fields, array types and every bit."""
     if first is second:
         return True
-    if is_array_leaf(first) and is_array_leaf(second):
+    if is_array(first) and is_array(second):
         if tuple(first.shape) != tuple(second.shape) or first.dtype != second.dtype:
             return False
         return same_array(np.asarray(first), np.asarray(second))

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import pint
 
-from simarchive.chemistry.trees import Tree, describe, fields_of, is_array_leaf, same_array, same_number
+from simarchive.chemistry.trees import Tree, describe, fields_of, same_array, same_number
 from simarchive.errors import InvalidDataError
+from simarchive.ground.arrays import is_array
 
 unit: Any = pint.get_application_registry()  # type: ignore[no-untyped-call]
 if TYPE_CHECKING:
@@ -46,12 +47,12 @@ def unit_named(text: str) -> Any:
 
 def unit_text(units: Any) -> str:
     """Return the long name of a unit, which every pint registry reads back."""
-    return _long_name(units._REGISTRY, units)
+    return _long_name(units.__class__, units)
 
 
 @lru_cache(maxsize=1024)
-def _long_name(registry: object, units: Any) -> str:
-    # The registry comes first, for units of two registries cannot be compared.
+def _long_name(unit_class: type, units: Any) -> str:
+    # A class belongs to one registry. It comes first, for units of two registries cannot be compared.
     return format(units, "D")
 
 
@@ -97,7 +98,7 @@ def as_quantity(value: object, what: str, *, compatible_with: str | None = None)
     Raises
     ------
     InvalidDataError
-        If it is no quantity, its dimensions do not fit, or its magnitude is no plain number or array.
+        If it is not a quantity, its dimensions do not fit, or its magnitude is not a plain number or array.
     """
     if isinstance(value, str):
         value = quantity_named(value)
@@ -106,7 +107,7 @@ def as_quantity(value: object, what: str, *, compatible_with: str | None = None)
             f"{what} must be a quantity such as 298.15 * unit.kelvin or '298.15 K', not {describe(value)}"
         )
     magnitude = _plain_magnitude(value.magnitude, what)
-    if magnitude is value.magnitude and value._REGISTRY is unit.get():
+    if magnitude is value.magnitude and type(value) is unit.get().Quantity:
         quantity = value
     else:
         quantity = _quantity(magnitude, unit_named(unit_text(value.units)))
@@ -169,9 +170,9 @@ def plain_array(array: np.ndarray[Any, Any], what: str) -> np.ndarray[Any, Any]:
 
 
 @lru_cache(maxsize=1024)
-def _factor(registry: Any, source: str, target: str) -> float | None:
+def _factor(quantity_class: Any, source: str, target: str) -> float | None:
     """Return the factor that pint itself multiplies with, or None if units differ by more than a factor."""
-    zero, one, two = (float(registry.Quantity(n, source).to(target).magnitude) for n in (0.0, 1.0, 2.0))
+    zero, one, two = (float(quantity_class(n, source).to(target).magnitude) for n in (0.0, 1.0, 2.0))
     return one if zero == 0.0 and two == 2.0 * one else None
 
 
@@ -184,7 +185,8 @@ def magnitude_in_of_text(quantity: Quantity, text: str, unit_name: str) -> float
     """Return what `magnitude_in` does for a quantity whose unit has the long name `text`."""
     if text == unit_name:
         return float(quantity.magnitude)
-    factor = _factor(quantity._REGISTRY, text, unit_name)
+    quantity_class: Any = type(quantity)
+    factor = _factor(quantity_class, text, unit_name)
     if factor is not None:
         return float(quantity.magnitude * factor)
     return float(quantity.to(unit_name).magnitude)
@@ -201,11 +203,11 @@ def quantity_from_tree(tree: Tree, what: str, *, compatible_with: str | None = N
     Raises
     ------
     InvalidDataError
-        If the tree is none of a quantity.
+        If the tree is not that of a quantity.
     """
     fields = fields_of(tree, what, ("value", "unit"))
     value, text = fields["value"], fields["unit"]
-    if is_array_leaf(value):
+    if is_array(value):
         value = np.asarray(value)
     if not isinstance(text, str):
         raise InvalidDataError(f"the unit of {what} must be a text, not {describe(text)}")

@@ -15,19 +15,19 @@ from simarchive.cli import failures
 from simarchive.ground.version import __version__
 
 COMMANDS: dict[str, tuple[str, ...]] = {
-    "Fill and empty": ("import", "export", "extract", "cat"),
-    "Look": ("info", "ls", "show", "query"),
+    "Import and export": ("import", "export", "extract", "cat"),
+    "Inspect": ("info", "ls", "show", "query"),
     "Combine": ("merge", "subset", "diff"),
-    "Keep": ("verify", "repair", "repack", "rm"),
+    "Maintain": ("verify", "repair", "repack", "rm"),
 }
 """The names of all commands, by the heading under which ``--help`` shows them."""
 
-# `import` is a word of Python's own, so its module has another name.
+# `import` is a keyword of Python, so its module has another name.
 _MODULES = {"import": "import_directory", "export": "export_directory"}
 
 
 _NAME = "simarchive"
-_COMPLETION = "_SIMARCHIVE_COMPLETE"  # what a shell sets when it asks how a line could go on
+_COMPLETION = "_SIMARCHIVE_COMPLETE"  # set by a shell that asks for completions
 
 
 class LazyGroup(click.Group):
@@ -60,15 +60,15 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name=_NAME)
 def application() -> None:
-    """A whole collection of simulation data in one HDF5 file.
+    """Keep a whole collection of simulation data in one HDF5 file.
 
     \b
     simarchive import stored_data/ water.h5
     simarchive ls water.h5
     simarchive query water.h5 "substance=O phase=liquid"
 
-    An object is named by its key, or by the start of its key if no other key starts so. Every command
-    explains itself: simarchive COMMAND --help.
+    Name an object by its key, or by the start of its key if no other key starts with it. For help with a
+    command, and an example: simarchive COMMAND --help.
     """
 
 
@@ -79,19 +79,19 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     with failures.as_exit_codes(as_json=failures.wants_json(given)):
         if _COMPLETION in os.environ:
             application.main(args=given, prog_name=_NAME, complete_var=_COMPLETION)
-        # Not `application.main`: it has an answer of its own to a broken pipe and to Ctrl-C.
+        # Not `application.main`, which handles a broken pipe and Ctrl-C itself.
         with application.make_context(_NAME, given) as context:
             application.invoke(context)
     raise SystemExit(0)
 
 
 def _prepare_stdout() -> None:
-    """Have standard output write all it is given, and escape letters that its encoding does not have."""
+    """Have standard output write all it is given, and escape characters that its encoding does not have."""
     stream = sys.stdout
     if not isinstance(stream, io.TextIOWrapper):
         return
     if isinstance(stream.buffer, io.RawIOBase):
-        # PYTHONUNBUFFERED: a raw write to a pipe may take a part only, and nobody would write the rest.
+        # PYTHONUNBUFFERED: a raw write to a pipe may take only a part, and the rest would be lost.
         encoding, lines = stream.encoding, stream.isatty()
         raw = stream.detach()
         assert isinstance(raw, io.RawIOBase)

@@ -10,7 +10,7 @@ import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-# Whether a file exists is asked where it is opened: the error is ours then, and so is its exit code.
+# Whether a file exists is checked where it is opened, so that the error and its exit code are ours.
 PATH = click.Path(path_type=Path)
 
 CODECS = ("deflate", "zstd", "trajectory", "raw")
@@ -29,7 +29,7 @@ def key_argument(command: Command) -> Command:
 def json_option(command: Command) -> Command:
     """Add ``--json``."""
     return click.option(
-        "--json", "as_json", is_flag=True, help="Print one JSON document on standard output, nothing else."
+        "--json", "as_json", is_flag=True, help="Print one JSON document on standard output and nothing else."
     )(command)
 
 
@@ -42,7 +42,7 @@ def wait_option(command: Command) -> Command:
         default=10.0,
         show_default=True,
         metavar="SECONDS",
-        help="How long to wait for another process that has FILE.",
+        help="How long to wait while another process has FILE open.",
     )(command)
 
 
@@ -52,7 +52,7 @@ def tmp_dir_option(command: Command) -> Command:
         "--tmp-dir",
         type=click.Path(path_type=Path, exists=True, file_okay=False, writable=True),
         metavar="DIR",
-        help="A directory on another device, if that of FILE is full.",
+        help="Use this directory, on another device, if the one of FILE is full.",
     )(command)
 
 
@@ -63,6 +63,6 @@ def codec_option(command: Command) -> Command:
         type=click.Choice(CODECS),
         default="deflate",
         show_default=True,
-        help="How files are stored: every HDF5 program reads deflate and raw; zstd needs a plugin there;"
-        " trajectory is smallest.",
+        help="How to store files: every HDF5 program reads deflate and raw, zstd needs a plugin;"
+        " trajectory is smallest and only simarchive reads it.",
     )(command)

@@ -8,14 +8,10 @@ from typing import Any
 
 from simarchive.cli.output import count_text
 from simarchive.cli.wording import phase_text, substance_text
+from simarchive.ground.arrays import is_array
 
 LONGEST_TEXT = 200
 _INDENT = "  "
-
-
-def is_array(value: Any) -> bool:
-    """Return whether a leaf of a tree is an array, loaded or not."""
-    return hasattr(value, "shape") and hasattr(value, "dtype")
 
 
 def lines_of(tree: Any, *, depth: int = 0) -> Iterator[str]:

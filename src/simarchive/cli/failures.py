@@ -7,7 +7,6 @@ JSON Lines: an object with ``warning`` for each warning, and one with ``error`` 
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import logging
 import os
@@ -20,7 +19,8 @@ from typing import Any
 import click
 
 from simarchive.cli.output import printable
-from simarchive.errors import StorageError, StorageFullError, StorageIOError
+from simarchive.errors import StorageError
+from simarchive.ground.filesystem import error_of
 
 USAGE = 2
 UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h
@@ -29,7 +29,7 @@ BROKEN_PIPE = 141  # 128 + SIGPIPE: what `cat` gives when `head` has seen enough
 
 
 class Findings(Exception):
-    """A command that did its work, and whose answer is not "all is well"; it has printed it."""
+    """A command that did its work and has printed an answer other than "all is well"."""
 
     def __init__(self, exit_code: int) -> None:
         super().__init__(exit_code)
@@ -44,9 +44,9 @@ def wants_json(arguments: Sequence[str]) -> bool:
 
 @contextlib.contextmanager
 def as_exit_codes(*, as_json: bool) -> Iterator[None]:
-    """Turn every expected way in which the block may fail into a message and an exit code.
+    """Turn every expected failure of the block into a message and an exit code.
 
-    An error that nobody expected keeps its traceback, and leaves with code 70.
+    An unexpected error keeps its traceback, and leaves with code 70.
     """
     _send_warnings_to_stderr(as_json=as_json)
     try:
@@ -100,7 +100,7 @@ def _say(message: str, *, as_json: bool, kind: str, exit_code: int, notes: Seque
 
 
 def _wrapped(message: str) -> str:
-    """Return a message in lines of whole words for a terminal, as it is for everything else."""
+    """Return a message wrapped at whole words if it goes to a terminal, and unchanged otherwise."""
     if not sys.stderr.isatty() or "\n" in message:
         return message
     width = shutil.get_terminal_size().columns
@@ -120,13 +120,11 @@ def _explain_usage(error: click.ClickException, *, as_json: bool) -> None:
 def _as_storage_error(error: OSError) -> StorageError:
     place = f": '{error.filename}'" if error.filename else ""
     message = f"{error.strerror or error}{place}"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageFullError(message)
-    return StorageIOError(message)
+    return error_of(error, message)
 
 
 def _forget_stdout() -> None:
-    """Let the interpreter find nothing to flush at exit, which would fail once more."""
+    """Leave nothing for the interpreter to flush at exit, which would fail again."""
     with contextlib.suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())

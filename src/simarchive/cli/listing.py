@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("substance", "temperature", "pressure", "property_phase")
 DAMAGED = "damaged"
-"""What stands in the place of the class of an object that cannot be read."""
+"""Shown as the class of an object that cannot be read."""
 
 _HEADINGS = ("KEY", "CLASS", "SUBSTANCE", "T", "P", "PHASE")
 
@@ -25,7 +25,7 @@ Row = Mapping[str, Any]
 def rows_of(backend: HDF5Storage) -> list[dict[str, Any]]:
     """Return key, class and indexed values of every object in stored order.
 
-    No object is looked at that the index knows.
+    Objects that the index knows are not read.
     """
     indexed = _indexed_rows(backend)
     rows = []

@@ -1,4 +1,4 @@
-"""Keys as people type them: whole, or as much of the start as no other key has."""
+"""Keys as people type them: whole, or a start that no other key shares."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Protocol
 from simarchive.errors import InvalidDataError, NotFoundError
 
 SHORTEST = 8
-"""Characters of a short key, if as many are enough."""
+"""The length of a short key, unless more is needed to tell keys apart."""
 
 _SHOWN = 5
 
@@ -24,7 +24,7 @@ class _Keys(Protocol):
 
 
 class KeyFinder:
-    """Finds keys by what people type; however much that is, all keys of the backend are read once at most."""
+    """Finds keys by what people type; the keys of the backend are read at most once."""
 
     def __init__(self, backend: _Keys) -> None:
         self._backend = backend
@@ -36,9 +36,9 @@ class KeyFinder:
         Raises
         ------
         NotFoundError
-            If no key starts so.
+            If no key starts with it.
         InvalidDataError
-            If several do: the message names them.
+            If several keys do; the message names them.
         """
         if text in self._backend:
             return text

@@ -1,4 +1,4 @@
-"""Containers as commands open them: for reading unless they change something, and never made by accident."""
+"""Containers as commands open them: for reading unless they change something; none is created by accident."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simarchive.cli.new_container import new_container
 from simarchive.errors import NotFoundError
 
 if TYPE_CHECKING:
+    from simarchive.storage.backend import StorageBackend
     from simarchive.storage.hdf5.storage import HDF5Storage
 
 
 @contextlib.contextmanager
 def for_reading(path: Path) -> Iterator[HDF5Storage]:
-    """Give a container that the command does not change."""
+    """Yield a container that the command does not change."""
     from simarchive.storage.hdf5.storage import HDF5Storage
 
     with HDF5Storage(path, mode="r") as backend:
@@ -26,7 +26,7 @@ def for_reading(path: Path) -> Iterator[HDF5Storage]:
 
 @contextlib.contextmanager
 def for_changes(path: Path, *, wait_s: float, tmp_dir: Path | None = None) -> Iterator[HDF5Storage]:
-    """Give a container that exists, to change it; its log lies in `tmp_dir` if that is given."""
+    """Yield an existing container to change; its log is in `tmp_dir` if that is given."""
     from simarchive.storage.hdf5.storage import HDF5Storage
 
     if not path.exists():
@@ -37,7 +37,7 @@ def for_changes(path: Path, *, wait_s: float, tmp_dir: Path | None = None) -> It
 
 @contextlib.contextmanager
 def existing_or_new(path: Path, *, codec: str, wait_s: float) -> Iterator[HDF5Storage]:
-    """Give a container to add to; one that is missing is made, and is there if nothing fails."""
+    """Yield a container to add to; one that is missing is created, and kept only if nothing fails."""
     from simarchive.storage.hdf5.storage import HDF5Storage
 
     if not os.path.lexists(path):
@@ -45,4 +45,36 @@ def existing_or_new(path: Path, *, codec: str, wait_s: float) -> Iterator[HDF5St
             yield backend
         return
     with HDF5Storage(path, codec=codec, lock_timeout_s=wait_s) as backend:
+        yield backend
+
+
+@contextlib.contextmanager
+def new_container(path: Path, *, codec: str) -> Iterator[HDF5Storage]:
+    """Yield an empty container that is at `path` after the block, unless the block raises an error.
+
+    Raises
+    ------
+    ConflictError
+        If something is at `path` already: before the block, or when the container gets its name.
+    DetachedLogError
+        If the log of a container that was removed lies there.
+    """
+    from simarchive.container.new_file import completed_at
+    from simarchive.storage.hdf5.storage import HDF5Storage
+
+    # Synced once at the end, not at each step: half a container is of no use.
+    with (
+        completed_at(path) as unfinished,
+        HDF5Storage(unfinished, codec=codec, durability="close") as backend,
+    ):
+        yield backend
+
+
+@contextlib.contextmanager
+def source(path: Path) -> Iterator[StorageBackend]:
+    """Yield a container or a directory of OpenFF Evaluator from which objects are copied."""
+    from simarchive.storage.evaluator_directory import LocalFileStorage
+    from simarchive.storage.hdf5.storage import HDF5Storage
+
+    with LocalFileStorage(path, mode="r") if path.is_dir() else HDF5Storage(path, mode="r") as backend:
         yield backend

@@ -50,7 +50,7 @@ def _non_finite(number: float) -> str:
 
 
 def print_line(text: str = "", *, style: str | None = None) -> None:
-    """Print a line of text, in a style if the terminal has any."""
+    """Print a line of text, in a style if standard output is a terminal."""
     console = _console()
     if style is None or not console.is_terminal:
         print(printable(text))
@@ -59,8 +59,8 @@ def print_line(text: str = "", *, style: str | None = None) -> None:
 
 
 def print_notice(text: str) -> None:
-    """Print a line that is no part of the answer, on standard error."""
-    sys.stdout.flush()  # Else it would come after the notice where both go to one place.
+    """Print a line that is not part of the answer, on standard error."""
+    sys.stdout.flush()  # Otherwise the answer would follow the notice where both go to one place.
     print(printable(text), file=sys.stderr)
 
 
@@ -148,7 +148,7 @@ def print_facts(facts: Iterable[tuple[str, str]], *, indent: int = 0) -> None:
 
 
 def printable(text: str) -> str:
-    """Return a text with control characters escaped: what a file holds must not command the terminal."""
+    """Return a text with control characters escaped: what a file holds must not control the terminal."""
     if text.isprintable():
         return text
     return "".join(

@@ -1,4 +1,4 @@
-"""Progress bars: on standard error, and only where someone is looking."""
+"""Progress bars: on standard error, and only on a terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def bytes_bar(description: str, total: int | None) -> Iterator[Callable[[int], None] | None]:
-    """Give what to call with the bytes of each step, or ``None`` if standard error is no terminal."""
+    """Yield what to call with the bytes of each step, or ``None`` if standard error is not a terminal."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -30,7 +30,7 @@ def bytes_bar(description: str, total: int | None) -> Iterator[Callable[[int], N
 def objects_bar(
     description: str, total: int | None, target: HDF5Storage | None = None
 ) -> Iterator[Callable[[object], None] | None]:
-    """Give what to call for each object that is done, or ``None`` if standard error is no terminal.
+    """Yield what to call for each object that is done, or ``None`` if standard error is not a terminal.
 
     With a `target`, the bytes of the files that are stored in it are shown too.
     """

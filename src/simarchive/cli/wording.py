@@ -21,7 +21,7 @@ def short_class_name(name: str) -> str:
 
 
 def class_named(text: str, names: Iterable[str]) -> str:
-    """Return the one of the registered names that a person means by a short or a long name.
+    """Return the registered name that a person means by a short or a long name.
 
     Raises
     ------

@@ -94,7 +94,7 @@ def inflate(stored: memoryview, n_bytes: int) -> bytearray:
     try:
         plain = deflate.zlib_decompress(stored, n_bytes)
     except deflate.DeflateError as error:
-        raise ValueError(f"the chunk is no zlib stream of {n_bytes} bytes: {error}") from error
+        raise ValueError(f"the chunk is not a zlib stream of {n_bytes} bytes: {error}") from error
     if len(plain) != n_bytes:
         raise ValueError(f"the chunk inflates to {len(plain)} bytes in place of {n_bytes}")
     return plain

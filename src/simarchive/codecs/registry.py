@@ -25,7 +25,7 @@ _CODECS: dict[str, Callable[[], Codec]] = {
     "zstd-text": PlainZstd,
 }
 
-# What a person can ask for: "trajectory" means deflate for files that are no trajectories.
+# What a person can ask for: "trajectory" means deflate for files that are not trajectories.
 CODEC_CHOICES = ("deflate", "zstd", "trajectory", "raw")
 
 _PIECE_BYTES = 1 << 16

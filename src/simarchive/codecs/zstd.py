@@ -1,8 +1,8 @@
 """The zstd codecs: faster and a little smaller than deflate, for readers that have the zstd filter.
 
 Each encoded chunk is one zstd frame with its content size, as HDF5 filter 32015 reads and writes it. Noise
-planes become raw blocks at the speed of a copy. Other
-programs need a filter plugin (in Python: ``import hdf5plugin``). This one needs the package `zstandard`.
+planes become raw blocks at the speed of a copy. Other programs need a filter plugin (in Python: ``import
+hdf5plugin``). This one needs the package `zstandard`.
 
 References
 ----------
@@ -75,7 +75,7 @@ class _Zstd:
                 raise ValueError(f"the chunk does not hold {n_bytes} bytes")
             plain: bytes = decompressor.decompress(stored, allow_extra_data=False)
         except self._zstandard.ZstdError as error:
-            raise ValueError(f"the chunk is no zstd frame: {error}") from error
+            raise ValueError(f"the chunk is not a zstd frame: {error}") from error
         return plain
 
 

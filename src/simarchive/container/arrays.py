@@ -1,4 +1,4 @@
-"""Arrays of documents: HDF5 variables with units and dimensions, loaded when someone looks at them."""
+"""Arrays of documents: HDF5 variables with units and dimensions, loaded when they are used."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 
 import h5py
 import numpy as np
+from h5py import h5g
 
-from simarchive.container import layout, node_attributes
+from simarchive.container import layout, nodes
 from simarchive.container.documents import Variable
+from simarchive.container.nodes import UNREADABLE
 from simarchive.errors import CorruptError, InvalidDataError
 
 
@@ -71,19 +73,17 @@ def write_variable(group: h5py.Group, name: str, variable: Variable, dimensions:
     values = variable.values
     dataset = group.create_dataset(name, data=np.ascontiguousarray(values))
     if variable.units is not None:
-        node_attributes.create_text(
-            dataset.id, layout.UNITS, variable.units, is_ascii=variable.units.isascii()
-        )
+        nodes.create_text(dataset.id, layout.UNITS, variable.units, is_ascii=variable.units.isascii())
     if 0 not in values.shape:
         for length in values.shape:
             if length not in dimensions:
                 dimensions[length] = _dimension(group.file, length)
         identifiers = np.array([dimensions[length] for length in values.shape], np.int32)
-        node_attributes.create_numbers(dataset.id, layout.DIMENSIONS_OF_VARIABLE, identifiers)
+        nodes.create_numbers(dataset.id, layout.DIMENSIONS_OF_VARIABLE, identifiers)
 
 
-def read_variable(group: h5py.Group, name: str) -> np.ndarray[Any, Any]:
-    """Return the values of a variable, in the byte order of this machine.
+def read_variable(node: h5g.GroupID, name: str) -> np.ndarray[Any, Any]:
+    """Return the values of a variable of an object's group, in the byte order of this machine.
 
     Raises
     ------
@@ -91,23 +91,27 @@ def read_variable(group: h5py.Group, name: str) -> np.ndarray[Any, Any]:
         If the dataset is missing or cannot be read.
     """
     try:
-        values = group[name][()]
-    except (KeyError, OSError, AttributeError) as error:
-        raise CorruptError(f"the array {name!r} of {group.name} cannot be read: {error}") from error
-    return np.asarray(values)
-
-
-def is_dimension(link: str, node: h5py.HLObject) -> bool:
-    """Return whether a root link is one of the dimensions that variables share."""
-    return link.startswith(layout.DIMENSION_PREFIX) and layout.DIMENSION_ID in node.attrs
+        dataset = nodes.open_dataset(node, name)
+        if dataset is None:
+            raise TypeError("it is not a dataset")
+        return nodes.read_array(dataset)
+    except UNREADABLE as error:
+        raise CorruptError(
+            f"the array {name!r} of {h5py.Group(node).name} cannot be read: {error}"
+        ) from error
 
 
 def _dimension(root: h5py.Group, length: int) -> int:
-    """Return the number of the dimension of a length, which is made if there is none yet."""
+    """Return the number of the dimension of a length, which is created if there is none yet."""
     name = f"{layout.DIMENSION_PREFIX}{length}"
     if name not in root:
-        taken = sum(is_dimension(link, root[link]) for link in root)
+        taken = sum(_is_dimension(link, root[link]) for link in root)
         dimension = root.create_dataset(name, shape=(length,), dtype=">f4")
         dimension.make_scale(layout.DIMENSION_WITHOUT_VARIABLE.format(length))
-        dimension.attrs[layout.DIMENSION_ID] = np.int32(taken)
-    return int(root[name].attrs[layout.DIMENSION_ID])
+        nodes.create_integer(dimension.id, layout.DIMENSION_ID, taken, "<i4")
+    return nodes.read_integer(root[name].id, layout.DIMENSION_ID)
+
+
+def _is_dimension(link: str, node: h5py.HLObject) -> bool:
+    """Return whether a root link is one of the dimensions that variables share."""
+    return link.startswith(layout.DIMENSION_PREFIX) and nodes.has_attribute(node.id, layout.DIMENSION_ID)

@@ -1,4 +1,4 @@
-"""A compact copy of a container: the same objects, without the room that others left."""
+"""A compact copy of a container: the same objects, without the space that others left."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import logging
 from collections.abc import Iterable
 
 import h5py
-from h5py import h5o
 
-from simarchive.container import arrays, layout, members
+from simarchive.container import arrays, layout, members, nodes
 from simarchive.container.documents import Variable
-from simarchive.container.groups import create_group
 from simarchive.errors import CorruptError
 
 LOGGER = logging.getLogger("simarchive")
@@ -27,30 +25,32 @@ def copy_objects(source: h5py.File, target: h5py.File, keys: Iterable[str]) -> i
     CorruptError
         If an object cannot be read. `repair` sets such objects aside.
     """
-    _copy_attributes(source, target)
+    nodes.replace_attributes(source, target)
     objects = target[layout.OBJECTS]
-    _copy_attributes(source[layout.OBJECTS], objects)
+    nodes.replace_attributes(source[layout.OBJECTS], objects)
     # Whatever HDF5 could not even move is not in the copy.
-    objects.attrs.pop(layout.LOST_LINKS, None)
+    nodes.delete_attribute(objects.id, layout.LOST_LINKS)
     copied: dict[int, h5py.Dataset] = {}
     dimensions: dict[int, int] = {}
     count = 0
     for key in keys:
         try:
-            _copy_object(source[layout.OBJECTS][key], create_group(objects, key), copied, dimensions)
+            group = h5py.Group(nodes.create_group(objects.id, key))
+            _copy_object(source[layout.OBJECTS][key], group, copied, dimensions)
         except (OSError, KeyError, RuntimeError) as error:
             raise CorruptError(f"object {key!r} cannot be copied: {error}") from error
         count += 1
     if layout.SET_ASIDE in source:
-        _copy_set_aside(source[layout.SET_ASIDE], create_group(target, layout.SET_ASIDE))
+        group = h5py.Group(nodes.create_group(target.id, layout.SET_ASIDE))
+        _copy_set_aside(source[layout.SET_ASIDE], group)
     return count
 
 
 def _copy_set_aside(source: h5py.Group, target: h5py.Group) -> None:
-    """Copy what `repair` set aside as far as HDF5 can read it; the rest is named, and not in the copy."""
+    """Copy what `repair` set aside as far as HDF5 can read it; the rest is logged, and is not in the copy."""
     for name in source:
         try:
-            h5o.copy(source.id, name.encode(), target.id, name.encode())
+            nodes.copy_node(source.id, target.id, name)
         except (OSError, KeyError, RuntimeError) as error:
             LOGGER.warning("what was set aside as %r cannot be copied: %s", name, error)
 
@@ -58,22 +58,15 @@ def _copy_set_aside(source: h5py.Group, target: h5py.Group) -> None:
 def _copy_object(
     source: h5py.Group, target: h5py.Group, copied: dict[int, h5py.Dataset], dimensions: dict[int, int]
 ) -> None:
-    _copy_attributes(source, target)
+    nodes.replace_attributes(source, target)
     for link, dataset in source.items():
         if members.is_member(dataset):
-            address = h5o.get_info(dataset.id).addr
+            address, _ = nodes.address_and_names(dataset.id)
             if address in copied:
-                h5o.link(copied[address].id, target.id, link.encode())
+                nodes.add_link(copied[address].id, target.id, link)
             else:
-                h5o.copy(source.id, link.encode(), target.id, link.encode())
+                nodes.copy_node(source.id, target.id, link)
                 copied[address] = target[link]
         else:
-            units = dataset.attrs.get(layout.UNITS)
-            text = None if units is None else units.decode() if isinstance(units, bytes) else str(units)
-            arrays.write_variable(target, link, Variable(dataset[()], text), dimensions)
-
-
-def _copy_attributes(source: h5py.HLObject, target: h5py.HLObject) -> None:
-    for name in source.attrs:
-        attribute = source.attrs.get_id(name)
-        target.attrs.create(name, source.attrs[name], dtype=attribute.dtype)
+            variable = Variable(nodes.read_array(dataset.id), nodes.find_text(dataset.id, layout.UNITS))
+            arrays.write_variable(target, link, variable, dimensions)

@@ -10,25 +10,19 @@ import atexit
 import contextlib
 import errno
 import functools
-import io
 import os
 import stat
 import traceback
-import uuid
 import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import h5py
-import numpy as np
 
-from simarchive.container import compaction, layout
+from simarchive.container import compaction, layout, nodes
 from simarchive.container.contents import Contents
-from simarchive.container.groups import create_group
-from simarchive.container.new_file import check_is_free
-from simarchive.container.node_attributes import write_text
+from simarchive.container.new_file import LIBVER, check_is_free, create_empty, skeleton
 from simarchive.errors import (
     ClosedError,
     FormatError,
@@ -41,18 +35,14 @@ from simarchive.errors import (
 )
 from simarchive.ground.signals import SIGNALS, Given, OpenBlock
 from simarchive.ground.thread_lock import ThreadLock
-from simarchive.ground.version import __version__
 from simarchive.journal import Durability, Journal, PagedFile, forget_log
 from simarchive.journal.creation import workplace
 from simarchive.journal.filepair import real_path
 from simarchive.journal.files import SYSTEM, Files, OpenFile, status_of
 
-# Readable by every HDF5 since 1.10, attributes above 64 KiB, and superblock 3, whose
-# "open for writing" flag the journal sets while it copies pages.
-LIBVER = ("v110", "v110")
 # Without a cap the cache grows with every object looked at, and slows each look by a factor of ten.
 METADATA_CACHE_BYTES = 1 << 20
-# How long the end of a program waits for a thread that is at work.
+# How long the end of a program waits for a thread that is working.
 _EXIT_WAIT_S = 1.0
 HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, SystemError)
 """What h5py raises when HDF5 fails; a `SystemError` when Python code that HDF5 called failed."""
@@ -65,7 +55,7 @@ class Container:
     Parameters
     ----------
     path
-        The file. With `writable` it is made if it is missing. Links are followed once, now.
+        The file, which is created if it is missing and `writable` is set. Links are followed once, now.
     writable
         Whether transactions are possible. Opening an existing file never writes.
     lock_timeout_s
@@ -79,7 +69,7 @@ class Container:
 
     Notes
     -----
-    Handlers of signals wait while a read or a transaction is at work: see `simarchive.ground.signals`.
+    Handlers of signals wait while a read or a transaction is in progress: see `simarchive.ground.signals`.
     """
 
     def __init__(
@@ -104,8 +94,8 @@ class Container:
         self._depth = 0  # of nested reads and transactions
         self._open_blocks = 0  # how many of these are blocks of the program's own code
         self._writing = False
-        self.roll_backs = 0  #: how many transactions of this process were taken back
-        self._close_is_due = False  # it was asked for by the handler of a signal in the midst of an operation
+        self.roll_backs = 0  #: how many transactions of this process were rolled back
+        self._close_is_due = False  # asked for by the handler of a signal during an operation
         self._distrusted: set[str] = set()  # index tables that cannot be used, until they are rebuilt
         with self._lock:
             self.path = Path(real_path(self.path, files))
@@ -159,7 +149,7 @@ class Container:
         LockedError
             If another process or thread is writing and does not finish within the timeout.
         """
-        return _Changing(self, prepare)
+        return _Transaction(self, prepare)
 
     def open_transaction(
         self, prepare: Callable[[Contents], object] | None, given: Given
@@ -173,7 +163,7 @@ class Container:
         given
             What the block gets.
         """
-        return OpenBlock(_OpenChanging(self, prepare), given, lambda: self._lock.is_mine)
+        return OpenBlock(_OpenTransaction(self, prepare), given, lambda: self._lock.is_mine)
 
     def checkpoint(self) -> bool:
         """Copy committed pages from the log into the file; False if a reader is in the way."""
@@ -181,7 +171,7 @@ class Container:
             return self._open_journal().checkpoint(self.lock_timeout_s)
 
     def rewrite(self, complete: Callable[[Path], None], *, tmp_directory: Path | None = None) -> int:
-        """Put a compact copy in the place of the file, in one step; return the number of objects.
+        """Replace the file by a compact copy, in one step; return the number of objects.
 
         Only inside a transaction without other changes. Afterwards this container has to be closed.
 
@@ -191,7 +181,7 @@ class Container:
             Called with the path of the copy, which has no index yet, before it takes the file's place.
         tmp_directory
             Where the copy is made, if there is no room beside the file; it is then written over the file, and
-            stays there if that is broken off.
+            stays there if that is interrupted.
 
         Raises
         ------
@@ -210,13 +200,13 @@ class Container:
                 check_is_free(place)
             with workplace(place) as folder:
                 successor = folder / self.path.name
-                with _new_file(successor) as target:
+                with create_empty(successor) as target:
                     count = compaction.copy_objects(self._handle, target, self._contents.keys())
                 complete(successor)
-                if not journal.hold_alone(self.lock_timeout_s):
-                    raise LockedError(f"container '{self.path}' is being read all the time: repack it later")
+                if not journal.hold_exclusively(self.lock_timeout_s):
+                    raise LockedError(f"container '{self.path}' is constantly being read: repack it later")
                 if in_place:
-                    # Under a name that nobody sweeps: if the rest is broken off, it is the only whole copy.
+                    # Under a name that is never cleaned up: if the rest is interrupted, it is the only copy.
                     successor = successor.rename(place)
                 journal.replace_container(successor, in_place=in_place)
                 if in_place:
@@ -244,13 +234,13 @@ class Container:
     def close(self) -> None:
         """Release the file; the last process out copies the log into it.
 
-        An open transaction is rolled back. In the midst of an operation of this thread (in the handler of a
-        signal, or in a function that reports progress), the container is closed when that ends.
+        An open transaction is rolled back. During an operation of this thread (in the handler of a signal, or
+        in a function that reports progress), the container is closed when that ends.
 
         Raises
         ------
         LockedError
-            If another thread is at work and does not finish within the timeout.
+            If another thread is working and does not finish within the timeout.
         """
         if self._journal is None:
             return
@@ -283,22 +273,22 @@ class Container:
             self._close()
 
     def close_at_exit(self) -> None:
-        """Close what can be closed while threads may be at work; nothing that is not committed is kept."""
+        """Close what can be closed while threads may be working; what is not committed is lost."""
         if self._lock.try_acquire(_EXIT_WAIT_S):
             try:
                 self._close()
             finally:
                 self._lock.release()
         elif self._journal is not None:
-            # A thread that will not come to its end has a transaction open. HDF5 must let go of the file
-            # before the interpreter ends.
+            # A thread that will not finish has a transaction open. HDF5 must release the file before the
+            # interpreter ends.
             journal, self._journal = self._journal, None
             journal.file.retire()
             self._detach()
             journal.abandon()
 
     def __del__(self) -> None:
-        # A container that was forgotten open: HDF5 complains if it is let go of after its file.
+        # A container that was left open: HDF5 complains if it is released after its file.
         with contextlib.suppress(StorageError, AttributeError):
             self.close()
 
@@ -331,23 +321,23 @@ class Container:
         try:
             journal.end_read()
             if failure is not None:
-                # HDF5 may have kept half of what it was reading.
+                # HDF5 may have cached half of what it was reading.
                 journal.renew_file()
                 self._detach()
-                # A table that could not be read may be sound; one that is damaged will be found again.
+                # A table that could not be read may be intact; one that is damaged will be found again.
                 self._distrusted.clear()
         except BaseException:
-            self._start_over(journal)
+            self._reopen(journal)
             raise
         finally:
             self._close_if_due()
-        # Somebody may have taken a failed read for something missing.
+        # A caller may have taken a failed read for something missing.
         if failure is not None and failure is not error and (error is None or isinstance(error, Exception)):
             raise failure from error
 
     # --- transactions ------------------------------------------------------------------------------
 
-    def _begin_changing(self, prepare: Callable[[Contents], object] | None) -> Contents:
+    def _begin_transaction(self, prepare: Callable[[Contents], object] | None) -> Contents:
         """Begin a transaction or nest in it; the thread's lock is held."""
         journal = self._open_journal()
         if not self.writable:
@@ -367,11 +357,11 @@ class Container:
             if prepare is not None:
                 prepare(self._contents)
         except BaseException as error:
-            self._end_changing(error, changes_before)
+            self._end_transaction(error, changes_before)
             raise
         return self._contents
 
-    def _end_changing(self, error: BaseException | None, changes_before: int) -> None:
+    def _end_transaction(self, error: BaseException | None, changes_before: int) -> None:
         """End a transaction: commit it, or roll it back if there was an error.
 
         Parameters
@@ -386,7 +376,7 @@ class Container:
             return
         journal = self._journal
         if journal is None:
-            # Closed inside the block: what was not committed is gone.
+            # Closed inside the block: what was not committed is lost.
             self._depth, self._writing = 0, False
             if error is None:
                 raise ClosedError(
@@ -414,7 +404,7 @@ class Container:
             try:
                 journal.end_write()
             except BaseException:
-                self._start_over(journal)
+                self._reopen(journal)
                 raise
             finally:
                 self._close_if_due()
@@ -428,8 +418,8 @@ class Container:
             raise ClosedError(f"container '{self.path}' is closed: open it again")
         return self._journal
 
-    def _start_over(self, journal: Journal) -> None:
-        """Open the files again after a clean-up that failed: no lock is ours, and the last commit stands.
+    def _reopen(self, journal: Journal) -> None:
+        """Reopen the files after a clean-up that failed: no lock is held, and the last commit stands.
 
         If even that fails, the container is closed.
         """
@@ -442,7 +432,7 @@ class Container:
             self._journal = self._open(self.path)
 
     def _attach(self, *, writing: bool, moved: bool) -> None:
-        """Have an HDF5 handle on the state the journal stands at."""
+        """Open an HDF5 handle on the state at which the journal is."""
         if moved or (writing and self._handle is not None and self._handle.mode == "r"):
             self._detach()
         if self._handle is None:
@@ -453,10 +443,10 @@ class Container:
             )
 
     def _detach(self) -> None:
-        """Let go of the HDF5 handle; what it has not flushed is lost, as it should be."""
+        """Release the HDF5 handle; what it has not flushed is lost, as it should be."""
         handle, self._handle, self._contents = self._handle, None, None
         if handle is not None:
-            # HDF5 may find a state that moved on under it; nobody will look at this handle again.
+            # HDF5 may find that the file has changed under it; this handle is not used again.
             with contextlib.suppress(*HDF5_ERRORS):
                 handle.close()
 
@@ -465,7 +455,7 @@ class Container:
         assert self._contents is not None
         if self._contents.spoiled is not None:
             raise StorageError(
-                f"a change to container '{self.path}' failed halfway, so the whole transaction is taken back"
+                f"a change to container '{self.path}' failed halfway, so the whole transaction is rolled back"
             ) from self._contents.spoiled
         try:
             self._contents.tables.flush()
@@ -487,14 +477,14 @@ class Container:
 
     def _roll_back(self, journal: Journal) -> None:
         self.roll_backs += 1
-        # Before the file is dead: HDF5 may have to write and read again what it lets go of.
+        # While the file still answers: HDF5 may write and read what it releases.
         self._detach()
         self._distrusted.clear()
         journal.roll_back()
 
 
 class _Reading(AbstractContextManager[Contents]):
-    """What `Container.reading` returns: no generator, which could be interrupted between its steps."""
+    """What `Container.reading` returns: not a generator, which could be interrupted between its steps."""
 
     __slots__ = ("_container",)
 
@@ -533,7 +523,7 @@ class _OpenReading(_Reading):
         super().__exit__(kind, error, trace)
 
 
-class _Changing(AbstractContextManager[Contents]):
+class _Transaction(AbstractContextManager[Contents]):
     """What `Container.transaction` returns."""
 
     __slots__ = ("_changes_before", "_container", "_prepare")
@@ -545,7 +535,7 @@ class _Changing(AbstractContextManager[Contents]):
         container = self._container
         container._lock.__enter__()
         try:
-            contents = container._begin_changing(self._prepare)
+            contents = container._begin_transaction(self._prepare)
             self._changes_before = contents.changes
         except BaseException:
             container._close_if_due()
@@ -555,12 +545,12 @@ class _Changing(AbstractContextManager[Contents]):
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
-            self._container._end_changing(error, self._changes_before)
+            self._container._end_transaction(error, self._changes_before)
         finally:
             self._container._lock.__exit__()
 
 
-class _OpenChanging(_Changing):
+class _OpenTransaction(_Transaction):
     """A transaction around a block of the program's own code."""
 
     __slots__ = ()
@@ -585,40 +575,10 @@ def _close_what_was_left_open() -> None:
             container.close_at_exit()
 
 
-def without_log(path: Path, *, timeout_s: float) -> bool:
-    """Give up the commits in a log that is not beside its container any more; False if none is missing."""
+def forget_missing_log(path: Path, *, timeout_s: float) -> bool:
+    """Give up the commits in a log that is no longer beside its container; False if no log is missing."""
     _check_place(Path(real_path(path, SYSTEM)), SYSTEM, writable=False)
     return forget_log(path, timeout_s=timeout_s)
-
-
-def skeleton() -> bytes:
-    """Return the bytes of an empty container."""
-    memory = io.BytesIO()
-    with _new_file(memory) as handle:
-        handle.attrs[layout.FORMAT] = np.int64(layout.FORMAT_NUMBER)
-        write_text(handle, layout.CONTAINER_ID, uuid.uuid4().hex)
-        write_text(handle, layout.CREATED_BY, f"simarchive {__version__}")
-        write_text(handle, layout.CREATED_AT, datetime.now(UTC).isoformat(timespec="seconds"))
-        write_text(handle, layout.README, layout.README_TEXT)
-    return memory.getvalue()
-
-
-def _new_file(place: Path | io.BytesIO) -> h5py.File:
-    """Return a new HDF5 file with the groups of a container and nothing in them."""
-    handle = h5py.File(
-        place,
-        "w",
-        libver=LIBVER,
-        track_order=True,
-        # Free space is kept in the file, so that later sessions use it. The "page" strategy hung HDF5
-        # 2.0 when files with dimension scales were replaced in many sessions.
-        fs_strategy="fsm",
-        fs_persist=True,
-        fs_threshold=1,
-    )
-    create_group(handle, layout.OBJECTS)
-    create_group(handle, layout.INDEX)
-    return handle
 
 
 def _open_contents(
@@ -635,7 +595,7 @@ def _open_contents(
         return handle, Contents(handle, file, distrusted)
     except BaseException as error:
         # h5py's frames hold a property list, and whoever keeps the error keeps them. A list that is left
-        # for HDF5 to free when the interpreter is gone ends the process by a segmentation fault.
+        # for HDF5 to free when the interpreter is gone ends the process with a segmentation fault.
         traceback.clear_frames(error.__traceback__)
         if handle is not None:
             with contextlib.suppress(*HDF5_ERRORS):
@@ -650,7 +610,7 @@ def _open_contents(
 
 
 def _check_place(path: Path, files: Files, *, writable: bool) -> None:
-    """Say in plain words why a file cannot be a container, before HDF5 says it in its own."""
+    """Say in plain words why a file cannot be a container, before HDF5 says it in its own words."""
     status = status_of(files, path)
     if status is None:
         if not writable:
@@ -670,15 +630,20 @@ def _check_place(path: Path, files: Files, *, writable: bool) -> None:
     finally:
         file.close()
     if signature != HDF5_SIGNATURE:
-        raise FormatError(f"'{path}' is no HDF5 file, so no container: see 'simarchive import' to make one")
+        raise FormatError(
+            f"'{path}' is not an HDF5 file, so not a container: see 'simarchive import' to make one"
+        )
 
 
 def _check_format(handle: h5py.File, path: Path) -> None:
-    number = handle.attrs.get(layout.FORMAT)
-    if number is None:
-        raise FormatError(f"'{path}' is an HDF5 file of another program, not a container")
-    if not isinstance(number, np.integer) or number < 1:
-        raise FormatError(f"container '{path}' has the unreadable format {number!r}")
+    try:
+        number = int(nodes.read_numbers(handle.id, layout.FORMAT, n_axes=0))
+    except KeyError as error:
+        raise FormatError(f"'{path}' is an HDF5 file of another program, not a container") from error
+    except (TypeError, ValueError) as error:
+        raise FormatError(f"container '{path}' has an unreadable format: {error}") from error
+    if number < 1:
+        raise FormatError(f"container '{path}' has the unreadable format {number}")
     if number > layout.FORMAT_NUMBER:
         raise FormatError(
             f"container '{path}' has format {number}; this version reads up to"

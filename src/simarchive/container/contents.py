@@ -9,9 +9,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,45 +18,17 @@ import h5py
 import numpy as np
 from h5py import h5g
 
-from simarchive.container import arrays, documents, layout, members, node_attributes
+from simarchive.container import arrays, documents, layout, members, nodes, objects
 from simarchive.container.documents import Tree
-from simarchive.container.groups import create_group, put_aside
 from simarchive.container.index import IndexTables
-from simarchive.container.links import unlink
 from simarchive.container.members import MemberFault, MemberInfo, MemberNames, MemberReader, StoredMember
-from simarchive.container.members.shared import MIN_SHARED_BYTES, Progress, SharedMembers
-from simarchive.container.node_attributes import UNREADABLE, write_text
-from simarchive.container.object_writing import StoredDocument, exchange, fill
+from simarchive.container.members.pipeline import Progress
+from simarchive.container.members.shared import MIN_SHARED_BYTES, SharedMembers
+from simarchive.container.nodes import UNREADABLE
+from simarchive.container.objects import Loader, ObjectHeader, ReadDocument, StoredDocument
 from simarchive.errors import ConflictError, CorruptError, CorruptMemberError, NotFoundError, StorageError
 from simarchive.ground.signals import SIGNALS
 from simarchive.journal import PagedFile
-
-Loader = Callable[[str, str], np.ndarray[Any, Any]]
-"""Called with an object's identity digest and the name of an array, when someone looks at its values."""
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectHeader:
-    """What is known of an object without reading its document."""
-
-    key: str
-    data_class: str
-    data_class_version: int
-    identity: str  #: SHA-256 of class name and canonical document
-    stored_at: str  #: ISO 8601, UTC
-    has_ancillary_data: bool
-    empty_folders: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ReadDocument:
-    """What is needed to make the object of a document."""
-
-    data_class: str
-    data_class_version: int
-    has_ancillary_data: bool
-    tree: Tree
-    stored_at: str = ""  #: of an object with ancillary data, as `Contents.stored_at`; empty if unreadable
 
 
 class Contents:
@@ -86,28 +57,28 @@ class Contents:
 
     @property
     def freed(self) -> bool:
-        """Whether this handle removed anything whose room can be used again."""
+        """Whether this handle removed anything whose space can be used again."""
         return self._freed or self.tables.freed
 
     def in_one_piece(self) -> AbstractContextManager[None]:
-        """Never commit what the block changes by half: an error in it spoils the transaction."""
+        """Never commit half of what the block changes: an error in it spoils the transaction."""
         return _OnePiece(self)
 
     def spoil(self, error: BaseException) -> None:
-        """Have the transaction refused, because an error left a change half done."""
+        """Refuse to commit the transaction, because an error left a change half done."""
         if self.spoiled is None:
             self.spoiled = error
 
     # --- objects -----------------------------------------------------------------------------------------
 
     def description(self) -> dict[str, Any]:
-        """Return what the container says of itself: format, container_id, created_by, created_at."""
-        attributes = self._handle.attrs
+        """Return what the container says about itself: format, container_id, created_by, created_at."""
+        root = self._handle.id
         return {
-            "format": int(attributes[layout.FORMAT]),
-            "container_id": _text(attributes.get(layout.CONTAINER_ID, "")),
-            "created_by": _text(attributes.get(layout.CREATED_BY, "")),
-            "created_at": _text(attributes.get(layout.CREATED_AT, "")),
+            "format": nodes.read_integer(root, layout.FORMAT),
+            "container_id": nodes.find_text(root, layout.CONTAINER_ID) or "",
+            "created_by": nodes.find_text(root, layout.CREATED_BY) or "",
+            "created_at": nodes.find_text(root, layout.CREATED_AT) or "",
         }
 
     def keys(self) -> list[str]:
@@ -123,29 +94,29 @@ class Contents:
         if not key or key.startswith(".") or "/" in key:
             return False
         try:
-            return bool(self._objects.id.links.exists(key.encode())) and key not in self._lost
+            return nodes.link_exists(self._objects.id, key) and key not in self._lost
         except UnicodeEncodeError:
             return False
 
     @functools.cached_property
     def _lost(self) -> frozenset[str]:
-        value = self._objects.attrs.get(layout.LOST_LINKS)
-        return frozenset() if value is None else frozenset(json.loads(_text(value)))
+        text = nodes.find_text(self._objects.id, layout.LOST_LINKS)
+        return frozenset() if text is None else frozenset(json.loads(text))
 
     @property
     def failure(self) -> BaseException | None:
-        """What made the device fail so far; HDF5 may have taken it for something that is not there."""
+        """The first failure of the device; HDF5 may have taken it for something that is not there."""
         return self._file.failure
 
     def address(self, key: str) -> int:
         """Return where the group of an object is in the file: equal for two keys of one group."""
-        return int(h5g.get_objinfo(self._node(key)).objno[0])
+        return nodes.address(self._node(key))
 
     def data_classes(self) -> list[str]:
         """Return the names of the data classes that have objects, or had."""
         if self._data_classes is None:
-            value = self._objects.attrs.get(layout.DATA_CLASSES)
-            self._data_classes = [] if value is None else [str(name) for name in json.loads(_text(value))]
+            text = nodes.find_text(self._objects.id, layout.DATA_CLASSES)
+            self._data_classes = [] if text is None else [str(name) for name in json.loads(text)]
         return list(self._data_classes)
 
     def header(self, key: str) -> ObjectHeader:
@@ -158,22 +129,7 @@ class Contents:
         CorruptError
             If an attribute is missing or cannot be read.
         """
-        node = self._node(key)
-        try:
-            folders: tuple[str, ...] = ()
-            if node_attributes.has_attribute(node, layout.MEMBER_EMPTY_FOLDERS):
-                folders = members.empty_folders(h5py.Group(node))
-            return ObjectHeader(
-                key=key,
-                data_class=node_attributes.read_text(node, layout.DATA_CLASS),
-                data_class_version=node_attributes.read_integer(node, layout.DATA_CLASS_VERSION),
-                identity=node_attributes.read_text(node, layout.IDENTITY),
-                stored_at=node_attributes.read_text(node, layout.STORED_AT),
-                has_ancillary_data=bool(node_attributes.read_integer(node, layout.ANCILLARY)),
-                empty_folders=folders,
-            )
-        except UNREADABLE as error:
-            raise CorruptError(f"object {key!r} cannot be read: {error}") from error
+        return objects.read_header(self._node(key), key)
 
     def class_name(self, key: str) -> str:
         """Return the name of an object's data class: the least that `header` reads.
@@ -185,7 +141,7 @@ class Contents:
         CorruptError
             If it cannot be read.
         """
-        return self._text_of(self._node(key), key, layout.DATA_CLASS)
+        return objects.read_text(self._node(key), key, layout.DATA_CLASS)
 
     def identity(self, key: str) -> str:
         """Return the identity digest of an object.
@@ -197,15 +153,15 @@ class Contents:
         CorruptError
             If it cannot be read.
         """
-        return self._text_of(self._node(key), key, layout.IDENTITY)
+        return objects.read_text(self._node(key), key, layout.IDENTITY)
 
     def document(self, key: str, load: Loader | None = None) -> ReadDocument:
-        """Return the document of an object and its class, in one look at the object.
+        """Return the document of an object and its class, opening the object once.
 
         Parameters
         ----------
         load
-            Called when someone looks at the values of an array; by default all arrays are read now.
+            Called when the values of an array are used; by default all arrays are read now.
 
         Raises
         ------
@@ -214,48 +170,15 @@ class Contents:
         CorruptError
             If it cannot be read.
         """
-        node = self._node(key)
-        try:
-            name = node_attributes.read_text(node, layout.DATA_CLASS)
-            version = node_attributes.read_integer(node, layout.DATA_CLASS_VERSION)
-            has_ancillary_data = bool(node_attributes.read_integer(node, layout.ANCILLARY))
-        except UNREADABLE as error:
-            raise CorruptError(f"object {key!r} cannot be read: {error}") from error
-        stored_at = ""
-        if has_ancillary_data:
-            with contextlib.suppress(CorruptError):  # It counts when someone asks for the files.
-                stored_at = self._text_of(node, key, layout.STORED_AT)
-        return ReadDocument(name, version, has_ancillary_data, self._tree(node, key, load), stored_at)
+        return objects.read_document(self._node(key), key, load)
 
     def tree(self, key: str, load: Loader | None = None) -> Tree:
         """Return the document of an object as a tree; `load` as for `document`."""
-        return self._tree(self._node(key), key, load)
-
-    def _tree(self, node: h5g.GroupID, key: str, load: Loader | None) -> Tree:
-        text = self._text_of(node, key, layout.DOCUMENT)
-
-        def variable(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
-            if load is None:
-                return arrays.read_variable(h5py.Group(node), name)
-            identity = self._text_of(node, key, layout.IDENTITY)
-            return arrays.LazyArray(shape, dtype, lambda: load(identity, name))
-
-        try:
-            return documents.decode(text, variable)
-        except CorruptError as error:
-            error.add_note(f"object {key!r}")
-            raise
-
-    @staticmethod
-    def _text_of(node: h5g.GroupID, key: str, name: str) -> str:
-        try:
-            return node_attributes.read_text(node, name)
-        except UNREADABLE as error:
-            raise CorruptError(f"object {key!r} cannot be read: its {name}: {error}") from error
+        return objects.read_tree(self._node(key), key, load)
 
     def variable(self, key: str, name: str) -> np.ndarray[Any, Any]:
         """Return the values of one array of a document."""
-        return arrays.read_variable(self._group(key), name)
+        return arrays.read_variable(self._node(key), name)
 
     def write(
         self,
@@ -286,40 +209,41 @@ class Contents:
                 f"the key {key!r} is that of an object that cannot be read: take another, or repack first"
             )
         if not is_new and key in self:
-            staged = create_group(self._handle, layout.STAGING)
+            staged = h5py.Group(nodes.create_group(self._handle.id, layout.STAGING))
             try:
                 infos = self._fill(staged, stored, identity, codec, progress)
             except BaseException:
                 with self.in_one_piece():
-                    unlink(self._handle.id, layout.STAGING)
+                    nodes.unlink(self._handle.id, layout.STAGING)
                 raise
             with self.in_one_piece():
                 self._exchange(key, staged)
         else:
-            group = create_group(self._objects, key)
+            group = h5py.Group(nodes.create_group(self._objects.id, key))
             try:
                 infos = self._fill(group, stored, identity, codec, progress)
             except BaseException:
                 with self.in_one_piece():
-                    unlink(self._objects.id, key)
+                    nodes.unlink(self._objects.id, key)
                     self._freed = True
                 raise
         with self.in_one_piece():
-            self.shared.note(key, infos)
+            self.shared.add(key, infos)
             classes = self.data_classes()
             if stored.data_class not in classes:
-                write_text(self._objects, layout.DATA_CLASSES, json.dumps([*classes, stored.data_class]))
+                text = json.dumps([*classes, stored.data_class])
+                nodes.write_text(self._objects.id, layout.DATA_CLASSES, text)
                 self._data_classes = None
         self.changes += 1
         return identity
 
     def remove(self, key: str) -> None:
-        """Remove an object with its arrays and members; its room is used again."""
+        """Remove an object with its arrays and members; their space is used again."""
         self._names = None
         infos = self._listed(key, self._group(key))
         with self.in_one_piece():
-            self.shared.forget(key, infos)
-            unlink(self._objects.id, key)
+            self.shared.remove(key, infos)
+            nodes.unlink(self._objects.id, key)
             self._freed = True
         self.changes += 1
 
@@ -327,10 +251,11 @@ class Contents:
         """Move what is under a key out of the objects, unread and undeleted; return where it is now."""
         self._names = None
         try:
-            place = put_aside(self._handle, f"/{layout.OBJECTS}/{key}", key)
+            place = nodes.put_aside(self._handle, f"/{layout.OBJECTS}/{key}", key)
         except UNREADABLE:
             # Where not even the header of a group can be read, HDF5 cannot move it: it is named instead.
-            write_text(self._objects, layout.LOST_LINKS, json.dumps(sorted({*self._lost, key})))
+            text = json.dumps(sorted({*self._lost, key}))
+            nodes.write_text(self._objects.id, layout.LOST_LINKS, text)
             del self._lost
             place = f"/{layout.OBJECTS}/{key}"
         self._freed = True
@@ -344,7 +269,7 @@ class Contents:
         return self._listed(key, self._group(key))
 
     def member(self, key: str, name: str) -> MemberInfo:
-        """Return what `members` says of one member; no other is looked at.
+        """Return what `members` says about one member; no other is read.
 
         Raises
         ------
@@ -360,11 +285,11 @@ class Contents:
             raise _unreadable(key, name, error) from error
 
     def members_chosen(self, key: str, patterns: Sequence[str]) -> list[MemberInfo]:
-        """Return what `members` says of those whose name fits a pattern; no other is looked at."""
+        """Return what `members` says about those whose name fits a pattern; no other is read."""
         return self._members_of(key, self._member_names(key).chosen(patterns))
 
     def members_below(self, key: str, folder: str) -> list[MemberInfo]:
-        """Return what `members` says of those below a folder; no other is looked at."""
+        """Return what `members` says about those below a folder; no other is read."""
         return self._members_of(key, self._member_names(key).below(folder))
 
     def member_places(self, key: str) -> list[tuple[int, MemberInfo]]:
@@ -385,23 +310,20 @@ class Contents:
     def has_ancillary_data(self, key: str) -> bool:
         """Return whether an object came with a directory of files, which may have been empty."""
         try:
-            return bool(node_attributes.read_integer(self._node(key), layout.ANCILLARY))
+            return bool(nodes.read_integer(self._node(key), layout.ANCILLARY))
         except UNREADABLE as error:
             raise CorruptError(f"object {key!r} cannot be read: {error}") from error
 
     def empty_folders(self, key: str) -> tuple[str, ...]:
         """Return the folders of an object that hold no file."""
-        node = self._node(key)
-        if not node_attributes.has_attribute(node, layout.MEMBER_EMPTY_FOLDERS):
-            return ()
-        return members.empty_folders(h5py.Group(node))
+        return objects.empty_folders(self._node(key))
 
     def stored_at(self, key: str) -> str:
         """Return when the present document and files were stored under a key, to the microsecond.
 
         So it is another text whenever they are others, and costs the same however many files there are.
         """
-        return self._text_of(self._node(key), key, layout.STORED_AT)
+        return objects.read_text(self._node(key), key, layout.STORED_AT)
 
     def generation(self, key: str) -> str:
         """Return a text that tells an object's document and files from any others, also elsewhere."""
@@ -442,20 +364,20 @@ class Contents:
         return members.verify_member(self._member(key, name), self._file, full=full)
 
     def rebuild_shared(self) -> None:
-        """Make the table of shared members anew, without members that cannot be read."""
+        """Rebuild the table of shared members, without members that cannot be read."""
         self.shared.clear()
         for key in self.keys():
             with contextlib.suppress(CorruptError):
-                self.shared.note(key, self._listed(key, self._group(key)))
+                self.shared.add(key, self._listed(key, self._group(key)))
 
     # --- the parts of the above ----------------------------------------------------------------------
 
     def _node(self, key: str) -> h5g.GroupID:
         """Return the group of an object, as h5py's lower half knows it."""
-        # Long work goes from object to object: here it can be given up.
+        # Long operations go from object to object: here they can be interrupted.
         SIGNALS.deliver()
         try:
-            return h5g.open(self._objects.id, key.encode())
+            return nodes.open_group(self._objects.id, key)
         except UNREADABLE as error:
             if key not in self:
                 raise NotFoundError(f"the container has no object with the key {key!r}") from error
@@ -505,7 +427,7 @@ class Contents:
         self, group: h5py.Group, stored: StoredDocument, identity: str, codec: str, progress: Progress | None
     ) -> list[MemberInfo]:
         """Write an object into an empty group; return what is known of its members."""
-        fill(group, stored, identity, self._dimensions)
+        objects.write_object(group, stored, identity, self._dimensions)
         return [
             self.shared.store(group, name, path, codec, progress) for name, path in stored.members.items()
         ]
@@ -513,9 +435,9 @@ class Contents:
     def _exchange(self, key: str, staged: h5py.Group) -> None:
         """Put a finished object in the place of the one under `key`, which keeps its place in the order."""
         group = self._group(key)
-        self.shared.forget(key, self._listed(key, group))
-        exchange(group, staged)
-        unlink(self._handle.id, layout.STAGING)
+        self.shared.remove(key, self._listed(key, group))
+        objects.replace_content(group, staged)
+        nodes.unlink(self._handle.id, layout.STAGING)
         self._freed = True
 
 
@@ -539,7 +461,3 @@ def _unreadable(key: str, name: str, error: Exception) -> CorruptMemberError:
         f"member {name!r} of object {key!r}: its description cannot be read ({error}):"
         " restore the container from a copy, or store the object again"
     )
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,7 +1,7 @@
 """Documents: trees of plain values and arrays, as strict JSON text and variables beside it.
 
 A tree is what JSON can say, and numpy arrays. Its text is strict JSON (no bare ``NaN``), and its
-arrays either stand in the text or, where they are large, become variables of their own to which the
+arrays are either in the text or, where they are large, become variables of their own to which the
 text refers. Every bit comes back: dtypes, shapes, NaN, signed zeros and empty arrays included.
 
 Tags
@@ -32,6 +32,7 @@ import numpy as np
 
 from simarchive.container import layout
 from simarchive.errors import CorruptError, InvalidDataError
+from simarchive.ground.arrays import is_array
 
 Tree: TypeAlias = Any
 """JSON values, numpy arrays, and objects with ``shape``, ``dtype`` and ``__array__``."""
@@ -40,7 +41,7 @@ VariableSource: TypeAlias = Callable[[str, np.dtype[Any], tuple[int, ...]], Any]
 """Gives the array, loaded or lazy, for the name, dtype and shape of a variable."""
 
 MIN_VARIABLE_SIZE = 32
-"""Arrays with fewer elements stand in the text: a dataset costs several hundred bytes."""
+"""Arrays with fewer elements are kept in the text: a dataset costs several hundred bytes."""
 
 MAX_VARIABLE_NAME = 60
 """Characters; netCDF names end at 255 bytes."""
@@ -73,8 +74,8 @@ def encode(tree: Tree, taken: Iterable[str] = ()) -> EncodedDocument:
     Raises
     ------
     InvalidDataError
-        If the tree holds something that cannot be read back: another type, a key that is no string,
-        text that is no Unicode.
+        If the tree holds something that cannot be read back: another type, a key that is not a string,
+        text that is not valid Unicode.
     """
     variables: dict[str, Variable] = {}
     plain = _encode_node(tree, (), None, _Variables(variables, frozenset(taken)))
@@ -87,7 +88,7 @@ def decode(text: str, variable: VariableSource) -> Tree:
     Raises
     ------
     CorruptError
-        If the text is no JSON, or holds a tag that this version does not know.
+        If the text is not JSON, or holds a tag that this version does not know.
     """
     try:
         if layout.TAG_VARIABLE not in text:
@@ -174,13 +175,6 @@ def _encode_node(node: Any, path: tuple[str, ...], units: str | None, variables:
             }
         return {layout.TAG_ARRAY: _small_array(values, path)}
     return _scalar(node, path)
-
-
-def is_array(node: object) -> bool:
-    """Return whether a node of a tree is an array, loaded or not."""
-    return isinstance(node, np.ndarray) or (
-        hasattr(node, "__array__") and hasattr(node, "shape") and not isinstance(node, np.generic)
-    )
 
 
 def _is_variable(values: np.ndarray[Any, Any]) -> bool:

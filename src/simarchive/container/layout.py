@@ -28,7 +28,7 @@ README_TEXT = (
 OBJECTS = "objects"
 INDEX = "index"
 STAGING = "staging"
-"""Group in which an object is made that replaces another; never in a committed state."""
+"""Group in which an object is built that replaces another; never in a committed state."""
 SET_ASIDE = "set_aside"
 """Group of what `repair` took out of /objects because it is damaged, each under its key; absent while there
 is none. Nothing in it is an object."""

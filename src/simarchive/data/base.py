@@ -15,9 +15,7 @@ from simarchive.data.fields import Field, fields_of_class, terms_of_class
 from simarchive.data.kinds import FilePath
 from simarchive.errors import FormatError, InvalidDataError
 from simarchive.ground.conditions import Column, Value
-
-if TYPE_CHECKING:
-    from simarchive.queries.base import BaseDataQuery
+from simarchive.ground.query_classes import query_class_of
 
 UNSET: Any = None
 """The default of a field that must be set before the object is stored."""
@@ -256,13 +254,11 @@ class BaseStoredData(BaseModel):
         }
 
     @classmethod
-    def query_class(cls) -> type[BaseDataQuery]:
+    def query_class(cls) -> type[Any]:
         """Return the class of queries for this class; one is made from the fields if none was written."""
-        from simarchive.queries.registry import query_class_for
+        return query_class_of(cls)
 
-        return query_class_for(cls)
-
-    def to_storage_query(self) -> BaseDataQuery:
+    def to_storage_query(self) -> Any:
         """Return the query that this object, and others like it, match."""
         return self.query_class().from_data_object(self)
 

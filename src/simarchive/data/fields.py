@@ -7,10 +7,11 @@ import types
 import typing
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pint
+from pydantic import BaseModel
 
 from simarchive.chemistry.force_fields import ForceFieldSource
 from simarchive.chemistry.phases import PropertyPhase
@@ -40,9 +41,6 @@ from simarchive.data.value_kinds import (
 )
 from simarchive.errors import InvalidDataError
 from simarchive.ground.conditions import ColumnKind
-
-if TYPE_CHECKING:
-    from simarchive.data.base import BaseStoredData
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ _SIMPLE_KINDS: dict[Any, FieldKind] = {
 
 
 @cache
-def fields_of_class(data_class: type[BaseStoredData]) -> dict[str, Field]:
+def fields_of_class(data_class: type[BaseModel]) -> dict[str, Field]:
     """Return the fields of a data class by name, in their order.
 
     Raises
@@ -104,7 +102,7 @@ def fields_of_class(data_class: type[BaseStoredData]) -> dict[str, Field]:
 
 
 @cache
-def terms_of_class(data_class: type[BaseStoredData]) -> dict[str, tuple[Field, Term]]:
+def terms_of_class(data_class: type[BaseModel]) -> dict[str, tuple[Field, Term]]:
     """Return what queries can search in a data class: the name of each term with its field."""
     terms: dict[str, tuple[Field, Term]] = {}
     for field in fields_of_class(data_class).values():

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar, overload
+from typing import TypeVar, overload
 
+from simarchive.data.base import BaseStoredData, ReplaceableData
+from simarchive.data.fields import fields_of_class, terms_of_class
 from simarchive.errors import ConflictError, InvalidDataError
 
-if TYPE_CHECKING:
-    from simarchive.data.base import BaseStoredData
-
-DataClass = TypeVar("DataClass", bound="type[BaseStoredData]")
+DataClass = TypeVar("DataClass", bound=type[BaseStoredData])
 
 _classes: dict[str, type[BaseStoredData]] = {}
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
@@ -53,9 +52,6 @@ def register_data_class(
 
 
 def _register(cls: DataClass) -> DataClass:
-    from simarchive.data.base import ReplaceableData
-    from simarchive.data.fields import fields_of_class, terms_of_class
-
     name = cls.__dict__.get("data_class_name", "")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise InvalidDataError(

@@ -11,7 +11,7 @@ from simarchive.chemistry.force_fields import ForceFieldSource
 from simarchive.chemistry.phases import PropertyPhase
 from simarchive.chemistry.states import ThermodynamicState
 from simarchive.chemistry.substances import Substance
-from simarchive.chemistry.trees import Tree, is_array_leaf, same_array
+from simarchive.chemistry.trees import Tree, same_array
 from simarchive.chemistry.units import (
     as_quantity,
     magnitude_in,
@@ -21,6 +21,7 @@ from simarchive.chemistry.units import (
     same_quantity,
 )
 from simarchive.data.kinds import FieldKind, ScalarKind, Term
+from simarchive.ground.arrays import is_array
 from simarchive.ground.conditions import ColumnKind, Value
 
 TEMPERATURE_TOLERANCE_K = 1e-6
@@ -176,7 +177,7 @@ class ArrayKind(FieldKind):
 
     def accept(self, value: Any) -> Any:
         """Return the array; one that is not loaded stays so."""
-        if not is_array_leaf(value):
+        if not is_array(value):
             raise self.refuse(value)
         return plain_array(value, "the array") if isinstance(value, np.ndarray) else value
 

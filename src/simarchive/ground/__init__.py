@@ -1,1 +1,1 @@
-"""What every floor stands on: errors of the system, keys, conditions, signals and locks."""
+"""What every floor stands on: the file system, keys, conditions, signals and the locks of threads."""

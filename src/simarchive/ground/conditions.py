@@ -4,7 +4,7 @@ This is the language between the two wings of the house. A data class declares `
 gives one plain value for each; a query gives `Condition` objects; the index finds the rows for
 which all conditions hold. Neither wing needs to know the other.
 
-A missing value (``None``) fulfils no condition but `Negated`, which is the plain complement.
+A missing value (``None``) fulfils no condition but a `Negated` one, which is the plain complement of another.
 
 Here is also the one order of values, for everything that sorts: an index, objects that were read, and what
 several of them found together.
@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from simarchive.errors import InvalidDataError
 
 
 class ColumnKind(enum.Enum):
@@ -69,7 +71,7 @@ class OneOf:
 
     def matches(self, value: Value) -> bool:
         """Return whether one value fulfils the condition."""
-        return value is not None and value in self.values
+        return not is_missing(value) and value in self.values
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ class Satisfies:
 class Negated:
     """The other condition does not hold; so a missing value fulfils this one."""
 
-    condition: Equals | OneOf | Within | Satisfies
+    condition: Condition
 
     @property
     def column(self) -> str:
@@ -119,7 +121,52 @@ class Negated:
         return not self.condition.matches(value)
 
 
-Condition = Equals | OneOf | Within | Satisfies | Negated
+@dataclass(frozen=True, slots=True)
+class Or:
+    """At least one of several conditions holds, all of them about one column."""
+
+    choices: tuple[Condition, ...]
+
+    def __post_init__(self) -> None:
+        if len({choice.column for choice in self.choices}) != 1:
+            raise InvalidDataError("the choices of an Or must be about one column")
+
+    @property
+    def column(self) -> str:
+        """The column of all choices."""
+        return self.choices[0].column
+
+    def matches(self, value: Value) -> bool:
+        """Return whether one value fulfils the condition."""
+        return any(choice.matches(value) for choice in self.choices)
+
+
+Condition = Equals | OneOf | Within | Satisfies | Negated | Or
+
+
+def in_words(condition: Condition) -> str:
+    """Return a condition as people read it after the name of its column."""
+    if isinstance(condition, Or):
+        return " or ".join(map(in_words, condition.choices))
+    if isinstance(condition, Negated):
+        words = in_words(condition.condition)
+        is_simple = words.startswith("is ") and not isinstance(condition.condition, Or)
+        return f"is not {words.removeprefix('is ')}" if is_simple else f"not ({words})"
+    if isinstance(condition, Equals):
+        return f"is {condition.value!r}"
+    if isinstance(condition, OneOf):
+        shown = sorted(map(repr, condition.values))
+        return "is one of " + ", ".join(shown[:5]) + (f" and {len(shown) - 5} more" if len(shown) > 5 else "")
+    if isinstance(condition, Satisfies):
+        return condition.reading
+    low, high = condition.low, condition.high
+    if low is None:
+        return "is set" if high is None else f"is at most {_short(high)}"
+    return f"is at least {_short(low)}" if high is None else f"is from {_short(low)} to {_short(high)}"
+
+
+def _short(number: float) -> str:
+    return f"{number:.12g}" if isinstance(number, float) else str(number)
 
 
 def is_missing(value: Value) -> bool:

@@ -34,7 +34,7 @@ def check_key(key: object) -> str:
     Raises
     ------
     InvalidDataError
-        If the key is no string, is empty or too long, is ``.`` or ``..``, starts with a dot,
+        If the key is not a string, is empty or too long, is ``.`` or ``..``, starts with a dot,
         or holds a slash, a backslash or a character that cannot be printed.
     """
     if not isinstance(key, str):

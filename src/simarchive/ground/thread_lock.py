@@ -67,7 +67,7 @@ class ThreadLock:
             In the handler of a signal that came in the midst of an operation of the same thread.
         """
         if self._forks != _forks:
-            self._begin_anew()
+            self._renew_in_child()
         me = threading.get_ident()
         if self._owner == me:
             if SIGNALS.is_delivering:
@@ -100,7 +100,7 @@ class ThreadLock:
         self._depth += 1
         return True
 
-    def _begin_anew(self) -> None:
+    def _renew_in_child(self) -> None:
         """Do without the lock of the parent, which may be in the hand of a thread that is not here."""
         if not self._can_fork:
             raise ClosedError(

@@ -4,9 +4,9 @@ The container is held exclusively meanwhile: nobody reads it. The steps, each du
 next begins:
 
 1. the log itself is synced (a commit may have been found in it that its writer never synced);
-2. the superblock gets its "open for writing" mark: stock HDF5 refuses the file from here on;
+2. the superblock gets its guard, the "open for writing" flag: stock HDF5 refuses the file from here on;
 3. pages, end of file and seal are written;
-4. the mark goes.
+4. the guard goes.
 
 Broken off anywhere, the log still holds every page that was to be copied, and it stays valid until
 `Log.restart`, which comes after step 4. Copying again is harmless.
@@ -19,7 +19,7 @@ from simarchive.journal.filepair import FilePair
 from simarchive.journal.files import OpenFile
 from simarchive.journal.frames import PAGE_BYTES
 from simarchive.journal.log import Log
-from simarchive.journal.recovery import Face, Standing, check_pages
+from simarchive.journal.recovery import ContainerHead, LogRelation, check_pages
 from simarchive.journal.seal import Seal
 from simarchive.journal.superblock import SUPERBLOCK_BYTES, guarded, is_intact
 from simarchive.journal.view import View
@@ -43,7 +43,7 @@ class Checkpoints:
         """Whether the log is overlong, or a checkpoint was broken off."""
         log = self._pair.log
         due_bytes = max(self.limit_bytes, self._postponed_to)
-        return (log is not None and log.size > due_bytes) or self._view.standing is Standing.COPYING
+        return (log is not None and log.size > due_bytes) or self._view.relation is LogRelation.PARTLY_COPIED
 
     @property
     def are_possible(self) -> bool:
@@ -59,7 +59,7 @@ class Checkpoints:
         if not pair.lock_out_readers(timeout_s):
             self._postponed_to = log.size + self.limit_bytes // 4
             return False
-        if view.standing is Standing.BASE:
+        if view.relation is LogRelation.AHEAD:
             check_pages(pair.container, log)
         log.check()
         view.forget_container()
@@ -69,10 +69,10 @@ class Checkpoints:
         return True
 
     def restart_log(self) -> None:
-        """Begin the log anew on what was copied; nobody may read from its pages any more."""
-        log, face = self._pair.locked_log, self._view.face
-        assert face.seal is not None
-        log.restart(face.seal, face.end, face.superblock)
+        """Restart the log on what was copied; nobody may read from its pages any more."""
+        log, head = self._pair.locked_log, self._view.head
+        assert head.seal is not None
+        log.restart(head.seal, head.end, head.superblock)
 
 
 def copy_log_into(container: OpenFile, log: Log) -> None:
@@ -85,19 +85,19 @@ def copy_log_into(container: OpenFile, log: Log) -> None:
     # Every commit logs page 0, so the true superblock is in the log.
     superblock = log.file.read(SUPERBLOCK_BYTES, places[0])
     if not is_intact(superblock):
-        raise CorruptError(f"log {log.file.path!r} holds no HDF5 superblock: nothing was copied")
+        raise CorruptError(f"log {log.file.path!r} does not hold an HDF5 superblock: nothing was copied")
     # Of a seal that an earlier attempt has torn, only the list of former logs is lost.
-    known = Face.of(container).seal or Seal(log.header.base.container_id, log.state)
+    known = ContainerHead.of(container).seal or Seal(log.header.base.container_id, log.state)
     former = known.pending_in(log.ticket, overwritten=log.overwritten).former
     seal = Seal(log.header.base.container_id, log.state, log.ticket, former=former)
-    mark = guarded(superblock)
-    container.write(mark, 0)
+    guard = guarded(superblock)
+    container.write(guard, 0)
     container.sync()
     for page in sorted(places):
         offset = page * PAGE_BYTES
         if offset < end:
             image = log.file.read(PAGE_BYTES, places[page])[: end - offset]
-            container.write(mark + image[SUPERBLOCK_BYTES:] if page == 0 else image, offset)
+            container.write(guard + image[SUPERBLOCK_BYTES:] if page == 0 else image, offset)
     # The size last: it would give back room behind the end that is kept for the seal.
     container.write(seal.to_bytes(), end)
     container.truncate(end + seal.size)

@@ -15,16 +15,18 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from blake3 import blake3
 
 from simarchive.errors import StorageError
+from simarchive.ground.filesystem import PathLike, give_access
 from simarchive.journal.files import SYSTEM, Files, FileStatus, directory_of, storage_error
 
 _PREFIX = ".simarchive-"
 _FILE, _FOLDER = ".new", ".work"
-_ALONE = fcntl.LOCK_EX | fcntl.LOCK_NB
+_TRY_EXCLUSIVE = fcntl.LOCK_EX | fcntl.LOCK_NB
 # What file systems say that cannot make a file without a name, or have no /proc to name it by.
 _NO_UNNAMED_FILES = (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL, errno.EPERM, errno.EXDEV)
 
@@ -72,7 +74,7 @@ def _create_hidden(files: Files, path: str, content: bytes, like: FileStatus | N
     try:
         # Where locks are not known nobody sweeps either.
         with contextlib.suppress(OSError):
-            files.lock(fd, _ALONE)
+            files.lock(fd, _TRY_EXCLUSIVE)
         _fill(files, fd, content, like)
         files.link(hidden, path)
     except FileExistsError:
@@ -104,12 +106,7 @@ def set_access(files: Files, fd: int, like: FileStatus) -> None:
     own = files.status(fd)
     owner = -1 if own.st_uid == like.st_uid else like.st_uid
     group = -1 if own.st_gid == like.st_gid else like.st_gid
-    for wanted in ((owner, group), (-1, group)):
-        with contextlib.suppress(PermissionError):
-            files.set_access(fd, mode, *wanted)
-            return
-    # The members of another group get no more than everybody.
-    files.set_access(fd, mode & (0o707 | (mode & 0o007) << 3), -1, -1)
+    give_access(partial(files.set_access, fd), mode, owner, group)
 
 
 # ---- hidden names ------------------------------------------------------------------------------
@@ -126,7 +123,7 @@ def _prefix_of(path: str) -> str:
     return f"{_PREFIX}{digest[:8]}-"
 
 
-def sweep(path: str | os.PathLike[str], *, files: Files = SYSTEM) -> list[str]:
+def sweep(path: PathLike, *, files: Files = SYSTEM) -> list[str]:
     """Remove what killed processes left beside `path` while they made it; return the names.
 
     What a living process works on stays, and so does everything that is not ours.
@@ -147,7 +144,7 @@ def sweep(path: str | os.PathLike[str], *, files: Files = SYSTEM) -> list[str]:
 def _remove_unlocked(files: Files, place: str) -> None:
     fd = files.open(place, os.O_RDONLY)
     try:
-        files.lock(fd, _ALONE)
+        files.lock(fd, _TRY_EXCLUSIVE)
         if stat.S_ISDIR(files.status(fd).st_mode):
             shutil.rmtree(place)
         else:
@@ -157,7 +154,7 @@ def _remove_unlocked(files: Files, place: str) -> None:
 
 
 @contextlib.contextmanager
-def workplace(path: str | os.PathLike[str]) -> Iterator[Path]:
+def workplace(path: PathLike) -> Iterator[Path]:
     """Give a new folder beside `path`, for this user alone, in which what is to take that name is made.
 
     It vanishes with all that is in it when the block ends; if the process is killed, the next one that makes
@@ -185,7 +182,7 @@ def _locked_folder(path: str) -> tuple[str, int]:
         except FileNotFoundError:
             continue
         with contextlib.suppress(OSError):
-            SYSTEM.lock(fd, _ALONE)
+            SYSTEM.lock(fd, _TRY_EXCLUSIVE)
         # Before it was locked, somebody may have taken it for one that was left behind.
         with contextlib.suppress(FileNotFoundError):
             if SYSTEM.status(fd).st_ino == SYSTEM.status_of_name(place).st_ino:

@@ -23,10 +23,10 @@ from simarchive.errors import (
     StorageError,
     StorageIOError,
 )
+from simarchive.ground.filesystem import WRITE_PIECE_BYTES, PathLike, wait_until
 from simarchive.journal.creation import create_file, set_access, sweep
 from simarchive.journal.files import (
     SYSTEM,
-    WRITE_PIECE_BYTES,
     Files,
     NoLocksError,
     OpenFile,
@@ -35,14 +35,7 @@ from simarchive.journal.files import (
     storage_error,
     sync_name,
 )
-from simarchive.journal.locks import (
-    CHECKPOINT_WAITS,
-    WRITER_BYTE,
-    WRITER_WAITS,
-    Holder,
-    read_holder,
-    wait_until,
-)
+from simarchive.journal.locks import CHECKPOINT_WAITS, WRITER_BYTE, WRITER_WAITS, Holder, read_holder
 from simarchive.journal.log import Log, SeenFrames
 from simarchive.journal.seal import Seal
 from simarchive.journal.superblock import SUPERBLOCK_BYTES, end_of_file, guarded
@@ -68,7 +61,7 @@ class FilePair:
     @classmethod
     def open(
         cls,
-        path: str | os.PathLike[str],
+        path: PathLike,
         *,
         writable: bool,
         skeleton: Callable[[], bytes] | None,
@@ -225,7 +218,7 @@ class FilePair:
             self._holds_writer_lock = False
             self.drop_log()
 
-    def _lock_byte(self, deadline: float) -> None:
+    def _lock_writer_byte(self, deadline: float) -> None:
         """Keep out writers that came by another name of the container, and so have another log."""
         container = self.container
         self._holds_byte = wait_until(lambda: container.try_lock_byte(WRITER_BYTE), deadline)
@@ -239,9 +232,9 @@ class FilePair:
     def _wait_for_writer_lock(file: OpenFile, deadline: float) -> bool:
         return wait_until(lambda: file.try_lock(exclusive=True), deadline, lambda: WRITER_WAITS.set(file))
 
-    def sign(self) -> bool:
-        """Leave this process's name in the log; True if it was the last to hold the writer lock."""
-        return self._holder.sign(self.locked_log.file)
+    def claim_log(self) -> bool:
+        """Leave this process's name in the log, and return whether it was the last writer, too."""
+        return self._holder.claim_log(self.locked_log.file)
 
     def lock_container(self, deadline: float) -> bool:
         """Hold the container shared, and say whether its path names another file than before.
@@ -257,8 +250,8 @@ class FilePair:
         replaced = False
         while True:
             if self._holds_writer_lock and not self._holds_byte:
-                self._lock_byte(deadline)
-            self._share(deadline)
+                self._lock_writer_byte(deadline)
+            self._lock_shared(deadline)
             if self.container.is_current():
                 return replaced
             # Somebody put another file in its place, as a repack does.
@@ -274,7 +267,7 @@ class FilePair:
             old.close()
             replaced = True
 
-    def _share(self, deadline: float) -> None:
+    def _lock_shared(self, deadline: float) -> None:
         container = self.container
         try:
             held = wait_until(lambda: container.try_lock(exclusive=False), deadline)
@@ -341,7 +334,7 @@ def log_path_of(path: str, directory: str | None = None) -> str:
     return (path if directory is None else str(Path(directory) / Path(path).name)) + LOG_SUFFIX
 
 
-def real_path(path: str | os.PathLike[str], files: Files) -> str:
+def real_path(path: PathLike, files: Files) -> str:
     """Return the absolute path of the file that `path` leads to, without links.
 
     Raises

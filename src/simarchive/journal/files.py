@@ -25,18 +25,23 @@ from simarchive.errors import (
     StorageFullError,
     StorageIOError,
 )
-from simarchive.journal.linux import allocate, lock_bytes
-from simarchive.journal.writeback import WRITEBACK_BYTES, begin_writeback
+from simarchive.ground.filesystem import (
+    WRITE_PIECE_BYTES,
+    WRITEBACK_BYTES,
+    PathLike,
+    allocate,
+    begin_writeback,
+    is_full,
+    lock_bytes,
+    set_access,
+    sync_directory,
+)
 
-# One pwrite of several MiB can cost ten times the processor time of the same bytes in pieces.
-WRITE_PIECE_BYTES = 1 << 20
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 _LOCK_REFUSED = (errno.EAGAIN, errno.EACCES, errno.EINTR)
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 # A link in the place of a file of ours is not followed, and a FIFO there not waited for.
-_AS_IT_IS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+_OPEN_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _KINDS = (
     (stat.S_ISDIR, "a directory"),
     (stat.S_ISLNK, "a symbolic link"),
@@ -88,7 +93,7 @@ class Files:
 
     def open(self, path: str, flags: int) -> int:
         """Open the file `path`, no link, and return a descriptor that a new program does not inherit."""
-        return os.open(path, flags | _AS_IT_IS)
+        return os.open(path, flags | _OPEN_FLAGS)
 
     def create_unnamed(self, directory: str, mode: int) -> int:
         """Make a file without a name on the device of a directory, and return a descriptor of it."""
@@ -96,7 +101,7 @@ class Files:
 
     def create_new(self, path: str, mode: int) -> int:
         """Make the file `path`, which must not exist, and return a descriptor of it."""
-        return os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | _AS_IT_IS, mode)
+        return os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | _OPEN_FLAGS, mode)
 
     def name(self, fd: int, path: str) -> None:
         """Give a file without a name one; never replaces a file."""
@@ -105,9 +110,7 @@ class Files:
 
     def set_access(self, fd: int, mode: int, owner: int, group: int) -> None:
         """Set permissions, owner and group of an open file; -1 leaves one of the latter as it is."""
-        if owner != -1 or group != -1:
-            os.fchown(fd, owner, group)
-        os.fchmod(fd, mode)
+        set_access(fd, mode, owner, group)
 
     def close(self, fd: int) -> None:
         """Close a descriptor."""
@@ -143,11 +146,7 @@ class Files:
 
     def sync_directory(self, path: str) -> None:
         """Return when the names in a directory are on the device."""
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        sync_directory(path)
 
     def lock(self, fd: int, operation: int) -> None:
         """Change the `flock` on an open file."""
@@ -195,20 +194,16 @@ SYSTEM = Files()
 
 def storage_error(error: OSError, action: str, path: str) -> StorageError:
     """Return the error of our tree that says what failed on which file, and what to do."""
-    reason = error.strerror or str(error)
-    result: StorageError
-    if error.errno in _FULL:
-        result = StorageFullError(
-            f"cannot {action} {path!r}: {reason}; the last commit stands: make room and try again"
-        )
-    elif error.errno in _READ_ONLY:
-        result = ReadOnlyError(
-            f"cannot {action} {path!r}: {reason}; open it for reading, or change the permissions"
-        )
+    what = f"cannot {action} {path!r}: {error.strerror or error}"
+    if error.errno in _READ_ONLY:
+        return ReadOnlyError(f"{what}; open it for reading, or change the permissions")
+    result: StorageFullError | StorageIOError
+    # A container that meets a limit on the size of a file is as full as its device could be.
+    if is_full(error) or error.errno == errno.EFBIG:
+        result = StorageFullError(f"{what}; the last commit stands: make room and try again")
     else:
-        result = StorageIOError(f"cannot {action} {path!r}: {reason}; the last commit stands")
-    if isinstance(result, OSError):
-        result.errno = error.errno
+        result = StorageIOError(f"{what}; the last commit stands")
+    result.errno = error.errno
     return result
 
 
@@ -404,7 +399,7 @@ class NoLocksError(StorageIOError):
     """A file system that does not know locks."""
 
 
-def status_of(files: Files, path: str | os.PathLike[str], *, follow: bool = True) -> FileStatus | None:
+def status_of(files: Files, path: PathLike, *, follow: bool = True) -> FileStatus | None:
     """Return the status of the file that a path names, or of the link itself; ``None`` if there is none."""
     name = os.fspath(path)
     try:

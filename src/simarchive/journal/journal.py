@@ -1,4 +1,17 @@
-"""Atomic, durable commits for one HDF5 container file."""
+"""Atomic, durable commits for one HDF5 container file: the order of events.
+
+A transaction goes through four methods of `Journal`:
+
+1. `begin_write` takes the writer lock, finds the last commit, and clears away what a killed writer left.
+2. HDF5 writes into `PagedFile`, up to `commit`. Pages stay in memory, or go to the log as an unfinished
+   transaction if they are many; bulk bytes go into the container, behind everything that is committed.
+3. `commit` makes the bulk bytes durable, appends one frame with all changed pages to the log, and makes that
+   durable: this is the commit point. If it fails, `roll_back` shows the last commit again.
+4. `end_write` copies an overlong log into the container (a checkpoint) and gives the lock back.
+
+A reader takes `begin_read` and `end_read`. Recovery is no step of its own: every operation looks for the last
+commit, in the log and in the container.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +19,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable
+from enum import Enum
 
 from simarchive.errors import (
     ClosedError,
@@ -17,14 +31,14 @@ from simarchive.errors import (
     StorageError,
     StorageFullError,
 )
+from simarchive.ground.filesystem import PathLike
 from simarchive.journal.checkpoint import Checkpoints
-from simarchive.journal.durability import Durability
 from simarchive.journal.filepair import FilePair
 from simarchive.journal.files import SYSTEM, Files
 from simarchive.journal.frames import log_bytes_for, round_up
 from simarchive.journal.log import Log
 from simarchive.journal.pager import Access, PagedFile
-from simarchive.journal.recovery import Face, Standing
+from simarchive.journal.recovery import ContainerHead, LogRelation
 from simarchive.journal.seal import SEAL_BYTES
 from simarchive.journal.view import View
 
@@ -32,6 +46,21 @@ from simarchive.journal.view import View
 _TIDY_WAIT_S = 0.05
 # Room for the pages of small commits is kept in the container by so much at once.
 _RESERVE_BYTES = 128 << 10
+
+
+class Durability(Enum):
+    """What survives when.
+
+    A killed process never costs a commit, and power loss never damages the container: what differs
+    is which commits a power loss (or a crash of the operating system) can take.
+    """
+
+    COMMIT = "commit"
+    """Each commit is on the device when `commit` returns."""
+
+    CLOSE = "close"
+    """Commits are on the device after a checkpoint or `close`. A power loss before that can take
+    the last ones, always from the end: what stays is the state after some earlier commit."""
 
 
 class Journal:
@@ -59,7 +88,7 @@ class Journal:
         self._access, self._depth = Access.IDLE, 0
         self._view = View(pair)
         # Whether the next begin_* must ask for a new HDF5 handle.
-        self._handle_is_old = True
+        self._needs_new_handle = True
         # Whether a tail of the container may have been cut off without a sync.
         self._tail_unsynced = True
         self._log_is_ready = False
@@ -74,7 +103,7 @@ class Journal:
     @classmethod
     def open(
         cls,
-        path: str | os.PathLike[str],
+        path: PathLike,
         *,
         writable: bool,
         skeleton: Callable[[], bytes] | None = None,
@@ -144,10 +173,10 @@ class Journal:
         try:
             replaced = pair.lock_container(deadline)
             try:
-                self._look(replaced=replaced)
+                self._find_last_commit(replaced=replaced)
             except DetachedLogError:
                 # A writer may have begun the log between our look at it and that at the container.
-                self._look(replaced=replaced)
+                self._find_last_commit(replaced=replaced)
         except BaseException:
             # What was learnt on the way may not have been taken in.
             self._view.forget_container()
@@ -155,12 +184,12 @@ class Journal:
             raise
         self._access, self._depth = Access.READING, 1
         self.file.begin_reading()
-        return self._take_news()
+        return self._pop_needs_new_handle()
 
-    def _look(self, *, replaced: bool) -> None:
+    def _find_last_commit(self, *, replaced: bool) -> None:
         log = self._pair.find_log()
         moved = log.refresh() if log is not None else False
-        self._follow(log_moved=moved, replaced=replaced)
+        self._show_last_commit(log_moved=moved, replaced=replaced)
 
     def end_read(self) -> None:
         """End a read operation; the lock goes with the outermost."""
@@ -177,7 +206,7 @@ class Journal:
         Between operations.
         """
         self._check_usable()
-        self._handle_is_old = True
+        self._needs_new_handle = True
         self._replace_file()
 
     # ---- writing -------------------------------------------------------------------------
@@ -204,10 +233,10 @@ class Journal:
         try:
             log = pair.lock_writer(deadline)
             replaced = pair.lock_container(deadline)
-            log.settle()
+            log.forget_attempt()
             moved = log.refresh()
-            self._follow(log_moved=moved, replaced=replaced)
-            if self._view.standing is Standing.COPIED:
+            self._show_last_commit(log_moved=moved, replaced=replaced)
+            if self._view.relation is LogRelation.COPIED:
                 self._finish_checkpoint(deadline)
             self._begin_transaction(log)
         except BaseException:
@@ -215,13 +244,13 @@ class Journal:
             self._view.forget_container()
             self._release()
             raise
-        return self._take_news()
+        return self._pop_needs_new_handle()
 
     def _finish_checkpoint(self, deadline: float) -> None:
-        """Copy the log again, after a checkpoint that was broken off before the log was begun anew.
+        """Copy the log again, after a checkpoint that was broken off before the log was restarted.
 
-        The container could not safely say that such a log has more commits: a seal that is torn beside a
-        log with commits is that of a stranger.
+        The container could not safely say that such a log has more commits: beside a log with commits, a torn
+        seal means that another program changed the container.
         """
         if not self._copy_log(max(0.0, deadline - time.monotonic())):
             raise LockedError(
@@ -231,11 +260,11 @@ class Journal:
 
     def _begin_transaction(self, log: Log) -> None:
         """Clear away what an earlier writer left, and accept writes."""
-        alone = self._pair.sign()
+        is_last_writer = self._pair.claim_log()
         log.forget_unfinished()
-        self._view.check_for_foreign_bytes(alone=alone)
+        self._view.check_for_foreign_bytes(is_last_writer=is_last_writer)
         # Another writer may have cut a tail off, and died before that was durable.
-        self._tail_unsynced |= not alone
+        self._tail_unsynced |= not is_last_writer
         bound = self._view.bound
         if self._pair.container.status().st_size > bound:
             self._pair.container.truncate(bound)
@@ -312,7 +341,7 @@ class Journal:
     def roll_back(self) -> None:
         """Go back to the last commit, with a new `file`; the transaction stays open.
 
-        The old file is dead: it swallows what HDF5 writes while it closes its handle.
+        The old file is dead: it ignores what HDF5 writes while it closes its handle.
 
         Raises
         ------
@@ -347,7 +376,7 @@ class Journal:
             raise StorageError(f"container {self.path!r}: end the read operation before the transaction")
         try:
             if self.file.has_changes:
-                self._handle_is_old = True
+                self._needs_new_handle = True
                 self.roll_back()
             if self._checkpoints.are_due or self._was_full:
                 self._was_full = False
@@ -366,14 +395,14 @@ class Journal:
         """
         deadline = time.monotonic() + timeout_s
         # What another writer committed is for the next begin_* to report.
-        self._handle_is_old |= self.begin_write(timeout_s)
+        self._needs_new_handle |= self.begin_write(timeout_s)
         try:
             return self._copy_log(max(0.0, deadline - time.monotonic()))
         finally:
             self._release()
 
-    def hold_alone(self, timeout_s: float) -> bool:
-        """Copy the log and lock readers out until the transaction ends; False if they stayed.
+    def hold_exclusively(self, timeout_s: float) -> bool:
+        """Copy the log and lock readers out until the transaction ends; return False if they stayed.
 
         Within a transaction in which nothing was changed.
         """
@@ -382,8 +411,8 @@ class Journal:
             raise StorageError(f"container {self.path!r}: commit or roll back before it is replaced")
         return self._copy_log(timeout_s) and self._pair.lock_out_readers(timeout_s)
 
-    def replace_container(self, successor: str | os.PathLike[str], *, in_place: bool = False) -> None:
-        """Give the container's name to another file in one step, after `hold_alone`.
+    def replace_container(self, successor: PathLike, *, in_place: bool = False) -> None:
+        """Give the container's name to another file in one step, after `hold_exclusively`.
 
         Whatever happens, the name stands for one of the two, whole; processes that have the container open
         find the other one at their next operation. This journal has to be closed after it.
@@ -402,7 +431,7 @@ class Journal:
             self._pair.overwrite_container(os.fspath(successor))
         else:
             self._pair.replace_container(os.fspath(successor))
-        self._handle_is_old = True
+        self._needs_new_handle = True
         self._view.forget_container()
 
     def _copy_log(self, timeout_s: float, *, restart: bool = True) -> bool:
@@ -446,12 +475,12 @@ class Journal:
                 self._pair.close()
 
     def abandon(self) -> None:
-        """Close without a word to the disk: what was committed stays where it is, all else is forgotten."""
+        """Close without writing anything: what was committed stays where it is, all else is forgotten."""
         self.file.retire()
         self._pair.close()
 
     def _tidy_up(self) -> None:
-        """Leave a container without a log, if that can be had now."""
+        """Leave a container without a log, if nobody is in the way."""
         if self._pair.find_log() is None and not self._view.lacks_known_commits():
             return
         try:
@@ -490,7 +519,7 @@ class Journal:
         if pair.container.status().st_nlink:
             log.refresh()
             view.forget_container()
-            view.look(log_moved=True)
+            view.refresh(log_moved=True)
             if not self._copy_log(_TIDY_WAIT_S, restart=False):
                 return
             view.withdraw_log()
@@ -499,16 +528,16 @@ class Journal:
 
     # ---- state ---------------------------------------------------------------------------
 
-    def _follow(self, *, log_moved: bool, replaced: bool) -> None:
+    def _show_last_commit(self, *, log_moved: bool, replaced: bool) -> None:
         """Show the last commit as it is now: by the same file if it is the same state, else by a new one."""
         view, state = self._view, self._view.state
         if replaced:
             view.forget_container()
-        if not view.look(log_moved=log_moved) and not self.file.wrote_while_idle:
+        if not view.refresh(log_moved=log_moved) and not self.file.wrote_while_idle:
             return
         # Another file in the container's place may hold the same, but the old one is closed.
         if replaced or view.state != state or self.file.wrote_while_idle:
-            self._handle_is_old = True
+            self._needs_new_handle = True
             self._replace_file()
         else:
             self.file.follow(view.shown_log, view.end, view.sealed)
@@ -519,17 +548,17 @@ class Journal:
         view = self._view
         self.file = PagedFile(self._pair.container, view.shown_log, view.end, view.sealed)
 
-    def _take_news(self) -> bool:
-        news, self._handle_is_old = self._handle_is_old, False
-        return news
+    def _pop_needs_new_handle(self) -> bool:
+        needed, self._needs_new_handle = self._needs_new_handle, False
+        return needed
 
     def _log_to_append(self) -> Log:
-        """Return the log, begun anew if what it holds does not count."""
+        """Return the log, restarted if what it holds does not count."""
         log = self._pair.locked_log
         if log.in_doubt:
             log.retract()
         if not self._log_is_ready:
-            self._view.begin_generation()
+            self._view.restart_log()
             self._log_is_ready = True
         self._view.announce_log()
         return log
@@ -557,7 +586,7 @@ class Journal:
         self._pair.release()
 
 
-def forget_log(path: str | os.PathLike[str], *, timeout_s: float = 10.0, files: Files = SYSTEM) -> bool:
+def forget_log(path: PathLike, *, timeout_s: float = 10.0, files: Files = SYSTEM) -> bool:
     """Have a container do without the log that its seal names and that is not beside it.
 
     The commits in that log are given up; the container is as it was before them. If the log comes back before
@@ -581,11 +610,11 @@ def forget_log(path: str | os.PathLike[str], *, timeout_s: float = 10.0, files: 
         if not pair.lock_out_readers(timeout_s):
             raise LockedError(f"container {pair.path!r} is being read all the time: try again later")
         log.refresh()
-        face = Face.of(pair.container)
-        seal = face.seal
+        head = ContainerHead.of(pair.container)
+        seal = head.seal
         if seal is None or not seal.is_pending or seal.ticket == log.ticket:
             return False
-        pair.container.write(seal.given_up().to_bytes(), face.end)
+        pair.container.write(seal.given_up().to_bytes(), head.end)
         pair.container.sync()
         return True
     finally:

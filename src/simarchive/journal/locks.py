@@ -1,4 +1,4 @@
-"""Waiting for locks, fairly, and saying who holds one.
+"""Which locks there are, how processes that wait for one let each other go first, and who holds one.
 
 The locks are `flock`: the very kind HDF5 takes on a file, so stock HDF5 programs and ours respect
 each other. The writer lock is an exclusive flock on the log; an operation that reads the container
@@ -19,12 +19,10 @@ import random
 import socket
 import struct
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
 from simarchive.errors import StorageError, StorageFullError
-from simarchive.ground.signals import SIGNALS
 from simarchive.journal.files import OpenFile
 
 WRITER_BYTE = 1 << 62
@@ -32,7 +30,6 @@ HOLDER_AT = 512
 MARKS_AT = 1024
 NOTES_END = 1536
 _HOLDER_BYTES = 256
-_SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.0002, 0.002
 # A mark older than this was left by a process that gave up or died.
 _MARK_FRESH_NS = 200_000_000
 _POLITE_WAIT_S = 0.05
@@ -40,7 +37,7 @@ _POLITE_WAIT_S = 0.05
 
 @cache
 def _process_start(pid: int) -> str:
-    """Return when this process first asked, for human eyes."""
+    """Return when this process first asked, as a text for people."""
     return time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime())
 
 
@@ -75,8 +72,8 @@ class Holder:
         text = f"{self.token}\t{self.pid}\t{self.host}\t{self.since}\n".encode()
         return text[:_HOLDER_BYTES].ljust(_HOLDER_BYTES, b"\0")
 
-    def sign(self, log_file: OpenFile) -> bool:
-        """Leave this name in the log; True if it was there already."""
+    def claim_log(self, log_file: OpenFile) -> bool:
+        """Leave this name in the log, and return whether it was there already: this was the last writer."""
         note = self.to_bytes()
         if log_file.read(_HOLDER_BYTES, HOLDER_AT) == note:
             return True
@@ -129,25 +126,3 @@ class Mark:
 
 WRITER_WAITS = Mark(MARKS_AT)
 CHECKPOINT_WAITS = Mark(MARKS_AT + 8)
-
-
-def wait_until(
-    attempt: Callable[[], bool], deadline: float, while_waiting: Callable[[], None] | None = None
-) -> bool:
-    """Return whether `attempt` succeeded before `deadline` (`time.monotonic`); pauses grow, with jitter.
-
-    Signals are answered meanwhile: their handlers may raise.
-    """
-    pause = _SHORTEST_PAUSE_S
-    while not attempt():
-        remaining = deadline - time.monotonic()
-        if remaining <= 0:
-            return False
-        SIGNALS.deliver()
-        # The marks only speed things up; without room or permission for one we wait without.
-        if while_waiting is not None:
-            with contextlib.suppress(StorageError):
-                while_waiting()
-        time.sleep(min(remaining, pause * random.uniform(0.5, 1.5)))
-        pause = min(pause * 1.5, _LONGEST_PAUSE_S)
-    return True

@@ -268,7 +268,7 @@ class Log:
     # ---- writing -------------------------------------------------------------------------
 
     def restart(self, base: Seal, base_end: int, base_superblock: bytes) -> None:
-        """Begin a generation: every frame in the file is dead from here on, durably.
+        """Begin a new generation: every frame in the file is dead from here on, durably.
 
         The header is synced before anything else: a frame must not be overwritten while an old
         header could still come back and make its neighbours count.
@@ -336,8 +336,8 @@ class Log:
             self._seen.salt, self._seen.sequence = self.salt, self._chain.sequence
             self.synced, self._attempt = synced, None
 
-    def settle(self) -> None:
-        """Leave it to what stands in the file whether a commit in doubt counts."""
+    def forget_attempt(self) -> None:
+        """Leave it to what is in the file whether a commit in doubt counts."""
         self._attempt = None
 
     def cut_debris(self) -> None:
@@ -346,7 +346,7 @@ class Log:
             self.file.truncate(self._chain.position)
 
     def retract(self) -> None:
-        """Make sure that a commit tried in vain never counts, and forget the transaction.
+        """Make sure that a commit that failed never counts, and forget the transaction.
 
         Raises
         ------

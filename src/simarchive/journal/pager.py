@@ -16,13 +16,13 @@ After `bound` has grown (a commit), pages that were bulk before are like all oth
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
 from simarchive.errors import ClosedError, ReadOnlyError, StorageError, StorageIOError
-from simarchive.journal.collector import CollectorPause
 from simarchive.journal.files import OpenFile
 from simarchive.journal.frames import PAGE_BYTES, page_digest, round_up
 from simarchive.journal.log import Log
@@ -35,6 +35,32 @@ class Access(Enum):
     READING = "reading"
     WRITING = "writing"
     DEAD = "dead"
+
+
+class CollectorPause:
+    """Holds off Python's cyclic garbage collector between `begin` and `end`.
+
+    HDF5 seeks and then reads or writes. Between the two the collector may run, find an h5py object in a
+    cycle, and close it; HDF5 then does its own seeks and reads in the midst of a call, and the bytes that
+    were to be written land where the last of those ended.
+
+    Pauses of several files never overlap, in whatever threads: h5py lets one thread at a time into HDF5.
+    """
+
+    def __init__(self) -> None:
+        self._is_ours = False
+
+    def begin(self) -> None:
+        """Hold the collector off, unless it is off anyway."""
+        if not self._is_ours and gc.isenabled():
+            gc.disable()
+            self._is_ours = True
+
+    def end(self) -> None:
+        """Let the collector run again if `begin` stopped it."""
+        if self._is_ours:
+            self._is_ours = False
+            gc.enable()
 
 
 class PagedFile:
@@ -110,7 +136,7 @@ class PagedFile:
         return bool(self._spilled)
 
     def retire(self) -> None:
-        """Show nothing more to anyone but HDF5, which may close its handle: its writes are swallowed."""
+        """Show nothing more to anyone but HDF5, which may close its handle: its writes are ignored."""
         self._pause.end()
         self.access = Access.DEAD
 
@@ -323,7 +349,7 @@ class PagedFile:
         size = len(view)
         offset, self._position = self._position, self._position + size
         if self.access is not Access.WRITING:
-            return self._write_elsewhen(size)
+            return self._write_outside_transaction(size)
         if self._container.is_closed:
             raise ClosedError(
                 f"{self._container.path!r} belongs to another process: open it again in this process"
@@ -367,8 +393,8 @@ class PagedFile:
         """Return whether no page of the range lies in the log: its copy there would win over bulk bytes."""
         return not self._spilled or self._spilled.isdisjoint(range(low // PAGE_BYTES, high // PAGE_BYTES))
 
-    def _write_elsewhen(self, size: int) -> int:
-        """Swallow what HDF5 writes while it closes a handle, outside any transaction."""
+    def _write_outside_transaction(self, size: int) -> int:
+        """Ignore what HDF5 writes while it closes a handle, outside any transaction."""
         if self.access is Access.READING:
             raise ReadOnlyError(f"{self._container.path!r}: a change outside a transaction")
         self.wrote_while_idle = True

@@ -31,17 +31,17 @@ from simarchive.journal.seal import NO_TICKET, SEAL_BYTES, Seal
 from simarchive.journal.superblock import SUPERBLOCK_BYTES, end_of_file, is_guarded, is_intact
 
 
-class Standing(Enum):
-    """How the container stands to the log beside it."""
+class LogRelation(Enum):
+    """How the log beside a container relates to it."""
 
-    ALONE = "no commit is pending: the container is the state"
-    BASE = "the container is as it was when the log began"
-    COPYING = "a checkpoint has begun and did not finish"
+    NOT_NEEDED = "no commit is pending: the container is the state"
+    AHEAD = "the container is as it was when the log began; the commits are in the log"
+    PARTLY_COPIED = "a checkpoint has begun and did not finish"
     COPIED = "a checkpoint has finished; the log has not been restarted"
 
 
 @dataclass(frozen=True, slots=True)
-class Face:
+class ContainerHead:
     """What the container says about itself: its superblock and its seal.
 
     In the midst of a checkpoint the superblock may be torn, so that its `end` means nothing.
@@ -52,8 +52,8 @@ class Face:
     seal_bytes: bytes
 
     @classmethod
-    def of(cls, container: OpenFile) -> Face:
-        """Read it from the container; FormatError if that is no HDF5 file of ours."""
+    def of(cls, container: OpenFile) -> ContainerHead:
+        """Read it from the container; raise FormatError if it is not an HDF5 file that can be one."""
         superblock = container.read(SUPERBLOCK_BYTES, 0)
         end = end_of_file(superblock, container.path)
         return cls(superblock, end, container.read(SEAL_BYTES, end))
@@ -68,8 +68,8 @@ class Face:
 _seal_in = functools.lru_cache(maxsize=64)(Seal.from_bytes)
 
 
-def standing_of(container: OpenFile, face: Face, log: Log | None) -> Standing:
-    """Return how the container stands to its log.
+def relation_of(container: OpenFile, head: ContainerHead, log: Log | None) -> LogRelation:
+    """Return how a log relates to the container beside it.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def standing_of(container: OpenFile, face: Face, log: Log | None) -> Standing:
     ForeignChangeError
         If the log holds commits and the container is not the one they belong to.
     """
-    marked = is_guarded(face.superblock) or not is_intact(face.superblock)
+    marked = is_guarded(head.superblock) or not is_intact(head.superblock)
     header = log.header if log else None
     if log is None or header is None or not log.states:
         if marked:
@@ -91,21 +91,21 @@ def standing_of(container: OpenFile, face: Face, log: Log | None) -> Standing:
                 "the whole container in that directory. Bring the '-wal' file or that copy back, or use a "
                 "backup (h5clear -s drops the mark)"
             )
-        _check_nothing_is_pending(container, face, header.ticket if header else NO_TICKET)
-        return Standing.ALONE
+        _check_nothing_is_pending(container, head, header.ticket if header else NO_TICKET)
+        return LogRelation.NOT_NEEDED
     if marked:
         # Stock HDF5 refuses a file with this mark, or with a torn one, so nobody but a checkpoint has
         # written since.
-        return Standing.COPYING
-    seal = face.seal
+        return LogRelation.PARTLY_COPIED
+    seal = head.seal
     if seal is not None and seal.container_id == header.base.container_id:
-        _check_nothing_is_pending(container, face, header.ticket)
-        if seal.state == header.base.state and face.superblock == header.base_superblock:
-            return Standing.BASE
+        _check_nothing_is_pending(container, head, header.ticket)
+        if seal.state == header.base.state and head.superblock == header.base_superblock:
+            return LogRelation.AHEAD
         if seal.state in log.states:
-            return Standing.COPIED
+            return LogRelation.COPIED
         if seal.has_all_of(header.ticket):
-            return Standing.ALONE
+            return LogRelation.NOT_NEEDED
     what = "belongs to another container" if seal else "was changed by another program"
     raise ForeignChangeError(
         f"container {container.path!r} does not fit its log {log.file.path!r}: it {what} while "
@@ -114,9 +114,9 @@ def standing_of(container: OpenFile, face: Face, log: Log | None) -> Standing:
     )
 
 
-def _check_nothing_is_pending(container: OpenFile, face: Face, ticket: bytes) -> None:
+def _check_nothing_is_pending(container: OpenFile, head: ContainerHead, ticket: bytes) -> None:
     """Check that no other log than the one with this ticket has commits that the container lacks."""
-    seal = face.seal
+    seal = head.seal
     if seal is not None and seal.is_pending and seal.ticket != ticket:
         raise DetachedLogError(
             f"container {container.path!r} has commits in a log that is not beside it: the file is in use "
@@ -143,7 +143,7 @@ def _other_names(container: OpenFile) -> str:
 def check_pages(container: OpenFile, log: Log) -> None:
     """Check that every page below a logged one is as it was when the log began.
 
-    Valid while the container stands at BASE. Costs one read of 4 KiB for each page in the log.
+    Valid while the log is `AHEAD`. Costs one read of 4 KiB for each page in the log.
 
     Raises
     ------

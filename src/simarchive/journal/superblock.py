@@ -28,10 +28,10 @@ def end_of_file(superblock: bytes, path: str) -> int:
     Raises
     ------
     FormatError
-        If `superblock` is no HDF5 superblock of version 2 or 3 at the start of the file.
+        If `superblock` is not an HDF5 superblock of version 2 or 3 at the start of the file.
     """
     if len(superblock) < SUPERBLOCK_BYTES or superblock[:8] != _SIGNATURE:
-        raise FormatError(f"{path!r} is no HDF5 file (or has a user block): it cannot be a container")
+        raise FormatError(f"{path!r} is not an HDF5 file (or has a user block): it cannot be a container")
     version, offset_size = superblock[_VERSION_AT], superblock[_OFFSET_SIZE_AT]
     if version not in (2, 3) or offset_size != 8:
         raise FormatError(

@@ -1,4 +1,4 @@
-"""What all queries have: criteria by attribute, conditions for an index, and the last word on an object."""
+"""What all queries have: criteria by attribute, and conditions that decide on objects and rows alike."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from simarchive.data.fields import Field, terms_of_class
 from simarchive.data.kinds import ScalarKind, Term
 from simarchive.data.value_kinds import SubstanceKind
 from simarchive.errors import InvalidDataError
-from simarchive.ground.conditions import Condition
-from simarchive.queries.explanation import explanation
-from simarchive.queries.predicates import Predicate, predicate_for
+from simarchive.ground.conditions import Condition, in_words
+from simarchive.queries.criteria import conditions_of
 from simarchive.queries.substance import (
     SubstanceQuery,
     component_patterns,
@@ -56,11 +55,11 @@ class BaseDataQuery(ABC):
 
     _options: ClassVar[tuple[str, ...]] = ("limit", "order_by", *_SUBSTANCE_OPTIONS)
     _values: dict[str, Any]
-    _predicates: dict[str, Predicate]
+    _conditions: dict[str, tuple[Condition, ...]]
 
     def __init__(self, **criteria: Any) -> None:
         self.__dict__["_values"] = {}
-        self.__dict__["_predicates"] = {}
+        self.__dict__["_conditions"] = {}
         for name, criterion in criteria.items():
             setattr(self, name, criterion)
 
@@ -107,7 +106,7 @@ class BaseDataQuery(ABC):
             value = self._checked(name, value)
         except InvalidDataError as error:
             raise InvalidDataError(f"{type(self).__name__}.{name}: {error}") from error
-        self._predicates.pop(name, None)
+        self._conditions.pop(name, None)
         if value is None:
             self._values.pop(name, None)
         else:
@@ -120,7 +119,7 @@ class BaseDataQuery(ABC):
         if value is None:
             return None
         if name in self._terms():
-            predicate_for(value, self._terms()[name][1].kind)
+            conditions_of(value, name, self._terms()[name][1].kind)
             return value
         if name in ("contains_components", "excludes_components"):
             return component_patterns(value)
@@ -154,31 +153,31 @@ class BaseDataQuery(ABC):
                 f"{type(self).__name__}.substance_query can only be used when {name} is set to a Substance"
             )
 
-    def _active(self) -> Iterator[tuple[str, Field, Term, list[Predicate]]]:
+    def _active(self) -> Iterator[tuple[Field, Term, list[Condition]]]:
         """Yield each searched term with what is asked of it, in the order the class declares them."""
         substance_term = self._substance_term()
         for name, (field, term) in self._terms().items():
-            predicates = []
+            conditions: list[Condition] = []
             if name in self._values:
-                predicates.append(self._predicate(name, term, is_substance=name == substance_term))
+                conditions += self._asked(name, term, is_substance=name == substance_term)
             if name == substance_term:
                 for option, make in (("contains_components", contains), ("excludes_components", excludes)):
                     if option in self._values:
-                        predicates.append(make(self._values[option]))
-            if predicates:
-                yield name, field, term, predicates
+                        conditions.append(make(self._values[option], name))
+            if conditions:
+                yield field, term, conditions
 
-    def _predicate(self, name: str, term: Term, *, is_substance: bool) -> Predicate:
+    def _asked(self, name: str, term: Term, *, is_substance: bool) -> tuple[Condition, ...]:
         criterion = self._values[name]
         if is_substance:
             # Not kept: a substance can grow after it was assigned.
             part = self._values.get("substance_query")
             if part is not None and part.components_only and isinstance(criterion, Substance):
-                return is_a_component_of(criterion)
-            return predicate_for(criterion, term.kind)
-        if name not in self._predicates:
-            self._predicates[name] = predicate_for(criterion, term.kind)
-        return self._predicates[name]
+                return (is_a_component_of(criterion, name),)
+            return conditions_of(criterion, name, term.kind)
+        if name not in self._conditions:
+            self._conditions[name] = conditions_of(criterion, name, term.kind)
+        return self._conditions[name]
 
     def apply(self, data_object: object) -> tuple[Any, ...] | None:
         """Return the values of an object that the criteria were about, or None if one does not match.
@@ -190,28 +189,18 @@ class BaseDataQuery(ABC):
         if not isinstance(data_object, self.data_class()):
             return None
         matched = []
-        for _, field, term, predicates in self._active():
+        for field, term, conditions in self._active():
             value = getattr(data_object, field.name)
             index_value = term.index_value(value)
-            if not all(predicate.matches(index_value) for predicate in predicates):
+            if not all(condition.matches(index_value) for condition in conditions):
                 return None
             matched.append(_hashable(term.value_of(value)))
         return tuple(matched)
 
     def conditions(self) -> tuple[Condition, ...]:
-        """Return conditions over the columns of the class's index that hold for every match."""
+        """Return the conditions over the columns of the class's index that say what the query asks."""
         self.validate()
-        return tuple(
-            condition
-            for name, _, _, predicates in self._active()
-            for predicate in predicates
-            for condition in predicate.conditions(name)
-        )
-
-    @property
-    def exact(self) -> bool:
-        """Whether the conditions alone decide, so that no object needs to be read."""
-        return all(predicate.exact for _, _, _, predicates in self._active() for predicate in predicates)
+        return tuple(condition for _, _, conditions in self._active() for condition in conditions)
 
     @classmethod
     def from_data_object(cls, data_object: BaseStoredData) -> Self:
@@ -237,15 +226,18 @@ class BaseDataQuery(ABC):
         return query
 
     def explain(self) -> str:
-        """Return in words what the index answers and what is asked of the objects themselves."""
-        self.validate()
-        parts = [
-            (predicate.conditions(name), predicate.exact)
-            for name, _, _, predicates in self._active()
-            for predicate in predicates
+        """Return in words what the index is asked, line by line."""
+        asked = [f"  index: {condition.column} {in_words(condition)}" for condition in self.conditions()]
+        lines = [
+            f"{type(self).__name__} for {self.data_class().__name__} and its subclasses",
+            *(asked or ["  no criteria: every object matches"]),
         ]
-        title = f"{type(self).__name__} for {self.data_class().__name__} and its subclasses"
-        return explanation(title, parts, order_by=self.order_by, limit=self.limit)
+        if self.order_by is not None:
+            direction = "descending" if self.order_by.startswith("-") else "ascending"
+            lines.append(f"  ordered by {self.order_by.removeprefix('-')}, {direction}")
+        if self.limit is not None:
+            lines.append(f"  at most {self.limit} objects")
+        return "\n".join(lines)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, BaseDataQuery):
@@ -255,7 +247,7 @@ class BaseDataQuery(ABC):
     __hash__ = None  # type: ignore[assignment]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_values": self._values, "_predicates": {}}
+        return {"_values": self._values, "_conditions": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -1,10 +1,18 @@
-"""Criteria: what a query may ask of a value besides being equal to one."""
+"""Criteria: what a query may ask of a value besides being equal to one, and which conditions say so.
+
+A condition decides on an object and in an index alike, by the same numbers and texts, so an index and a scan
+over all objects cannot disagree.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeAlias, TypeVar
 
+from simarchive.data.kinds import ScalarKind
+from simarchive.data.value_kinds import QuantityKind
 from simarchive.errors import InvalidDataError
+from simarchive.ground.conditions import Condition, Equals, Negated, OneOf, Or, Within
 
 
 class Between:
@@ -84,3 +92,74 @@ Criterion: TypeAlias = _Value | Between | AnyOf | Not | None
 
 def _words(value: Any) -> str:
     return f"{value}" if hasattr(value, "units") else repr(value)
+
+
+def conditions_of(criterion: Any, column: str, kind: ScalarKind) -> tuple[Condition, ...]:
+    """Return the conditions that together say what a value or criterion asks of a column.
+
+    Raises
+    ------
+    InvalidDataError
+        If a value is of another kind, a range makes no sense for it, or is empty.
+    """
+    if isinstance(criterion, Not) and isinstance(criterion.criterion, Not):
+        return conditions_of(criterion.criterion.criterion, column, kind)
+    if isinstance(criterion, Not) and isinstance(criterion.criterion, AnyOf):
+        return tuple(
+            condition
+            for choice in criterion.criterion.choices
+            for condition in conditions_of(Not(choice), column, kind)
+        )
+    return (_condition_of(criterion, column, kind),)
+
+
+def _condition_of(criterion: Any, column: str, kind: ScalarKind) -> Condition:
+    if isinstance(criterion, Not):
+        inner = _condition_of(criterion.criterion, column, kind)
+        return inner.condition if isinstance(inner, Negated) else Negated(inner)
+    if isinstance(criterion, AnyOf):
+        return _any_of([_condition_of(choice, column, kind) for choice in criterion.choices], column)
+    if isinstance(criterion, Between):
+        return _range(criterion, column, kind)
+    value = kind.index_value(kind.accept(criterion))
+    if value is None:
+        raise kind.refuse(criterion)
+    if isinstance(value, float) and kind.tolerance(value):
+        return Within(column, value - kind.tolerance(value), value + kind.tolerance(value))
+    return Equals(column, value)
+
+
+def _any_of(choices: list[Condition], column: str) -> Condition:
+    """Return the condition that one of several holds; single values become one set."""
+    values: set[int | float | str] = set()
+    parts: list[Condition] = []
+    for choice in choices:
+        for part in choice.choices if isinstance(choice, Or) else (choice,):
+            if isinstance(part, Equals):
+                values.add(part.value)
+            elif isinstance(part, OneOf):
+                values.update(part.values)
+            else:
+                parts.append(part)
+    if values:
+        parts.append(OneOf.of(column, values) if len(values) > 1 else Equals(column, values.pop()))
+    return parts[0] if len(parts) == 1 else Or(tuple(parts))
+
+
+def _range(criterion: Between, column: str, kind: ScalarKind) -> Within:
+    if not kind.is_number:
+        raise InvalidDataError(f"{criterion} makes no sense here: {kind.wanted} has no order")
+    low, high = (None if bound is None else _bound(bound, kind) for bound in (criterion.low, criterion.high))
+    # Widened before they are compared: one quantity in two units may be off in the last digit.
+    low = low if low is None else low - kind.tolerance(low)
+    high = high if high is None else high + kind.tolerance(high)
+    if low is not None and high is not None and low > high:
+        raise InvalidDataError(f"{criterion} is empty: the low end must not be above the high one")
+    return Within(column, low, high)
+
+
+def _bound(bound: Any, kind: ScalarKind) -> float:
+    number = kind.index_value(kind.accept(bound)) if isinstance(kind, QuantityKind) else bound
+    if isinstance(number, bool) or not isinstance(number, int | float) or math.isnan(number):
+        raise kind.refuse(bound)
+    return number

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
+from simarchive.data.base import BaseStoredData
 from simarchive.errors import InvalidDataError
+from simarchive.ground.query_classes import known_query_class, set_query_class
 from simarchive.queries.base import BaseDataQuery
 
-if TYPE_CHECKING:
-    from simarchive.data.base import BaseStoredData
-
-QueryClass = TypeVar("QueryClass", bound="type[BaseDataQuery]")
-
-_queries: dict[type[BaseStoredData], type[BaseDataQuery]] = {}
+QueryClass = TypeVar("QueryClass", bound=type[BaseDataQuery])
 
 
 def register_query_class(cls: QueryClass) -> QueryClass:
     """Register a class of queries, as a decorator, as the one for its data class."""
     if not issubclass(cls, BaseDataQuery):
         raise InvalidDataError(f"{cls.__name__} must derive from BaseDataQuery to be a query")
-    _queries[cls.data_class()] = cls
+    set_query_class(cls.data_class(), cls)
     return cls
 
 
@@ -29,13 +26,15 @@ def query_class_for(data_class: type[BaseStoredData]) -> type[BaseDataQuery]:
     A class that is made derives from the queries of the nearest parent that has some, and can ask for every
     searchable field.
     """
-    known = _queries.get(data_class)
+    known = known_query_class(data_class)
     if known is None:
-        parent = next((_queries[base] for base in data_class.__mro__ if base in _queries), BaseDataQuery)
+        parents = (known_query_class(base) for base in data_class.__mro__)
         namespace = {
             "__doc__": f"A query for `{data_class.__name__}`, made from its fields.",
             "__module__": data_class.__module__,
             "data_class": classmethod(lambda cls: data_class),
         }
-        known = _queries[data_class] = type(f"{data_class.__name__}Query", (parent,), namespace)
+        parent = next(filter(None, parents), BaseDataQuery)
+        known = type(f"{data_class.__name__}Query", (parent,), namespace)
+        set_query_class(data_class, known)
     return known

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -13,7 +13,7 @@ from simarchive.chemistry.components import Component, canonical_smiles
 from simarchive.chemistry.substances import Substance
 from simarchive.chemistry.trees import describe
 from simarchive.errors import InvalidDataError
-from simarchive.queries.predicates import Neither, Passes, Predicate
+from simarchive.ground.conditions import Condition, Negated, Satisfies
 
 _SMILES_WITH_ROLE = re.compile(r"(.+)\{(solv|sol|lig|rec)\}")
 
@@ -32,7 +32,7 @@ class SubstanceQuery:
     components_only: bool = False
 
     def validate(self) -> None:
-        """Raise InvalidDataError if `components_only` is no truth value."""
+        """Raise InvalidDataError if `components_only` is neither True nor False."""
         if not isinstance(self.components_only, bool):
             raise InvalidDataError(
                 f"components_only must be True or False, not {describe(self.components_only)}"
@@ -80,13 +80,13 @@ def component_patterns(components: Any) -> tuple[ComponentPattern, ...] | None:
     return tuple(ComponentPattern.of(component) for component in components) or None
 
 
-def is_a_component_of(substance: Substance) -> Predicate:
-    """Return the predicate for pure substances that are a component of `substance`."""
+def is_a_component_of(substance: Substance, column: str) -> Condition:
+    """Return the condition for pure substances that are a component of `substance`."""
 
     def test(text: str) -> bool:
         return any(_is_a_component(candidate, substance) for candidate in _substances(text))
 
-    return Passes(test, f"is a pure component of {substance.identifier}")
+    return Satisfies(column, test, f"is a pure component of {substance.identifier}")
 
 
 def _is_a_component(candidate: Substance, substance: Substance) -> bool:
@@ -101,26 +101,23 @@ def _is_a_component(candidate: Substance, substance: Substance) -> bool:
     return type(found) is type(wanted)
 
 
-def contains(patterns: tuple[ComponentPattern, ...]) -> Predicate:
-    """Return the predicate for substances that hold all of the components."""
+def contains(patterns: tuple[ComponentPattern, ...], column: str) -> Condition:
+    """Return the condition for substances that hold all of the components."""
 
     def test(text: str) -> bool:
         substances = _substances(text)
         return all(any(pattern.is_in(substance) for substance in substances) for pattern in patterns)
 
-    return Passes(test, f"contains {', '.join(map(str, patterns))}")
+    return Satisfies(column, test, f"contains {', '.join(map(str, patterns))}")
 
 
-def excludes(patterns: tuple[ComponentPattern, ...]) -> Predicate:
-    """Return the predicate for substances that hold none of the components."""
-    return Neither(Passes(_holds_any(patterns), f"contains one of {', '.join(map(str, patterns))}"))
+def excludes(patterns: tuple[ComponentPattern, ...], column: str) -> Condition:
+    """Return the condition for substances that hold none of the components."""
 
-
-def _holds_any(patterns: tuple[ComponentPattern, ...]) -> Callable[[str], bool]:
     def test(text: str) -> bool:
         return any(pattern.is_in(substance) for substance in _substances(text) for pattern in patterns)
 
-    return test
+    return Negated(Satisfies(column, test, f"contains one of {', '.join(map(str, patterns))}"))
 
 
 @lru_cache(maxsize=8192)
@@ -129,5 +126,5 @@ def _substances(text: str) -> tuple[Substance, ...]:
     try:
         return tuple(Substance.from_identifier(line) for line in text.split("\n"))
     except InvalidDataError:
-        # A stored SMILES that no SMILES writer makes: it is no component anyone can ask for.
+        # A stored SMILES that no SMILES writer makes: nobody can ask for such a component.
         return ()

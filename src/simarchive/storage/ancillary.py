@@ -15,9 +15,8 @@ from pathlib import Path
 from simarchive.container.members import member_digest
 from simarchive.data import BaseStoredData
 from simarchive.errors import InvalidDataError, NotFoundError, StorageIOError
+from simarchive.ground.filesystem import PathLike
 from simarchive.ground.keys import check_member_name
-
-PathLike = str | os.PathLike[str]
 
 
 class AncillaryData(abc.ABC):

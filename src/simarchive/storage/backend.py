@@ -20,12 +20,13 @@ from simarchive.chemistry.force_fields import ForceFieldSource
 from simarchive.data import BaseStoredData, ForceFieldData, name_and_subclasses
 from simarchive.errors import InvalidDataError, NotFoundError, WrongTypeError
 from simarchive.ground.conditions import Value, places_in_order
+from simarchive.ground.filesystem import PathLike
 from simarchive.ground.keys import check_key, free_key
 from simarchive.ground.signals import OpenBlock
 from simarchive.ground.thread_lock import ThreadLock
 from simarchive.queries import BaseDataQuery
 from simarchive.storage import duplicates, merging
-from simarchive.storage.ancillary import AncillaryData, DirectoryFiles, PathLike
+from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
 from simarchive.storage.duplicates import Action, StoreOutcome
 from simarchive.storage.incoming import Incoming
 from simarchive.storage.merging import MergeReport

@@ -1,1 +1,1 @@
-"""One file for each command."""
+"""One file for each command; each is imported when it is used."""

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
 from simarchive.cli import object_keys, opening
 from simarchive.cli.arguments import container_argument
-from simarchive.cli.member_choice import opened_member
-from simarchive.errors import InvalidDataError
+from simarchive.errors import InvalidDataError, NotFoundError
+from simarchive.ground.keys import check_member_name
+
+if TYPE_CHECKING:
+    from simarchive.storage.hdf5.storage import HDF5Storage
 
 _PIECE_BYTES = 1 << 20
+_SHOWN = 8
 
 
 @click.command("cat", short_help="Write the bytes of files to standard output.")
@@ -21,7 +26,7 @@ _PIECE_BYTES = 1 << 20
 def command(container: Path, names: tuple[str, ...]) -> None:
     """Write the bytes of files to standard output, without extracting them.
 
-    Every piece is checked as it is read. Bytes that are no text are not written to a terminal.
+    Every chunk is checked as it is read. Binary data is not written to a terminal.
 
     \b
     Example:
@@ -32,12 +37,29 @@ def command(container: Path, names: tuple[str, ...]) -> None:
         for written in names:
             start, slash, name = written.partition("/")
             if not slash:
-                raise InvalidDataError(
-                    f"{written!r} is a key alone: add the file, as in {written}/output.pdb"
-                )
-            with opened_member(backend, finder.resolve(start), name) as member:
+                raise InvalidDataError(f"{written!r} is only a key: add the file, as in {written}/output.pdb")
+            with _opened_member(backend, finder.resolve(start), name) as member:
                 while piece := member.read(_PIECE_BYTES):
                     if b"\0" in piece and sys.stdout.isatty():
-                        raise InvalidDataError(f"{written!r} is no text: send it to a file or a program")
+                        raise InvalidDataError(f"{written!r} is not text: send it to a file or a program")
                     sys.stdout.buffer.write(piece)
     sys.stdout.buffer.flush()
+
+
+def _opened_member(backend: HDF5Storage, key: str, name: str) -> BinaryIO:
+    """Return one file of an object, open; no other is looked at.
+
+    Raises
+    ------
+    InvalidDataError
+        If the name leads out of the object.
+    NotFoundError
+        If there is no such file; the message names those that exist.
+    """
+    check_member_name(name)
+    try:
+        return backend.open_member(key, name)
+    except NotFoundError as error:
+        names = [info.name for info in backend.list_members(key)]
+        shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+        raise NotFoundError(f"object {key!r} has no file {name!r}: it has {shown or 'none'}") from error

@@ -51,8 +51,8 @@ class Differences:
 def command(first: Path, second: Path, as_json: bool) -> None:
     """Compare two containers object by object: documents by identity, files by digest.
 
-    Exit code 0 says that both hold the same objects under the same keys, 1 that they differ. Nothing but
-    keys and digests is read; "simarchive verify" says whether the bytes still fit them.
+    Exit code 0 means that both hold the same objects under the same keys, 1 that they differ. Only keys and
+    digests are read; "simarchive verify" checks that the bytes still match them.
 
     \b
     Example:

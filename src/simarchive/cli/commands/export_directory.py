@@ -1,4 +1,4 @@
-"""`simarchive export`: a container becomes a directory that OpenFF Evaluator opens."""
+"""`simarchive export`: write a container as a directory that OpenFF Evaluator opens."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from simarchive.cli.progress_bars import objects_bar
 from simarchive.errors import ConflictError
 
 
-@click.command("export", short_help="Write FILE as a directory that OpenFF Evaluator opens.")
+@click.command("export", short_help="Write FILE as a directory that OpenFF Evaluator can open.")
 @container_argument
 @click.argument("directory", metavar="DIR", type=PATH)
 @json_option
 def command(container: Path, directory: Path, as_json: bool) -> None:
-    """Write all objects of FILE into a new directory as OpenFF Evaluator keeps them.
+    """Write all objects of FILE into a new directory, in the layout of OpenFF Evaluator.
 
-    DIR must not exist, or be empty. Keys stay as they are and files are the same byte for byte.
+    DIR must be empty or not exist. Keys are kept, and files come back byte for byte.
 
     \b
     Example:
       simarchive export water.h5 stored_data/
 
-    Exit code 17 says that some objects could not be read: they are named, all others are there.
+    Exit code 17 means that some objects could not be read: they are named, and all others are in DIR.
     """
     from simarchive.storage.evaluator_directory import LocalFileStorage
     from simarchive.storage.merging import merge
 
     if directory.is_dir() and any(directory.iterdir()):
-        raise ConflictError(f"'{directory}' is not empty: name a directory that is, or that does not exist")
+        raise ConflictError(f"'{directory}' is not empty: name one that is empty or does not exist")
     with (
         opening.for_reading(container) as source,
         LocalFileStorage(directory) as target,

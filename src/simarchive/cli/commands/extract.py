@@ -1,4 +1,4 @@
-"""`simarchive extract`: files out of a container."""
+"""`simarchive extract`: get files out of a container."""
 
 from __future__ import annotations
 
@@ -22,16 +22,18 @@ if TYPE_CHECKING:
 @click.command("extract", short_help="Write files of objects into a directory.")
 @container_argument
 @click.argument("keys", metavar="KEY...", nargs=-1, required=True)
-@click.option("--output", "-o", "directory", metavar="DIR", type=PATH, required=True, help="Where files go.")
+@click.option(
+    "--output", "-o", "directory", metavar="DIR", type=PATH, required=True, help="The directory to write to."
+)
 @click.option(
     "--files",
     "patterns",
     metavar="PATTERN",
     multiple=True,
-    help='Only files whose name fits, such as "*.pdb"; may be given several times.',
+    help='Only files whose name matches, such as "*.pdb"; may be repeated.',
 )
 @click.option("--flat", is_flag=True, help="Put files into DIR itself, not into DIR/<key>.")
-@click.option("--overwrite", is_flag=True, help="Replace files that are there already.")
+@click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @json_option
 def command(
     container: Path,
@@ -44,7 +46,7 @@ def command(
 ) -> None:
     """Write the files of objects into DIR/<key>/, and print their paths.
 
-    Each file is checked against its digest, and gets its name when it is complete.
+    Each file is checked against its digest, and gets its name only once it is complete.
 
     \b
     Examples:
@@ -79,7 +81,7 @@ def _check_chosen(chosen: Chosen, patterns: tuple[str, ...]) -> None:
     objects = ", ".join(chosen)
     if patterns:
         wanted = " or ".join(map(repr, patterns))
-        raise NotFoundError(f"no file of {objects} fits {wanted}: see 'simarchive show'")
+        raise NotFoundError(f"no file of {objects} matches {wanted}: see 'simarchive show'")
     raise NotFoundError(f"{objects} has no files: see 'simarchive show'")
 
 

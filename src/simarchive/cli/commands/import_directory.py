@@ -1,4 +1,4 @@
-"""`simarchive import`: a directory of OpenFF Evaluator goes into a container."""
+"""`simarchive import`: copy a directory of OpenFF Evaluator into a container."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from simarchive.cli.progress_bars import objects_bar
 def command(directory: Path, container: Path, codec: str, wait_s: float, as_json: bool) -> None:
     """Copy a directory that OpenFF Evaluator wrote into FILE.
 
-    FILE is made if it is missing. The directory stays as it is: nothing is moved. Objects keep their keys;
-    one that is in FILE already is not stored again, so an import can be
-    repeated. Either all of it is in FILE afterwards, or, after a failure, none.
+    FILE is created if it does not exist. DIR is not changed: nothing is moved. Objects keep their keys, and
+    those already in FILE are not stored again, so an import can be repeated. If the import fails, FILE is
+    as it was before.
 
     \b
     Example:
       simarchive import stored_data/ water.h5
 
-    Exit code 17 says that something in DIR could not be read: it is named, all else is imported.
+    Exit code 17 means that something in DIR could not be read: it is named, and the rest is imported.
     """
     from simarchive.storage.evaluator_directory import LocalFileStorage
     from simarchive.storage.merging import merge
 
     with (
-        # Before the container is made: a wrong DIR must not leave an empty one.
+        # Opened first: a wrong DIR must not leave an empty container behind.
         LocalFileStorage(directory, mode="r") as source,
         opening.existing_or_new(container, codec=codec, wait_s=wait_s) as target,
         objects_bar("importing", len(source.keys()), target) as progress,

@@ -1,4 +1,4 @@
-"""`simarchive info`: what a container is and holds."""
+"""`simarchive info`: what a container holds, and how much space it takes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from simarchive.storage.hdf5.upkeep import ContainerStatistics
 
 
-@click.command("info", short_help="Say what FILE is and holds, and how many bytes that takes.")
+@click.command("info", short_help="Show what FILE holds and how much space it takes.")
 @container_argument
 @json_option
 def command(container: Path, as_json: bool) -> None:
-    """Say what FILE holds, and how many bytes that takes.
+    """Show what FILE holds and how much space it takes.
 
-    "Files" are the bytes of all files as they were stored, "stored" what they take in FILE, and "shared"
-    what was saved because equal files are stored once.
+    "files" is the number and original size of all files, "stored" the size that they take in FILE, and
+    "shared" what was saved because equal files are stored once.
 
     \b
     Example:

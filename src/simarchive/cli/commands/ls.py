@@ -18,13 +18,16 @@ if TYPE_CHECKING:
 @click.command("ls", short_help="List the objects of FILE.")
 @container_argument
 @click.option("--class", "class_name", metavar="CLASS", help="Only objects of one data class.")
-@click.option("--long", "-l", "is_long", is_flag=True, help="Whole keys, with number and size of the files.")
+@click.option(
+    "--long", "-l", "is_long", is_flag=True, help="Show whole keys, and the number and size of files."
+)
 @json_option
 def command(container: Path, class_name: str | None, is_long: bool, as_json: bool) -> None:
     """List the objects of FILE in the order in which they were stored.
 
-    Keys are cut to what tells them apart; every command takes them so. CLASS is one of the names that
-    "simarchive info" shows, or short: simulation, equilibration, free_energy, force_field, trained_model.
+    Keys are shortened as far as they stay unique, and every command accepts them so. CLASS is a name that
+    "simarchive info" shows, or a short one: simulation, equilibration, free_energy, force_field,
+    trained_model.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`simarchive merge`: several containers become one."""
+"""`simarchive merge`: copy several containers into a new one."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ from pathlib import Path
 
 import click
 
+from simarchive.cli import opening
 from simarchive.cli.arguments import PATH, codec_option, json_option
 from simarchive.cli.merge_report import report_merge
-from simarchive.cli.new_container import new_container
 from simarchive.cli.progress_bars import objects_bar
-from simarchive.cli.sources import opened_source
 
 
 @click.command("merge", short_help="Copy several containers into a new one.")
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, type=PATH)
 @click.option("--output", "-o", "target", metavar="OUT", type=PATH, required=True, help="The new container.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be stored; OUT is not written.")
+@click.option("--dry-run", is_flag=True, help="Only report what would be stored; OUT is not written.")
 @codec_option
 @json_option
 def command(sources: tuple[Path, ...], target: Path, dry_run: bool, codec: str, as_json: bool) -> None:
-    """Copy the objects of all SOURCES, containers or directories of OpenFF Evaluator, into a new container.
+    """Copy the objects of every SOURCE into a new container OUT.
 
-    Keys stay as they are, and equal objects are stored once. If two sources have different objects under
-    one key, the second gets a new key, references to it change along, and the report says so. OUT gets its
-    name when it is complete.
+    A SOURCE is a container or a directory of OpenFF Evaluator. Keys are kept, and equal objects are stored
+    once. If two sources have different objects under one key, the second object gets a new key; references
+    to it are changed too, and the report says so. OUT gets its name only once it is complete.
+
+    Exit code 17 means that some objects could not be read: they are named, and all others are in OUT.
 
     \b
     Example:
@@ -35,7 +36,7 @@ def command(sources: tuple[Path, ...], target: Path, dry_run: bool, codec: str, 
     from simarchive.storage.merging import merge
 
     with ExitStack() as stack:
-        backends = {str(path): stack.enter_context(opened_source(path)) for path in sources}
+        backends = {str(path): stack.enter_context(opening.source(path)) for path in sources}
         if dry_run:
             from simarchive.storage.merging import plan
 
@@ -45,7 +46,7 @@ def command(sources: tuple[Path, ...], target: Path, dry_run: bool, codec: str, 
         reports = {}
         total = sum(len(backend.keys()) for backend in backends.values())
         with (
-            new_container(target, codec=codec) as merged,
+            opening.new_container(target, codec=codec) as merged,
             objects_bar("merging", total, merged) as progress,
         ):
             for path, backend in backends.items():

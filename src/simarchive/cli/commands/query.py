@@ -1,4 +1,4 @@
-"""`simarchive query`: the objects that fulfil an expression."""
+"""`simarchive query`: find the objects that match an expression."""
 
 from __future__ import annotations
 
@@ -23,15 +23,19 @@ if TYPE_CHECKING:
     from simarchive.storage.hdf5.storage import HDF5Storage
 
 
-@click.command("query", short_help="Find the objects that fulfil an expression.")
+@click.command("query", short_help="Find the objects that match an expression.")
 @container_argument
 @click.argument("expression", default="")
-@click.option("--count", "form", flag_value="count", help="Print how many objects match, nothing else.")
-@click.option("--keys", "form", flag_value="keys", help="Print the whole key of each match, a line each.")
-@click.option("--table", "form", flag_value="table", help="Print all that the index knows of each match.")
-@click.option("--explain", is_flag=True, help="Say first what the index does.")
-@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="At most N objects.")
-@click.option("--order-by", metavar="COLUMN", help="Order by a column; -COLUMN for descending order.")
+@click.option("--count", "form", flag_value="count", help="Print only how many objects match.")
+@click.option(
+    "--keys", "form", flag_value="keys", help="Print only the whole key of each match, one per line."
+)
+@click.option(
+    "--table", "form", flag_value="table", help="Print everything that the index knows about each match."
+)
+@click.option("--explain", is_flag=True, help="First say how the index answers the query.")
+@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Return at most N objects.")
+@click.option("--order-by", metavar="COLUMN", help="Sort by a column; -COLUMN sorts in descending order.")
 @json_option
 def command(
     container: Path,
@@ -42,12 +46,12 @@ def command(
     order_by: str | None,
     as_json: bool,
 ) -> None:
-    """Find the objects of FILE that fulfil EXPRESSION; matches are grouped by the values that matched.
+    """Find the objects of FILE that match EXPRESSION, grouped by the values that matched.
 
     \b
-    Criteria stand side by side, and all must hold:
-      substance=O                  pure water, as SMILES; O|CO: equal parts of two
-      contains=O excludes=CO       components it has, and has not
+    EXPRESSION is a list of criteria, all of which must hold:
+      substance=O                  pure water, as SMILES; O|CO: an equal mixture
+      contains=O excludes=CO       components that it has, and does not have
       temperature=290..310K        from 290 to 310 K, both included; also T
       pressure=1atm                also P; pressure=none: not set
       phase=liquid,gas             one of several; phase!=gas: anything else
@@ -61,7 +65,7 @@ def command(
       simarchive query water.h5 "contains=O T=290..310K" --json --explain
       simarchive query water.h5 "phase=liquid" --table --order-by -temperature
 
-    No match is no error: the exit code is 0.
+    If nothing matches, the exit code is still 0.
     """
     from simarchive.queries.expression import parse_query
 
@@ -127,7 +131,7 @@ def _print_keys(answer: dict[str, Any], backend: HDF5Storage) -> None:
 def _print_table(answer: dict[str, Any], backend: HDF5Storage) -> None:
     rows = answer["rows"]
     names = [name for name in (rows[0] if rows else ()) if any(row[name] is not None for row in rows)]
-    # The state says no more than temperature and pressure, and identifiers say least to a person.
+    # The state repeats temperature and pressure, and identifiers mean least to a person.
     names = sorted((name for name in names if name != "thermodynamic_state"), key=_is_identifier)
     headings = [wording.short_column_name(name).upper() for name in names]
     cells = [[wording.index_value_text(name, row[name]) for name in names] for row in rows]

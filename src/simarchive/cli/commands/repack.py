@@ -1,4 +1,4 @@
-"""`simarchive repack`: a container without the room that removed objects left."""
+"""`simarchive repack`: rewrite a container without the space that removed objects left."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from simarchive.cli.output import count_text, print_json, print_line, print_noti
 from simarchive.errors import NotFoundError
 
 
-@click.command("repack", short_help="Write FILE anew and compactly.")
+@click.command("repack", short_help="Rewrite FILE without unused space.")
 @container_argument
 @tmp_dir_option
 @wait_option
 @json_option
 def command(container: Path, tmp_dir: Path | None, wait_s: float, as_json: bool) -> None:
-    """Write FILE anew and compactly, then put the new file in its place.
+    """Rewrite FILE without unused space, then replace it with the new file.
 
-    Keys, documents, digests and the order of objects stay. Until the last moment the old file is as it
-    was; there must be room for both. With --tmp-dir the new file is made there and then written over the
-    old one; if that is broken off, the new file stays there, and is to be put in the old one's place.
+    Keys, documents, digests and the order of objects stay the same. The old file is not touched until the
+    new one is complete, so there must be room for both. With --tmp-dir, the new file is written there and
+    then copied over the old one; if that is interrupted, the new file stays there: move it to FILE.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""`simarchive repair`: make anew what can be made from the objects."""
+"""`simarchive repair`: set damaged objects aside and rebuild the index."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from simarchive.cli.arguments import container_argument, json_option, wait_optio
 from simarchive.cli.output import count_text, print_json, print_line
 
 
-@click.command("repair", short_help="Set damaged objects aside and make the index anew.")
+@click.command("repair", short_help="Set damaged objects aside and rebuild the index.")
 @container_argument
-@click.option("--index", "index", is_flag=True, help="Only make the index anew; touch no object.")
+@click.option("--index", "index", is_flag=True, help="Only rebuild the index; leave objects alone.")
 @click.option(
     "--forget-log",
     is_flag=True,
-    help="Only go on without the commits of a log that is not beside FILE any more.",
+    help="Only give up the commits in a log that is no longer beside FILE.",
 )
 @wait_option
 @json_option
 def command(container: Path, index: bool, forget_log: bool, wait_s: float, as_json: bool) -> None:
-    """Set damaged objects of FILE aside and make its index anew. Nothing is deleted.
+    """Set damaged objects of FILE aside and rebuild its index. Nothing is deleted.
 
-    A damaged object is moved to the group /set_aside of the file, where it is no object any more. Commits
-    that a killed process left in the log need no repair: every command sees them.
+    A damaged object is moved to the group /set_aside of the file, where it no longer counts as an object.
+    Commits that a killed process left in the log need no repair: every command sees them.
 
     \b
     Examples:
@@ -47,16 +47,16 @@ def command(container: Path, index: bool, forget_log: bool, wait_s: float, as_js
         return
     for damaged in answer["set_aside"]:
         print_line(f"{damaged['key']}: set aside, {damaged['message']}")
-    print_line(f"{container}: the index is new")
+    print_line(f"{container}: index rebuilt")
     for name, number in answer["rows"].items():
         print_line(f"  {name}: {count_text(number, 'object')}")
 
 
 def _forget_log(container: Path, *, wait_s: float, as_json: bool) -> None:
-    from simarchive.container.container import without_log
+    from simarchive.container.container import forget_missing_log
 
-    forgotten = without_log(container, timeout_s=wait_s)
+    forgotten = forget_missing_log(container, timeout_s=wait_s)
     if as_json:
         print_json({"path": str(container), "forgotten": forgotten})
         return
-    print_line(f"{container}: " + ("goes on without that log" if forgotten else "no log is missing"))
+    print_line(f"{container}: " + ("continues without that log" if forgotten else "no log is missing"))

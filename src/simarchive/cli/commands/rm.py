@@ -1,4 +1,4 @@
-"""`simarchive rm`: objects out of a container, for good."""
+"""`simarchive rm`: remove objects from a container."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.command("rm", short_help="Remove objects and their files.")
 @container_argument
 @click.argument("keys", metavar="KEY...", nargs=-1, required=True)
-@click.option("--force", is_flag=True, help="Also remove what other objects refer to.")
+@click.option("--force", is_flag=True, help="Remove objects even if others refer to them.")
 @tmp_dir_option
 @wait_option
 @json_option
@@ -31,11 +31,11 @@ def command(
     wait_s: float,
     as_json: bool,
 ) -> None:
-    """Remove objects and their files from FILE: all of them, or none if one is not there.
+    """Remove objects and their files from FILE: all of them, or none if one does not exist.
 
-    An object that others refer to, such as the force field of a simulation, stays unless they go too. The
-    room is used again by what is stored next; "simarchive repack" gives it back to the disk. On a disk
-    without room for the log of this change, give it room elsewhere with --tmp-dir.
+    An object that others refer to, such as the force field of a simulation, cannot be removed without
+    them. The space is used again by what is stored next; "simarchive repack" returns it to the file
+    system. If the disk has no room for the log of this change, put the log elsewhere with --tmp-dir.
 
     \b
     Example:
@@ -45,7 +45,7 @@ def command(
         try:
             doomed = _remove(backend, keys, force=force)
         except StorageFullError:
-            # The log may have been copied since, which gives its room back.
+            # The log may have been copied to the file since, which makes room.
             doomed = _remove(backend, keys, force=force)
     if as_json:
         print_json({"path": str(container), "removed": doomed})

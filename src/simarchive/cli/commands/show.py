@@ -1,4 +1,4 @@
-"""`simarchive show`: one object, its document and its files."""
+"""`simarchive show`: show one object, its document and its files."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ import click
 from simarchive.cli import document_text, object_keys, opening
 from simarchive.cli.arguments import container_argument, json_option, key_argument
 from simarchive.cli.output import date_text, print_facts, print_json, print_line, print_table, size_text
+from simarchive.ground.arrays import is_array
 
 
 @click.command("show", short_help="Show one object: its document and its files.")
 @container_argument
 @key_argument
-@click.option("--arrays", is_flag=True, help="With --json: the values of arrays, not only their shapes.")
+@click.option("--arrays", is_flag=True, help="With --json, give the values of arrays, not only their shapes.")
 @json_option
 def command(container: Path, key: str, arrays: bool, as_json: bool) -> None:
     """Show one object of FILE: its document, and its files with sizes and digests.
 
-    Digests are BLAKE3, as the command b3sum prints them.
+    Digests are BLAKE3, as printed by the program b3sum.
 
     \b
     Example:
@@ -57,7 +58,7 @@ def command(container: Path, key: str, arrays: bool, as_json: bool) -> None:
 
 def _described(tree: Any, *, arrays: bool) -> Any:
     """Return a document with each array as its values, or as its shape and type."""
-    if document_text.is_array(tree):
+    if is_array(tree):
         if arrays:
             return tree.__array__()
         return {"shape": list(tree.shape), "dtype": str(tree.dtype)}

@@ -1,4 +1,4 @@
-"""`simarchive subset`: some objects of a container become a new one."""
+"""`simarchive subset`: copy some objects of a container into a new one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import click
 from simarchive.cli import opening
 from simarchive.cli.arguments import PATH, codec_option, container_argument, json_option
 from simarchive.cli.merge_report import report_merge
-from simarchive.cli.new_container import new_container
 from simarchive.cli.progress_bars import objects_bar
 from simarchive.errors import InvalidDataError
 
@@ -22,15 +21,29 @@ if TYPE_CHECKING:
 @container_argument
 @click.argument("target", metavar="OUT", type=PATH)
 @click.option(
-    "--include-component", metavar="SMILES", multiple=True, help="Only objects with this component; with all."
+    "--include-component",
+    metavar="SMILES",
+    multiple=True,
+    help="Only objects with this component; if repeated, with all of them.",
 )
 @click.option(
-    "--exclude-component", metavar="SMILES", multiple=True, help="No objects with this component; with any."
+    "--exclude-component",
+    metavar="SMILES",
+    multiple=True,
+    help="No objects with this component; if repeated, with any of them.",
 )
 @click.option(
-    "--include-substance", metavar="SUBSTANCE", multiple=True, help="Only objects with one of these."
+    "--include-substance",
+    metavar="SUBSTANCE",
+    multiple=True,
+    help="Only objects of this substance; if repeated, of any of them.",
 )
-@click.option("--exclude-substance", metavar="SUBSTANCE", multiple=True, help="No objects with any of these.")
+@click.option(
+    "--exclude-substance",
+    metavar="SUBSTANCE",
+    multiple=True,
+    help="No objects of this substance; if repeated, of any of them.",
+)
 @codec_option
 @json_option
 def command(
@@ -45,9 +58,9 @@ def command(
 ) -> None:
     """Copy the objects of FILE that pass all filters into a new container OUT.
 
-    SMILES is a component in any role, or with one: "C{sol}". SUBSTANCE is written as in queries: "O",
-    "O|CO". What a passing object refers to, such as its force field, comes along. Objects without a
-    substance pass when nothing is to be included.
+    SMILES is a component in any role, or in a given one: "C{sol}". SUBSTANCE is written as in queries: "O",
+    "O|CO". Whatever a passing object refers to, such as its force field, is copied too. Objects without a
+    substance pass unless something has to be included.
 
     \b
     Example:
@@ -58,7 +71,7 @@ def command(
     filters = _filter_of(include_component, exclude_component, include_substance, exclude_substance)
     with (
         opening.for_reading(container) as source,
-        new_container(target, codec=codec) as chosen,
+        opening.new_container(target, codec=codec) as chosen,
         objects_bar("copying", None, chosen) as progress,
     ):
         report = merge(chosen, source, keep=filters.passes, progress=progress)

@@ -1,4 +1,4 @@
-"""`simarchive verify`: is everything what it was when it was stored?"""
+"""`simarchive verify`: check that everything is as it was stored"""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from simarchive.errors import CorruptError
 def command(container: Path, full: bool, as_json: bool) -> None:
     """Check every object of FILE, every stored byte of its files, and the index.
 
-    Exit code 11 says that something is wrong: object, file and chunk are named. Whatever is found, all the
-    rest is checked too. Warnings, such as a reference to an object that is not there, leave it 0, and so do
-    objects of data classes that are not known here: their bytes are checked, their meaning is not.
+    Exit code 11 means that something is wrong: the object, file and chunk are named. Whatever is found, the
+    rest is checked too. Warnings, such as a reference to an object that does not exist, leave the exit code
+    0, and so do objects of unknown data classes: their bytes are checked, but what they mean is not.
 
     \b
     Example:
@@ -40,7 +40,7 @@ def command(container: Path, full: bool, as_json: bool) -> None:
         print_line(f"{container}: {count_text(report.n_objects, 'object')}, {files}: {state}")
         for name, number in report.unknown_classes.items():
             objects = count_text(number, "object")
-            print_line(f"  not checked: what {objects} of {name} mean, a data class that is not known here")
+            print_line(f"  not checked: the meaning of {objects} of the unknown data class {name}")
         if report.n_not_checked:
             print_line(f"  not checked to the end: {count_text(report.n_not_checked, 'place')}, see below")
         if report.problems:

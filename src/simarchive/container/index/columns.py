@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from simarchive.container.index.attributes import Array, Attributes
-from simarchive.container.index.texts import WORD, TextArray, mark_of
+from simarchive.container.index.texts import WORD, TextArray, fingerprint_of
 from simarchive.container.layout import INDEX_MISSING_SUFFIX
 from simarchive.errors import InvalidDataError
 from simarchive.ground.conditions import Column, ColumnKind, Value
@@ -129,8 +129,8 @@ class ColumnValues(ABC):
     def bounds(self) -> tuple[float, float]:
         """Return the lowest and the highest number or code, rounded outward; infinities if there is none."""
 
-    def marks(self) -> Array:
-        """Return the marks (see `missed`) of at least all values; of integers and identifiers only."""
+    def fingerprints(self) -> Array:
+        """Return the fingerprints (see `absence`) of at least all values; integers and identifiers only."""
         raise NotImplementedError
 
     @abstractmethod
@@ -191,7 +191,7 @@ class IntegerValues(ColumnValues):
             return math.inf, -math.inf
         return rounded_down(int(values.min())), rounded_up(int(values.max()))
 
-    def marks(self) -> Array:
+    def fingerprints(self) -> Array:
         """Return the numbers, as unsigned ones of 64 bits."""
         return self.values.astype(np.int64).view(WORD)
 
@@ -316,9 +316,9 @@ class IdentifierValues(ColumnValues):
         """Return the lowest and the highest number or code, rounded outward."""
         return -math.inf, math.inf
 
-    def marks(self) -> Array:
-        """Return the marks of the texts."""
-        return self.texts.marks()
+    def fingerprints(self) -> Array:
+        """Return the fingerprints of the texts."""
+        return self.texts.fingerprints()
 
     def write(self, attributes: Attributes, name: str) -> None:
         """Write the values to new attributes."""
@@ -327,13 +327,13 @@ class IdentifierValues(ColumnValues):
             attributes.create(name + INDEX_MISSING_SUFFIX, np.packbits(self.missing))
 
 
-def mark_of_value(column: Column, value: Value) -> int | None:
-    """Return the mark of a value that a column of integers or identifiers can have, else ``None``."""
+def fingerprint_of_value(column: Column, value: Value) -> int | None:
+    """Return the fingerprint of a value that a column of integers or identifiers can have, else ``None``."""
     if column.kind is ColumnKind.INTEGER and isinstance(value, int):
         return value & _64_BITS if _INT64_MIN <= value <= _INT64_MAX else None
     if column.kind is ColumnKind.IDENTIFIER and isinstance(value, str):
         try:
-            return mark_of(value)
+            return fingerprint_of(value)
         except UnicodeEncodeError:
             return None
     return None

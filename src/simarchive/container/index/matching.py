@@ -1,17 +1,20 @@
-"""Conditions made ready for a table, and the rows that fulfil them."""
+"""Which rows of a table fulfil conditions, and what it took to find them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from simarchive.container.index.absence import AbsenceFilter
 from simarchive.container.index.attributes import Array
 from simarchive.container.index.columns import rounded_down, rounded_up
 from simarchive.container.index.predicates import (
     AmongNumbers,
     CategorySatisfies,
+    Either,
     HasCode,
     IdentifierSatisfies,
     InRange,
@@ -21,6 +24,7 @@ from simarchive.container.index.predicates import (
     Predicate,
     Verdict,
 )
+from simarchive.container.index.rows import TableRows
 from simarchive.container.index.rowsets import RowSet
 from simarchive.container.index.vocabulary import Vocabulary
 from simarchive.errors import InvalidDataError
@@ -31,11 +35,96 @@ from simarchive.ground.conditions import (
     Equals,
     Negated,
     OneOf,
+    Or,
     Satisfies,
     Within,
+    in_words,
 )
 
 _INT64 = np.iinfo(np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionReport:
+    """What the index did for one condition of a query."""
+
+    column: str
+    reading: str  #: the condition in words
+    segments: int  #: segments that still had candidates
+    pruned: int  #: of these, segments ruled out without reading their values
+    remaining: int  #: rows that remain after this condition
+
+
+class Matching:
+    """Finds the rows of one table that fulfil conditions.
+
+    Parameters
+    ----------
+    columns
+        The columns of the table by name.
+    vocabularies
+        Those of its columns that are categories.
+    rows
+        Its rows.
+    absence
+        What is known not to be there; here it learns from conditions that no row fulfils.
+    """
+
+    def __init__(
+        self,
+        columns: Mapping[str, Column],
+        vocabularies: Mapping[str, Vocabulary],
+        rows: TableRows,
+        absence: AbsenceFilter,
+    ) -> None:
+        self._columns = columns
+        self._vocabularies = vocabularies
+        self._rows = rows
+        self._absence = absence
+
+    def rows(self, conditions: Sequence[Condition]) -> list[tuple[RowSet, Array]]:
+        """Return the rows that fulfil all conditions, of each set that has any."""
+        fingerprints = list(self._absence.fingerprints(conditions, self._columns))
+        if any(self._absence.rules_out(column, fingerprint) for column, fingerprint in fingerprints):
+            return []
+        predicates = [(condition.column, predicate) for condition, predicate in self._predicates(conditions)]
+        sets = self._rows.row_sets()
+        found = [(rowset, rows) for rowset in sets if (rows := matching_rows(rowset, predicates)).size]
+        if not found:
+            for column, _ in fingerprints:
+                if self._absence.is_worth_learning(column):
+                    known = [rowset.values(column).fingerprints() for rowset in self._rows.row_sets()]
+                    self._absence.learn(column, known)
+        return found
+
+    def explain(self, conditions: Sequence[Condition]) -> tuple[ConditionReport, ...]:
+        """Return what is done for each condition, in the order in which they are tried."""
+        predicates = self._predicates(conditions)
+        candidates = [(rowset, rowset.live_rows()) for rowset in self._rows.row_sets()]
+        reports: list[ConditionReport] = []
+        for condition, predicate in predicates:
+            column, pruned = condition.column, 0
+            kept: list[tuple[RowSet, Array]] = []
+            for rowset, rows in candidates:
+                verdict = predicate.verdict(rowset.summary(column), rowset.size)
+                pruned += verdict is Verdict.NONE
+                if verdict is Verdict.SOME:
+                    rows = narrowed(rowset, column, predicate, rows)
+                if verdict is not Verdict.NONE and rows.size:
+                    kept.append((rowset, rows))
+            remaining = sum(rows.size for _, rows in kept)
+            words = in_words(condition)
+            reports.append(ConditionReport(column, words, len(candidates), pruned, remaining))
+            candidates = kept
+        return tuple(reports)
+
+    def _predicates(self, conditions: Sequence[Condition]) -> list[tuple[Condition, Predicate]]:
+        """Return each condition with its predicate, those that cost least first."""
+        for condition in conditions:
+            if condition.column in self._vocabularies:
+                self._rows.encode_new_texts(condition.column)
+        pairs = [(c, predicate_for(c, self._columns, self._vocabularies)) for c in conditions]
+        return sorted(pairs, key=lambda pair: pair[1].cost)
 
 
 def predicate_for(
@@ -55,9 +144,18 @@ def predicate_for(
         )
     if isinstance(condition, Negated):
         return Not(predicate_for(condition.condition, columns, vocabularies))
+    if isinstance(condition, Or):
+        return _any_of([predicate_for(choice, columns, vocabularies) for choice in condition.choices])
     if column.kind in (ColumnKind.INTEGER, ColumnKind.REAL):
         return _number_predicate(condition, column.kind)
     return _text_predicate(condition, column, vocabularies)
+
+
+def _any_of(predicates: list[Predicate]) -> Predicate:
+    possible = [predicate for predicate in predicates if not isinstance(predicate, Never)]
+    if not possible:
+        return Never()
+    return possible[0] if len(possible) == 1 else Either(possible)
 
 
 def _number_predicate(condition: Equals | OneOf | Within | Satisfies, kind: ColumnKind) -> Predicate:
@@ -150,21 +248,3 @@ def narrowed(rows: RowSet, column: str, predicate: Predicate, found: Array | Non
     if found.size * 4 < rows.size:
         return found[predicate.mask(values.take(found))]
     return found[predicate.mask(values)[found]]
-
-
-def in_words(condition: Condition) -> str:
-    """Return a condition as people read it."""
-    if isinstance(condition, Negated):
-        return f"not ({in_words(condition.condition)})"
-    if isinstance(condition, Equals):
-        return f"is {condition.value!r}"
-    if isinstance(condition, OneOf):
-        shown = sorted(map(repr, condition.values))
-        return "is one of " + ", ".join(shown[:5]) + (f" and {len(shown) - 5} more" if len(shown) > 5 else "")
-    if isinstance(condition, Satisfies):
-        return condition.reading
-    if condition.low is None or condition.high is None:
-        if condition.low is None and condition.high is None:
-            return "is any number"
-        return f"is at most {condition.high}" if condition.low is None else f"is at least {condition.low}"
-    return f"is from {condition.low} to {condition.high}"

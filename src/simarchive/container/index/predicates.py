@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import cast
 
 import numpy as np
@@ -234,3 +234,23 @@ class Not(Predicate):
     def mask(self, values: ColumnValues) -> Array:
         """Return which values fulfil the condition."""
         return ~self._test.mask(values)
+
+
+class Either(Predicate):
+    """At least one of several conditions holds."""
+
+    def __init__(self, choices: Sequence[Predicate]) -> None:
+        self._choices = choices
+        self.cost = 1 + max(choice.cost for choice in choices)
+
+    def verdict(self, summary: Summary, size: int) -> Verdict:
+        """Return what is known without reading the values of a segment of `size` rows."""
+        verdicts = {choice.verdict(summary, size) for choice in self._choices}
+        return next(v for v in (Verdict.ALL, Verdict.SOME, Verdict.NONE) if v in verdicts)
+
+    def mask(self, values: ColumnValues) -> Array:
+        """Return which values fulfil the condition."""
+        found = self._choices[0].mask(values)
+        for choice in self._choices[1:]:
+            found |= choice.mask(values)
+        return found

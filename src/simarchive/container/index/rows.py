@@ -2,131 +2,136 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from simarchive.container.index.attributes import Array, Attributes
-from simarchive.container.index.columns import ColumnValues, checked_value, checked_values
-from simarchive.container.index.missed import MissedMarks
+from simarchive.container.index.absence import AbsenceFilter
+from simarchive.container.index.attributes import Attributes
+from simarchive.container.index.columns import ColumnValues, IdentifierValues
 from simarchive.container.index.rowsets import MemoryRows, RowSet, merged
 from simarchive.container.index.segments import Segment, SegmentStore, Shape
 from simarchive.container.index.selection import Selection
-from simarchive.container.index.tail import Tail, column_values
-from simarchive.container.index.texts import TextArray, mark_of, word_of
+from simarchive.container.index.tail import Tail, column_values, tail_capacity
+from simarchive.container.index.texts import TextArray, fingerprint_of, word_of
 from simarchive.container.index.vocabulary import Vocabulary
-from simarchive.container.layout import INDEX_FORMAT, INDEX_KEY, INDEX_TABLE
-from simarchive.errors import ConflictError, InvalidDataError, NotFoundError
+from simarchive.container.layout import INDEX_KEY
+from simarchive.errors import ConflictError, NotFoundError
 from simarchive.ground.conditions import Column, ColumnKind, Value
 
 
 class TableRows:
     """The rows of one table: a tail, and the segments that were made of earlier tails.
 
-    What a change does to the tail is in memory, for this object to see, until `flush` writes it.
+    What a change does to the tail is in memory, for this object to see, until `flush` writes it. Keys and
+    values were checked by the caller.
+
+    Parameters
+    ----------
+    attributes
+        Those of the table's group.
+    columns
+        The columns of the table by name, in their order.
+    vocabularies
+        Those of its columns that are categories.
+    shape
+        When the tail becomes a segment, and segments become one.
+    absence
+        What is known not to be there; here it learns of new rows, and of keys that are not found.
+    on_new_texts
+        Called when vocabularies were written, whose pieces are part of the table's description.
     """
 
     def __init__(
         self,
         attributes: Attributes,
-        columns: tuple[Column, ...],
-        pieces: Mapping[str, list[tuple[int, int]]],
+        columns: Mapping[str, Column],
+        vocabularies: Mapping[str, Vocabulary],
         shape: Shape,
+        absence: AbsenceFilter,
+        on_new_texts: Callable[[], None],
     ) -> None:
         self._attributes = attributes
-        self._columns = {column.name: column for column in columns}
+        self._columns = columns
+        self._vocabularies = vocabularies
         self._shape = shape
-        self._vocabularies = {
-            column.name: Vocabulary(attributes, pieces.get(column.name, []))
-            for column in columns
-            if column.kind is ColumnKind.CATEGORY
-        }
-        self._tail = Tail(attributes, columns, self._vocabularies)
-        kinds = {column.name: column.kind for column in columns}
-        self._segments = SegmentStore(
-            attributes, kinds, lambda column: self._vocabularies[column].stored, shape
-        )
-        self._missed = MissedMarks()
+        self._absence = absence
+        self._on_new_texts = on_new_texts
+        self._tail = Tail(attributes, tuple(columns.values()), vocabularies)
+        kinds = {name: column.kind for name, column in columns.items()}
+        self._segments = SegmentStore(attributes, kinds, lambda column: vocabularies[column].stored, shape)
         self._tail_is_written = True
-        self._class_version: int | None = None
-        self._left_out: frozenset[str] = frozenset()
 
-    # --- what is known of the whole ----------------------------------------------------------
+    def create(self) -> None:
+        """Write that there are no rows."""
+        self._tail.create(self._shape.tail_bytes or tail_capacity(tuple(self._columns.values())))
+        self._segments.create()
 
-    @property
-    def class_version(self) -> int | None:
-        """The version of the data class by which the rows were made; ``None`` if it was not noted."""
-        return self._class_version
+    def load(self) -> None:
+        """Read the tail and the list of segments.
 
-    @property
-    def left_out(self) -> frozenset[str]:
-        """The keys of objects that have no row because who made the table could not understand them."""
-        return self._left_out
-
-    def note_origin(self, class_version: int | None, left_out: Iterable[str] = ()) -> None:
-        """Note by which version of the data class the rows are made, and which objects have none."""
-        self._class_version, self._left_out = class_version, frozenset(left_out)
-        self._write_description()
+        Raises
+        ------
+        CorruptError
+            If they are damaged.
+        """
+        self._tail.load()
+        self._segments.load()
+        self._check_counters()
 
     # --- changes -----------------------------------------------------------------------------
 
-    def insert(self, key: str, values: Mapping[str, Value], *, is_new: bool = False) -> None:
-        """Add a row at the end; a column that `values` does not name is missing.
+    def append(self, key: str, row: Sequence[Value]) -> None:
+        """Add a row at the end, whose key no row has."""
+        self._tail.next_sequence += 1
+        self._put(self._tail.next_sequence - 1, key, row)
+
+    def append_batch(self, keys: Sequence[str], columns: Sequence[Any]) -> None:
+        """Add many rows at the end as a segment of their own.
 
         Parameters
         ----------
-        is_new
-            The caller knows that the table has no row of this key, and saves the search for it.
+        keys
+            The key of each row.
+        columns
+            The values of each column, row by row.
 
         Raises
         ------
         ConflictError
-            If the table has a row of this key.
-        InvalidDataError
-            If a value does not fit its column, or there is no such column. Nothing is changed.
+            If the table has a row of one of the keys, or two new ones have the same. Nothing is changed.
         """
-        row = self._checked_row(key, values)
-        if not is_new and key in self:
-            raise ConflictError(f"index table {self._attributes.path!r} has key {key!r} already: replace it")
-        self._tail.next_sequence += 1
-        self._put(self._tail.next_sequence - 1, key, row)
+        self._check_new(keys)
+        self._seal()
+        first = self._tail.next_sequence
+        self._tail.next_sequence += len(keys)
+        values = dict(zip(self._columns, columns, strict=True))
+        self._tail.forget_view()
+        self._add(
+            MemoryRows(
+                np.arange(first, first + len(keys)),
+                TextArray.of(keys),
+                lambda name: column_values(self._columns[name], values[name], self._vocabularies),
+            )
+        )
+        self._tail_is_written = False
+        self._absence.clear()
 
-    def insert_many(self, rows: Iterable[tuple[str, Mapping[str, Value]]]) -> None:
-        """Add many rows at the end, as `insert` would, fast.
-
-        Raises
-        ------
-        ConflictError, InvalidDataError
-            As `insert`. Rows of earlier batches may be in the table already: roll back.
-        """
-        stream = iter(rows)
-        while batch := list(islice(stream, self._shape.largest)):
-            if len(batch) <= self._shape.tail_rows:
-                for key, values in batch:
-                    self.insert(key, values)
-            else:
-                self._insert_batch(batch)
-
-    def replace(self, key: str, values: Mapping[str, Value]) -> None:
+    def replace(self, key: str, row: Sequence[Value]) -> None:
         """Give the row of `key` other values; it keeps its place in the order of first insertion.
 
         Raises
         ------
         NotFoundError
-            If the table has no row of this key.
-        InvalidDataError
-            If a value does not fit its column, or there is no such column. Nothing is changed.
+            If there is no row of this key.
         """
-        row = self._checked_row(key, values)
         if key in self._tail:
             sequence = self._tail.sequence(key)
         else:
             segment, place = self._found(key)
             sequence = int(segment.sequences()[place])
-            self._bury(segment, place)
+            self._remove_from(segment, place)
         self._put(sequence, key, row)
 
     def remove(self, key: str) -> None:
@@ -135,16 +140,16 @@ class TableRows:
         Raises
         ------
         NotFoundError
-            If the table has no row of this key.
+            If there is no row of this key.
         """
         if key in self._tail:
             self._tail.discard(key)
         else:
-            self._bury(*self._found(key))
+            self._remove_from(*self._found(key))
         self._tail_is_written = False
 
     def flush(self) -> None:
-        """Write what is in memory only; to be called before the file is flushed, closed or read by others."""
+        """Write what is in memory only."""
         if self._tail_is_written:
             return
         if len(self._tail) >= self._shape.tail_rows or not self._tail.fits:
@@ -152,22 +157,10 @@ class TableRows:
         self._tail.write()
         self._tail_is_written = True
 
-    def _checked_row(self, key: str, values: Mapping[str, Value]) -> list[Value]:
-        _check_key(key)
-        if not values.keys() <= self._columns.keys():
-            raise self._unknown_columns(values.keys())
-        return [checked_value(column, values.get(name)) for name, column in self._columns.items()]
-
-    def _unknown_columns(self, names: Iterable[str]) -> InvalidDataError:
-        unknown = sorted(set(names) - self._columns.keys())
-        return InvalidDataError(
-            f"index table {self._attributes.path!r} has no column {', '.join(map(repr, unknown))}"
-        )
-
-    def _put(self, sequence: int, key: str, row: list[Value]) -> None:
+    def _put(self, sequence: int, key: str, row: Sequence[Value]) -> None:
         self._tail.put(sequence, key, row)
         self._tail_is_written = False
-        self._missed.note_row(key, zip(self._columns.values(), row, strict=True))
+        self._absence.note_row(key, zip(self._columns.values(), row, strict=True))
         if len(self._tail) >= self._shape.pending_rows:
             self._seal()
 
@@ -197,11 +190,11 @@ class TableRows:
             self._clean_vocabularies()
             grown = True
         if grown:
-            self._write_description()
+            self._on_new_texts()
         self._segments.write_lists()
 
     def _clean_vocabularies(self) -> None:
-        """Write all segments anew, with vocabularies that hold only what their rows use."""
+        """Rewrite all segments, with vocabularies that hold only what their rows use."""
         old = list(self._segments)
         rows = merged(old)
         columns: dict[str, ColumnValues] = {}
@@ -221,26 +214,7 @@ class TableRows:
             view = MemoryRows(sequences[part], keys.take(part), chunk.__getitem__)
             self._segments.add(view, self._next_number())
 
-    def _insert_batch(self, batch: list[tuple[str, Mapping[str, Value]]]) -> None:
-        keys = [key for key, _ in batch]
-        for key in keys:
-            _check_key(key)
-        for _, values in batch:
-            if not values.keys() <= self._columns.keys():
-                raise self._unknown_columns(values.keys())
-        columns = [
-            checked_values(column, [values.get(name) for _, values in batch])
-            for name, column in self._columns.items()
-        ]
-        self._check_new(keys)
-        self._seal()
-        first = self._tail.next_sequence
-        self._tail.next_sequence += len(keys)
-        self._add_rows(np.arange(first, first + len(keys)), keys, columns)
-        self._tail_is_written = False
-        self._missed.clear()
-
-    def _check_new(self, keys: list[str]) -> None:
+    def _check_new(self, keys: Sequence[str]) -> None:
         distinct = set(keys)
         if len(distinct) < len(keys):
             raise ConflictError(f"index table {self._attributes.path!r}: a key occurs twice in the new rows")
@@ -255,20 +229,9 @@ class TableRows:
                 f"index table {self._attributes.path!r} has key {min(suspects)!r} already: replace it"
             )
 
-    def _add_rows(self, sequences: Array, keys: list[str], columns: list[Any]) -> None:
-        values = dict(zip(self._columns, columns, strict=True))
-        self._tail.forget_view()
-        self._add(
-            MemoryRows(
-                sequences,
-                TextArray.of(keys),
-                lambda name: column_values(self._columns[name], values[name], self._vocabularies),
-            )
-        )
-
-    def _bury(self, segment: Segment, row: int) -> None:
-        """Remove a row of a segment, which is written anew when half of it is gone."""
-        segment.bury(row)
+    def _remove_from(self, segment: Segment, row: int) -> None:
+        """Remove a row of a segment, which is rewritten when half of it is gone."""
+        segment.mark_dead(row)
         shrink = segment.dead * 2 >= segment.size
         if not segment.live_count:
             self._segments.drop(segment)
@@ -294,7 +257,7 @@ class TableRows:
         Raises
         ------
         NotFoundError
-            If the table has no row of this key.
+            If there is no row of this key.
         """
         if key in self._tail:
             return self._tail.row(key)
@@ -321,47 +284,60 @@ class TableRows:
             word = word_of(key)
         except UnicodeEncodeError:
             return None
-        if self._missed.rules_out(INDEX_KEY, mark_of(key)):
+        if self._absence.rules_out(INDEX_KEY, fingerprint_of(key)):
             return None
         for segment in reversed(list(self._segments)):
             for row in segment.keys().find(key, word).tolist():
                 if not (segment.dead and segment.dead_mask()[row]):
                     return segment, row
-        if self._missed.is_frequent(INDEX_KEY):
-            self._missed.learn(INDEX_KEY, [rows.keys().marks() for rows in self._row_sets()])
+        if self._absence.is_worth_learning(INDEX_KEY):
+            self._absence.learn(INDEX_KEY, [rows.keys().fingerprints() for rows in self.row_sets()])
         return None
 
-    def _row_sets(self) -> Iterator[RowSet]:
+    # --- all rows ----------------------------------------------------------------------------
+
+    def row_sets(self) -> Iterator[RowSet]:
+        """Yield all rows, set by set."""
         yield from self._segments
         if len(self._tail):
             yield self._tail.view()
 
-    def _check_counters(self, pieces: Iterable[int]) -> None:
-        """Raise CorruptError if a number that is to be given next is taken; `pieces` have numbers, too."""
+    def encode_new_texts(self, column: str) -> None:
+        """Have codes in the vocabulary of a category for the texts that only the newest rows have."""
+        if len(self._tail):
+            self._tail.view().values(column)
+
+    def check(self) -> None:
+        """Compare what a query relies on without reading values with what follows from the values.
+
+        Raises
+        ------
+        CorruptError
+            If a bound, a count or a word does not fit the values of its segment.
+        """
+        tail = self._tail.view()
+        for rowset in self.row_sets():
+            texts = [rowset.keys()]
+            for name in self._columns:
+                values = rowset.values(name)
+                if isinstance(values, IdentifierValues):
+                    texts.append(values.texts)
+                if rowset.summary(name) != values.summary():
+                    raise self._attributes.corrupt(
+                        f"what is noted of column {name!r} does not fit its values"
+                    )
+            if not all(array.words_fit() for array in texts):
+                raise self._attributes.corrupt("a text has the word of another one")
+            # In the tail, a row that was replaced comes behind newer ones.
+            if rowset is not tail and not bool(np.all(np.diff(rowset.sequences()) > 0)):
+                raise self._attributes.corrupt("the rows of a segment are not in their order")
+
+    def _check_counters(self) -> None:
+        """Raise CorruptError if a number that is to be given next is taken."""
         sequences = [segment.last for segment in self._segments]
-        numbers = [*(segment.number for segment in self._segments), *pieces]
+        numbers = [segment.number for segment in self._segments]
+        numbers += [number for vocabulary in self._vocabularies.values() for number, _ in vocabulary.pieces]
         if self._tail.next_sequence <= max(sequences, default=-1):
             raise self._attributes.corrupt("the sequence number of its next row is taken")
         if self._tail.next_number <= max(numbers, default=-1):
             raise self._attributes.corrupt("the number of its next segment is taken")
-
-    def _write_description(self) -> None:
-        description: dict[str, Any] = {
-            "format": INDEX_FORMAT,
-            "columns": {column.name: column.kind.value for column in self._columns.values()},
-            "vocabularies": {name: vocabulary.pieces for name, vocabulary in self._vocabularies.items()},
-        }
-        if self._class_version is not None:
-            description["class_version"] = self._class_version
-        if self._left_out:
-            description["left_out"] = sorted(self._left_out)
-        self._attributes.write_text(INDEX_TABLE, json.dumps(description).encode())
-
-
-def _check_key(key: object) -> None:
-    if not isinstance(key, str) or not key:
-        raise InvalidDataError(f"the key of an index row must be a text that is not empty, not {key!r}")
-    try:
-        key.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidDataError(f"key {key!r} is not valid Unicode") from error

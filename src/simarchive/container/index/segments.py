@@ -145,7 +145,7 @@ class Segment(RowSet):
         """Return what is known of a column without reading it."""
         return self._store.summary(self, column)
 
-    def bury(self, row: int) -> None:
+    def mark_dead(self, row: int) -> None:
         """Mark one row as removed, in the file too; the list of segments is the caller's."""
         mask = self.dead_mask()
         mask[row] = True

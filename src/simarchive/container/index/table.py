@@ -9,27 +9,21 @@ reads only the columns it needs, of only those segments that may hold a match.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import h5py
 import numpy as np
 
+from simarchive.container.index.absence import AbsenceFilter
 from simarchive.container.index.attributes import Array, Attributes
-from simarchive.container.index.columns import IdentifierValues
-from simarchive.container.index.matching import (
-    in_words,
-    matching_rows,
-    narrowed,
-    predicate_for,
-)
-from simarchive.container.index.predicates import Predicate, Verdict
+from simarchive.container.index.columns import checked_value, checked_values
+from simarchive.container.index.matching import ConditionReport, Matching
 from simarchive.container.index.rows import TableRows
-from simarchive.container.index.rowsets import RowSet
 from simarchive.container.index.segments import Shape
 from simarchive.container.index.selection import Selection
-from simarchive.container.index.tail import tail_capacity
+from simarchive.container.index.vocabulary import Vocabulary
 from simarchive.container.layout import INDEX_FORMAT, INDEX_KEY, INDEX_TABLE
 from simarchive.errors import ConflictError, FormatError, InvalidDataError
 from simarchive.ground.conditions import Column, ColumnKind, Condition, Value, is_missing
@@ -37,24 +31,41 @@ from simarchive.ground.conditions import Column, ColumnKind, Condition, Value, i
 KEY_COLUMN = INDEX_KEY
 """The name under which `IndexTable.columns` gives the keys."""
 
-
-@dataclass(frozen=True, slots=True)
-class ConditionReport:
-    """What the index did for one condition of a query."""
-
-    column: str
-    reading: str  #: the condition in words
-    segments: int  #: segments that still had candidates
-    pruned: int  #: of these, segments ruled out without reading their values
-    remaining: int  #: rows that remain after this condition
+Pieces = Mapping[str, list[tuple[int, int]]]
+"""Number and size of each piece of the vocabularies, by column."""
 
 
-class IndexTable(TableRows):
+class IndexTable:
     """One index table, for as long as its HDF5 handle lives and nobody else writes to the file.
 
     After a roll back, an error during a change, or a commit of another process, drop the object and open a
     new one. Changes belong to the transaction of the HDF5 file that the group is in; `flush` before its end.
     """
+
+    def __init__(
+        self,
+        attributes: Attributes,
+        columns: Sequence[Column],
+        pieces: Pieces,
+        shape: Shape,
+        class_version: int | None = None,
+        left_out: frozenset[str] = frozenset(),
+    ) -> None:
+        self._attributes = attributes
+        self._columns = {column.name: column for column in columns}
+        self._shape = shape
+        self._class_version = class_version
+        self._left_out = left_out
+        self._vocabularies = {
+            column.name: Vocabulary(attributes, pieces.get(column.name, []))
+            for column in columns
+            if column.kind is ColumnKind.CATEGORY
+        }
+        absence = AbsenceFilter()
+        self._rows = TableRows(
+            attributes, self._columns, self._vocabularies, shape, absence, self._write_description
+        )
+        self._matching = Matching(self._columns, self._vocabularies, self._rows, absence)
 
     # --- a table and its description ---------------------------------------------------------
 
@@ -89,8 +100,7 @@ class IndexTable(TableRows):
         attributes = above.create_child(name, dense=True)
         table = cls(attributes, tuple(columns), {}, shape)
         table._write_description()
-        table._tail.create(shape.tail_bytes or tail_capacity(columns))
-        table._segments.create()
+        table._rows.create()
         return table
 
     @classmethod
@@ -106,11 +116,8 @@ class IndexTable(TableRows):
         """
         attributes = Attributes.of(group)
         columns, pieces, class_version, left_out = _read_description(attributes)
-        table = cls(attributes, columns, pieces, shape)
-        table._class_version, table._left_out = class_version, left_out
-        table._tail.load()
-        table._segments.load()
-        table._check_counters(number for some in pieces.values() for number, _ in some)
+        table = cls(attributes, columns, pieces, shape, class_version, left_out)
+        table._rows.load()
         return table
 
     @property
@@ -118,35 +125,148 @@ class IndexTable(TableRows):
         """The columns with which the table was created, in their order."""
         return tuple(self._columns.values())
 
-    # --- queries -----------------------------------------------------------------------------
+    @property
+    def class_version(self) -> int | None:
+        """The version of the data class by which the rows were made; ``None`` if it was not noted."""
+        return self._class_version
 
-    def _predicates(self, conditions: Sequence[Condition]) -> list[tuple[str, Predicate]]:
-        for condition in conditions:
-            if condition.column in self._vocabularies and len(self._tail):
-                self._tail.view().values(condition.column)  # gives its new texts their codes
-        predicates = [(c.column, predicate_for(c, self._columns, self._vocabularies)) for c in conditions]
-        return sorted(predicates, key=lambda pair: pair[1].cost)
+    @property
+    def left_out(self) -> frozenset[str]:
+        """The keys of objects without a row: the program that made the table did not understand them."""
+        return self._left_out
 
-    def _matching(self, conditions: Sequence[Condition]) -> list[tuple[RowSet, Array]]:
-        """Return the rows that fulfil all conditions, of each set that has any."""
-        marks = list(self._missed.marks(conditions, self._columns))
-        if any(self._missed.rules_out(column, mark) for column, mark in marks):
-            return []
-        predicates = self._predicates(conditions)
-        found = [
-            (rowset, rows) for rowset in self._row_sets() if (rows := matching_rows(rowset, predicates)).size
+    def note_origin(self, class_version: int | None, left_out: Iterable[str] = ()) -> None:
+        """Note by which version of the data class the rows are made, and which objects have none."""
+        self._class_version, self._left_out = class_version, frozenset(left_out)
+        self._write_description()
+
+    def _write_description(self) -> None:
+        description: dict[str, Any] = {
+            "format": INDEX_FORMAT,
+            "columns": {column.name: column.kind.value for column in self._columns.values()},
+            "vocabularies": {name: vocabulary.pieces for name, vocabulary in self._vocabularies.items()},
+        }
+        if self._class_version is not None:
+            description["class_version"] = self._class_version
+        if self._left_out:
+            description["left_out"] = sorted(self._left_out)
+        self._attributes.write_text(INDEX_TABLE, json.dumps(description).encode())
+
+    # --- changes -----------------------------------------------------------------------------
+
+    def insert(self, key: str, values: Mapping[str, Value], *, is_new: bool = False) -> None:
+        """Add a row at the end; a column that `values` does not name is missing.
+
+        Parameters
+        ----------
+        is_new
+            The caller knows that the table has no row of this key, and saves the search for it.
+
+        Raises
+        ------
+        ConflictError
+            If the table has a row of this key.
+        InvalidDataError
+            If a value does not fit its column, or there is no such column. Nothing is changed.
+        """
+        row = self._checked_row(key, values)
+        if not is_new and key in self:
+            raise ConflictError(f"index table {self._attributes.path!r} has key {key!r} already: replace it")
+        self._rows.append(key, row)
+
+    def insert_many(self, rows: Iterable[tuple[str, Mapping[str, Value]]]) -> None:
+        """Add many rows at the end, as `insert` would, fast.
+
+        Raises
+        ------
+        ConflictError, InvalidDataError
+            As `insert`. Rows of earlier batches may be in the table already: roll back.
+        """
+        stream = iter(rows)
+        while batch := list(islice(stream, self._shape.largest)):
+            if len(batch) <= self._shape.tail_rows:
+                for key, values in batch:
+                    self.insert(key, values)
+            else:
+                self._insert_batch(batch)
+
+    def replace(self, key: str, values: Mapping[str, Value]) -> None:
+        """Give the row of `key` other values; it keeps its place in the order of first insertion.
+
+        Raises
+        ------
+        NotFoundError
+            If the table has no row of this key.
+        InvalidDataError
+            If a value does not fit its column, or there is no such column. Nothing is changed.
+        """
+        self._rows.replace(key, self._checked_row(key, values))
+
+    def remove(self, key: str) -> None:
+        """Remove the row of `key`.
+
+        Raises
+        ------
+        NotFoundError
+            If the table has no row of this key.
+        """
+        self._rows.remove(key)
+
+    def flush(self) -> None:
+        """Write what is in memory only; to be called before the file is flushed, closed or read by others."""
+        self._rows.flush()
+
+    def _checked_row(self, key: str, values: Mapping[str, Value]) -> list[Value]:
+        _check_key(key)
+        if not values.keys() <= self._columns.keys():
+            raise self._unknown_columns(values.keys())
+        return [checked_value(column, values.get(name)) for name, column in self._columns.items()]
+
+    def _unknown_columns(self, names: Iterable[str]) -> InvalidDataError:
+        unknown = sorted(set(names) - self._columns.keys())
+        return InvalidDataError(
+            f"index table {self._attributes.path!r} has no column {', '.join(map(repr, unknown))}"
+        )
+
+    def _insert_batch(self, batch: list[tuple[str, Mapping[str, Value]]]) -> None:
+        keys = [key for key, _ in batch]
+        for key in keys:
+            _check_key(key)
+        for _, values in batch:
+            if not values.keys() <= self._columns.keys():
+                raise self._unknown_columns(values.keys())
+        columns = [
+            checked_values(column, [values.get(name) for _, values in batch])
+            for name, column in self._columns.items()
         ]
-        if not found:
-            for column in [column for column, _ in marks if self._missed.is_frequent(column)]:
-                self._missed.learn(column, [rowset.values(column).marks() for rowset in self._row_sets()])
-        return found
+        self._rows.append_batch(keys, columns)
+
+    # --- one row -----------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._rows
+
+    def row(self, key: str) -> dict[str, Value]:
+        """Return the values of one row.
+
+        Raises
+        ------
+        NotFoundError
+            If the table has no row of this key.
+        """
+        return self._rows.row(key)
+
+    # --- queries -----------------------------------------------------------------------------
 
     def _selection(
         self, conditions: Sequence[Condition], order_by: str | None, limit: int | None
     ) -> Selection:
         if limit is not None and limit < 0:
             raise InvalidDataError(f"a limit must not be negative, as {limit} is")
-        selection = Selection(self._matching(conditions), self._vocabularies)
+        selection = Selection(self._matching.rows(conditions), self._vocabularies)
         if order_by is not None:
             self._column(order_by.removeprefix("-"))
             selection.sort(order_by.removeprefix("-"), descending=order_by.startswith("-"))
@@ -191,22 +311,7 @@ class IndexTable(TableRows):
         CorruptError
             If a bound, a count or a word does not fit the values of its segment.
         """
-        tail = self._tail.view()
-        for rowset in self._row_sets():
-            texts = [rowset.keys()]
-            for name in self._columns:
-                values = rowset.values(name)
-                if isinstance(values, IdentifierValues):
-                    texts.append(values.texts)
-                if rowset.summary(name) != values.summary():
-                    raise self._attributes.corrupt(
-                        f"what is noted of column {name!r} does not fit its values"
-                    )
-            if not all(array.words_fit() for array in texts):
-                raise self._attributes.corrupt("a text has the word of another one")
-            # In the tail, a row that was replaced comes behind newer ones.
-            if rowset is not tail and not bool(np.all(np.diff(rowset.sequences()) > 0)):
-                raise self._attributes.corrupt("the rows of a segment are not in their order")
+        self._rows.check()
         if not all(vocabulary.is_sound() for vocabulary in self._vocabularies.values()):
             raise self._attributes.corrupt("a vocabulary has a text twice, or with the word of another one")
 
@@ -233,7 +338,7 @@ class IndexTable(TableRows):
         """Return how many rows fulfil all conditions."""
         if not conditions:
             return len(self)
-        return sum(rows.size for _, rows in self._matching(conditions))
+        return sum(rows.size for _, rows in self._matching.rows(conditions))
 
     def columns(
         self,
@@ -267,33 +372,22 @@ class IndexTable(TableRows):
 
     def explain(self, conditions: Sequence[Condition]) -> tuple[ConditionReport, ...]:
         """Return what the index does for each condition, in the order in which they are tried."""
-        words = {id(condition): in_words(condition) for condition in conditions}
-        self._predicates(conditions)
-        made = [(c, predicate_for(c, self._columns, self._vocabularies)) for c in conditions]
-        candidates = [(rowset, rowset.live_rows()) for rowset in self._row_sets()]
-        reports: list[ConditionReport] = []
-        for condition, test in sorted(made, key=lambda pair: pair[1].cost):
-            pruned = 0
-            kept: list[tuple[RowSet, Array]] = []
-            for rowset, rows in candidates:
-                verdict = test.verdict(rowset.summary(condition.column), rowset.size)
-                pruned += verdict is Verdict.NONE
-                if verdict is Verdict.SOME:
-                    rows = narrowed(rowset, condition.column, test, rows)
-                if verdict is not Verdict.NONE and rows.size:
-                    kept.append((rowset, rows))
-            remaining = sum(rows.size for _, rows in kept)
-            reports.append(
-                ConditionReport(condition.column, words[id(condition)], len(candidates), pruned, remaining)
-            )
-            candidates = kept
-        return tuple(reports)
+        return self._matching.explain(conditions)
 
 
 def _plain(values: Array | list[Any]) -> list[Value]:
     if isinstance(values, list):
         return values
     return [None if is_missing(value) else value for value in values.tolist()]
+
+
+def _check_key(key: object) -> None:
+    if not isinstance(key, str) or not key:
+        raise InvalidDataError(f"the key of an index row must be a text that is not empty, not {key!r}")
+    try:
+        key.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidDataError(f"key {key!r} is not valid Unicode") from error
 
 
 def _read_description(

@@ -8,10 +8,8 @@ from collections.abc import Iterable
 import h5py
 
 from simarchive.container import layout
-from simarchive.container.groups import create_group, put_aside
 from simarchive.container.index.table import IndexTable
-from simarchive.container.links import unlink
-from simarchive.container.node_attributes import UNREADABLE
+from simarchive.container.nodes import UNREADABLE, create_group, link_exists, put_aside, unlink
 from simarchive.errors import CorruptError
 from simarchive.ground.conditions import Column
 
@@ -25,7 +23,7 @@ class IndexTables:
     ----------
     distrusted
         Names of tables that turned out to be unusable. It is shared by all views of one container, and
-        creating a table anew takes its name out.
+        creating a table again takes its name out.
     settled
         Tables that lack objects, of which some were tried and are not understood by this program either.
     freed
@@ -59,7 +57,7 @@ class IndexTables:
         Raises
         ------
         CorruptError
-            If it is damaged, or what has its name is no group.
+            If it is damaged, or what has its name is not a group.
         FormatError
             If it was written by another version of the format.
         """
@@ -77,18 +75,18 @@ class IndexTables:
         return self._tables[name]
 
     def _has(self, name: str) -> bool:
-        # A link that leads nowhere counts, too: the name is taken. A name is no path.
+        # A link that leads nowhere counts, too: the name is taken. A name is not a path.
         if self._group is None or not name or name.startswith(".") or "/" in name:
             return False
-        return bool(self._group.id.links.exists(name.encode()))
+        return link_exists(self._group.id, name)
 
     def create(self, name: str, columns: Iterable[Column]) -> IndexTable:
         """Return a new, empty index table in place of any of that name."""
         self.drop(name)
         if self._group is None:
-            if self._handle.id.links.exists(layout.INDEX.encode()):
+            if link_exists(self._handle.id, layout.INDEX):
                 put_aside(self._handle, f"/{layout.INDEX}", layout.INDEX)
-            self._group = create_group(self._handle, layout.INDEX)
+            self._group = h5py.Group(create_group(self._handle.id, layout.INDEX))
         self._tables[name] = IndexTable.create(self._group, name, tuple(columns))
         self.distrusted.discard(name)
         return self._tables[name]
@@ -99,7 +97,7 @@ class IndexTables:
             try:
                 table.flush()
             except CorruptError as error:
-                LOGGER.warning("the index of %s is removed, to be made anew: %s", name, error)
+                LOGGER.warning("the index of %s is removed, to be rebuilt: %s", name, error)
                 self.drop(name)
                 self.distrusted.add(name)
 

@@ -29,7 +29,7 @@ def word_of(text: str) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
-def mark_of(text: str) -> int:
+def fingerprint_of(text: str) -> int:
     """Return 64 bits by which a text is told from most others, also from those that begin alike."""
     if _is_hex(text):
         return int(text[:16], 16) ^ int(text[16:], 16)
@@ -121,14 +121,14 @@ class TextArray:
         texts = self.texts(np.arange(len(self)))
         return [int(word) for word in self.words] == [word_of(text) for text in texts]
 
-    def marks(self) -> Array:
-        """Return `mark_of` each text."""
+    def fingerprints(self) -> Array:
+        """Return `fingerprint_of` each text."""
         if self.lows is not None:
             return cast(Array, self.words ^ self.lows)
-        marks = self.words.copy()
+        fingerprints = self.words.copy()
         rows = np.flatnonzero(np.diff(cast(Array, self.offsets)) == len(_HEX_ZERO))
-        marks[rows] = [mark_of(text) for text in self.texts(rows)]
-        return marks
+        fingerprints[rows] = [fingerprint_of(text) for text in self.texts(rows)]
+        return fingerprints
 
     def take(self, rows: Array) -> TextArray:
         """Return the texts of `rows` as a new array."""
@@ -175,7 +175,7 @@ class TextArray:
             return cls(words[:size], words[size:], b"", None)
         lengths = attributes.read(name + INDEX_LENGTHS_SUFFIX, size)
         if lengths.dtype.kind != "u":
-            raise attributes.corrupt(f"attribute {name + INDEX_LENGTHS_SUFFIX!r} holds no lengths")
+            raise attributes.corrupt(f"attribute {name + INDEX_LENGTHS_SUFFIX!r} does not hold lengths")
         offsets = np.zeros(size + 1, np.int64)
         np.cumsum(lengths, dtype=np.int64, out=offsets[1:])
         total = int(offsets[-1])

@@ -74,7 +74,7 @@ class Vocabulary:
         ]
 
     def forget_pending(self) -> None:
-        """Drop the texts that are not written; rows of the tail must be encoded anew."""
+        """Drop the texts that are not written; rows of the tail must be encoded again."""
         for text in self._pending:
             del self._codes[text]
         self._pending.clear()

@@ -23,7 +23,6 @@ from simarchive.container.members.table import (
     ChunkFile,
     MemberInfo,
     MemberTable,
-    PlainFile,
     is_member,
     read_table,
 )
@@ -36,7 +35,6 @@ __all__ = [
     "MemberNames",
     "MemberReader",
     "MemberTable",
-    "PlainFile",
     "StoredMember",
     "copy_member",
     "empty_folders",

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,19 +15,10 @@ from blake3 import blake3
 from isal import isal_zlib
 
 from simarchive.codecs.planes import thread_array
-from simarchive.container.members.pipeline import Pipeline, Stage
+from simarchive.container.members.pipeline import Pipeline, Progress, Stage
 from simarchive.container.members.table import ChunkFile, MemberTable, read_table
-from simarchive.errors import (
-    ConflictError,
-    CorruptMemberError,
-    StorageError,
-    StorageFullError,
-    StorageIOError,
-)
-from simarchive.journal.files import WRITE_PIECE_BYTES
-from simarchive.journal.writeback import WRITEBACK_BYTES, begin_writeback
-
-Progress = Callable[[int], None]
+from simarchive.errors import ConflictError, CorruptMemberError, StorageError, StorageIOError
+from simarchive.ground.filesystem import WRITEBACK_BYTES, begin_writeback, error_of, whole_file, write_all
 
 
 @dataclass(frozen=True)
@@ -78,23 +67,9 @@ def extract_member(
     table = dataset if isinstance(dataset, MemberTable) else read_table(dataset)
     with _errors_named(destination):
         destination.parent.mkdir(parents=True, exist_ok=True)
-        temporary = destination.parent / f".simarchive-{secrets.token_hex(8)}.part"
-        # Mode 0666 less the umask, as any program's new file.
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        try:
-            try:
-                os.truncate(fd, table.size)
-                _write_chunks(table, file, fd, progress, sync=sync)
-                if sync:
-                    os.fsync(fd)
-            finally:
-                os.close(fd)
-            _give_name(temporary, destination, overwrite=overwrite)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        if sync:
-            _sync_directory(destination.parent)
+        with whole_file(destination, overwrite=overwrite, sync=sync) as fd:
+            os.truncate(fd, table.size)
+            _write_chunks(table, file, fd, progress, sync=sync)
 
 
 def verify_member(
@@ -152,7 +127,7 @@ def decode_chunk(table: MemberTable, file: ChunkFile, chunk: int, out: memoryvie
 
 
 def read_stored(table: MemberTable, file: ChunkFile, chunk: int) -> memoryview:
-    """Return the stored bytes of a chunk after their check, in an array that this thread uses again.
+    """Return the stored bytes of a chunk after their check, in an array that this thread reuses.
 
     Empty for a chunk that was not written because it is all zeros.
     """
@@ -207,9 +182,9 @@ def _write_chunks(
             hasher.update(plain)
         # Unwritten chunks stay holes of the new file.
         if table.stored_sizes[chunk]:
-            # One at a time: the file system lets in one writer of a file, and the others wait busily.
+            # One at a time: the file system lets in one writer of a file, and the others spin.
             with writing:
-                _write_at(fd, plain, chunk * table.chunk_bytes)
+                write_all(fd, plain, chunk * table.chunk_bytes)
         if sync and chunk % chunks_between == chunks_between - 1:
             begin_writeback(fd)
         return len(plain)
@@ -217,30 +192,6 @@ def _write_chunks(
     Pipeline(table.n_chunks, digesting).run(extract, partial(_chunk_space, table), progress)
     if hasher.hexdigest() != table.digest:
         raise wrong_digest(table, hasher.hexdigest())
-
-
-def _write_at(fd: int, data: memoryview, offset: int) -> None:
-    while data:
-        # Larger writes take several times as long whenever the kernel finds no large free pages.
-        n_written = os.pwrite(fd, data[:WRITE_PIECE_BYTES], offset)
-        data, offset = data[n_written:], offset + n_written
-
-
-def _give_name(temporary: Path, destination: Path, *, overwrite: bool) -> None:
-    if overwrite:
-        temporary.replace(destination)
-        return
-    # A link, unlike a rename, never replaces a file.
-    destination.hardlink_to(temporary)
-    temporary.unlink()
-
-
-def _sync_directory(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 @contextmanager
@@ -254,5 +205,4 @@ def _errors_named(destination: Path) -> Iterator[None]:
             f"{str(destination)!r} cannot be written: something else is there ({error})"
         ) from error
     except OSError as error:
-        kind = StorageFullError if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageIOError
-        raise kind(f"{str(destination)!r} cannot be written: {error}") from error
+        raise error_of(error, f"{str(destination)!r} cannot be written: {error}") from error

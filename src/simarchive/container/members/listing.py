@@ -1,4 +1,4 @@
-"""The members of one object: which there are, and the folders that hold none."""
+"""The members of one object, and its folders that hold none."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import json
 from collections.abc import Iterable, Iterator
 
 import h5py
-import numpy as np
-from h5py import h5d, h5l, h5o
 
+from simarchive.container import nodes
 from simarchive.container.layout import MEMBER_CODEC, MEMBER_DIGEST, MEMBER_EMPTY_FOLDERS, MEMBER_SIZE
 from simarchive.container.members.names import link_name, member_name
-from simarchive.container.members.table import MemberInfo, is_member, text_attribute
+from simarchive.container.members.table import MemberInfo, is_member
 from simarchive.errors import CorruptError, NotFoundError
 from simarchive.ground.keys import check_member_name
 
@@ -25,12 +24,12 @@ def list_members(group: h5py.Group) -> Iterator[MemberInfo]:
 def list_nodes(group: h5py.Group) -> Iterator[tuple[int, int, MemberInfo]]:
     """Yield the address of each member's dataset, how many names that has, and the member."""
     for name, dataset in _datasets(group):
-        node = h5o.get_info(dataset.id)
-        yield int(node.addr), int(node.rc), member_info(dataset, name)
+        address, n_names = nodes.address_and_names(dataset.id)
+        yield address, n_names, member_info(dataset, name)
 
 
 def listed_names(group: h5py.Group) -> list[str]:
-    """Return the names that members of `group` have, in the group's order, without a look at any.
+    """Return the names that members of `group` have, in the group's order, without opening any.
 
     The arrays of the object are among them: which of the names is a member, only `find_member` can say.
     """
@@ -46,23 +45,22 @@ def _datasets(group: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:
 
 def _dataset(group: h5py.Group, link: str) -> h5py.Dataset | None:
     """Return the member that stands under a link, if it is one."""
-    encoded = link.encode("utf-8", "surrogateescape")
-    # A link of another kind may lead anywhere, into other files too.
-    if group.id.links.get_info(encoded).type != h5l.TYPE_HARD:
+    node = nodes.open_dataset(group.id, link)
+    if node is None:
         return None
-    node = h5o.open(group.id, encoded)
-    dataset = h5py.Dataset(node) if isinstance(node, h5d.DatasetID) else None
-    return dataset if dataset is not None and is_member(dataset) else None
+    dataset = h5py.Dataset(node)
+    return dataset if is_member(dataset) else None
 
 
 def member_info(dataset: h5py.Dataset, name: str) -> MemberInfo:
     """Return what is known about the member that `dataset` holds under `name`."""
+    node = dataset.id
     return MemberInfo(
         name,
-        int(dataset.attrs[MEMBER_SIZE]),
-        dataset.id.get_storage_size(),
-        text_attribute(dataset, MEMBER_DIGEST),
-        text_attribute(dataset, MEMBER_CODEC),
+        nodes.read_integer(node, MEMBER_SIZE),
+        nodes.stored_bytes(node),
+        nodes.read_text(node, MEMBER_DIGEST),
+        nodes.read_text(node, MEMBER_CODEC),
     )
 
 
@@ -75,33 +73,31 @@ def find_member(group: h5py.Group, name: str) -> h5py.Dataset:
         If `group` has no member of this name.
     """
     link = link_name(name)
-    dataset = _dataset(group, link) if group.id.links.exists(link.encode()) else None
+    dataset = _dataset(group, link) if nodes.link_exists(group.id, link) else None
     if dataset is None:
         raise NotFoundError(f"{group.name} has no member {name!r}")
     return dataset
 
 
 def keep_empty_folders(group: h5py.Group, folders: Iterable[str]) -> None:
-    """Note in `group` the folders that hold no files, in place of those noted before."""
+    """Record in `group` the folders that hold no files, replacing those recorded before."""
     names = sorted(check_member_name(folder) for folder in folders)
-    group.attrs.pop(MEMBER_EMPTY_FOLDERS, None)
     if names:
-        text = json.dumps(names).encode()
-        group.attrs.create(MEMBER_EMPTY_FOLDERS, np.bytes_(text))
+        nodes.write_text(group.id, MEMBER_EMPTY_FOLDERS, json.dumps(names), is_ascii=True)
+    else:
+        nodes.delete_attribute(group.id, MEMBER_EMPTY_FOLDERS)
 
 
 def empty_folders(group: h5py.Group) -> tuple[str, ...]:
-    """Return the folders that `keep_empty_folders` noted.
+    """Return the folders that `keep_empty_folders` recorded.
 
     Raises
     ------
     CorruptError
         If they cannot be read.
     """
-    text = group.attrs.get(MEMBER_EMPTY_FOLDERS)
-    if text is None:
-        return ()
     try:
-        return tuple(check_member_name(name) for name in json.loads(text))
+        text = nodes.find_text(group.id, MEMBER_EMPTY_FOLDERS)
+        return () if text is None else tuple(check_member_name(name) for name in json.loads(text))
     except (ValueError, TypeError) as error:
         raise CorruptError(f"the empty folders of {group.name} cannot be read: {error}") from error

@@ -11,9 +11,9 @@ from __future__ import annotations
 from urllib.parse import quote, unquote
 
 import h5py
-import numpy as np
 from blake3 import blake3
 
+from simarchive.container import nodes
 from simarchive.container.layout import MEMBER_LONG_NAME_PREFIX
 from simarchive.errors import CorruptError
 from simarchive.ground.keys import check_member_name
@@ -28,7 +28,7 @@ def link_name(member: str) -> str:
     Raises
     ------
     InvalidDataError
-        If `member` is no name of a member.
+        If `member` is not a valid name of a member.
     """
     encoded = _encode(check_member_name(member))
     if len(encoded.encode()) <= MAX_LINK_BYTES:
@@ -40,9 +40,7 @@ def link_name(member: str) -> str:
 def keep_long_name(group: h5py.Group, member: str) -> None:
     """Write the attribute of `group` that keeps a name too long for a link; short ones need none."""
     if len(_encode(member).encode()) > MAX_LINK_BYTES:
-        attribute = MEMBER_LONG_NAME_PREFIX + _suffix(member)
-        text = member.encode()
-        group.attrs.create(attribute, np.bytes_(text), dtype=h5py.string_dtype("utf-8", len(text)))
+        nodes.write_text(group.id, MEMBER_LONG_NAME_PREFIX + _suffix(member), member)
 
 
 def member_name(group: h5py.Group, link: str) -> str:
@@ -54,9 +52,8 @@ def member_name(group: h5py.Group, link: str) -> str:
         If the attribute that keeps a long name is not what `keep_long_name` wrote.
     """
     if len(link.encode()) > MAX_LINK_BYTES - 4 and link[-_SUFFIX_DIGITS - 1 : -_SUFFIX_DIGITS] == "~":
-        kept = group.attrs.get(MEMBER_LONG_NAME_PREFIX + link[-_SUFFIX_DIGITS:])
-        if kept is not None:
-            name = kept.decode() if isinstance(kept, bytes) else str(kept)
+        name = nodes.find_text(group.id, MEMBER_LONG_NAME_PREFIX + link[-_SUFFIX_DIGITS:])
+        if name is not None:
             if link_name(name) != link:
                 raise CorruptError(
                     f"the name kept for member {link!r} of {group.name} belongs to another member"

@@ -16,10 +16,13 @@ from typing import TypeVar
 
 from simarchive.ground.signals import SIGNALS
 
-# More threads than this do not help: the digest, which has its order, is then the bottleneck.
+# More threads than this do not help: the digest, which is sequential, is then the bottleneck.
 MAX_THREADS = 4
 
 Space = TypeVar("Space")
+
+Progress = Callable[[int], None]
+"""Called with the number of bytes that were done since the last call."""
 
 
 def thread_count(n_chunks: int) -> int:
@@ -58,7 +61,7 @@ class Stage:
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """Let nobody in any more."""
+        """Admit no thread from now on."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
@@ -86,7 +89,7 @@ class Pipeline:
         self,
         work: Callable[[int, Space], int],
         make_space: Callable[[], Space],
-        progress: Callable[[int], None] | None = None,
+        progress: Progress | None = None,
     ) -> None:
         """Call ``work(number, space)`` for each chunk, and return when all are done.
 
@@ -122,7 +125,7 @@ class Pipeline:
         self,
         work: Callable[[int, Space], int],
         make_space: Callable[[], Space],
-        progress: Callable[[int], None] | None = None,
+        progress: Progress | None = None,
     ) -> None:
         try:
             space = make_space()
@@ -140,13 +143,13 @@ class Pipeline:
             for stage in self._stages:
                 stage.stop()
 
-    def _report(self, progress: Callable[[int], None] | None) -> None:
+    def _report(self, progress: Progress | None) -> None:
         while progress is not None and self._done:
             progress(self._done.popleft())
 
 
 def _keep_freed_memory() -> None:
-    """Make glibc keep what chunk-sized buffers leave, which else is mapped and cleared anew for each chunk.
+    """Make glibc keep the memory of freed buffers, which else is mapped and cleared again for each chunk.
 
     Freeing one large block raises the limits above which glibc maps blocks singly and gives memory back. That
     spares a third of a millisecond per MiB; elsewhere it does nothing.

@@ -10,6 +10,7 @@ import h5py
 from simarchive.container import layout, members
 from simarchive.container.index import IndexTable, IndexTables
 from simarchive.container.members import MemberInfo, StoredMember
+from simarchive.container.members.pipeline import Progress
 from simarchive.errors import CorruptError, NotFoundError, StorageError
 from simarchive.ground.conditions import Column, ColumnKind, Equals, Value
 
@@ -17,8 +18,6 @@ MIN_SHARED_BYTES = 64 << 10
 """Members of this size and more are looked up by digest, and stored once if they are equal."""
 
 MEMBER_COLUMNS = (Column("size", ColumnKind.INTEGER), Column("digest", ColumnKind.IDENTIFIER))
-
-Progress = Callable[[int], None]
 
 
 class SharedMembers:
@@ -34,7 +33,7 @@ class SharedMembers:
         self._tables = tables
         self._find = find
 
-    def work(self) -> bool:
+    def is_usable(self) -> bool:
         """Return whether the table is there and opens, or is not needed yet."""
         try:
             self._tables.get(layout.MEMBER_TABLE)
@@ -54,14 +53,14 @@ class SharedMembers:
         return {} if table is None else table.rows()
 
     def clear(self) -> None:
-        """Forget all members."""
+        """Remove the whole table."""
         self._tables.drop(layout.MEMBER_TABLE)
         self._tables.distrusted.discard(layout.MEMBER_TABLE)
 
     def store(
         self, group: h5py.Group, name: str, source: Path | StoredMember, codec: str, progress: Progress | None
     ) -> MemberInfo:
-        """Write a file as a member, or link to an equal one that is there; it is not noted yet."""
+        """Write a file as a member, or link to an equal one that is there; it is not in the table yet."""
         size = source.info.size if isinstance(source, StoredMember) else members.size_of(source)
         twin = self._equal(source, size) if size >= MIN_SHARED_BYTES else None
         if twin is None:
@@ -73,20 +72,20 @@ class SharedMembers:
             progress(size)
         return members.member_info(twin, name)
 
-    def note(self, key: str, infos: Iterable[MemberInfo]) -> None:
-        """Have the members of an object found by those that are equal."""
+    def add(self, key: str, infos: Iterable[MemberInfo]) -> None:
+        """Add the members of an object to the table, so that equal ones find them."""
         for info in infos:
             if info.size >= MIN_SHARED_BYTES:
                 table, place = self._table(), f"{key}/{info.name}"
                 row: dict[str, Value] = {"size": info.size, "digest": info.digest}
-                # A row that was left there by somebody who does not keep the table must not stop a store.
+                # A row left by a program that does not maintain the table must not stop a store.
                 if place in table:
                     table.replace(place, row)
                 else:
                     table.insert(place, row, is_new=True)
 
-    def forget(self, key: str, infos: Iterable[MemberInfo]) -> None:
-        """Have the members of an object found no more."""
+    def remove(self, key: str, infos: Iterable[MemberInfo]) -> None:
+        """Remove the members of an object from the table."""
         table = self._tables.get(layout.MEMBER_TABLE)
         if table is not None:
             for info in infos:

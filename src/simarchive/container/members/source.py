@@ -84,7 +84,7 @@ class MemberSource:
 
 
 class FileSource(MemberSource):
-    """A regular file; that it stays as it is is checked by its size and time of change too."""
+    """A regular file; its size and time of change are checked as well, to see that it stays the same."""
 
     def __init__(self, stream: io.FileIO, label: str) -> None:
         self._before = os.fstat(stream.fileno())
@@ -113,7 +113,7 @@ def open_source(source: str | os.PathLike[str] | BinaryIO, size: int | None = No
     Raises
     ------
     NotFoundError, InvalidDataError, StorageIOError
-        If the file is not there, is no regular file or cannot be read, or a stream's length is unknown.
+        If the file is not there, is not a regular file or cannot be read, or a stream's length is unknown.
     """
     if not isinstance(source, str | os.PathLike):
         yield _stream_source(source, size)
@@ -130,12 +130,18 @@ def open_regular_file(path: Path) -> io.FileIO:
         raise NotFoundError(f"file {str(path)!r} does not exist: it was moved or deleted") from error
     except OSError as error:
         if error.errno == errno.ENXIO:
-            raise InvalidDataError(f"{str(path)!r} is no regular file: only files can be stored") from error
+            raise InvalidDataError(
+                f"{str(path)!r} is not a regular file: only files can be stored"
+            ) from error
         raise StorageIOError(f"file {str(path)!r} cannot be read: {error.strerror}") from error
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise InvalidDataError(f"{str(path)!r} is no regular file: only files can be stored")
+        raise _not_a_file(path)
     return io.FileIO(fd, "rb", closefd=True)
+
+
+def _not_a_file(path: Path) -> InvalidDataError:
+    return InvalidDataError(f"{str(path)!r} is not a regular file: only files can be stored")
 
 
 def size_of(path: Path) -> int:

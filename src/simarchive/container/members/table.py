@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from simarchive.codecs import Codec, codec_named
+from simarchive.container import nodes
 from simarchive.container.layout import MEMBER_CHUNK_CRC32, MEMBER_CODEC, MEMBER_DIGEST, MEMBER_SIZE
+from simarchive.container.nodes import UNREADABLE
 from simarchive.errors import CorruptMemberError, StorageError
 
 # No codec of ours writes larger chunks; a damaged header must not make us allocate more.
@@ -21,41 +20,11 @@ MAX_CHUNK_BYTES = 64 << 20
 
 
 class ChunkFile(Protocol):
-    """What holds the stored chunks: the container, seen through its journal, or a plain file."""
+    """What holds the stored chunks: the container, seen through its journal."""
 
     def read_at(self, buffer: memoryview, offset: int) -> None:
         """Fill `buffer` from `offset`; thread-safe; raises EOFError past the end."""
         ...
-
-
-class PlainFile:
-    """An HDF5 file without a journal, read by offset."""
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-
-    def read_at(self, buffer: memoryview, offset: int) -> None:
-        """Fill `buffer` from `offset`; raise EOFError if the file ends before."""
-        while buffer:
-            n_read = os.preadv(self._fd, [buffer], offset)
-            if not n_read:
-                raise EOFError(f"{self.path} ends before byte {offset + len(buffer)}")
-            buffer, offset = buffer[n_read:], offset + n_read
-
-    def close(self) -> None:
-        """Close the file; later calls do nothing."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 @dataclass(frozen=True)
@@ -123,19 +92,13 @@ class MemberTable:
 
 def is_member(dataset: h5py.HLObject) -> bool:
     """Return whether an object of a group is a member's dataset."""
-    return isinstance(dataset, h5py.Dataset) and MEMBER_SIZE in dataset.attrs
+    return isinstance(dataset, h5py.Dataset) and nodes.has_attribute(dataset.id, MEMBER_SIZE)
 
 
 def member_label(dataset: h5py.Dataset) -> str:
     """Return how a message names the member and its object."""
     *_, key, link = f"/?/{dataset.name or '?'}".split("/")
     return f"member {link!r} of object {key!r}"
-
-
-def text_attribute(dataset: h5py.Dataset, name: str) -> str:
-    """Return a text attribute of a member's dataset."""
-    value = dataset.attrs[name]
-    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def read_table(dataset: h5py.Dataset) -> MemberTable:
@@ -150,14 +113,14 @@ def read_table(dataset: h5py.Dataset) -> MemberTable:
     """
     label = member_label(dataset)
     try:
-        size = int(dataset.attrs[MEMBER_SIZE])
-        digest = text_attribute(dataset, MEMBER_DIGEST)
-        codec = codec_named(text_attribute(dataset, MEMBER_CODEC))
-        crcs = np.asarray(dataset.attrs[MEMBER_CHUNK_CRC32], np.uint32).reshape(-1)
+        size = nodes.read_integer(dataset.id, MEMBER_SIZE)
+        digest = nodes.read_text(dataset.id, MEMBER_DIGEST)
+        codec = codec_named(nodes.read_text(dataset.id, MEMBER_CODEC))
+        crcs = nodes.read_numbers(dataset.id, MEMBER_CHUNK_CRC32).astype(np.uint32, copy=False)
         return _checked_table(dataset, label, size, digest, codec, crcs)
     except StorageError:
         raise
-    except (KeyError, ValueError, TypeError, OSError, RuntimeError) as error:
+    except UNREADABLE as error:
         raise CorruptMemberError(
             f"{label}: its description cannot be read ({error}): restore the container from a copy, "
             "or store the object again"
@@ -193,7 +156,7 @@ def _checked_table(
         )
 
     if n_chunks:
-        dataset.id.chunk_iter(place)
+        nodes.visit_chunks(dataset.id, place)
     if n_chunks and int(stored_sizes.max()) > 2 * chunk_bytes + 4096:
         raise ValueError(f"a chunk of {int(stored_sizes.max())} stored bytes is too large for {chunk_bytes}")
     return MemberTable(label, size, digest, codec, chunk_bytes, offsets, stored_sizes, filter_masks, crcs)

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO
 
 import h5py
 import numpy as np
 from blake3 import blake3
-from h5py import h5a, h5d, h5o, h5p, h5s, h5t, h5z
-from h5py._objects import phil
 from isal import isal_zlib
 
 from simarchive.codecs import DEFAULT_CODEC, Codec, choose_codec
+from simarchive.container import nodes
 from simarchive.container.layout import MEMBER_CHUNK_CRC32, MEMBER_CODEC, MEMBER_DIGEST, MEMBER_SIZE
-from simarchive.container.links import unlink
 from simarchive.container.members.extraction import read_stored, wrong_digest
 from simarchive.container.members.names import keep_long_name, link_name
-from simarchive.container.members.pipeline import Pipeline, Stage
+from simarchive.container.members.pipeline import Pipeline, Progress, Stage
 from simarchive.container.members.reader import open_member
 from simarchive.container.members.source import MemberSource, open_source
 from simarchive.container.members.table import ChunkFile, MemberInfo, MemberTable
 from simarchive.errors import ConflictError
 from simarchive.ground.signals import SIGNALS
-
-Progress = Callable[[int], None]
 
 _PAGE = 4096
 
@@ -76,9 +71,9 @@ def store_member(
         digest, crcs = _store_chunks(dataset, opened, chosen, progress)
         opened.check_unchanged()
     _write_attributes(dataset, opened.size, digest, chosen.name, crcs)
-    h5o.link(dataset.id, group.id, link.encode(), lcpl=_link_properties())
+    nodes.add_link(dataset.id, group.id, link)
     keep_long_name(group, name)
-    return MemberInfo(name, opened.size, dataset.id.get_storage_size(), digest, chosen.name)
+    return MemberInfo(name, opened.size, nodes.stored_bytes(dataset.id), digest, chosen.name)
 
 
 @dataclass(frozen=True)
@@ -124,7 +119,7 @@ def copy_member(
         if chosen.name != table.codec.name:
             stored = store_member(group, name, stream, codec=codec, size=table.size, progress=progress)
             if stored.digest != table.digest:
-                unlink(group.id, link_name(name))
+                nodes.unlink(group.id, link_name(name))
                 raise wrong_digest(table, stored.digest)
             return stored
     link = link_name(name)
@@ -135,16 +130,14 @@ def copy_member(
     for chunk in range(table.n_chunks):
         stored_bytes = read_stored(table, member.file, chunk)
         if stored_bytes:
-            with phil:
-                mask = int(table.filter_masks[chunk])
-                dataset.id.write_direct_chunk((chunk * elements,), stored_bytes, mask)
+            nodes.write_chunk(dataset.id, chunk * elements, stored_bytes, int(table.filter_masks[chunk]))
         if progress is not None:
             progress(table.plain_length(chunk))
         SIGNALS.deliver()
     _write_attributes(dataset, table.size, table.digest, table.codec.name, table.crcs)
-    h5o.link(dataset.id, group.id, link.encode(), lcpl=_link_properties())
+    nodes.add_link(dataset.id, group.id, link)
     keep_long_name(group, name)
-    return MemberInfo(name, table.size, dataset.id.get_storage_size(), table.digest, table.codec.name)
+    return MemberInfo(name, table.size, nodes.stored_bytes(dataset.id), table.digest, table.codec.name)
 
 
 def link_member(group: h5py.Group, name: str, dataset: h5py.Dataset) -> None:
@@ -158,7 +151,7 @@ def link_member(group: h5py.Group, name: str, dataset: h5py.Dataset) -> None:
     link = link_name(name)
     if link in group:
         raise ConflictError(f"member {name!r} is already stored in {group.name}")
-    h5o.link(dataset.id, group.id, link.encode(), lcpl=_link_properties())
+    nodes.add_link(dataset.id, group.id, link)
     keep_long_name(group, name)
 
 
@@ -173,15 +166,10 @@ def chunk_length(size: int, codec: Codec) -> int:
 
 
 def _create_dataset(group: h5py.Group, size: int, codec: Codec, chunk_bytes: int) -> h5py.Dataset:
-    properties = h5p.create(h5p.DATASET_CREATE)
-    properties.set_obj_track_times(False)
-    properties.set_chunk((chunk_bytes // codec.element_size,))
-    for number, options in codec.filters:
-        # Optional, so that a filter this HDF5 lacks does not forbid writing; reading needs it all the same.
-        properties.set_filter(number, h5z.FLAG_OPTIONAL, options)
-    element = h5t.STD_U32LE if codec.element_size == 4 else h5t.STD_U8LE
-    space = h5s.create_simple((-(-size // codec.element_size),))
-    return h5py.Dataset(h5d.create(group.id, None, element, space, properties))
+    element_size = codec.element_size
+    dtype = "<u4" if element_size == 4 else "|u1"
+    n_elements, chunk = -(-size // element_size), chunk_bytes // element_size
+    return h5py.Dataset(nodes.create_chunked(group.id, dtype, n_elements, chunk, codec.filters))
 
 
 def _store_chunks(
@@ -204,10 +192,10 @@ def _store_chunks(
         if not is_zero:
             encoded = codec.encode(chunk)
             crcs[number] = isal_zlib.crc32(encoded.stored)
-        # Appended in order, so that a member lies in the container the same way whatever the threads did.
-        with appending.turn(number), phil:  # h5py before 3.16 does not take its own lock here
+        # Appended in order, so that the layout of a member does not depend on the threads.
+        with appending.turn(number):
             if not is_zero:
-                dataset.id.write_direct_chunk((number * elements,), encoded.stored, encoded.filter_mask)
+                nodes.write_chunk(dataset.id, number * elements, encoded.stored, encoded.filter_mask)
         return length
 
     pipeline = Pipeline(n_chunks, reading, appending)
@@ -220,19 +208,8 @@ def _is_zero(chunk: memoryview) -> bool:
 
 
 def _write_attributes(dataset: h5py.Dataset, size: int, digest: str, codec: str, crcs: np.ndarray) -> None:
-    values = {
-        MEMBER_SIZE: np.array(size, "<u8"),
-        MEMBER_DIGEST: np.array(digest.encode()),
-        MEMBER_CODEC: np.array(codec.encode()),
-        MEMBER_CHUNK_CRC32: crcs.astype("<u4"),
-    }
-    for name, value in values.items():
-        # `dataset.attrs` would take twice as long: it writes each under a temporary name first.
-        space = h5s.create_simple(value.shape) if value.ndim else h5s.create(h5s.SCALAR)
-        h5a.create(dataset.id, name.encode(), h5t.py_create(value.dtype), space).write(value)
-
-
-def _link_properties() -> h5p.PropLCID:
-    properties = h5p.create(h5p.LINK_CREATE)
-    properties.set_char_encoding(h5t.CSET_UTF8)
-    return properties
+    node = dataset.id
+    nodes.create_integer(node, MEMBER_SIZE, size, "<u8")
+    nodes.create_text(node, MEMBER_DIGEST, digest, is_ascii=True)
+    nodes.create_text(node, MEMBER_CODEC, codec, is_ascii=True)
+    nodes.create_numbers(node, MEMBER_CHUNK_CRC32, crcs.astype("<u4"))

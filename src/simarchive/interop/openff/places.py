@@ -10,7 +10,7 @@ import weakref
 from pathlib import Path
 
 from simarchive.errors import InvalidDataError
-from simarchive.storage.ancillary import PathLike
+from simarchive.ground.filesystem import PathLike
 from simarchive.storage.scratch import AncillaryPath
 
 CONTAINER_NAME = "stored_data.h5"

@@ -16,7 +16,7 @@ from simarchive.data import data_class_named
 from simarchive.errors import InvalidDataError
 from simarchive.ground.conditions import Condition
 from simarchive.interop.openff.values import our_state, our_substance, to_typed, type_string_of
-from simarchive.queries import SubstanceQuery
+from simarchive.queries import SubstanceQuery, query_class_for
 from simarchive.storage.evaluator_json import short_name
 
 _PLAIN_CRITERIA = (
@@ -47,7 +47,7 @@ def conditions_of(data_query: Any, class_name: str) -> tuple[Condition, ...]:
     data_class = data_class_named(class_name)
     if data_class is None or not isinstance(data_query, BaseSimulationDataQuery):
         return ()
-    ours = data_class.query_class()()
+    ours = query_class_for(data_class)()
     try:
         for name, value in _criteria(data_query):
             if hasattr(ours, name):

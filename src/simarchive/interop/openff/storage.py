@@ -14,6 +14,7 @@ from openff.evaluator.storage import data as evaluator_data
 
 from simarchive.errors import CorruptError, InvalidDataError, WrongTypeError
 from simarchive.ground.conditions import OneOf
+from simarchive.ground.filesystem import PathLike
 from simarchive.interop.openff import merging as openff_merging
 from simarchive.interop.openff import queries as openff_queries
 from simarchive.interop.openff.places import EvaluatorScratch, container_path
@@ -25,7 +26,7 @@ from simarchive.interop.openff.values import (
     restored,
     type_string_of,
 )
-from simarchive.storage.ancillary import AncillaryData, DirectoryFiles, PathLike
+from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
 from simarchive.storage.duplicates import Action, StoreOutcome
 from simarchive.storage.evaluator_json import (
     OPAQUE_CLASSES,

@@ -22,12 +22,12 @@ from functools import cached_property
 from pathlib import Path
 
 from simarchive.errors import CommitInDoubtError, StorageIOError
+from simarchive.ground.filesystem import sync_directory
 from simarchive.storage.evaluator_directory.files import (
     Access,
     make_directory,
     move,
     remove_tree,
-    sync_directory,
     unused_name,
 )
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import secrets
 import shutil
 import stat
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from simarchive.errors import StorageFullError, StorageIOError
+from simarchive.ground.filesystem import error_of, give_access, is_full, set_access
 
 Signature = tuple[int, int, int]
 """Inode, time of the last change in nanoseconds, and size: another one is another content."""
-
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -52,13 +51,8 @@ class Access:
         mode = self.mode
         if stat.S_ISDIR(status.st_mode):
             mode |= (mode & 0o444) >> 2 | 0o700 | (status.st_mode & stat.S_ISGID)
-        if self.group != status.st_gid:
-            try:
-                os.chown(place, -1, -1 if self.group is None else self.group)
-            except PermissionError:
-                # What is the right of one group must not become the right of another.
-                mode &= ~0o070 | (mode & 0o007) << 3
-        os.chmod(place, mode)  # noqa: PTH101
+        group = -1 if self.group is None or self.group == status.st_gid else self.group
+        give_access(partial(set_access, place), mode, -1, group)
 
 
 def write_text(path: Path, text: str, access: Access) -> None:
@@ -120,23 +114,11 @@ def signature_of(path: Path) -> Signature | None:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def sync_directory(directory: Path) -> None:
-    """Sync the names in a directory, without which a rename may be lost."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def io_error(error: OSError, path: Path) -> StorageIOError | StorageFullError:
     """Return our error for a write that the system refused."""
-    # `shutil.copytree` gathers errors as texts.
-    is_full = error.errno in _FULL or (
-        isinstance(error, shutil.Error) and any(f"[Errno {number}]" in str(error) for number in _FULL)
-    )
-    if is_full:
-        return StorageFullError(f"no room to write {str(path)!r}: what was stored before is unchanged")
-    return StorageIOError(
-        f"{str(path)!r} cannot be written: {error.strerror or error}; what was stored before is unchanged"
-    )
+    if is_full(error):
+        message = f"no room to write {str(path)!r}: what was stored before is unchanged"
+    else:
+        reason = error.strerror or error
+        message = f"{str(path)!r} cannot be written: {reason}; what was stored before is unchanged"
+    return error_of(error, message)

@@ -10,7 +10,7 @@ import weakref
 from pathlib import Path
 
 from simarchive.errors import LockedError, StorageIOError
-from simarchive.journal.locks import wait_until
+from simarchive.ground.filesystem import wait_until
 
 
 class DirectoryLock:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from simarchive.errors import CorruptError, InvalidDataError
+from simarchive.ground.filesystem import PathLike, sync_directory
 from simarchive.storage.evaluator_directory.changes import recover
 from simarchive.storage.evaluator_directory.documents import filing_in
-from simarchive.storage.evaluator_directory.files import (
-    Access,
-    io_error,
-    sync_directory,
-    unused_name,
-    write_text,
-)
+from simarchive.storage.evaluator_directory.files import Access, io_error, unused_name, write_text
 from simarchive.storage.evaluator_directory.lock import DirectoryLock
 from simarchive.storage.evaluator_directory.registry import (
     EVALUATOR_REGISTRY,
@@ -24,9 +18,7 @@ from simarchive.storage.evaluator_directory.registry import (
 from simarchive.storage.evaluator_json import parse_typed
 
 
-def rebuild_registry(
-    directory: str | os.PathLike[str], *, lock_timeout_s: float = 10.0
-) -> dict[str, list[str]]:
+def rebuild_registry(directory: PathLike, *, lock_timeout_s: float = 10.0) -> dict[str, list[str]]:
     """Rebuild the registries of a directory from the objects in it; return the keys by class name.
 
     A registry that is there is kept under the same name with ``.old`` added.

@@ -21,10 +21,11 @@ from simarchive.errors import (
     ReadOnlyError,
     StorageIOError,
 )
+from simarchive.ground.filesystem import PathLike
 from simarchive.ground.signals import OpenBlock
 from simarchive.ground.thread_lock import ThreadLock
 from simarchive.queries import BaseDataQuery
-from simarchive.storage.ancillary import DirectoryFiles, PathLike
+from simarchive.storage.ancillary import DirectoryFiles
 from simarchive.storage.backend import Match, StorageBackend, arranged_matches, class_names
 from simarchive.storage.evaluator_directory.changes import Changes
 from simarchive.storage.evaluator_directory.documents import Filing, filing_of, read_object, text_of

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from simarchive.chemistry.trees import is_array_leaf
 from simarchive.errors import InvalidDataError
+from simarchive.ground.arrays import is_array
 from simarchive.storage.evaluator_json.types import FORCE_FIELD_FIELDS, TYPE, TYPE_STRINGS
 
 Typed = dict[str, Any]
@@ -26,7 +26,7 @@ def _tagged(name: str, **fields: Any) -> Typed:
 def quantity(tree: Mapping[str, Any]) -> Typed:
     """Return the typed form of a quantity."""
     value = tree["value"]
-    return _tagged("Quantity", value=array(value) if is_array_leaf(value) else value, unit=tree["unit"])
+    return _tagged("Quantity", value=array(value) if is_array(value) else value, unit=tree["unit"])
 
 
 def array(value: Any) -> Typed:
@@ -131,7 +131,7 @@ _BY_KEYS: dict[frozenset[str], Writer] = {
 
 def by_shape(tree: Any) -> Any:
     """Return the typed form of a value whose type only its own shape tells."""
-    if is_array_leaf(tree):
+    if is_array(tree):
         return array(tree)
     if isinstance(tree, list):
         return [by_shape(value) for value in tree]
@@ -202,7 +202,7 @@ def _in_kelvin(node: Typed) -> Typed:
 
 def with_tagged_arrays(tree: Any) -> Any:
     """Return a tree of a class that Evaluator does not know, its arrays tagged and all else as it is."""
-    if is_array_leaf(tree):
+    if is_array(tree):
         return array(tree)
     if isinstance(tree, list):
         return [with_tagged_arrays(value) for value in tree]

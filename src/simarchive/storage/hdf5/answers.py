@@ -1,9 +1,9 @@
-"""What a container answers: which keys a query selects, as far as the index can say, and tables."""
+"""What a container answers by its index: which keys a query selects, and tables."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -26,23 +26,10 @@ KEY = "key"
 """The name of the first column of every table."""
 
 
-def candidates(contents: Contents, data_query: BaseDataQuery) -> Iterator[str]:
-    """Yield the keys of at least all objects that match, class by class, each in stored order."""
-    for name in name_and_subclasses(data_query.data_class()):
-        table = indexing.usable_table(contents, name)
-        keys: Iterable[str] | None = None
-        if table is not None and data_query.exact and data_query.limit is not None:
-            # An object beyond the first `limit` of its class cannot be among the first of all.
-            keys = _asked(contents, data_query, [table], _select_first)
-        elif table is not None:
-            keys = indexing.select(contents, name, data_query.conditions())
-        yield from indexing.keys_by_scan(contents, (name,)) if keys is None else keys
-
-
 def select(contents: Contents, data_query: BaseDataQuery) -> list[str] | None:
-    """Return the keys of the objects that match, or ``None`` if the index alone cannot say."""
+    """Return the keys of the objects that match, or ``None`` if a table cannot be used."""
     found = tables(contents, data_query)
-    if found is None or not data_query.exact:
+    if found is None:
         return None
     if len(found) == 1:
         return _asked(contents, data_query, found, _select_first)
@@ -53,11 +40,16 @@ def select(contents: Contents, data_query: BaseDataQuery) -> list[str] | None:
 
 
 def count(contents: Contents, data_query: BaseDataQuery) -> int | None:
-    """Return how many objects match without regard to a limit, or ``None`` if the index cannot say."""
+    """Return how many objects match without regard to a limit, or ``None`` if a table cannot be used."""
     found = tables(contents, data_query)
-    if found is None or not data_query.exact:
+    if found is None:
         return None
     return _asked(contents, data_query, found, _count)
+
+
+def candidates(contents: Contents, data_query: BaseDataQuery) -> list[str]:
+    """Return the keys of at least all objects that match, class by class, each in stored order."""
+    return select_by(contents, name_and_subclasses(data_query.data_class()), data_query.conditions())
 
 
 def select_by(contents: Contents, class_names: Iterable[str], conditions: Sequence[Condition]) -> list[str]:
@@ -80,10 +72,12 @@ def keys_of_classes(contents: Contents, class_names: Iterable[str]) -> list[str]
 def explain(contents: Contents, data_query: BaseDataQuery) -> str:
     """Return in words how the index answers a query."""
     lines = [data_query.explain()]
+    is_decided = True
     for name in name_and_subclasses(data_query.data_class()):
         table = indexing.usable_table(contents, name)
         if table is None:
             has_objects = name in contents.data_classes()
+            is_decided = is_decided and not has_objects
             lines.append(
                 f"{name}: " + ("no usable index, every object is read" if has_objects else "no objects")
             )
@@ -94,10 +88,7 @@ def explain(contents: Contents, data_query: BaseDataQuery) -> str:
             f" ({step.pruned} of {step.segments} segments not read)"
             for step in table.explain(data_query.conditions())
         )
-    lines.append(
-        "the index decides" if data_query.exact else "each object that the index leaves is read and compared"
-    )
-    return "\n".join(lines)
+    return "\n".join([*lines, "the index decides"] if is_decided else lines)
 
 
 def _asked(
@@ -170,9 +161,9 @@ def column_names(data_query: BaseDataQuery, names: Sequence[str] | None) -> list
 def columns_of_index(
     contents: Contents, data_query: BaseDataQuery, names: list[str]
 ) -> dict[str, Any] | None:
-    """Return the columns of the matches straight from the index, or ``None`` if it cannot say alone."""
+    """Return the columns of the matches straight from the index, or ``None`` if no single table has them."""
     asked = tables(contents, data_query)
-    if asked is None or len(asked) != 1 or not data_query.exact:
+    if asked is None or len(asked) != 1:
         return None
     found = _asked(
         contents,

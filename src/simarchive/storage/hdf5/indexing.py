@@ -120,7 +120,7 @@ def select(contents: Contents, class_name: str, conditions: Sequence[Condition])
 
 def restore(contents: Contents) -> None:
     """Rebuild every table of a class known here that is missing, damaged or out of date."""
-    if not contents.shared.work():
+    if not contents.shared.is_usable():
         contents.rebuild_shared()
     for class_name in contents.data_classes():
         if data_class_named(class_name) is not None and usable_table(contents, class_name) is None:

@@ -11,12 +11,14 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
 from simarchive.container.container import Container
-from simarchive.container.contents import Contents, ReadDocument
+from simarchive.container.contents import Contents
+from simarchive.container.member_stream import MemberStream
 from simarchive.container.members import MemberInfo, StoredMember
-from simarchive.container.members.streams import MemberStream
-from simarchive.container.members.writing import Progress
+from simarchive.container.members.pipeline import Progress
+from simarchive.container.objects import ReadDocument
 from simarchive.errors import CorruptError, InvalidDataError, NotFoundError
-from simarchive.storage.ancillary import AncillaryData, DirectoryFiles, PathLike
+from simarchive.ground.filesystem import PathLike
+from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
 from simarchive.storage.scratch import (
     AncillaryPath,
     ReplacedError,

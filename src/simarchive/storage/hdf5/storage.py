@@ -19,18 +19,19 @@ import numpy as np
 
 from simarchive.codecs import CODEC_CHOICES
 from simarchive.container.container import Container
-from simarchive.container.contents import Contents, ObjectHeader, ReadDocument
+from simarchive.container.contents import Contents
 from simarchive.container.members import MemberInfo
-from simarchive.container.members.writing import Progress
-from simarchive.container.object_writing import StoredDocument
+from simarchive.container.members.pipeline import Progress
+from simarchive.container.objects import ObjectHeader, ReadDocument, StoredDocument
 from simarchive.data import BaseStoredData, ReplaceableData, data_class_named
 from simarchive.errors import ConflictError, CorruptError, InvalidDataError, NotFoundError
 from simarchive.ground.conditions import Condition, Value
+from simarchive.ground.filesystem import PathLike
 from simarchive.ground.keys import new_key
 from simarchive.ground.thread_lock import ThreadLock
 from simarchive.journal import Durability
 from simarchive.queries import BaseDataQuery
-from simarchive.storage.ancillary import AncillaryData, DirectoryFiles, PathLike
+from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
 from simarchive.storage.backend import Match, StorageBackend, arranged_matches
 from simarchive.storage.evaluator_json import EvaluatorObject as EvaluatorObject  # registers its data class
 from simarchive.storage.hdf5 import answers, indexing, upkeep, verification
@@ -183,23 +184,23 @@ class HDF5Storage(StorageBackend):
             other is self or os.path.samefile(other.path, self.path)  # noqa: PTH121
         )
 
-    # --- queries that the index answers alone -----------------------------------------------------------
+    # --- queries that the index answers ------------------------------------------------------------------
 
     def keys(self, data_query: BaseDataQuery | None = None) -> list[str]:
         """Return the keys of the objects that match a query, or of all objects, in stored order.
 
-        No document is read where the index alone decides.
+        No document is read unless the index cannot be used.
         """
-        if data_query is None or not data_query.exact:
-            return super().keys(data_query)
+        if data_query is None:
+            return super().keys()
         data_query.validate()
         with self._container.reading() as contents:
             found = answers.select(contents, data_query)
         return super().keys(data_query) if found is None else found
 
     def count(self, data_query: BaseDataQuery) -> int:
-        """Return how many objects match a query; no document is read where the index alone decides."""
-        if data_query.exact and data_query.limit is None:
+        """Return how many objects match a query; no document is read unless the index cannot be used."""
+        if data_query.limit is None:
             data_query.validate()
             with self._container.reading() as contents:
                 number = answers.count(contents, data_query)
@@ -221,7 +222,7 @@ class HDF5Storage(StorageBackend):
         """Return the indexed values of the objects that match a query, as columns of equal length.
 
         The first column is ``"key"``; the others are those named, or all. Temperatures are in kelvin,
-        pressures in pascals. No document is read where the index alone decides.
+        pressures in pascals. No document is read unless the index cannot be used.
         """
         return answers.plain(self._columns(data_query, names))
 
@@ -229,7 +230,7 @@ class HDF5Storage(StorageBackend):
         """Return the indexed values of the objects that match a query, one row each, as a DataFrame.
 
         Needs pandas (``pip install 'simarchive[table]'``). The keys are its index; temperatures are in
-        kelvin and pressures in pascals. No document is read where the index alone decides.
+        kelvin and pressures in pascals. No document is read unless the index cannot be used.
         """
         return answers.data_frame(self._columns(data_query, None))
 
@@ -571,7 +572,8 @@ class HDF5Storage(StorageBackend):
     def _matches(self, data_query: BaseDataQuery) -> Iterator[tuple[tuple[Any, ...], Match]]:
         found = []
         with self._container.reading() as contents:
-            for key in answers.candidates(contents, data_query):
+            keys = answers.select(contents, data_query)
+            for key in answers.candidates(contents, data_query) if keys is None else keys:
                 try:
                     document = contents.document(key, functools.partial(self._array, key))
                     stored = interpret(key, document, lazily=True)
@@ -581,7 +583,7 @@ class HDF5Storage(StorageBackend):
                     continue
                 if matched is not None:
                     found.append((matched, (key, stored, self._members.path(key, document))))
-        yield from arranged_matches(data_query, found)
+        yield from arranged_matches(data_query, found) if keys is None else found
 
     def _new_at(self, destination: PathLike) -> Self:
         if Path(destination).exists():

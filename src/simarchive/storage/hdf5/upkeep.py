@@ -12,7 +12,7 @@ from typing import Any
 from simarchive.container.container import Container
 from simarchive.container.contents import Contents
 from simarchive.errors import CorruptError
-from simarchive.storage.ancillary import PathLike
+from simarchive.ground.filesystem import PathLike
 from simarchive.storage.hdf5 import indexing, verification
 
 

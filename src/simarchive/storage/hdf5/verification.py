@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from simarchive.container.contents import Contents, ObjectHeader
+from simarchive.container.contents import Contents
 from simarchive.container.documents import identity_digest
 from simarchive.container.members import MemberInfo
 from simarchive.container.members.shared import MIN_SHARED_BYTES
+from simarchive.container.objects import ObjectHeader
 from simarchive.data import data_class_named
 from simarchive.errors import CorruptError, FormatError, InvalidDataError, StorageError
 from simarchive.ground.conditions import Value

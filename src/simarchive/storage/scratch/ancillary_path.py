@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from simarchive.errors import ClosedError, ConflictError
+from simarchive.ground.filesystem import PathLike
 from simarchive.storage.scratch.scratch import ScratchDirectory
 
 
@@ -70,10 +71,10 @@ class AncillaryPath(os.PathLike[str]):
     def __str__(self) -> str:
         return str(self.extract())
 
-    def __truediv__(self, name: str | os.PathLike[str]) -> Path:
+    def __truediv__(self, name: PathLike) -> Path:
         return self.extract(os.fspath(name)) / name
 
-    def joinpath(self, *names: str | os.PathLike[str]) -> Path:
+    def joinpath(self, *names: PathLike) -> Path:
         """Return the path of one file, extracted."""
         return self / Path(*names)
 

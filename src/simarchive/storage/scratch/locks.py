@@ -20,8 +20,8 @@ from pathlib import Path
 from blake3 import blake3
 
 from simarchive.errors import ClosedError, LockedError
+from simarchive.ground.filesystem import lock_bytes
 from simarchive.ground.signals import SIGNALS
-from simarchive.journal.linux import lock_bytes
 
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.0005, 0.05
 

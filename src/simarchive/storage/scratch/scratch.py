@@ -26,6 +26,7 @@ from typing import Self
 from blake3 import blake3
 
 from simarchive.errors import ClosedError, InvalidDataError, LockedError, StorageFullError, StorageIOError
+from simarchive.ground.filesystem import PathLike
 from simarchive.ground.keys import check_key, check_member_name
 from simarchive.storage.scratch.locks import EXCLUSIVE, LockFile, UseLocks
 from simarchive.storage.scratch.slot import Extract, ScratchSlot
@@ -89,7 +90,7 @@ class Scratch:
 
     def __init__(
         self,
-        directory: str | os.PathLike[str] | None = None,
+        directory: PathLike | None = None,
         *,
         max_bytes: int | None = None,
         keep: bool | None = None,

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from simarchive.container.container import Container
+from simarchive.container.contents import Contents
 from simarchive.container.members import MemberReader
 from simarchive.errors import ConflictError, NotFoundError
-
-if TYPE_CHECKING:
-    from simarchive.container.container import Container
-    from simarchive.container.contents import Contents
 
 
 class MemberStream(io.RawIOBase):
