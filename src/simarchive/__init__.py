@@ -85,9 +85,8 @@ _HOMES = {
         "register_query_class",
     ),
     "simarchive.storage.backend": ("StorageBackend",),
-    "simarchive.storage.evaluator_directory.storage": ("LocalFileStorage",),
-    "simarchive.storage.evaluator_directory.registry": ("rebuild_registry",),
-    "simarchive.storage.evaluator_json.documents": ("register_evaluator_type",),
+    "simarchive.storage.evaluator_directory": ("LocalFileStorage", "rebuild_registry"),
+    "simarchive.storage.evaluator_json": ("register_evaluator_type",),
     "simarchive.storage.hdf5.storage": ("HDF5Storage",),
     "simarchive.storage.hdf5.upkeep": ("repack",),
 }
@@ -110,9 +109,9 @@ if TYPE_CHECKING:
     from simarchive.errors import *  # noqa: F403
     from simarchive.queries import *  # noqa: F403
     from simarchive.storage.backend import StorageBackend as StorageBackend
-    from simarchive.storage.evaluator_directory.registry import rebuild_registry as rebuild_registry
-    from simarchive.storage.evaluator_directory.storage import LocalFileStorage as LocalFileStorage
-    from simarchive.storage.evaluator_json.documents import register_evaluator_type as register_evaluator_type
+    from simarchive.storage.evaluator_directory import LocalFileStorage as LocalFileStorage
+    from simarchive.storage.evaluator_directory import rebuild_registry as rebuild_registry
+    from simarchive.storage.evaluator_json import register_evaluator_type as register_evaluator_type
     from simarchive.storage.hdf5.storage import HDF5Storage as HDF5Storage
     from simarchive.storage.hdf5.upkeep import repack as repack
 

@@ -16,7 +16,7 @@ from test_members_of_objects import simulation
 
 from simarchive import HDF5Storage, NotFoundError
 from simarchive.container.members import MemberNames, shared
-from simarchive.storage.scratch.ancillary_path import AncillaryPath
+from simarchive.storage.scratch import AncillaryPath
 
 FEW, MANY = 40, 320
 

@@ -26,7 +26,7 @@ from simarchive import (
 )
 from simarchive.codecs import CHUNK_BYTES, CODEC_CHOICES
 from simarchive.errors import ConflictError, CorruptMemberError, LockedError, StorageFullError
-from simarchive.storage.scratch.locks import ALONE, LockFile
+from simarchive.storage.scratch.locks import EXCLUSIVE, LockFile
 
 TRAJECTORY = floats(2 * CHUNK_BYTES + 1000)
 SOURCE = Path(__file__).parents[2] / "src"
@@ -364,7 +364,7 @@ def test_the_timeout_of_the_backend_is_that_of_scratch(tmp_path: Path) -> None:
         _, path = backend.retrieve_object(key)
         place = path / "output.pdb"
         lock = LockFile(tmp_path / "s" / ".simarchive" / "extract.lock")
-        assert lock.attempt(place.parents[1].name, ALONE)
+        assert lock.attempt(place.parents[1].name, EXCLUSIVE)
         with pytest.raises(LockedError, match=r"nothing moved for 0\.2 s"):
             os.fspath(path)
         lock.close()

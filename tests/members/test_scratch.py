@@ -13,7 +13,7 @@ import pytest
 from blake3 import blake3
 
 from simarchive.errors import ClosedError, ConflictError, InvalidDataError, StorageFullError
-from simarchive.storage.scratch.scratch import Scratch, ScratchFile
+from simarchive.storage.scratch import Scratch, ScratchFile
 
 SOURCE = Path(__file__).parents[2] / "src"
 CONTENT = {"a.txt": b"first", "folder/b.bin": bytes(1000), "ü c": b"x" * 50}
@@ -183,7 +183,7 @@ def test_a_given_directory_is_emptied_if_asked_but_what_others_use_stays(
 
 def test_a_temporary_scratch_vanishes_with_its_process_but_not_with_a_forked_child(tmp_path: Path) -> None:
     script = (
-        "import os, sys, time; from simarchive.storage.scratch.scratch import Scratch\n"
+        "import os, sys, time; from simarchive.storage.scratch import Scratch\n"
         "scratch = Scratch(); print(scratch.directory, flush=True)\n"
         "child = os.fork()\n"
         "if child == 0: sys.exit(0)\n"
@@ -232,7 +232,7 @@ def test_a_directory_in_use_never_gives_way(tmp_path: Path) -> None:
 
 def test_thousands_of_directories_may_be_in_use(tmp_path: Path) -> None:
     script = (
-        "import resource, sys; from pathlib import Path; from simarchive.storage.scratch.scratch import *\n"
+        "import resource, sys; from pathlib import Path; from simarchive.storage.scratch import *\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
         f"scratch = Scratch({str(tmp_path)!r})\n"
         "extract = lambda name, destination: destination.write_bytes(b'x')\n"
@@ -335,7 +335,7 @@ def test_processes_share_one_scratch_and_one_member(tmp_path: Path) -> None:
 
 def test_a_killed_process_neither_blocks_nor_spoils_scratch(tmp_path: Path, extractor: Extractor) -> None:
     script = (
-        "import sys, time; from pathlib import Path; from simarchive.storage.scratch.scratch import *\n"
+        "import sys, time; from pathlib import Path; from simarchive.storage.scratch import *\n"
         f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "from test_scratch import CONTENT, Extractor\n"
         "def slow(name, destination):\n"

@@ -18,10 +18,8 @@ import pytest
 from test_scratch import CONTENT, Extractor, content_of
 
 from simarchive.errors import ClosedError, LockedError
-from simarchive.storage.scratch import temporary_folder
-from simarchive.storage.scratch.locks import ALONE, LockFile
-from simarchive.storage.scratch.scratch import Scratch
-from simarchive.storage.scratch.temporary_folder import TemporaryFolder
+from simarchive.storage.scratch import Scratch, TemporaryFolder, temporary_folder
+from simarchive.storage.scratch.locks import EXCLUSIVE, LockFile
 
 HERE = Path(__file__).parent
 SOURCE = HERE.parents[1] / "src"
@@ -132,7 +130,7 @@ def held(root: Path, which: str) -> LockFile:
     """Take a lock as another program does."""
     lock = LockFile(root / ".simarchive" / which)
     name = "space" if which == "space.lock" else next(root.glob("k1-*")).name
-    assert lock.attempt(name, ALONE)
+    assert lock.attempt(name, EXCLUSIVE)
     return lock
 
 

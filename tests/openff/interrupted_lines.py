@@ -57,5 +57,5 @@ def moments(lines: Counter[tuple[str, int]]) -> Iterator[Moment]:
     """Yield the first time of each line, and the last time of those that change a directory."""
     for (file, line), times in lines.items():
         yield Moment(file, line, 1)
-        if times > 1 and Path(file).name.startswith("directory"):
+        if times > 1 and Path(file).parent.name == "evaluator_directory":
             yield Moment(file, line, times)

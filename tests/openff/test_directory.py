@@ -30,10 +30,9 @@ from simarchive.errors import (
     WrongTypeError,
 )
 from simarchive.queries import SimulationDataQuery
+from simarchive.storage.evaluator_directory import LocalFileStorage, rebuild_registry
 from simarchive.storage.evaluator_directory import storage as directory_module
-from simarchive.storage.evaluator_directory.registry import rebuild_registry
-from simarchive.storage.evaluator_directory.storage import LocalFileStorage
-from simarchive.storage.evaluator_json.objects import EvaluatorObject
+from simarchive.storage.evaluator_json import EvaluatorObject
 
 STORED_DATA = Path(__file__).parents[2] / "examples" / "stored_data"
 EXPECTED = json.loads((STORED_DATA / "object_keys.json").read_text())["object_keys"]
@@ -144,7 +143,7 @@ def test_dangling_double_and_impossible_keys_are_skipped_and_reported(copied: Pa
 def test_a_registry_that_is_none_is_refused_and_nothing_is_lost(copied: Path, text: str) -> None:
     (copied / "object_keys.json").write_text(text)
     before = snapshot(copied)
-    with pytest.raises(CorruptError, match="is no registry"):
+    with pytest.raises(CorruptError, match="is not a registry"):
         LocalFileStorage(copied)
     assert snapshot(copied) == before
 
@@ -466,8 +465,8 @@ def test_no_new_file_is_written_through_a_link(
         path.symlink_to(victim)
         return path
 
-    for module in ("directory_changes", "directory_registry"):
-        monkeypatch.setattr(f"simarchive.storage.{module}.unused_name", with_a_link)
+    for module in ("changes", "rebuilding"):
+        monkeypatch.setattr(f"simarchive.storage.evaluator_directory.{module}.unused_name", with_a_link)
     with pytest.raises(StorageIOError):
         LocalFileStorage(copied).store_object(stored, run)
     with pytest.raises(StorageIOError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from simarchive.storage.evaluator_directory.storage import LocalFileStorage
+from simarchive.storage.evaluator_directory import LocalFileStorage
 from simarchive.testing import BackendContract
 
 

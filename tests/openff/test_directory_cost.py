@@ -22,7 +22,7 @@ from simarchive import (
     StorageBackend,
     TrainedModelData,
 )
-from simarchive.storage.evaluator_json.objects import EvaluatorObject, TypedJSON
+from simarchive.storage.evaluator_json import EvaluatorObject, TypedJSON
 
 FEW, MANY = 10, 80
 

@@ -44,7 +44,7 @@ with warnings.catch_warnings():
 from simarchive import HDF5Storage
 from simarchive.errors import InvalidDataError, StorageError, WrongTypeError
 from simarchive.interop.openff import EvaluatorStorage
-from simarchive.storage.evaluator_json.objects import EvaluatorObject
+from simarchive.storage.evaluator_json import EvaluatorObject
 
 HERE = Path(__file__).parent
 
@@ -300,7 +300,7 @@ def test_b18_wrong_arguments_get_our_errors_and_paths_may_be_path_or_str(
     for wrong in ("x", None, 7):
         with pytest.raises(WrongTypeError, match="data classes"):
             storage.store_object(wrong)
-    with pytest.raises(InvalidDataError, match="no path"):
+    with pytest.raises(InvalidDataError, match="not a path"):
         EvaluatorStorage(7)  # type: ignore[arg-type]
     make_files(tmp_path / "run")
     assert storage.store_object(simulation(), tmp_path / "run")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import multiprocessing
 import shutil
@@ -47,7 +48,8 @@ from simarchive.data import StoredSimulationData as OurSimulationData
 from simarchive.errors import InvalidDataError, NotFoundError, ReadOnlyError, WrongTypeError
 from simarchive.interop.openff import EvaluatorStorage
 from simarchive.queries import SimulationDataQuery as OurSimulationDataQuery
-from simarchive.storage.evaluator_directory.storage import LocalFileStorage as OurLocalFileStorage
+from simarchive.storage.evaluator_directory import LocalFileStorage as OurLocalFileStorage
+from simarchive.storage.scratch import Scratch
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 STORED_DATA = EXAMPLES / "stored_data"
@@ -437,6 +439,30 @@ def test_the_scratch_directory_vanishes_with_the_storage_unless_it_is_named(tmp_
         (Path(path) / "output.pdb").write_text("OUTPUT.PDB")
         storage.retrieve_object(next(iter(storage)))
         assert (Path(path) / "output.pdb").read_text() == "output.pdb"
+
+
+def test_nobody_takes_away_the_files_of_an_open_storage(tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    with EvaluatorStorage(tmp_path / "a.h5", scratch_directory=scratch) as storage:
+        key = storage.store_object(simulation(), make_files(tmp_path / "run"))
+        _, path = storage.retrieve_object(key)
+        gc.collect()
+        with Scratch(scratch) as other:
+            other.clear()
+            assert (Path(path) / "output.pdb").is_file()
+    with Scratch(scratch) as other:
+        other.clear()
+    assert not Path(path).exists()
+
+
+def test_moving_never_deletes_what_the_storage_extracted(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    with EvaluatorStorage(tmp_path / "link" / "a.h5", move=True) as storage:
+        key = storage.store_object(simulation(), make_files(tmp_path / "run"))
+        _, path = storage.retrieve_object(key)
+        assert storage.store_object(simulation(statistical_inefficiency=1.0), path) == key
+        assert (Path(path) / "output.pdb").is_file()
 
 
 def test_named_objects_are_found_by_content(storage: Any) -> None:

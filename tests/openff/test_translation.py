@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from simarchive.errors import InvalidDataError
-from simarchive.storage.evaluator_json.documents import (
+from simarchive.storage.evaluator_json import (
+    TYPE_STRINGS,
     dump_typed,
     from_evaluator,
     has_evaluator_form,
@@ -20,7 +21,6 @@ from simarchive.storage.evaluator_json.documents import (
     register_evaluator_type,
     to_evaluator,
 )
-from simarchive.storage.evaluator_json.types import TYPE_STRINGS
 
 STORED_DATA = Path(__file__).parents[2] / "examples" / "stored_data"
 DOCUMENTS = sorted(path for path in STORED_DATA.glob("*.json") if path.stem != "object_keys")
@@ -229,7 +229,7 @@ def test_what_cannot_be_read_is_refused_by_name(broken: Any, named: str) -> None
 
 
 def test_text_that_is_no_json_is_refused() -> None:
-    with pytest.raises(InvalidDataError, match="no JSON"):
+    with pytest.raises(InvalidDataError, match="not JSON"):
         parse_typed('{"a": ')
 
 

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import simarchive
+from simarchive import HDF5Storage
+from simarchive.storage.evaluator_json import EvaluatorObject
 
 SOURCE = Path(simarchive.__file__).parents[1]
 
@@ -28,6 +30,20 @@ def test_the_error_says_what_to_install() -> None:
     done = run("import simarchive.interop.openff")
     assert done.returncode == 1
     assert "conda install -c conda-forge openff-evaluator" in done.stderr.splitlines()[-1]
+
+
+def test_an_object_of_a_users_class_is_there_for_everyone(tmp_path: Path) -> None:
+    with HDF5Storage(tmp_path / "a.h5") as backend:
+        backend.store_object(EvaluatorObject.of({"@type": "my_project.Note", "text": "hello"}))
+    code = f"""
+from simarchive import HDF5Storage
+with HDF5Storage({str(tmp_path / "a.h5")!r}, "r") as backend:
+    for key in backend.keys():
+        stored, _ = backend.retrieve_object(key)
+        print(type(stored).__name__, stored.type_string, stored.to_typed()["text"])
+"""
+    done = run(code)
+    assert (done.stdout, done.stderr) == ("EvaluatorObject my_project.Note hello\n", "")
 
 
 def test_the_rest_of_the_package_does_not_need_it() -> None:

@@ -20,7 +20,7 @@ from simarchive.container.contents import Contents
 from simarchive.container.members import MemberInfo
 from simarchive.storage import merging
 from simarchive.storage.merging import plan
-from simarchive.storage.scratch.shared_files import SharedFiles
+from simarchive.storage.scratch import SharedFiles
 from simarchive.testing.sample_objects import simulation, write_files
 
 

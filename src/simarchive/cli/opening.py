@@ -73,7 +73,7 @@ def new_container(path: Path, *, codec: str) -> Iterator[HDF5Storage]:
 @contextlib.contextmanager
 def source(path: Path) -> Iterator[StorageBackend]:
     """Yield a container or a directory of OpenFF Evaluator from which objects are copied."""
-    from simarchive.storage.evaluator_directory.storage import LocalFileStorage
+    from simarchive.storage.evaluator_directory import LocalFileStorage
     from simarchive.storage.hdf5.storage import HDF5Storage
 
     with LocalFileStorage(path, mode="r") if path.is_dir() else HDF5Storage(path, mode="r") as backend:

@@ -34,7 +34,7 @@ from simarchive.storage.merging import MergeReport
 if TYPE_CHECKING:
     from simarchive.chemistry.components import Component
     from simarchive.chemistry.substances import Substance
-    from simarchive.storage.scratch.shared_files import SharedFiles
+    from simarchive.storage.scratch import SharedFiles
 
 Match = tuple[str, BaseStoredData, Any]
 """One match of a query: key, object, and the path of its ancillary data or ``None``."""
@@ -137,6 +137,7 @@ class StorageBackend(abc.ABC):
         ancillary_data: AncillaryData | None = None,
         *,
         storage_key: str | None = None,
+        replacing: str | None = None,
     ) -> StoreOutcome:
         """Do what `store_object` does, with files from wherever they lie; return also what was done.
 
@@ -144,17 +145,24 @@ class StorageBackend(abc.ABC):
         ----------
         ancillary_data
             Its files: a `DirectoryFiles`, or what `members` of any backend returned.
+        replacing
+            The key of an object whose place it takes, whatever `duplicates` would decide.
         """
         _check_class(object_to_store)
         incoming = Incoming.checked(object_to_store, ancillary_data)
         if storage_key is not None:
             check_key(storage_key)
         with self.lock, self._atomic():
-            decision = duplicates.decide(
-                object_to_store,
-                self.possible_duplicates(incoming),
-                lambda key: self._has_same_files(key, ancillary_data),
-            )
+            if replacing is not None:
+                if replacing not in self:
+                    raise NotFoundError(f"no object has the key {replacing!r}: nothing was stored")
+                decision = duplicates.Decision(Action.REPLACE, replacing)
+            else:
+                decision = duplicates.decide(
+                    object_to_store,
+                    self.possible_duplicates(incoming),
+                    lambda key: self._has_same_files(key, ancillary_data),
+                )
             key = decision.existing_key or free_key(storage_key, self._object_exists)
             if decision.action is not Action.KEEP:
                 self._put(incoming, key, is_new=not decision.existing_key)

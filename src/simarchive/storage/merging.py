@@ -24,7 +24,7 @@ from simarchive.storage import duplicates
 from simarchive.storage.ancillary import AncillaryData
 from simarchive.storage.duplicates import Action, StoreOutcome
 from simarchive.storage.incoming import Incoming
-from simarchive.storage.scratch.shared_files import SharedFiles
+from simarchive.storage.scratch import SharedFiles
 
 KeepFilter = Callable[[BaseStoredData], bool]
 
@@ -147,9 +147,13 @@ class SubstanceFilter:
             frozenset(ComponentPattern.of(component) for component in values or ())
             for values in (include_components, exclude_components)
         ]
-        both = sorted([*(substances[0] & substances[1]), *map(str, components[0] & components[1])])
-        if both:
-            raise InvalidDataError(f"{', '.join(both)} cannot be both included and excluded")
+        for what, both in (
+            ("substance", substances[0] & substances[1]),
+            ("component", components[0] & components[1]),
+        ):
+            if both:
+                names = ", ".join(sorted(map(str, both)))
+                raise InvalidDataError(f"the same {what} cannot be both included and excluded: {names}")
         return cls(substances[0], components[0], substances[1], components[1])
 
     @property

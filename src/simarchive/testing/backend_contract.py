@@ -30,6 +30,8 @@ from simarchive import (
     TrainedModelData,
     WrongTypeError,
 )
+from simarchive.storage.ancillary import DirectoryFiles
+from simarchive.storage.duplicates import Action
 from simarchive.testing.sample_objects import equilibration, free_energy, simulation, write_files
 
 
@@ -112,6 +114,19 @@ class BackendContract:
         again, path = backend.retrieve_object(key)
         assert again.statistical_inefficiency == 2.0
         assert (Path(path) / "trajectory.dcd").read_bytes() == b"longer trajectory" * 100
+
+    def test_an_object_takes_the_place_that_is_named(self, backend: Any, files: Path, tmp_path: Path) -> None:
+        key = backend.store_object(simulation(inefficiency=2.0), files)
+        last = backend.store_force_field(TLeapForceFieldSource())
+        other = DirectoryFiles(write_files(tmp_path / "other", trajectory=b"other"))
+        outcome = backend.put(simulation(inefficiency=5.0), other, replacing=key)
+        assert (outcome.key, outcome.action) == (key, Action.REPLACE)
+        again, path = backend.retrieve_object(key)
+        assert again.statistical_inefficiency == 5.0
+        assert (Path(path) / "trajectory.dcd").read_bytes() == b"other"
+        assert backend.keys() == [key, last]
+        with pytest.raises(NotFoundError):
+            backend.put(simulation(), other, replacing="missing")
 
     def test_less_information_does_not_replace_more(self, backend: Any, files: Path, tmp_path: Path) -> None:
         key = backend.store_object(simulation(inefficiency=2.0), files)

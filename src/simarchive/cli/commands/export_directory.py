@@ -28,7 +28,7 @@ def command(container: Path, directory: Path, as_json: bool) -> None:
 
     Exit code 17 means that some objects could not be read: they are named, and all others are in DIR.
     """
-    from simarchive.storage.evaluator_directory.storage import LocalFileStorage
+    from simarchive.storage.evaluator_directory import LocalFileStorage
     from simarchive.storage.merging import merge
 
     if directory.is_dir() and any(directory.iterdir()):

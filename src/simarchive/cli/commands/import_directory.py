@@ -31,7 +31,7 @@ def command(directory: Path, container: Path, codec: str, wait_s: float, as_json
 
     Exit code 17 means that something in DIR could not be read: it is named, and the rest is imported.
     """
-    from simarchive.storage.evaluator_directory.storage import LocalFileStorage
+    from simarchive.storage.evaluator_directory import LocalFileStorage
     from simarchive.storage.merging import merge
 
     with (

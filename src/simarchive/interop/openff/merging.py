@@ -1,123 +1,167 @@
-"""Copying objects from other storages of OpenFF Evaluator into an `EvaluatorStorage`."""
+"""Copying objects from other storages into the container of an `EvaluatorStorage`.
+
+What is copied has a data class here, or is an `EvaluatorObject` of a user's class. Evaluator's own storages
+are read as such objects too.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
 
 from openff.evaluator.storage import LocalFileStorage as EvaluatorLocalFileStorage
 from openff.evaluator.storage import StorageBackend as EvaluatorBackend
 
 from simarchive.data import BaseStoredData
-from simarchive.errors import InvalidDataError, LockedError, WrongTypeError
-from simarchive.interop.openff.values import from_typed, to_typed
-from simarchive.queries.substance import ComponentPattern
+from simarchive.errors import LockedError, NotFoundError, WrongTypeError
+from simarchive.ground.thread_lock import ThreadLock
+from simarchive.interop.openff.values import archived
 from simarchive.storage import merging
-from simarchive.storage.ancillary import DirectoryFiles
+from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
 from simarchive.storage.backend import StorageBackend
-from simarchive.storage.duplicates import Action
-from simarchive.storage.evaluator_directory.storage import LocalFileStorage
-from simarchive.storage.evaluator_json.objects import OPAQUE_CLASSES, EvaluatorObject
-from simarchive.storage.merging import MergeReport
-from simarchive.storage.scratch.shared_files import SharedFiles
-
-if TYPE_CHECKING:
-    from simarchive.interop.openff.storage import EvaluatorStorage
+from simarchive.storage.duplicates import StoreOutcome
+from simarchive.storage.evaluator_directory import LocalFileStorage
+from simarchive.storage.evaluator_json import EvaluatorObject
+from simarchive.storage.hdf5.storage import HDF5Storage
+from simarchive.storage.merging import KeepFilter, MergeReport
+from simarchive.storage.scratch import SharedFiles
 
 LOCK_TIMEOUT_S = 10
 
-FoundObject = tuple[str, Any, Any]
-"""The key, the Evaluator object and the directory of something to copy."""
-
-
-@dataclass(frozen=True)
-class Filters:
-    """Which substances and components are included and excluded, for both kinds of objects."""
-
-    ours: merging.SubstanceFilter
-
-    @classmethod
-    def of(
-        cls,
-        include_substances: Iterable[Any] | None,
-        include_components: Iterable[Any] | None,
-        exclude_substances: Iterable[Any] | None,
-        exclude_components: Iterable[Any] | None,
-    ) -> Filters:
-        """Return the filters for any iterables of Evaluator's substances and components.
-
-        Raises
-        ------
-        InvalidDataError
-            If a substance or a component is to be both included and excluded.
-        """
-        substances, components, not_substances, not_components = (
-            frozenset(each.identifier for each in values or ())
-            for values in (include_substances, include_components, exclude_substances, exclude_components)
-        )
-        for what, both in (
-            ("substance", substances & not_substances),
-            ("component", components & not_components),
-        ):
-            if both:
-                raise InvalidDataError(
-                    f"the same {what} cannot be both included and excluded: {', '.join(sorted(both))}"
-                )
-        return cls(
-            merging.SubstanceFilter(
-                substances, _patterns(components), not_substances, _patterns(not_components)
-            )
-        )
-
-    def passes(self, stored: Any) -> bool:
-        """Return whether one of our objects or of Evaluator's passes."""
-        if isinstance(stored, BaseStoredData):
-            return self.ours.passes(stored)
-        substance = getattr(stored, "substance", None)
-        if substance is None:
-            return not (self.ours.include_substances or self.ours.include_components)
-        components = _patterns(component.identifier for component in substance.components)
-        return (
-            (not self.ours.include_substances or substance.identifier in self.ours.include_substances)
-            and self.ours.include_components <= components
-            and substance.identifier not in self.ours.exclude_substances
-            and not self.ours.exclude_components & components
-        )
-
-
-def _patterns(identifiers: Iterable[str]) -> frozenset[ComponentPattern]:
-    return frozenset(ComponentPattern.of(identifier) for identifier in identifiers)
+PutUsersObject = Callable[[EvaluatorObject, AncillaryData | None, str], StoreOutcome]
+"""Keeps an object of a user's class and its files under a key; returns what was done."""
 
 
 def merge(
-    target: EvaluatorStorage, other: Any, *, keep: Callable[[Any], bool] = lambda stored: True
+    archive: HDF5Storage, put_users_object: PutUsersObject, other: Any, *, keep: KeepFilter | None = None
 ) -> MergeReport:
-    """Copy the objects of another storage that `keep` lets pass, as one change.
+    """Copy the objects of another storage into a container, as one change.
 
     Parameters
     ----------
     other
-        An `EvaluatorStorage`, one of Evaluator's own storages, a storage of this package, or a directory.
+        One of Evaluator's own storages, a storage of this package, or a directory.
+    keep
+        Which objects to copy; what they refer to is copied too. All by default.
     """
-    from simarchive.interop.openff.storage import EvaluatorStorage
+    source = source_of(other)
+    if archive.is_same_store(source):
+        return MergeReport(kept=source.keys())
+    report = merging.merge(Receiver(archive, put_users_object), UsersObjectsLast(source), keep=keep)
+    if isinstance(source, LocalFileStorage):
+        for key, problem in source.problems.items():
+            report.unreadable.setdefault(key, problem)
+    return report
 
-    if isinstance(other, EvaluatorStorage):
-        other = other.archive
+
+def source_of(other: Any) -> StorageBackend | EvaluatorSource:
+    """Return what objects are copied from, for anything that `merge` takes."""
     if isinstance(other, EvaluatorLocalFileStorage):
         other = other.root_directory
     if isinstance(other, str | os.PathLike):
         other = LocalFileStorage(other, mode="r")
     if isinstance(other, StorageBackend):
-        return _merge_ours(target, other, keep)
-    if not isinstance(other, EvaluatorBackend):
-        raise WrongTypeError(f"{other!r} is no storage: give a storage or the path of a directory")
-    report = MergeReport()
-    with merging.locked(target.archive.lock, _InTime(other._lock)), target.archive.transaction():
-        _store_each(target, _all_of(other), report, keep)
-    return report
+        return other
+    if isinstance(other, EvaluatorBackend):
+        return EvaluatorSource(other)
+    raise WrongTypeError(f"{other!r} is not a storage: give a storage or the path of a directory")
+
+
+class Receiver:
+    """A container as the target of one merge, which asks about objects of users' classes."""
+
+    def __init__(self, archive: HDF5Storage, put_users_object: PutUsersObject) -> None:
+        self._archive = archive
+        self._put_users_object = put_users_object
+        self._new_keys: dict[str, str] = {}
+
+    @property
+    def lock(self) -> ThreadLock:
+        """The lock of the container."""
+        return self._archive.lock
+
+    def is_same_store(self, other: object, /) -> bool:
+        """Return whether a source is the container."""
+        return self._archive.is_same_store(other)
+
+    def transaction(self) -> AbstractContextManager[object]:
+        """Make all that is put in the block one change."""
+        return self._archive.transaction()
+
+    def put(
+        self, stored: BaseStoredData, ancillary_data: AncillaryData | None, /, *, storage_key: str
+    ) -> StoreOutcome:
+        """Keep an object and its files under a key, or what is decided on duplicates."""
+        if isinstance(stored, EvaluatorObject):
+            outcome = self._put_users_object(self._with_new_keys(stored), ancillary_data, storage_key)
+        else:
+            outcome = self._archive.put(stored, ancillary_data, storage_key=storage_key)
+        if outcome.key != storage_key:
+            self._new_keys[storage_key] = outcome.key
+        return outcome
+
+    def _with_new_keys(self, stored: EvaluatorObject) -> EvaluatorObject:
+        # Only Evaluator knows the class, but the field has the same meaning in all of its own.
+        typed = stored.to_typed()
+        old = typed.get("force_field_id")
+        if not isinstance(old, str) or old not in self._new_keys:
+            return stored
+        return type(stored).of({**typed, "force_field_id": self._new_keys[old]})
+
+
+class UsersObjectsLast:
+    """A source that gives the objects of users' classes last, after what they may refer to."""
+
+    def __init__(self, source: StorageBackend | EvaluatorSource) -> None:
+        self._source = source
+        self.lock = source.lock
+        self.reading = source.reading
+        self.load = source.load
+        self.members = source.members
+
+    def keys(self) -> list[str]:
+        """Return the keys of all objects."""
+        if isinstance(self._source, EvaluatorSource):
+            return self._source.keys()
+        users = dict.fromkeys(self._source.keys(EvaluatorObject.query_class()()))
+        return [*(key for key in self._source if key not in users), *users]
+
+
+class EvaluatorSource:
+    """One of Evaluator's own storages as a source of our objects."""
+
+    def __init__(self, storage: Any) -> None:
+        self._storage = storage
+        self._last: tuple[str, Any] = ("", None)
+        self.lock = _InTime(storage._lock)
+
+    def keys(self) -> list[str]:
+        """Return the keys of all objects: first those of force fields, to which others refer."""
+        listed = self._storage._stored_object_keys
+        names = sorted(listed, key=lambda name: name != "ForceFieldData")
+        return [key for name in names for key in listed[name]]
+
+    def reading(self) -> AbstractContextManager[object]:
+        """Do nothing: there is one state, while the lock is held."""
+        return contextlib.nullcontext()
+
+    def load(self, storage_key: str, /) -> BaseStoredData:
+        """Return our object for one of Evaluator's, which shares nothing with what the storage may cache."""
+        stored, path = self._storage.retrieve_object(storage_key)
+        if stored is None:
+            raise NotFoundError(f"no object has the key {storage_key!r}")
+        self._last = storage_key, path
+        return archived(stored)
+
+    def members(self, storage_key: str, /, *, shared: SharedFiles | None = None) -> AncillaryData | None:
+        """Return the files of an object."""
+        key, path = self._last
+        if key != storage_key:
+            _, path = self._storage.retrieve_object(storage_key)
+        return None if path is None else DirectoryFiles(path)
 
 
 class _InTime:
@@ -136,78 +180,3 @@ class _InTime:
 
     def __exit__(self, *exception: object) -> None:
         self._lock.release()
-
-
-def _merge_ours(target: EvaluatorStorage, source: StorageBackend, keep: Callable[[Any], bool]) -> MergeReport:
-    """Merge what has a data class of ours, then what only Evaluator's program can interpret."""
-    if target.archive.is_same_store(source):
-        return MergeReport(kept=source.keys())
-    with merging.locked(target.archive.lock, source.lock), target.archive.transaction():
-        report = merging.merge(
-            target.archive,
-            source,
-            keep=lambda stored: not isinstance(stored, EvaluatorObject) and keep(stored),
-        )
-        with SharedFiles() as shared:
-            _store_each(target, _opaque_of(source, shared), report, keep)
-    if isinstance(source, LocalFileStorage):
-        for key, problem in source.problems.items():
-            report.unreadable.setdefault(key, problem)
-    return report
-
-
-def _store_each(
-    target: EvaluatorStorage,
-    found: Iterator[FoundObject],
-    report: MergeReport,
-    keep: Callable[[Any], bool],
-) -> None:
-    for key, stored, path in found:
-        if not keep(stored):
-            continue
-        old = getattr(stored, "force_field_id", None)
-        if isinstance(old, str) and old in report.new_keys:
-            stored.force_field_id = report.new_keys[old]
-        try:
-            if isinstance(stored, EvaluatorObject):
-                outcome = target.archive.put(
-                    stored, None if path is None else DirectoryFiles(path), storage_key=key
-                )
-                new_key, action = outcome.key, outcome.action
-            else:
-                new_key, action = target._store(stored, path, storage_key=key)
-        except InvalidDataError as error:
-            report.unreadable[key] = str(error)
-            continue
-        if new_key != key:
-            report.new_keys[key] = new_key
-        {Action.ADD: report.stored, Action.REPLACE: report.replaced, Action.KEEP: report.kept}[action].append(
-            key
-        )
-
-
-def _opaque_of(source: StorageBackend, shared: SharedFiles) -> Iterator[FoundObject]:
-    """Yield the objects of users' classes: as such if the class is loaded, else as they are kept here."""
-    for key in source._object_keys(OPAQUE_CLASSES):
-        with source.reading(), contextlib.ExitStack() as stack:
-            stored = source.load(key)
-            if not isinstance(stored, EvaluatorObject):
-                continue
-            files = source.members(key, shared=shared)
-            path = None if files is None else stack.enter_context(files.directory())
-            try:
-                yield key, from_typed(stored.to_typed()), path
-            except InvalidDataError:
-                yield key, stored, path
-
-
-def _all_of(other: Any) -> Iterator[FoundObject]:
-    with other._lock:
-        listed = {name: list(keys) for name, keys in other._stored_object_keys.items()}
-    # What others refer to comes first, so that a key that must change is known to them.
-    for name in sorted(listed, key=lambda name: name != "ForceFieldData"):
-        for key in listed[name]:
-            stored, path = other.retrieve_object(key)
-            if stored is not None:
-                # Another storage may have the object in a cache: a copy shares nothing with it.
-                yield key, from_typed(to_typed(stored)), path

@@ -1,6 +1,6 @@
 """OpenFF Evaluator's queries as conditions for our index.
 
-The conditions are necessary for a match, never more: Evaluator's own `apply` has the last word.
+The conditions are necessary for a match, not sufficient: Evaluator's own `apply` has the last word.
 """
 
 from __future__ import annotations
@@ -12,14 +12,12 @@ from typing import Any
 from openff.evaluator.attributes import UNDEFINED
 from openff.evaluator.storage.query import BaseSimulationDataQuery
 
-from simarchive.chemistry import Substance, ThermodynamicState
 from simarchive.data import data_class_named
 from simarchive.errors import InvalidDataError
 from simarchive.ground.conditions import Condition
-from simarchive.interop.openff.values import to_typed, type_string_of
+from simarchive.interop.openff.values import our_state, our_substance, to_typed, type_string_of
 from simarchive.queries import SubstanceQuery, query_class_for
-from simarchive.storage.evaluator_json.reading import read_value
-from simarchive.storage.evaluator_json.types import short_name
+from simarchive.storage.evaluator_json import short_name
 
 _PLAIN_CRITERIA = (
     "property_phase",
@@ -45,7 +43,7 @@ def own_class_names(evaluator_class: type[Any]) -> list[str]:
 
 
 def conditions_of(data_query: Any, class_name: str) -> tuple[Condition, ...]:
-    """Return conditions that every object of a data class fulfils which an Evaluator query matches."""
+    """Return conditions that hold for every object of a data class that an Evaluator query matches."""
     data_class = data_class_named(class_name)
     if data_class is None or not isinstance(data_query, BaseSimulationDataQuery):
         return ()
@@ -62,12 +60,11 @@ def conditions_of(data_query: Any, class_name: str) -> tuple[Condition, ...]:
 
 def _criteria(data_query: Any) -> Iterator[tuple[str, Any]]:
     if data_query.substance != UNDEFINED:
-        yield "substance", Substance.from_tree(read_value(to_typed(data_query.substance), "substance"))
+        yield "substance", our_substance(data_query.substance)
         if data_query.substance_query != UNDEFINED and data_query.substance_query.components_only:
             yield "substance_query", SubstanceQuery(components_only=True)
     if data_query.thermodynamic_state != UNDEFINED:
-        state = read_value(to_typed(data_query.thermodynamic_state), "thermodynamic_state")
-        yield "thermodynamic_state", ThermodynamicState.from_tree(state)
+        yield "thermodynamic_state", our_state(data_query.thermodynamic_state)
     for name in _PLAIN_CRITERIA:
         value = getattr(data_query, name, UNDEFINED)
         if value != UNDEFINED:
@@ -78,7 +75,7 @@ def apply(data_query: Any, stored: Any) -> tuple[Any, ...] | None:
     """Return what Evaluator's query says of an object: the matched values, or ``None``.
 
     Evaluator raises where pure data of a component was stored in another role than the query gives it;
-    here only the components of the query that the object has take part, so that it is no match.
+    here only the components of the query that the object has take part, so that it is not a match.
     """
     if (
         isinstance(data_query, BaseSimulationDataQuery)

@@ -12,23 +12,30 @@ from typing import Any, Self
 from openff.evaluator.storage import StorageBackend
 from openff.evaluator.storage import data as evaluator_data
 
-from simarchive.container.objects import ObjectHeader
-from simarchive.data import BaseStoredData
 from simarchive.errors import CorruptError, InvalidDataError, WrongTypeError
 from simarchive.ground.conditions import OneOf
 from simarchive.ground.filesystem import PathLike
 from simarchive.interop.openff import merging as openff_merging
 from simarchive.interop.openff import queries as openff_queries
-from simarchive.interop.openff.objects import archived, restored, stored_class_name
 from simarchive.interop.openff.places import EvaluatorScratch, container_path
-from simarchive.interop.openff.values import type_string_of
-from simarchive.storage.ancillary import DirectoryFiles
-from simarchive.storage.duplicates import Action
-from simarchive.storage.evaluator_json.documents import evaluator_type_of
-from simarchive.storage.evaluator_json.objects import OPAQUE_CLASSES
+from simarchive.interop.openff.values import (
+    archived,
+    from_typed,
+    our_component,
+    our_substance,
+    restored,
+    type_string_of,
+)
+from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
+from simarchive.storage.duplicates import Action, StoreOutcome
+from simarchive.storage.evaluator_json import (
+    OPAQUE_CLASSES,
+    EvaluatorObject,
+    class_name_of,
+    classes_with_evaluator_form,
+)
 from simarchive.storage.hdf5.storage import HDF5Storage
-from simarchive.storage.incoming import Incoming
-from simarchive.storage.merging import MergeReport
+from simarchive.storage.merging import KeepFilter, MergeReport, SubstanceFilter
 
 LOGGER = logging.getLogger("simarchive")
 
@@ -80,8 +87,8 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
         **options: Any,
     ) -> None:
         container = container_path(path if path is not None else root_directory, make=mode == "a")
-        self._archive = HDF5Storage(container, mode, **options)
-        self._scratch = EvaluatorScratch(self._archive, scratch_directory)
+        self._scratch = EvaluatorScratch(container, scratch_directory)
+        self._archive = HDF5Storage(container, mode, self._scratch.directory, **options)
         # The backend's own lock: Evaluator's public methods take it.
         self._lock = self._archive.lock
         self._move = move
@@ -137,55 +144,60 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
             If the object is incomplete or could not be read back, or the directory is missing, unexpected
             or lacks a file that the object names. It is a `ValueError`, as Evaluator's is.
         """
-        key, action = self._store(object_to_store, ancillary_data_path)
+        outcome = self._store(object_to_store, ancillary_data_path)
         moves = self._move if move is None else move
-        if moves and ancillary_data_path is not None and action is not Action.KEEP:
+        if moves and ancillary_data_path is not None and outcome.action is not Action.KEEP:
             source = Path(ancillary_data_path)
             if not self._scratch.holds(source):
                 shutil.rmtree(source)
-        return key
+        return outcome.key
 
     def _store(
         self, evaluator_object: Any, path: PathLike | None, *, storage_key: str | None = None
-    ) -> tuple[str, Action]:
+    ) -> StoreOutcome:
         if not isinstance(evaluator_object, evaluator_data.BaseStoredData):
             raise WrongTypeError(
                 f"only objects of OpenFF Evaluator's data classes can be stored, not {evaluator_object!r}"
             )
-        try:
-            evaluator_object.validate()
-        except AssertionError as error:
-            raise InvalidDataError(f"{type(evaluator_object).__name__} is not valid: {error}") from error
+        _validate(evaluator_object)
         ours = archived(evaluator_object)
         files = None if path is None else DirectoryFiles(path)
-        if type(ours).data_class_name not in OPAQUE_CLASSES:
-            outcome = self._archive.put(ours, files, storage_key=storage_key)
-            return outcome.key, outcome.action
-        with self._archive.transaction():
-            return self._store_opaque(evaluator_object, ours, files, storage_key)
+        if isinstance(ours, EvaluatorObject):
+            return self._put_opaque(evaluator_object, ours, files, storage_key)
+        return self._archive.put(ours, files, storage_key=storage_key)
 
-    def _store_opaque(
+    def _put_users_object(
+        self, ours: EvaluatorObject, files: AncillaryData | None, storage_key: str
+    ) -> StoreOutcome:
+        """Keep an object of a user's class: as its class says if the program has loaded it, else as it is."""
+        try:
+            evaluator_object = from_typed(ours.to_typed())
+        except InvalidDataError:
+            return self._archive.put(ours, files, storage_key=storage_key)
+        _validate(evaluator_object)
+        return self._put_opaque(evaluator_object, ours, files, storage_key)
+
+    def _put_opaque(
         self,
         evaluator_object: Any,
-        ours: BaseStoredData,
-        files: DirectoryFiles | None,
+        ours: EvaluatorObject,
+        files: AncillaryData | None,
         storage_key: str | None,
-    ) -> tuple[str, Action]:
-        existing = self._has_object(evaluator_object)
-        if existing is None:
-            outcome = self._archive.put(ours, files, storage_key=storage_key)
-            return outcome.key, outcome.action
-        if not isinstance(evaluator_object, evaluator_data.ReplaceableData):
-            return existing, Action.KEEP
-        _, stored = self._restore(existing)
-        winner = type(evaluator_object).most_information(stored, evaluator_object)
-        if winner is None:
-            outcome = self._archive.put(ours, files, storage_key=storage_key)
-            return outcome.key, outcome.action
-        if winner is not evaluator_object:
-            return existing, Action.KEEP
-        self._archive._put(Incoming.checked(ours, files), existing, is_new=False)
-        return existing, Action.REPLACE
+    ) -> StoreOutcome:
+        """Keep an object of which only Evaluator can say whether it is here already."""
+        with self._archive.transaction():
+            existing = self._has_object(evaluator_object)
+            if existing is None:
+                return self._archive.put(ours, files, storage_key=storage_key)
+            if not isinstance(evaluator_object, evaluator_data.ReplaceableData):
+                return StoreOutcome(existing, Action.KEEP)
+            stored = self._restore(existing)
+            winner = type(evaluator_object).most_information(stored, evaluator_object)
+            if winner is None:
+                return self._archive.put(ours, files, storage_key=storage_key)
+            if winner is not evaluator_object:
+                return StoreOutcome(existing, Action.KEEP)
+            return self._archive.put(ours, files, replacing=existing)
 
     def remove_object(self, storage_key: str) -> None:
         """Remove an object and its files.
@@ -210,16 +222,16 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
     def _retrieve_object(
         self, storage_key: str, expected_type: type[Any] | None = None
     ) -> tuple[Any, str | None]:
-        with self._archive._container.reading() as contents:
-            if storage_key not in contents:
+        with self._archive.reading():
+            if storage_key not in self._archive:
                 return None, None
-            header, found = self._restore(storage_key)
+            found = self._restore(storage_key)
             if expected_type is not None and not isinstance(found, expected_type):
                 raise WrongTypeError(
                     f"object {storage_key!r} is a {type(found).__name__}, not a {expected_type.__name__}:"
                     " ask for another type or key"
                 )
-            return found, self._extracted(header)
+            return found, self._extracted(storage_key)
 
     def _object_exists(self, storage_key: str) -> bool:
         return storage_key in self._archive
@@ -235,32 +247,32 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
             data_query = storage_object.to_storage_query()
         except NotImplementedError:
             return None
-        for header, stored in self._readable(self._candidates(data_query)):
+        for key, stored in self._readable(self._candidates(data_query)):
             if type(stored) is type(storage_object) and openff_queries.apply(data_query, stored) is not None:
-                return header.key
+                return key
         return None
 
     def _query(self, data_query: Any) -> dict[tuple[Any, ...], list[Match]]:
         found: dict[tuple[Any, ...], list[Match]] = {}
-        with self._archive._container.reading():
+        with self._archive.reading():
             matches = [
-                (header, stored, matched)
-                for header, stored in self._readable(self._candidates(data_query))
+                (self._archive.header(key).stored_at, key, stored, matched)
+                for key, stored in self._readable(self._candidates(data_query))
                 if (matched := openff_queries.apply(data_query, stored)) is not None
             ]
-            # The oldest first: see `EvaluatorScratch.directory_of`.
-            for header, stored, matched in sorted(matches, key=lambda match: match[0].stored_at):
-                found.setdefault(matched, []).append((header.key, stored, self._extracted(header)))
+            # The oldest first: see `EvaluatorScratch.extracted`.
+            for _, key, stored, matched in sorted(matches, key=lambda match: match[0]):
+                found.setdefault(matched, []).append((key, stored, self._extracted(key)))
         return found
 
-    def _readable(self, keys: Iterable[str]) -> Iterator[tuple[ObjectHeader, Any]]:
+    def _readable(self, keys: Iterable[str]) -> Iterator[tuple[str, Any]]:
         for key in keys:
             try:
-                restored_object = self._restore(key)
+                stored = self._restore(key)
             except (CorruptError, InvalidDataError) as error:
                 LOGGER.warning("object %r is left out of a query: %s", key, error)
                 continue
-            yield restored_object
+            yield key, stored
 
     def _candidates(self, data_query: Any) -> list[str]:
         """Return the keys of at least all objects that an Evaluator query matches."""
@@ -272,19 +284,19 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
         keys += self._archive.select(OPAQUE_CLASSES, [OneOf.of("type_string", type_strings)])
         return keys
 
-    def _restore(self, storage_key: str) -> tuple[ObjectHeader, Any]:
-        # One read of one committed state, and arrays at once: Evaluator's objects cannot wait for theirs.
-        with self._archive._container.reading() as contents:
-            header = contents.header(storage_key)
-            tree = contents.tree(storage_key)
-        try:
-            return header, restored(header.data_class, tree)
-        except InvalidDataError as error:
-            error.add_note(f"object {storage_key!r} in {str(self._archive.path)!r}")
-            raise
+    def _restore(self, storage_key: str) -> Any:
+        # One read of one committed state, arrays and all: Evaluator's objects cannot wait for theirs.
+        with self._archive.reading():
+            class_name, _, tree = self._archive.retrieve_document(storage_key)
+            try:
+                return restored(class_name, tree)
+            except InvalidDataError as error:
+                error.add_note(f"object {storage_key!r} in {str(self._archive.path)!r}")
+                raise
 
-    def _extracted(self, header: ObjectHeader) -> str | None:
-        return self._scratch.directory_of(header) if header.has_ancillary_data else None
+    def _extracted(self, storage_key: str) -> str | None:
+        files = self._archive.ancillary_path(storage_key)
+        return None if files is None else self._scratch.extracted(files)
 
     def opaque_keys(self) -> list[str]:
         """Return the keys of objects whose classes only the user's program knows."""
@@ -294,16 +306,15 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
     def _stored_object_keys(self) -> dict[str, list[str]]:
         # Evaluator's MutableLocalFileStorage.update(other) reads this of any other storage.
         by_class: dict[str, list[str]] = {}
-        with self._archive._container.reading() as contents:
-            for class_name in contents.data_classes():
-                type_string = evaluator_type_of(class_name)
+        with self._archive.reading():
+            for class_name, type_string in classes_with_evaluator_form().items():
                 # The index names the objects of a class; none of them is looked at.
-                keys = [] if type_string is None else self._archive.select([class_name])
-                if type_string is not None and keys:
-                    by_class.setdefault(stored_class_name(type_string), []).extend(keys)
+                keys = self._archive.select([class_name])
+                if keys:
+                    by_class.setdefault(class_name_of(type_string), []).extend(keys)
         for key in self.opaque_keys():
             type_string = str(self._archive.retrieve_document(key)[2]["type_string"])
-            by_class.setdefault(stored_class_name(type_string), []).append(key)
+            by_class.setdefault(class_name_of(type_string), []).append(key)
         return by_class
 
     # --- combining -----------------------------------------------------------------------------------
@@ -321,7 +332,11 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
         report
             What was stored, replaced, kept and left out, and which keys had to change.
         """
-        return openff_merging.merge(self, other)
+        return self._merge(other)
+
+    def _merge(self, other: Any, keep: KeepFilter | None = None) -> MergeReport:
+        source = other.archive if isinstance(other, EvaluatorStorage) else other
+        return openff_merging.merge(self._archive, self._put_users_object, source, keep=keep)
 
     def __iadd__(self, other: Any) -> Self:
         self.update(other)
@@ -338,7 +353,7 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
     ) -> EvaluatorStorage:
         """Return a new storage with the objects whose substance passes all filters.
 
-        As Evaluator's, but: an empty filter is no filter, keys stay, and the force field that a passing
+        As Evaluator's, but: an empty filter lets all pass, keys stay, and the force field that a passing
         object refers to comes along.
 
         Raises
@@ -346,21 +361,30 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
         InvalidDataError
             If something is to be both included and excluded, or there are objects at `directory` already.
         """
-        filters = openff_merging.Filters.of(
-            include_substances, include_components, exclude_substances, exclude_components
+        filters = SubstanceFilter.of(
+            map(our_substance, include_substances or ()),
+            map(our_component, include_components or ()),
+            map(our_substance, exclude_substances or ()),
+            map(our_component, exclude_components or ()),
         )
         target = container_path(directory, make=False)
-        if require_empty_directory and (target.exists() or any_file_in(directory)):
+        if require_empty_directory and (target.exists() or _holds_anything(directory)):
             raise InvalidDataError(
                 f"{os.fspath(directory)!r} is not empty:"
                 " name another place, or set require_empty_directory=False"
             )
         result = type(self)(directory)
-        openff_merging.merge(result, self, keep=filters.passes)
+        result._merge(self, filters.passes)
         return result
 
 
-def any_file_in(directory: PathLike) -> bool:
-    """Return whether a path is a directory that holds anything."""
+def _validate(evaluator_object: Any) -> None:
+    try:
+        evaluator_object.validate()
+    except AssertionError as error:
+        raise InvalidDataError(f"{type(evaluator_object).__name__} is not valid: {error}") from error
+
+
+def _holds_anything(directory: PathLike) -> bool:
     path = Path(directory)
     return path.is_dir() and any(path.iterdir())

@@ -1,8 +1,8 @@
-"""OpenFF Evaluator's objects to its typed JSON and back, arrays kept as arrays.
+"""OpenFF Evaluator's objects to its typed JSON and back, and by way of it to our data objects.
 
 Evaluator's own way leads through text: arrays become lists of numbers, and a type string in a file
-imports the module that it names. Here arrays keep dtype and bits, and only classes that the program has
-loaded already are built.
+imports the module that it names. Here arrays stay arrays, with dtype and bits, and only classes that the
+program has loaded already are built.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import enum
 import functools
 import importlib
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,22 @@ from openff.evaluator.substances import Component
 from openff.evaluator.utils.serialization import TypedBaseModel, TypedJSONDecoder, TypedJSONEncoder
 from openff.units import unit
 
+from simarchive.chemistry import Component as OurComponent
+from simarchive.chemistry import Substance as OurSubstance
+from simarchive.chemistry import ThermodynamicState as OurThermodynamicState
+from simarchive.data import BaseStoredData
 from simarchive.errors import InvalidDataError
-from simarchive.storage.evaluator_json.types import TYPE, TYPE_STRINGS, full_type_string, short_name
+from simarchive.storage.evaluator_json import (
+    TYPE,
+    TYPE_STRINGS,
+    full_type_string,
+    has_data_class_for,
+    object_of,
+    read_value,
+    short_name,
+    typed_array,
+    typed_of,
+)
 
 _ENCODER = TypedJSONEncoder()
 _DECODERS = TypedJSONDecoder._custom_supported_types
@@ -28,6 +43,47 @@ _DECODERS = TypedJSONDecoder._custom_supported_types
 def type_string_of(evaluator_class: type[Any]) -> str:
     """Return the type string that Evaluator writes for a class."""
     return full_type_string(f"{evaluator_class.__module__}.{evaluator_class.__qualname__}")
+
+
+def archived(evaluator_object: Any) -> BaseStoredData:
+    """Return our object for one of Evaluator's; an `EvaluatorObject` for a class that we do not have.
+
+    Raises
+    ------
+    InvalidDataError
+        If the object could not be read back.
+    """
+    typed = to_typed(evaluator_object)
+    if not has_data_class_for(typed):
+        # A user's class may write what it cannot read: better to know now.
+        from_typed(typed)
+    return object_of(typed, with_files=bool(evaluator_object.has_ancillary_data()))
+
+
+def restored(data_class_name: str, tree: Mapping[str, Any]) -> Any:
+    """Return Evaluator's object for the document of one of ours.
+
+    Raises
+    ------
+    InvalidDataError
+        If Evaluator has no class for it, or the program has not loaded the class.
+    """
+    return from_typed(typed_of(data_class_name, tree))
+
+
+def our_substance(substance: Any) -> OurSubstance:
+    """Return our substance for one of Evaluator's."""
+    return OurSubstance.from_tree(read_value(to_typed(substance), "substance"))
+
+
+def our_component(component: Any) -> OurComponent:
+    """Return our component for one of Evaluator's."""
+    return OurComponent.from_tree(read_value(to_typed(component), "component"))
+
+
+def our_state(state: Any) -> OurThermodynamicState:
+    """Return our thermodynamic state for one of Evaluator's."""
+    return OurThermodynamicState.from_tree(read_value(to_typed(state), "thermodynamic_state"))
 
 
 def to_typed(value: Any) -> Any:
@@ -39,7 +95,7 @@ def to_typed(value: Any) -> Any:
         If Evaluator cannot write it.
     """
     if isinstance(value, np.ndarray):
-        return {"value": value, TYPE: TYPE_STRINGS["ndarray"]}
+        return typed_array(value)
     if value is None or isinstance(value, bool | str | int | float):
         return _plain(value)
     if isinstance(value, list | tuple):
@@ -72,8 +128,8 @@ def from_typed(typed: Any) -> Any:
     Raises
     ------
     InvalidDataError
-        If it names a class that is not loaded, or one that is no class of Evaluator's kind; or if the
-        class refuses what was stored.
+        If it names a class that is not loaded, or one that is not of Evaluator's kind; or if the class
+        refuses what was stored.
     """
     if isinstance(typed, list):
         return [from_typed(each) for each in typed]

@@ -4,10 +4,10 @@ While changes are made, what they replace and remove lies in ``.simarchive-chang
 
 - ``old/<name>`` is what was under a name in the directory before;
 - ``added/<name>`` says that nothing was;
-- ``new/`` holds what is prepared, and what is of no more use.
+- ``new/`` holds what is being prepared, and what is not needed any more.
 
 The changes are finished by renaming that folder, in one step, to ``.simarchive-changes.<token>.done``, which
-is then deleted. Until then they can be taken back: by the process that made them, and if that was killed by
+is then deleted. Until then they can be taken back: by the process that made them, or, if that was killed, by
 the next one that writes. Every step can be repeated, so it does not matter where it was interrupted before.
 """
 
@@ -39,7 +39,7 @@ _NEW_FILE = re.compile(r"\..+\.json\.[A-Za-z0-9_]{8}\.new")
 
 
 class Changes:
-    """The changes of one turn, for one process alone.
+    """The changes of one turn of one process.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Files of a directory of objects: made anew, never through a link, with the permissions of the others."""
+"""Files of a directory of objects: new ones, never written through a link, with permissions of the others."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def make_directory(path: Path, access: Access) -> None:
 
 
 def unused_name(directory: Path, prefix: str = "", suffix: str = "") -> Path:
-    """Return a path that nobody can foresee."""
+    """Return a path that nobody can guess."""
     return directory / f"{prefix}{secrets.token_hex(16)}{suffix}"
 
 

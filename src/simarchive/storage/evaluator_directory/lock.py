@@ -24,7 +24,7 @@ class DirectoryLock:
         An existing directory.
     """
 
-    _descriptor = -1  # there from the first moment on: an interrupt may come in the next line
+    _descriptor = -1  # there from the start: an interrupt may come in the next line
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -67,10 +67,10 @@ class DirectoryLock:
         return True
 
     def release(self) -> None:
-        """Give the lock up; later calls do nothing."""
+        """Release the lock; later calls do nothing."""
         descriptor = self._descriptor
         if descriptor >= 0:
-            # In words, since a forked process may have the same open file.
+            # Closing is not enough, since a forked process may have the same open file.
             with contextlib.suppress(OSError):
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
             self._close()

@@ -7,38 +7,20 @@ objects of classes that it does not know are named in a registry of their own, w
 from __future__ import annotations
 
 import json
-import os
 import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from simarchive.errors import CorruptError, InvalidDataError, StorageIOError
-from simarchive.ground.filesystem import sync_directory
 from simarchive.ground.keys import check_key
-from simarchive.storage.evaluator_directory.changes import recover
-from simarchive.storage.evaluator_directory.files import (
-    Access,
-    Signature,
-    io_error,
-    signature_of,
-    unused_name,
-    write_text,
-)
-from simarchive.storage.evaluator_directory.lock import DirectoryLock
-from simarchive.storage.evaluator_json.documents import parse_typed
-from simarchive.storage.evaluator_json.types import TYPE, TYPE_STRINGS
+from simarchive.storage.evaluator_directory.documents import Filing
+from simarchive.storage.evaluator_directory.files import Signature, signature_of
+from simarchive.storage.evaluator_json import TYPE, TYPE_STRINGS, parse_typed
 
 EVALUATOR_REGISTRY = "object_keys.json"
 OWN_REGISTRY = "simarchive_keys.json"
-
-
-class Filing(NamedTuple):
-    """Where a key is filed: in which of the two registries, and under which name."""
-
-    is_own: bool
-    name: str
 
 
 class DirectoryRegistry:
@@ -72,12 +54,12 @@ class DirectoryRegistry:
         return bool(self._changes)
 
     def read(self) -> None:
-        """Have the keys of the file as it is now, unless there are changes.
+        """Read the file if it was replaced since, unless there are changes.
 
         Raises
         ------
         CorruptError
-            If the file is no registry.
+            If the file is not a registry.
         """
         if self._changes:
             return
@@ -105,7 +87,7 @@ class DirectoryRegistry:
     def text(self) -> str:
         """Return what is to be written.
 
-        What another program wrote since the file was read stays: OpenFF Evaluator takes no turns.
+        What another program wrote since the file was read stays: OpenFF Evaluator does not take turns.
         """
         if _signature(self.path) not in (None, self._signature):
             self.keys, self.twice = _parse(self.path)
@@ -116,7 +98,7 @@ class DirectoryRegistry:
                 else:
                     for listed in self.keys.values():
                         listed.pop(key, None)
-        return _text_of({name: list(listed) for name, listed in self.keys.items()})
+        return registry_text({name: list(listed) for name, listed in self.keys.items()})
 
     def written(self, signature: Signature | None) -> None:
         """Take the keys for those of a file that was put in place."""
@@ -152,13 +134,18 @@ class DirectoryRegistries:
 
     @property
     def generation(self) -> tuple[int, int]:
-        """What differs after a file was read anew."""
+        """What differs after a file was read again."""
         return self.evaluator.generation, self.own.generation
 
     @property
     def is_changed(self) -> bool:
         """Whether there is something to be written."""
         return self.evaluator.is_changed or self.own.is_changed
+
+    @property
+    def any_exists(self) -> bool:
+        """Whether the file of a registry is there."""
+        return self.evaluator.path.exists() or self.own.path.exists()
 
     def read(self) -> Mapping[str, Filing]:
         """Return where each key is filed, by key in no order; do not change the result."""
@@ -230,70 +217,6 @@ class DirectoryRegistries:
                     yield key, Filing(bool(is_own), name)
 
 
-def rebuild_registry(
-    directory: str | os.PathLike[str], *, lock_timeout_s: float = 10.0
-) -> dict[str, list[str]]:
-    """Make the registries of a directory anew from the objects in it; return the keys by class name.
-
-    A registry that is there is kept under the same name with ``.old`` added.
-
-    Parameters
-    ----------
-    lock_timeout_s
-        How long to wait for a process that is writing to the directory.
-
-    Raises
-    ------
-    CorruptError
-        If an object's file is no JSON: it is named, and nothing is written.
-    LockedError
-        If another process is writing to the directory all the time.
-    """
-    root = Path(directory).absolute()
-    lock = DirectoryLock(root)
-    try:
-        lock.acquire(lock_timeout_s)
-        recover(root)
-        found = _keys_of_objects(root)
-        access = Access.like(root / EVALUATOR_REGISTRY, root / OWN_REGISTRY)
-        for file_name, keys in found.items():
-            path = root / file_name
-            new = unused_name(root, f".{file_name}.", ".new")
-            try:
-                if keys or file_name == EVALUATOR_REGISTRY:
-                    write_text(new, _text_of(keys), access)
-                if path.exists():
-                    path.replace(path.with_name(f"{file_name}.old"))
-                if keys or file_name == EVALUATOR_REGISTRY:
-                    new.replace(path)
-                sync_directory(root)
-            except OSError as error:
-                raise io_error(error, path) from error
-            finally:
-                new.unlink(missing_ok=True)
-    finally:
-        lock.release()
-    return {**found[EVALUATOR_REGISTRY], **found[OWN_REGISTRY]}
-
-
-def _keys_of_objects(root: Path) -> dict[str, dict[str, list[str]]]:
-    found: dict[str, dict[str, list[str]]] = {EVALUATOR_REGISTRY: {}, OWN_REGISTRY: {}}
-    for path in sorted(root.glob("*.json")):
-        if path.name in found or path.name.startswith("."):
-            continue
-        try:
-            typed = parse_typed(path.read_bytes())
-        except InvalidDataError as error:
-            raise CorruptError(f"{str(path)!r} is no JSON: move it away, then try again") from error
-        type_string = typed.get(TYPE) if isinstance(typed, dict) else None
-        if not isinstance(type_string, str):
-            continue
-        own = type_string.startswith("simarchive.")
-        name = str(typed.get("data_class")) if own else type_string.rpartition(".")[2]
-        found[OWN_REGISTRY if own else EVALUATOR_REGISTRY].setdefault(name, []).append(path.stem)
-    return found
-
-
 def _signature(path: Path) -> Signature | None:
     try:
         return signature_of(path)
@@ -301,7 +224,8 @@ def _signature(path: Path) -> Signature | None:
         raise StorageIOError(f"registry {str(path)!r} cannot be read: {error.strerror}") from error
 
 
-def _text_of(keys: Mapping[str, list[str]]) -> str:
+def registry_text(keys: Mapping[str, list[str]]) -> str:
+    """Return what is written to the file of a registry, for keys by class name."""
     return json.dumps({"object_keys": keys, TYPE: TYPE_STRINGS["ObjectKeys"]})
 
 
@@ -317,7 +241,7 @@ def _parse(path: Path) -> tuple[dict[str, dict[str, None]], list[str]]:
         raise StorageIOError(f"registry {str(path)!r} cannot be read: {error.strerror}") from error
     except (InvalidDataError, TypeError, KeyError, AttributeError) as error:
         raise CorruptError(
-            f"{str(path)!r} is no registry of keys: nothing was changed; restore it from a copy,"
+            f"{str(path)!r} is not a registry of keys: nothing was changed; restore it from a copy,"
             " or let rebuild_registry() make a new one from the objects"
         ) from error
     keys = {name: dict.fromkeys(keys) for name, keys in listed.items()}

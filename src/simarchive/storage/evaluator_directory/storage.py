@@ -7,21 +7,18 @@ import functools
 import logging
 import os
 import shutil
-import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Self
 
-from simarchive.data import BaseStoredData, data_class_named
+from simarchive.data import BaseStoredData
 from simarchive.errors import (
-    ClosedError,
     ConflictError,
     CorruptError,
     InvalidDataError,
     NotFoundError,
     ReadOnlyError,
-    StorageError,
     StorageIOError,
 )
 from simarchive.ground.filesystem import PathLike
@@ -30,31 +27,15 @@ from simarchive.ground.thread_lock import ThreadLock
 from simarchive.queries import BaseDataQuery
 from simarchive.storage.ancillary import DirectoryFiles
 from simarchive.storage.backend import Match, StorageBackend, arranged_matches, class_names
-from simarchive.storage.evaluator_directory.changes import Changes, recover, sweep
+from simarchive.storage.evaluator_directory.changes import Changes
+from simarchive.storage.evaluator_directory.documents import Filing, filing_of, read_object, text_of
 from simarchive.storage.evaluator_directory.files import io_error, signature_of, write_text
-from simarchive.storage.evaluator_directory.likenesses import Likenesses
-from simarchive.storage.evaluator_directory.lock import DirectoryLock
-from simarchive.storage.evaluator_directory.registry import DirectoryRegistries, Filing
-from simarchive.storage.evaluator_json import writing as evaluator_writing
-from simarchive.storage.evaluator_json.documents import (
-    data_class_filed_under,
-    dump_typed,
-    filed_under,
-    from_evaluator,
-    has_data_class_for,
-    has_evaluator_form,
-    parse_typed,
-    to_evaluator,
-)
-from simarchive.storage.evaluator_json.objects import EvaluatorObject, opaque_class
-from simarchive.storage.evaluator_json.reading import read_fields, with_arrays
-from simarchive.storage.evaluator_json.types import TYPE
+from simarchive.storage.evaluator_directory.possible_duplicates import PossibleDuplicates
+from simarchive.storage.evaluator_directory.registry import DirectoryRegistries
+from simarchive.storage.evaluator_directory.turns import Turns
 from simarchive.storage.incoming import Incoming
 
 LOGGER = logging.getLogger("simarchive")
-
-OWN_TYPE = "simarchive.Document"
-"""The type of a JSON file that holds a document of a class that Evaluator does not know."""
 
 
 class LocalFileStorage(StorageBackend):
@@ -84,17 +65,17 @@ class LocalFileStorage(StorageBackend):
     NotFoundError
         If there is no directory, and none is to be made.
     CorruptError
-        If the registry is no registry, or is missing beside objects.
+        If the registry cannot be read as one, or is missing beside objects.
 
     Notes
     -----
     Processes that use this class take turns writing; Evaluator itself knows nothing of such turns. A change
-    that fails or is interrupted leaves the old state. What a killed process left half done the next one that
-    writes takes back; until then the objects that were being replaced may be missing or new. For more than
-    that use `HDF5Storage`.
+    that fails or is interrupted leaves the old state. What a killed process left half done is taken back by
+    the next one that writes; until then the objects that were being replaced may be missing or new. If you
+    need more than that, use `HDF5Storage`.
 
-    Storing an object reads no other, but for the first one: then all objects of its class are read, to know
-    which are the same.
+    Storing the first object of a class reads all objects of that class, to find duplicates; storing others
+    reads none.
     """
 
     def __init__(
@@ -107,11 +88,9 @@ class LocalFileStorage(StorageBackend):
         self.problems: dict[str, str] = {}
         self._writable = mode == "a"
         self.lock_timeout_s = lock_timeout_s
-        # Not its owner: a turn that an interrupt made end in the midst of its end is no turn any more.
-        self._changes: Callable[[], Changes | None] = _nothing
-        self._is_swept = False
         self._registries = DirectoryRegistries(self.directory, self.problems)
-        self._likenesses = Likenesses(
+        self._turns = Turns(self.directory, self._registries)
+        self._duplicates = PossibleDuplicates(
             self._readable_object, lambda storage_key: signature_of(self._document_path(storage_key))
         )
         self._check_registries()
@@ -160,7 +139,7 @@ class LocalFileStorage(StorageBackend):
         self._put(incoming, storage_key, is_new=not self._object_exists(storage_key))
 
     def _put(self, incoming: Incoming, storage_key: str, *, is_new: bool) -> None:
-        text = _text_of(incoming.stored, incoming.document)
+        text = text_of(incoming.stored, incoming.document)
         with incoming.directory() as directory, self._turn() as changes:
             try:
                 document, files = changes.new_place(), None
@@ -177,7 +156,7 @@ class LocalFileStorage(StorageBackend):
                 changes.put(f"{storage_key}.json", document)
             except OSError as error:
                 raise io_error(error, self.directory / storage_key) from error
-            self._likenesses.note(storage_key, incoming)
+            self._duplicates.note(storage_key, incoming)
 
     def _retrieve_object(
         self, storage_key: str, expected_type: type[BaseStoredData] | None = None
@@ -187,7 +166,7 @@ class LocalFileStorage(StorageBackend):
     def _loaded(self, storage_key: str) -> tuple[BaseStoredData | None, Path | None]:
         """Return what there is under a key that is registered."""
         try:
-            stored = _object_of(self._document_path(storage_key))
+            stored = read_object(self._document_path(storage_key))
         except FileNotFoundError:
             return None, None
         files = self.directory / storage_key
@@ -203,106 +182,18 @@ class LocalFileStorage(StorageBackend):
 
     # --- hooks ---------------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def _turn(self) -> Iterator[Changes]:
-        """Give the changes of this turn, which become final when the outermost block ends."""
-        if not self._writable:
-            raise ReadOnlyError(f"{str(self.directory)!r} was opened for reading: open it with mode='a'")
-        running = self._running()
-        if running is not None:
-            with running.part():
-                yield running
-            return
-        lock = DirectoryLock(self.directory)
-        changes = Changes(self.directory, *(registry.path for registry in self._registries))
-        # Each step to the end twice, for an interrupt may come in the midst of the first.
-        try:
-            try:
-                lock.acquire(self.lock_timeout_s)
-                self._clear_up()
-                self._changes = weakref.ref(changes)
-                try:
-                    yield changes
-                    self._finish(changes)
-                except BaseException:
-                    self._undo(changes)
-                    raise
-            finally:
-                changes.is_open = False
-                lock.release()
-        finally:
-            changes.is_open = False
-            lock.release()
-
-    def _running(self) -> Changes | None:
-        """Return the changes of the turn that is under way here, if one is."""
-        changes = self._changes()
-        if changes is None or not changes.is_open:
-            return None
-        if changes.process != os.getpid():
-            raise ClosedError(
-                f"{str(self.directory)!r} was forked in the midst of a change: open it again in this process"
-            )
-        return changes
-
-    def _clear_up(self) -> None:
-        """Take back, or remove, what killed processes left; what is not known of this turn is forgotten."""
-        if recover(self.directory) or self._registries.is_changed:
-            self._registries.forget()
-        if not self._is_swept:
-            try:
-                sweep(self.directory)
-            except OSError as error:
-                raise io_error(error, self.directory) from error
-            self._is_swept = True
-
-    def _finish(self, changes: Changes) -> None:
-        if changes.process != os.getpid():
-            self._running()
-        if changes.spoiled is not None:
-            raise StorageError(
-                f"a change to {str(self.directory)!r} failed halfway, so the whole transaction is taken back"
-            ) from changes.spoiled
-        if not (changes.has_begun or self._registries.is_changed):
-            return
-        try:
-            written = []
-            for registry in self._registries:
-                if registry.is_changed:
-                    new = changes.new_place()
-                    write_text(new, registry.text(), changes.access)
-                    written.append((registry, signature_of(new)))
-                    changes.put(registry.path.name, new)
-            changes.finish()
-        except OSError as error:
-            if isinstance(error, StorageError):
-                raise
-            raise io_error(error, self.directory) from error
-        for registry, signature in written:
-            registry.written(signature)
-
-    def _undo(self, changes: Changes) -> None:
-        if changes.process != os.getpid():
-            return
-        try:
-            changes.undo()
-        except OSError as error:
-            LOGGER.warning(
-                "%s: changes that failed are not taken back yet, the next writer does so: %s",
-                self.directory,
-                error,
-            )
-        finally:
-            # What is finished may not be cleared away yet.
-            self._is_swept = False
-            self._registries.forget()
-
     def _atomic(self) -> AbstractContextManager[object]:
         return self._turn()
 
+    def _turn(self) -> AbstractContextManager[Changes]:
+        """Give the changes of this turn, which become final when the outermost block ends."""
+        if not self._writable:
+            raise ReadOnlyError(f"{str(self.directory)!r} was opened for reading: open it with mode='a'")
+        return self._turns.take(self.lock_timeout_s)
+
     def _filings(self) -> Mapping[str, Filing]:
         """Return where each key is filed, as it is now or will be after this turn."""
-        if self._registries.is_changed and self._running() is None:
+        if self._registries.is_changed and self._turns.running() is None:
             self._registries.forget()
         return self._registries.read()
 
@@ -314,23 +205,17 @@ class LocalFileStorage(StorageBackend):
         for key, filing in self._registries.listed():
             if f"{key}.json" not in documents:
                 self.problems.setdefault(key, f"the registry names this key, but there is no file {key}.json")
-            elif class_names is None or self._class_of(filing, with_files=key in folders) in class_names:
+            elif class_names is None or filing.class_name(with_files=key in folders) in class_names:
                 keys.append(key)
         return keys
 
     def _is_stored(self, storage_key: str) -> bool:
         return self._object_exists(storage_key)
 
-    def _class_of(self, filing: Filing, *, with_files: bool) -> str:
-        class_name = data_class_filed_under(filing.name)
-        if filing.is_own or data_class_named(class_name) is not None:
-            return class_name
-        return opaque_class(with_files=with_files).data_class_name
-
     def _register_key(self, storage_key: str, stored: BaseStoredData) -> None:
         with self._turn():
             self._filings()
-            self._registries.add(_filing_of(stored), storage_key)
+            self._registries.add(filing_of(stored), storage_key)
         self.problems.pop(storage_key, None)
 
     def _remove_object(self, storage_key: str) -> None:
@@ -343,18 +228,18 @@ class LocalFileStorage(StorageBackend):
                 raise io_error(error, self.directory / storage_key) from error
             self._filings()
             self._registries.discard(storage_key)
-            self._likenesses.forget(storage_key)
+            self._duplicates.forget(storage_key)
         self.problems.pop(storage_key, None)
 
     def possible_duplicates(self, incoming: Incoming) -> Iterator[tuple[str, BaseStoredData]]:
         """Yield keys and objects that may be duplicates of this one, of those that were read once."""
         filings = self._filings()
-        self._likenesses.follow(self._registries.generation, filings.__contains__)
+        self._duplicates.follow(self._registries.generation, filings.__contains__)
         for filing in self._registries.names():
-            classes = {self._class_of(filing, with_files=with_files) for with_files in (False, True)}
+            classes = {filing.class_name(with_files=with_files) for with_files in (False, True)}
             if incoming.class_name in classes:
-                self._likenesses.complete(filing, functools.partial(self._registries.keys_under, filing))
-        for key in self._likenesses.alike(incoming):
+                self._duplicates.complete(filing, functools.partial(self._registries.keys_under, filing))
+        for key in self._duplicates.of(incoming):
             stored = self._readable_object(key)
             if stored is not None:
                 yield key, stored
@@ -402,7 +287,7 @@ class LocalFileStorage(StorageBackend):
 
     def _check_registries(self) -> None:
         self._object_keys()
-        if self._registries.evaluator.path.exists() or self._registries.own.path.exists():
+        if self._registries.any_exists:
             return
         objects = [path for path in self.directory.glob("*.json") if (self.directory / path.stem).is_dir()]
         if objects:
@@ -410,10 +295,6 @@ class LocalFileStorage(StorageBackend):
                 f"{str(self.directory)!r} has {len(objects)} objects with files, but no object_keys.json:"
                 " restore it, or let rebuild_registry() make a new one from the objects"
             )
-
-
-def _nothing() -> None:
-    return None
 
 
 def _checked_directory(directory: PathLike, *, make: bool) -> Path:
@@ -448,59 +329,3 @@ def _names_in(directory: Path) -> tuple[set[str], set[str]]:
     except OSError as error:
         raise StorageIOError(f"directory {str(directory)!r} cannot be read: {error.strerror}") from error
     return files, folders
-
-
-def _filing_of(stored: BaseStoredData) -> Filing:
-    class_name = type(stored).data_class_name
-    if isinstance(stored, EvaluatorObject):
-        return Filing(is_own=False, name=str(stored.type_string).rpartition(".")[2])
-    if has_evaluator_form(class_name):
-        return Filing(is_own=False, name=filed_under(class_name))
-    return Filing(is_own=True, name=class_name)
-
-
-def _text_of(stored: BaseStoredData, tree: dict[str, Any]) -> str:
-    name = type(stored).data_class_name
-    if isinstance(stored, EvaluatorObject):
-        return dump_typed(stored.to_typed())
-    if has_evaluator_form(name):
-        return dump_typed(to_evaluator(name, tree))
-    return dump_typed(
-        {
-            "data_class": name,
-            "data_class_version": type(stored).data_class_version,
-            "document": evaluator_writing.with_tagged_arrays(tree),
-            TYPE: OWN_TYPE,
-        }
-    )
-
-
-def _object_of(path: Path) -> BaseStoredData:
-    """Return the object of a document; raise `FileNotFoundError` if the file is gone."""
-    try:
-        typed = parse_typed(path.read_bytes())
-        return _object_from(typed, with_files=path.with_suffix("").is_dir())
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise StorageIOError(f"{str(path)!r} cannot be read: {error.strerror}") from error
-    except (KeyError, TypeError, AttributeError) as error:
-        raise CorruptError(f"{str(path)!r} is no stored object: {error!r}") from error
-    except InvalidDataError as error:
-        error.add_note(f"in {str(path)!r}")
-        raise
-
-
-def _object_from(typed: Any, *, with_files: bool) -> BaseStoredData:
-    if isinstance(typed, dict) and typed.get(TYPE) == OWN_TYPE:
-        name, version = str(typed["data_class"]), int(typed["data_class_version"])
-        tree = read_fields(typed["document"], "")
-    elif isinstance(typed, dict) and TYPE in typed and not has_data_class_for(typed):
-        # A class that only the user's program knows: nothing of it is lost.
-        return opaque_class(with_files=with_files).of(with_arrays(typed))
-    else:
-        (name, tree), version = from_evaluator(typed), 1
-    data_class = data_class_named(name)
-    if data_class is None:
-        raise InvalidDataError(f"the data class {name!r} is not registered: import the module that does so")
-    return data_class.from_document(tree, version)

@@ -1,6 +1,6 @@
 """OpenFF Evaluator's typed JSON and the trees of our documents, one from the other.
 
-Pure JSON to JSON: it needs neither Evaluator nor pint, and whatever a file says, nothing is imported.
+Pure JSON to JSON: no object is built, and whatever a file says, nothing is imported.
 """
 
 from __future__ import annotations
@@ -11,9 +11,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from simarchive.errors import InvalidDataError
-from simarchive.storage.evaluator_json import writing as writing
+from simarchive.storage.evaluator_json import writing
 from simarchive.storage.evaluator_json.reading import read_fields
-from simarchive.storage.evaluator_json.types import TYPE, TYPE_STRINGS, full_type_string, short_name
+from simarchive.storage.evaluator_json.types import (
+    TYPE,
+    TYPE_STRINGS,
+    class_name_of,
+    full_type_string,
+    short_name,
+)
 
 Tree = dict[str, Any]
 Typed = dict[str, Any]
@@ -110,12 +116,12 @@ def parse_typed(text: str | bytes) -> Any:
     Raises
     ------
     InvalidDataError
-        If the text is no JSON.
+        If the text is not JSON.
     """
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InvalidDataError(f"the text is no JSON: {error}") from error
+        raise InvalidDataError(f"the text is not JSON: {error}") from error
 
 
 def dump_typed(typed: Any) -> str:
@@ -134,7 +140,7 @@ def dump_typed(typed: Any) -> str:
 
 def has_evaluator_form(data_class_name: str) -> bool:
     """Return whether objects of a data class can be written as Evaluator's JSON."""
-    return data_class_name in _FIELDS or data_class_name in _by_class
+    return evaluator_type_of(data_class_name) is not None
 
 
 def from_evaluator(typed: Any) -> tuple[str, Tree]:
@@ -148,10 +154,10 @@ def from_evaluator(typed: Any) -> tuple[str, Tree]:
     Raises
     ------
     InvalidDataError
-        If it is no stored object, has a type that is not registered, or a field that is not known.
+        If it is not a stored object, has a type that is not registered, or a field that is not known.
     """
     if not isinstance(typed, Mapping) or TYPE not in typed:
-        raise InvalidDataError("this JSON is no object that OpenFF Evaluator stored: it has no @type")
+        raise InvalidDataError("this JSON is not an object that OpenFF Evaluator stored: it has no @type")
     name = short_name(typed[TYPE])
     if name is None or name not in _FIELDS:
         registered = _by_type.get(full_type_string(typed[TYPE]))
@@ -200,16 +206,10 @@ def to_evaluator(data_class_name: str, tree: Mapping[str, Any]) -> Typed:
     return {**typed, TYPE: registered.type_string}
 
 
-def filed_under(data_class_name: str) -> str:
-    """Return the name under which a registry files the keys of a data class: Evaluator's class name."""
-    registered = _by_class.get(data_class_name)
-    return data_class_name if registered is None else registered.type_string.rpartition(".")[2]
-
-
 def data_class_filed_under(name: str) -> str:
     """Return the data class whose keys a registry files under a name."""
     for registered in _by_class.values():
-        if registered.type_string.rpartition(".")[2] == name:
+        if class_name_of(registered.type_string) == name:
             return registered.data_class_name
     return name
 
@@ -218,6 +218,12 @@ def has_data_class_for(typed: Mapping[str, Any]) -> bool:
     """Return whether typed JSON is an object of a class that has a data class here."""
     full = full_type_string(typed.get(TYPE))
     return short_name(full) in _FIELDS or full in _by_type
+
+
+def classes_with_evaluator_form() -> dict[str, str]:
+    """Return the type string in Evaluator of each data class that has one, by name, force fields first."""
+    types = {name: TYPE_STRINGS[name] for name in _FIELDS}
+    return types | {name: registered.type_string for name, registered in _by_class.items()}
 
 
 def evaluator_type_of(data_class_name: str) -> str | None:

@@ -11,9 +11,10 @@ from typing import Any
 
 from simarchive.chemistry import Substance
 from simarchive.chemistry.trees import same_tree
-from simarchive.data import BaseStoredData, register_data_class
+from simarchive.data import BaseStoredData, data_class_named, register_data_class
 from simarchive.errors import InvalidDataError
-from simarchive.storage.evaluator_json.reading import read_value
+from simarchive.storage.evaluator_json.documents import from_evaluator, has_data_class_for, to_evaluator
+from simarchive.storage.evaluator_json.reading import read_value, with_arrays
 from simarchive.storage.evaluator_json.types import TYPE
 
 
@@ -78,7 +79,7 @@ class EvaluatorObject(BaseStoredData):
 
     def to_typed(self) -> dict[str, Any]:
         """Return the typed JSON that the object was made of."""
-        return typed_of(self.to_document())
+        return typed_of(type(self).data_class_name, self.to_document())
 
 
 @register_data_class("EvaluatorObjectWithFiles", version=1)
@@ -97,8 +98,52 @@ def opaque_class(*, with_files: bool) -> type[EvaluatorObject]:
 
 
 OPAQUE_CLASSES = ("EvaluatorObject", "EvaluatorObjectWithFiles")
+"""The data classes of objects that only a user's program can interpret."""
 
 
-def typed_of(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the typed JSON in the document of an `EvaluatorObject`."""
-    return {**document["state"], TYPE: document["type_string"]}
+def typed_of(data_class_name: str, tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return Evaluator's typed JSON for the document of an object; arrays in it stay arrays.
+
+    Raises
+    ------
+    InvalidDataError
+        If the data class has no form there.
+    """
+    if data_class_name in OPAQUE_CLASSES:
+        return {**tree["state"], TYPE: tree["type_string"]}
+    return to_evaluator(data_class_name, tree)
+
+
+def object_of(typed: Any, *, with_files: bool) -> BaseStoredData:
+    """Return the object of typed JSON; an `EvaluatorObject` if its class has no data class here.
+
+    Parameters
+    ----------
+    with_files
+        Whether it has ancillary data, which only the class of an object that has none here says.
+
+    Raises
+    ------
+    InvalidDataError
+        If it is not a stored object, its data class is not registered, or does not accept the fields.
+    """
+    if isinstance(typed, Mapping) and TYPE in typed and not has_data_class_for(typed):
+        return opaque_class(with_files=with_files).of(with_arrays(typed))
+    name, tree = from_evaluator(typed)
+    return stored_object(name, tree, version=1)
+
+
+def stored_object(data_class_name: str, tree: Mapping[str, Any], *, version: int) -> BaseStoredData:
+    """Return the object of a document that a version of its data class wrote.
+
+    Raises
+    ------
+    InvalidDataError
+        If the data class is not registered, or does not accept the fields.
+    """
+    data_class = data_class_named(data_class_name)
+    if data_class is None:
+        raise InvalidDataError(
+            f"the data class {data_class_name!r} is not registered: import the module that does so"
+        )
+    return data_class.from_document(tree, version)

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from simarchive.errors import InvalidDataError
-from simarchive.storage.evaluator_json.types import TYPE, short_name
+from simarchive.storage.evaluator_json.types import FORCE_FIELD_FIELDS, TYPE, short_name
 
 ABSENT: Final = object()
 """What an attribute that Evaluator wrote as "undefined" reads as."""
@@ -22,13 +22,6 @@ _GRADIENT_KEY_FIELDS = (
     "virtual_site_name",
     "virtual_site_match",
 )
-
-_FORCE_FIELD_FIELDS = {
-    "Smirnoff": ("inner_xml",),
-    "TLeap": ("leap_source", "cutoff"),
-    "LigParGen": ("preferred_charge_model", "cutoff", "request_url", "download_url"),
-    "Foyer": ("foyer_source", "cutoff"),
-}
 
 
 def read_value(node: Any, where: str) -> Any:
@@ -100,7 +93,7 @@ def _array(node: dict[str, Any], where: str, _name: str) -> np.ndarray[Any, Any]
         if "shape" in node:
             array = array.reshape([int(length) for length in node["shape"]])
     except (TypeError, ValueError) as error:
-        raise InvalidDataError(f"{where} is no array of its declared dtype and shape: {error}") from error
+        raise InvalidDataError(f"{where} is not an array of its declared dtype and shape: {error}") from error
     return array
 
 
@@ -108,7 +101,7 @@ def _as_array(values: Any, where: str) -> np.ndarray[Any, Any]:
     try:
         array = np.array(values)
     except (TypeError, ValueError) as error:
-        raise InvalidDataError(f"{where} is no regular array: {error}") from error
+        raise InvalidDataError(f"{where} is not a regular array: {error}") from error
     if array.dtype.kind not in "biuf":
         raise InvalidDataError(f"{where} must be an array of numbers, not of {array.dtype}")
     return array
@@ -209,7 +202,7 @@ def _observable_frame(node: dict[str, Any], where: str, _name: str) -> dict[str,
 
 
 def _force_field(node: dict[str, Any], where: str, name: str) -> dict[str, Any]:
-    fields = {field: read_value(_take(node, field, where), field) for field in _FORCE_FIELD_FIELDS[name]}
+    fields = {field: read_value(_take(node, field, where), field) for field in FORCE_FIELD_FIELDS[name]}
     return {"type": name, **fields}
 
 
@@ -237,7 +230,7 @@ _READERS: dict[str, _Reader] = {
     "set": _set,
     "frozenset": _set,
     "datetime": _plain,
-    **dict.fromkeys(_FORCE_FIELD_FIELDS, _force_field),
+    **dict.fromkeys(FORCE_FIELD_FIELDS, _force_field),
     **dict.fromkeys(("float16", "float32", "float64", "int32", "int64"), _number),
 }
 

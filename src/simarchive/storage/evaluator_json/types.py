@@ -56,6 +56,14 @@ TYPE_STRINGS = {
 }
 """The type string that Evaluator writes for each short name."""
 
+FORCE_FIELD_FIELDS = {
+    "Smirnoff": ("inner_xml",),
+    "TLeap": ("leap_source", "cutoff"),
+    "LigParGen": ("preferred_charge_model", "cutoff", "request_url", "download_url"),
+    "Foyer": ("foyer_source", "cutoff"),
+}
+"""The fields of each kind of force field source, by its short name."""
+
 
 def _with_public_modules() -> dict[str, str]:
     # Earlier releases kept a class one module higher, where today's packages still export it.
@@ -85,7 +93,7 @@ def full_type_string(type_string: object) -> str:
     Raises
     ------
     InvalidDataError
-        If it is no string.
+        If it is not a string.
     """
     if not isinstance(type_string, str):
         raise InvalidDataError(f"a type must be a string, not {type(type_string).__name__}: check the JSON")
@@ -95,3 +103,8 @@ def full_type_string(type_string: object) -> str:
 def short_name(type_string: object) -> str | None:
     """Return the short name of an Evaluator type string, or ``None`` if it is not in the table."""
     return _NAMES.get(full_type_string(type_string))
+
+
+def class_name_of(type_string: str) -> str:
+    """Return the name of the class in a type string, under which Evaluator files the keys of its objects."""
+    return type_string.rpartition(".")[2]

@@ -13,7 +13,7 @@ import numpy as np
 
 from simarchive.errors import InvalidDataError
 from simarchive.ground.arrays import is_array
-from simarchive.storage.evaluator_json.types import TYPE, TYPE_STRINGS
+from simarchive.storage.evaluator_json.types import FORCE_FIELD_FIELDS, TYPE, TYPE_STRINGS
 
 Typed = dict[str, Any]
 Writer = Callable[[Any], Any]
@@ -140,7 +140,7 @@ def by_shape(tree: Any) -> Any:
     writer = _BY_KEYS.get(frozenset(tree))
     if writer is not None:
         return writer(tree)
-    if tree.get("type") in ("Smirnoff", "TLeap", "LigParGen", "Foyer"):
+    if tree.get("type") in FORCE_FIELD_FIELDS:
         return force_field(tree)
     if tree and _OBSERVABLE_NAMES.issuperset(tree):
         return observable_frame(tree)
@@ -155,7 +155,7 @@ def with_json_arrays(node: Any) -> Any:
     Raises
     ------
     InvalidDataError
-        If it is no array of numbers.
+        If it is not an array of numbers.
     """
     if not isinstance(node, np.ndarray) or node.dtype.kind not in "biuf":
         raise InvalidDataError(f"a {type(node).__name__} cannot be written as OpenFF Evaluator's JSON")
@@ -166,7 +166,7 @@ def for_text(node: Any) -> Any:
     """Return typed JSON as it is written out, where Evaluator's text would lose or refuse something.
 
     Arrays say their dtype and shape where lists of numbers would lose them; Evaluator ignores the additions,
-    `evaluator_reading` restores every bit from them. Temperatures on a scale with an offset are written in
+    `reading` restores every bit from them. Temperatures on a scale with an offset are written in
     kelvin: Evaluator multiplies a number by a unit when it reads, which pint refuses for these.
     """
     if isinstance(node, list):

@@ -19,10 +19,15 @@ from simarchive.container.objects import ReadDocument
 from simarchive.errors import CorruptError, InvalidDataError, NotFoundError
 from simarchive.ground.filesystem import PathLike
 from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
-from simarchive.storage.scratch.ancillary_path import AncillaryPath, ReplacedError
-from simarchive.storage.scratch.scratch import Scratch, ScratchDirectory, ScratchFile
-from simarchive.storage.scratch.shared_files import SharedFiles
-from simarchive.storage.scratch.temporary_folder import TemporaryFolder
+from simarchive.storage.scratch import (
+    AncillaryPath,
+    ReplacedError,
+    Scratch,
+    ScratchDirectory,
+    ScratchFile,
+    SharedFiles,
+    TemporaryFolder,
+)
 
 
 class Members:
@@ -89,9 +94,15 @@ class Members:
 
     def path(self, key: str, document: ReadDocument) -> AncillaryPath | None:
         """Return the path of an object's files, which are extracted when someone uses it."""
-        if not document.has_ancillary_data:
-            return None
-        return AncillaryPath(key, functools.partial(self._extract_to_scratch, key, document.stored_at))
+        return self._path(key, document.stored_at) if document.has_ancillary_data else None
+
+    def path_of(self, key: str) -> AncillaryPath | None:
+        """Return the path of an object's files as it is now, which are extracted when someone uses it."""
+        with self._container.reading() as contents:
+            return self._path(key, _stored_at(contents, key)) if contents.has_ancillary_data(key) else None
+
+    def _path(self, key: str, stored_at: str) -> AncillaryPath:
+        return AncillaryPath(key, functools.partial(self._extract_to_scratch, key, stored_at))
 
     def _extract_to_scratch(self, key: str, stored_at: str, name: str | None) -> ScratchDirectory:
         """Extract a member, the members below a folder, or all of them; return the object's directory.

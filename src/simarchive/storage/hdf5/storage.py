@@ -33,12 +33,13 @@ from simarchive.journal import Durability
 from simarchive.queries import BaseDataQuery
 from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
 from simarchive.storage.backend import Match, StorageBackend, arranged_matches
+from simarchive.storage.evaluator_json import EvaluatorObject as EvaluatorObject  # registers its data class
 from simarchive.storage.hdf5 import answers, indexing, upkeep, verification
 from simarchive.storage.hdf5.members import Members, to_store
 from simarchive.storage.hdf5.upkeep import ContainerStatistics, RepairReport
 from simarchive.storage.hdf5.verification import VerificationReport
 from simarchive.storage.incoming import Incoming
-from simarchive.storage.scratch.shared_files import SharedFiles
+from simarchive.storage.scratch import AncillaryPath, SharedFiles
 
 if TYPE_CHECKING:
     import pandas
@@ -258,6 +259,18 @@ class HDF5Storage(StorageBackend):
             If there is no such object.
         """
         return self._members.of(storage_key, shared)
+
+    def ancillary_path(self, storage_key: str) -> AncillaryPath | None:
+        """Return the path of an object's files, which are extracted when someone uses it.
+
+        It is that of `retrieve_object`, without reading the object; ``None`` if it has no ancillary data.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object.
+        """
+        return self._members.path_of(storage_key)
 
     def list_members(self, storage_key: str, patterns: Sequence[str] | None = None) -> list[MemberInfo]:
         """Return name, size, stored size, digest (BLAKE3) and codec of each file of an object.

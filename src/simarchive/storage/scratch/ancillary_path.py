@@ -1,4 +1,4 @@
-"""The path of an object's ancillary data: a directory that comes into being when someone asks for it."""
+"""The path of an object's ancillary data: a directory that is made when someone asks for it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from simarchive.errors import ClosedError, ConflictError
+from simarchive.ground.filesystem import PathLike
 from simarchive.storage.scratch.scratch import ScratchDirectory
 
 
@@ -18,7 +19,7 @@ class AncillaryPath(os.PathLike[str]):
     """A path-like whose directory is extracted on first use, and only as far as it is used.
 
     ``open``, ``os.path``, ``pathlib.Path(path)`` and ``str(path)`` extract everything and work on a real
-    directory; ``path / "trajectory.dcd"`` extracts that file alone and is a real `pathlib.Path`.
+    directory; ``path / "trajectory.dcd"`` extracts only that file and is a real `pathlib.Path`.
 
     Parameters
     ----------
@@ -70,24 +71,12 @@ class AncillaryPath(os.PathLike[str]):
     def __str__(self) -> str:
         return str(self.extract())
 
-    def __truediv__(self, name: str | os.PathLike[str]) -> Path:
+    def __truediv__(self, name: PathLike) -> Path:
         return self.extract(os.fspath(name)) / name
 
-    def joinpath(self, *names: str | os.PathLike[str]) -> Path:
+    def joinpath(self, *names: PathLike) -> Path:
         """Return the path of one file, extracted."""
         return self / Path(*names)
 
     def __repr__(self) -> str:
         return f"<AncillaryPath of object {self.key}>"
-
-
-class LazyPath(os.PathLike[str]):
-    """A path-like that is worked out when someone asks for it."""
-
-    __slots__ = ("_resolve",)
-
-    def __init__(self, resolve: Callable[[], Path]) -> None:
-        self._resolve = resolve
-
-    def __fspath__(self) -> str:
-        return str(self._resolve())

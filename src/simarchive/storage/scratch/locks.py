@@ -1,7 +1,7 @@
-"""Locks between the programs that share a scratch directory. No wait is without bound, nor deaf to Ctrl-C.
+"""Locks between the programs that share a scratch directory. Every wait has a bound, and Ctrl-C ends it.
 
 A lock is a byte of a file, locked by its open file description (`F_OFD_SETLK`): two openings exclude each
-other, in one process too, and a killed process gives its locks up.
+other, even in one process, and the locks of a killed process are released.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from simarchive.ground.signals import SIGNALS
 
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.0005, 0.05
 
-SHARED, ALONE = fcntl.F_RDLCK, fcntl.F_WRLCK
+SHARED, EXCLUSIVE = fcntl.F_RDLCK, fcntl.F_WRLCK
 
 Progress = Callable[[], object]
 
 
 class LockFile:
-    """A file whose bytes stand for locks. A forked child has none of them, and cannot take any.
+    """A file whose bytes stand for locks. A forked child holds none of them, and cannot take any.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class LockFile:
         """Whether it was closed, or belongs to the process that this one was forked from."""
         return self._fd < 0
 
-    def stands(self) -> bool:
+    def is_in_place(self) -> bool:
         """Return whether the file is still there under its name, for others to see."""
         try:
             return os.path.samestat(os.fstat(self._fd), self.path.lstat())
@@ -58,13 +58,13 @@ class LockFile:
             return False
 
     def renew(self) -> None:
-        """Open, or make, the file anew; the locks are gone."""
+        """Open the file again, or make it if it is gone; the locks are gone in any case."""
         fd = _opened(self.path, os.O_CREAT)
         os.close(self._fd)
         self._fd = fd
 
     def attempt(self, name: str, kind: int) -> bool:
-        """Return whether the lock that `name` stands for could be taken now, `SHARED` or `ALONE`."""
+        """Return whether the lock that `name` stands for could be taken now, `SHARED` or `EXCLUSIVE`."""
         if self.closed:
             raise ClosedError("scratch was closed, or opened by another process: open it again")
         try:
@@ -79,17 +79,17 @@ class LockFile:
         Parameters
         ----------
         progress
-            Returns something else whenever whoever holds the lock got on; then the time begins anew.
+            Returns another value once whoever holds the lock has made progress; then the time starts again.
         """
         return wait_until(lambda: self.attempt(name, kind), timeout_s, progress)
 
     def release(self, name: str) -> None:
-        """Give a lock up."""
+        """Release a lock."""
         if not self.closed:
             self._set(name, fcntl.F_UNLCK)
 
     def close(self) -> None:
-        """Give all locks up; later calls do nothing."""
+        """Release all locks; later calls do nothing."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             # Locks belong to the open file, which a child forked a moment ago may not have closed yet.
@@ -98,7 +98,7 @@ class LockFile:
             os.close(fd)
 
     def abandon(self) -> None:
-        """In a forked child: leave all locks to the parent, and have none."""
+        """In a forked child: leave all locks to the parent."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
@@ -112,7 +112,7 @@ class LockFile:
 
 
 class UseLocks:
-    """Says which directories of a scratch are in use, to all processes that share it.
+    """Tells all processes that share a scratch which of its directories are in use.
 
     Each directory has one byte of one file, locked for sharing by its users. One descriptor holds them all,
     however many directories are in use.
@@ -131,8 +131,8 @@ class UseLocks:
         return self._file.closed
 
     def restore(self) -> None:
-        """Have the file again if somebody removed it, and in it the locks that are held."""
-        if self._file.closed or self._file.stands():
+        """Make the file again if somebody removed it, and take the locks that are held in it again."""
+        if self._file.closed or self._file.is_in_place():
             return
         with self._held():
             self._file.path.parent.mkdir(parents=True, exist_ok=True)
@@ -165,8 +165,8 @@ class UseLocks:
 
     def release(self, name: str) -> None:
         """Undo one `share`; later than `close`, do nothing."""
-        # The garbage collector may call this in the midst of any other method, on the thread that holds the
-        # lock: so it never waits, and what it leaves is done by the next call.
+        # The garbage collector may call this during any other method, on the thread that holds the lock: so
+        # it never waits, and what it leaves undone the next call does.
         self._released.append(name)
         if self._lock.acquire(blocking=False):
             try:
@@ -175,11 +175,11 @@ class UseLocks:
                 self._lock.release()
 
     @contextmanager
-    def alone(self, name: str) -> Iterator[bool]:
-        """Give True while nobody uses the directory nor can begin to, or False if somebody does."""
+    def exclusive(self, name: str) -> Iterator[bool]:
+        """Give True, and keep others from using the directory in the block; or give False if it is in use."""
         with self._held():
             self._settle()
-            if self._counts[name] or not self._file.attempt(name, ALONE):
+            if self._counts[name] or not self._file.attempt(name, EXCLUSIVE):
                 yield False
                 return
             try:
@@ -228,7 +228,7 @@ def wait_until(attempt: Callable[[], bool], timeout_s: float, progress: Progress
 
 
 def _opened(path: Path, how: int) -> int:
-    # Not waiting either, should somebody have put a FIFO there.
+    # O_NONBLOCK, should somebody have put a FIFO there.
     return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | how, 0o666)
 
 

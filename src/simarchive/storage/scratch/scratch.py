@@ -2,7 +2,7 @@
 
 Below the scratch directory, each object has ``<key>-<generation>/<key>/``. The generation is another one for
 other content, so that an object that was replaced gets another directory and is never served the old files;
-the last component is the key alone, as programs that take a path apart expect. Beside them, ``.simarchive/``
+the last component is the bare key, as programs that take a path apart expect. Beside them, ``.simarchive/``
 holds for each a manifest (``.json``), the stamps of its files (``.stamps``), a folder for the file that is
 being extracted (``.part``), and the files that stand for locks. All may be deleted at any time; what is then
 asked for is extracted again.
@@ -26,18 +26,17 @@ from typing import Self
 from blake3 import blake3
 
 from simarchive.errors import ClosedError, InvalidDataError, LockedError, StorageFullError, StorageIOError
+from simarchive.ground.filesystem import PathLike
 from simarchive.ground.keys import check_key, check_member_name
-from simarchive.storage.scratch.locks import ALONE, LockFile, UseLocks
+from simarchive.storage.scratch.locks import EXCLUSIVE, LockFile, UseLocks
 from simarchive.storage.scratch.slot import Extract, ScratchSlot
 from simarchive.storage.scratch.stamps import ScratchFile, StampTable
 from simarchive.storage.scratch.temporary_folder import STATE_FOLDER, TemporaryFolder
 
-__all__ = ["Scratch", "ScratchDirectory", "ScratchFile"]
-
 _GENERATION_DIGITS = 16
-# Left free on the device, for everyone else.
+# Left free on the device for everyone else.
 _SPARE_BYTES = 16 << 20
-# What is removed under a program while it makes something is made again, but not for ever.
+# What somebody removes while a program makes something is made again, but not for ever.
 _ATTEMPTS = 3
 _ABANDONED_S = 600
 
@@ -75,7 +74,7 @@ class ScratchDirectory(os.PathLike[str]):
 
 
 class Scratch:
-    """A directory for extracted files, shared by as many processes as like.
+    """A directory for extracted files, which any number of processes may share.
 
     Parameters
     ----------
@@ -91,7 +90,7 @@ class Scratch:
 
     def __init__(
         self,
-        directory: str | os.PathLike[str] | None = None,
+        directory: PathLike | None = None,
         *,
         max_bytes: int | None = None,
         keep: bool | None = None,
@@ -145,7 +144,7 @@ class Scratch:
         Raises
         ------
         LockedError
-            If another program uses the directory for longer than `timeout_s` and does not get on.
+            If another program uses the directory for longer than `timeout_s` and makes no progress.
         StorageFullError
             If the device, or `max_bytes` less what is in use, has no room. Nothing was extracted.
         InvalidDataError
@@ -166,7 +165,7 @@ class Scratch:
         slot = ScratchSlot(self.directory, f"{check_key(key)}-{_short_digest(generation)}")
         with _errors_named(f"scratch directory of object {key!r}"):
             for _ in range(_ATTEMPTS - 1):
-                # Somebody may remove the folder, or parts of it, in the midst of this.
+                # Somebody may remove the folder, or parts of it, meanwhile.
                 with contextlib.suppress(FileNotFoundError):
                     return self._extracted(slot, [by_name[name] for name in wanted], folders, extract)
             return self._extracted(slot, [by_name[name] for name in wanted], folders, extract)
@@ -186,7 +185,8 @@ class Scratch:
                 self._make_room(slot, stamps, missing)
             for folder in folders:
                 slot.destination(folder).mkdir(parents=True, exist_ok=True)
-            slot.path.mkdir(parents=True, exist_ok=True)
+            if not wanted:
+                slot.path.mkdir(parents=True, exist_ok=True)
             for file in missing:
                 slot.put(file, extract, stamps)
             slot.finish(stamps.total_bytes)
@@ -237,10 +237,10 @@ class Scratch:
 
     def _evict(self, slot: ScratchSlot, trash: list[Path]) -> bool:
         """Take a directory out of scratch and return True, unless it is in use; `trash` is to be removed."""
-        with self._locks.alone(slot.name) as alone:
-            if alone:
+        with self._locks.exclusive(slot.name) as is_exclusive:
+            if is_exclusive:
                 trash += slot.put_aside()
-            return alone
+            return is_exclusive
 
     @staticmethod
     def _discard(trash: Iterable[Path]) -> None:
@@ -249,7 +249,7 @@ class Scratch:
             shutil.rmtree(path, ignore_errors=True)
 
     def _sweep(self) -> None:
-        """Remove what killed programs left; whoever is at it still is not disturbed."""
+        """Remove what killed programs left; what others still work on stays."""
         with contextlib.suppress(OSError), os.scandir(self._state) as listing:
             for entry in listing:
                 path = self._state / entry.name
@@ -275,7 +275,7 @@ class Scratch:
         """Hold the lock under which one program at a time counts what is in scratch, and adds to it."""
         lock = LockFile(self._state / "space.lock")
         try:
-            if not lock.wait("space", ALONE, self._timeout_s):
+            if not lock.wait("space", EXCLUSIVE, self._timeout_s):
                 raise LockedError(
                     f"another program makes room in scratch '{self.directory}', and did for"
                     f" {self._timeout_s:g} s: try again, or name another scratch directory"

@@ -25,7 +25,7 @@ class _Kept:
 
 
 class SharedFiles:
-    """The files of objects, of which those that later objects share are kept until the last of these.
+    """The files of objects; those that later objects share are kept until the last of these.
 
     Nobody may change an extracted file: the next object may get the same one, under another name.
 
@@ -47,7 +47,7 @@ class SharedFiles:
         members: Iterable[tuple[MemberInfo, int]],
         extract: Callable[[str, Path], object],
     ) -> None:
-        """Have the files of an object below a directory.
+        """Put the files of an object into a directory.
 
         Parameters
         ----------

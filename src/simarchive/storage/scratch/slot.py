@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from simarchive.errors import ConflictError, LockedError
-from simarchive.storage.scratch.locks import ALONE, LockFile
+from simarchive.storage.scratch.locks import EXCLUSIVE, LockFile
 from simarchive.storage.scratch.stamps import ScratchFile, StampTable, remove_table
 from simarchive.storage.scratch.temporary_folder import STATE_FOLDER
 
@@ -41,7 +41,7 @@ class ScratchSlot:
     def extracting(self, timeout_s: float) -> Iterator[StampTable]:
         """Hold the lock under which one thread of one process at a time extracts; give the stamps.
 
-        Whoever waits does so as long as files grow, however large they are.
+        Others wait as long as its files grow, however large they are.
 
         Raises
         ------
@@ -50,7 +50,6 @@ class ScratchSlot:
         """
         lock = self._locked(timeout_s)
         try:
-            self._clear_staging()
             with StampTable(self._stamps) as stamps:
                 yield stamps
         finally:
@@ -61,10 +60,10 @@ class ScratchSlot:
             lock = LockFile(self._state / "extract.lock")
             with contextlib.ExitStack() as stack:
                 stack.callback(lock.close)
-                if not lock.wait(self.name, ALONE, timeout_s, self._signs_of_progress):
+                if not lock.wait(self.name, EXCLUSIVE, timeout_s, self._signs_of_progress):
                     break
-                # Who removed the file made room for another one, which the next process locks.
-                if lock.stands():
+                # If somebody removed the file, the next process makes another one and locks that.
+                if lock.is_in_place():
                     stack.pop_all()
                     return lock
         raise LockedError(
@@ -74,7 +73,7 @@ class ScratchSlot:
         )
 
     def _clear_staging(self) -> None:
-        """Have the folder of the file that is being extracted, without what a killed process left there."""
+        """Make the folder of the file that is being extracted, without what a killed process left there."""
         if self._staging.is_symlink():
             raise ConflictError(f"{str(self._staging)!r} became a link: remove it")
         self._staging.mkdir(exist_ok=True)
@@ -87,7 +86,7 @@ class ScratchSlot:
     def _signs_of_progress(self) -> object:
         with suppress(OSError):
             growing = sorted(self._staging.iterdir())
-            return [_sign(path) for path in (self._stamps, self._manifest, *growing)]
+            return [_state_of(path) for path in (self._stamps, self._manifest, *growing)]
         return None
 
     def _holder(self) -> str:
@@ -145,20 +144,21 @@ class ScratchSlot:
 
     def begin(self, planned_bytes: int) -> None:
         """Note, before files are extracted, what they will take, and who extracts them."""
+        self._clear_staging()
         by = f"process {os.getpid()} on host {socket.gethostname()}"
-        self._write({"bytes": planned_bytes, "by": by})
+        self._write(_text_of({"bytes": planned_bytes, "by": by}))
 
     def finish(self, bytes_here: int) -> None:
         """Note what the files take, and that the directory is used now."""
-        if self._read() == {"bytes": bytes_here}:
+        text = _text_of({"bytes": bytes_here})
+        if self._stored_text() == text:
             os.utime(self._manifest)
         else:
-            self._write({"bytes": bytes_here})
+            self._write(text)
 
-    def _write(self, content: dict[str, Any]) -> None:
+    def _write(self, text: bytes) -> None:
         # In place, by one system call, and of one length: a new file that is renamed over the old one makes
         # the file system write it out, which takes longer than all else where files are small.
-        text = json.dumps(content).encode().ljust(_MANIFEST_BYTES)
         fd = os.open(self._manifest, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         try:
             os.pwrite(fd, text, 0)
@@ -168,13 +168,23 @@ class ScratchSlot:
 
     def _read(self) -> dict[str, Any]:
         try:
-            content = json.loads(self._manifest.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
+            content = json.loads(self._stored_text())
+        except ValueError:
             return {}
         return content if isinstance(content, dict) else {}
 
+    def _stored_text(self) -> bytes:
+        try:
+            return self._manifest.read_bytes()
+        except FileNotFoundError:
+            return b""
 
-def _sign(path: Path) -> object:
+
+def _text_of(content: dict[str, Any]) -> bytes:
+    return json.dumps(content).encode().ljust(_MANIFEST_BYTES)
+
+
+def _state_of(path: Path) -> object:
     try:
         status = path.lstat()
     except FileNotFoundError:

@@ -124,7 +124,7 @@ class StampTable:
         return slot, None  # Damaged: every slot is taken.
 
     def _grow(self) -> None:
-        """Have twice the room."""
+        """Double the number of slots."""
         old = os.pread(self._fd, self._capacity * _ROW.size, _HEADER.size)
         rows = [row for row in _ROW.iter_unpack(old) if row[0] != _FREE]
         capacity = 2 * self._capacity

@@ -11,7 +11,7 @@ import weakref
 from pathlib import Path
 
 from simarchive.errors import StorageIOError
-from simarchive.storage.scratch.locks import ALONE, LockFile
+from simarchive.storage.scratch.locks import EXCLUSIVE, LockFile
 
 PREFIX = "simarchive-"
 STATE_FOLDER = ".simarchive"
@@ -21,7 +21,7 @@ _OWNER = "owner.lock"
 
 
 class TemporaryFolder:
-    """A new folder of this process alone, which a forked child neither owns nor removes.
+    """A new folder of this process only, which a forked child neither owns nor removes.
 
     A file in it is locked as long as the process lives. One that is not belongs to a process that was killed.
 
@@ -48,7 +48,7 @@ class TemporaryFolder:
         StorageIOError
             If another user made one of this name.
         """
-        if self._owner.closed or self._owner.stands():
+        if self._owner.closed or self._owner.is_in_place():
             return
         try:
             self.path.mkdir(mode=0o700, parents=True)
@@ -61,7 +61,7 @@ class TemporaryFolder:
         self._owner = self._locked()
 
     def keep(self) -> None:
-        """Have the folder stay when the process ends."""
+        """Let the folder stay when the process ends."""
         self._removal.detach()
         self._owner.path.unlink(missing_ok=True)
         self._owner.close()
@@ -74,9 +74,9 @@ class TemporaryFolder:
     def _locked(self) -> LockFile:
         state = self.path / STATE_FOLDER
         state.mkdir(exist_ok=True)
-        # It gets its name when it is locked: nobody may take it for a dead process's before.
+        # It gets its name once it is locked: before, others would take it for one of a dead process.
         owner = LockFile(state / f"{_OWNER}.new")
-        owner.attempt(_OWNER, ALONE)
+        owner.attempt(_OWNER, EXCLUSIVE)
         owner.path = owner.path.rename(state / _OWNER)
         return owner
 
@@ -109,7 +109,7 @@ def _remove_if_left(folder: Path) -> None:
             return
         owner = LockFile(folder / STATE_FOLDER / _OWNER, must_exist=True)
         try:
-            if owner.attempt(_OWNER, ALONE):
+            if owner.attempt(_OWNER, EXCLUSIVE):
                 shutil.rmtree(folder, ignore_errors=True)
         finally:
             owner.close()

@@ -1,4 +1,4 @@
-"""Which stored objects may be the same as another: their digests by key, kept in memory.
+"""Which stored objects may be duplicates of another: their digests by key, kept in memory.
 
 A directory has no index. Here each object is read once, at the first question about its class; later changes
 of one's own are noted, and those of other programs found by the times of the files.
@@ -18,11 +18,11 @@ from simarchive.storage.incoming import Incoming
 class _Known:
     number: int  # in the order in which the keys became known
     signature: Signature | None
-    marks: tuple[Hashable, ...]
+    digests: tuple[Hashable, ...]
 
 
-class Likenesses:
-    """The likenesses of objects by key.
+class PossibleDuplicates:
+    """The digests of the objects of a directory by key, and the keys by digest.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class Likenesses:
         self._generation = generation
 
     def complete(self, group: Hashable, keys: Callable[[], Iterable[str]]) -> None:
-        """Have all objects of a group known."""
+        """Read each object of a group that is not known yet."""
         if group in self._whole:
             return
         for key in keys():
@@ -70,43 +70,48 @@ class Likenesses:
                 # Before the object: a change in between shows later.
                 signature = self._signature(key)
                 stored = self._read(key)
-                self._keep(key, signature, () if stored is None else _marks(Incoming(stored)))
+                self._keep(key, signature, () if stored is None else _digests_of(Incoming(stored)))
         self._whole.add(group)
 
     def note(self, key: str, incoming: Incoming) -> None:
-        """Know an object that was just stored."""
-        self._keep(key, self._signature(key), _marks(incoming))
+        """Add an object that was just stored."""
+        self._keep(key, self._signature(key), _digests_of(incoming))
 
     def forget(self, key: str) -> None:
-        """Know an object no more."""
+        """Remove an object, if it is known."""
         known = self._known.pop(key, None)
-        for mark in () if known is None else known.marks:
-            keys = self._keys.get(mark, {})
+        for digest in () if known is None else known.digests:
+            keys = self._keys.get(digest, {})
             keys.pop(key, None)
             if not keys:
-                self._keys.pop(mark, None)
+                self._keys.pop(digest, None)
 
-    def alike(self, incoming: Incoming) -> list[str]:
-        """Return the keys of at least all known objects that may be the same, the first known first."""
-        found = {key for mark in _marks(incoming) for key in self._keys.get(mark, ()) if key in self._known}
+    def of(self, incoming: Incoming) -> list[str]:
+        """Return the keys of at least all known objects that are duplicates, the first known first."""
+        found = {
+            key
+            for digest in _digests_of(incoming)
+            for key in self._keys.get(digest, ())
+            if key in self._known
+        }
         return sorted(found, key=lambda key: self._known[key].number)
 
-    def _keep(self, key: str, signature: Signature | None, marks: tuple[Hashable, ...]) -> None:
+    def _keep(self, key: str, signature: Signature | None, digests: tuple[Hashable, ...]) -> None:
         before = self._known.get(key)
         self.forget(key)
         if before is None:
             self._count += 1
-        for mark in marks:
-            self._keys.setdefault(mark, {})[key] = None
+        for digest in digests:
+            self._keys.setdefault(digest, {})[key] = None
         # Last: a key that an interrupt kept from being known is read again.
-        self._known[key] = _Known(self._count if before is None else before.number, signature, marks)
+        self._known[key] = _Known(self._count if before is None else before.number, signature, digests)
 
 
-def _marks(incoming: Incoming) -> tuple[Hashable, ...]:
-    return tuple(_each_mark(incoming))
+def _digests_of(incoming: Incoming) -> tuple[Hashable, ...]:
+    return tuple(_each_digest(incoming))
 
 
-def _each_mark(incoming: Incoming) -> Iterator[Hashable]:
+def _each_digest(incoming: Incoming) -> Iterator[Hashable]:
     yield incoming.class_name, incoming.likeness
     if incoming.measurement is not None:
         yield incoming.measurement
