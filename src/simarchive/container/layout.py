@@ -48,6 +48,8 @@ IDENTITY = "identity"
 STORED_AT = "stored_at"
 ANCILLARY = "has_ancillary_data"
 """1 if the object was stored with an ancillary directory, even an empty one."""
+OBJECT_DIGEST = "object_blake3"
+"""BLAKE3 of the attributes above, the empty folders and the document; absent in objects of early versions."""
 
 # --- arrays of a document ----------------------------------------------------------------------------
 UNITS = "units"
@@ -63,6 +65,8 @@ DIMENSIONS_OF_VARIABLE = "_Netcdf4Coordinates"
 TAG_VARIABLE = "@variable"
 TAG_ARRAY = "@array"
 TAG_FLOAT = "@float"
+VARIABLE_DIGEST = "blake3"
+"""In the tag of a variable: BLAKE3 of its elements, little-endian in C order; absent in early documents."""
 
 # --- index --------------------------------------------------------------------------------------------
 MEMBER_TABLE = "members"
