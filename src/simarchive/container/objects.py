@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -247,6 +248,45 @@ def empty_folders(node: h5g.GroupID) -> tuple[str, ...]:
     if not nodes.has_attribute(node, layout.MEMBER_EMPTY_FOLDERS):
         return ()
     return members.empty_folders(h5py.Group(node))
+
+
+def can_be_taken_apart(node: h5g.GroupID) -> bool:
+    """Return whether HDF5 can remove an object: it reads whatever describes the parts to free their space."""
+    try:
+        _touch(node, _ATTRIBUTES)
+        links = list(h5py.Group(node))
+    except _HDF5_FAILURES:
+        return False
+    return all(part_can_be_read(node, link) for link in links)
+
+
+def part_can_be_read(node: h5g.GroupID, link: str) -> bool:
+    """Return whether HDF5 can read all that describes a dataset of an object."""
+    try:
+        dataset = nodes.open_dataset(node, link)
+        if dataset is not None:
+            _touch(dataset, _MEMBER_ATTRIBUTES)
+            if h5py.Dataset(dataset).chunks is not None:
+                nodes.visit_chunks(dataset, lambda _: None)
+    except _HDF5_FAILURES:
+        return False
+    return True
+
+
+_ATTRIBUTES = (layout.DOCUMENT, layout.MEMBER_EMPTY_FOLDERS)
+_MEMBER_ATTRIBUTES = (layout.MEMBER_CHUNK_CRC32,)
+_HDF5_FAILURES = (KeyError, OSError, RuntimeError)
+
+
+def _touch(node: nodes.Node, names: Iterable[str]) -> None:
+    """Have HDF5 read attributes, whatever they hold, if they are there."""
+    for name in names:
+        if nodes.has_attribute(node, name):
+            with contextlib.suppress(TypeError, ValueError):  # Not as we write it, which does not matter.
+                if name in _ATTRIBUTES:
+                    nodes.read_text(node, name)
+                else:
+                    nodes.read_numbers(node, name)
 
 
 # --- writing -----------------------------------------------------------------------------------------
