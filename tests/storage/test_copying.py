@@ -155,11 +155,12 @@ def test_bytes_that_do_not_match_their_digest_get_no_new_one(
             assert not target.verify(full=True).ok
             with pytest.raises(CorruptMemberError):
                 target.extract("run", tmp_path / "out")
-            with h5py.File(tmp_path / "target.h5", "r") as file:
-                assert "member_description_blake3" not in file["objects/run/trajectory.dcd"].attrs
         else:
             assert list(report.unreadable) == ["run"]
             assert list(target) == []
+    if codec == "deflate" and early:
+        with h5py.File(tmp_path / "target.h5", "r") as file:
+            assert "member_description_blake3" not in file["objects/run/trajectory.dcd"].attrs
 
 
 def test_a_copy_shows_its_progress(source: HDF5Storage, tmp_path: Path) -> None:
