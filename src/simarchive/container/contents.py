@@ -322,7 +322,7 @@ class Contents:
     def _nodes(self, key: str) -> list[tuple[int, int, MemberInfo]]:
         group = self._group(key)
         try:
-            return list(members.list_nodes(group, self._arrays_of(key, group)))
+            return list(members.list_nodes(group, functools.partial(self._arrays_of, key, group)))
         except UNREADABLE as error:
             raise _unlistable(key, error) from error
 
@@ -409,20 +409,17 @@ class Contents:
 
     def _listed(self, key: str, group: h5py.Group) -> list[MemberInfo]:
         try:
-            return list(members.list_members(group, self._arrays_of(key, group)))
+            return list(members.list_members(group, functools.partial(self._arrays_of, key, group)))
         except UNREADABLE as error:
             raise _unlistable(key, error) from error
 
     @staticmethod
-    def _arrays_of(key: str, group: h5py.Group) -> Callable[[], frozenset[str]]:
-        @functools.cache
-        def names() -> frozenset[str]:
-            try:
-                return objects.variable_names(group.id, key)
-            except CorruptError:
-                return frozenset()
-
-        return names
+    def _arrays_of(key: str, group: h5py.Group) -> frozenset[str]:
+        """Return the links of an object that are arrays of its document, as far as that can be read."""
+        try:
+            return objects.variable_names(group.id, key)
+        except CorruptError:
+            return frozenset()
 
     def is_intact(self, key: str, name: str) -> bool:
         """Return whether every stored byte of a member has its check; each dataset is read once."""
@@ -460,14 +457,13 @@ class Contents:
 
     def _members_of(self, key: str, names: list[str]) -> list[MemberInfo]:
         found = []
-        arrays_of = self._arrays_of(key, self._group(key))
         for name in names:
             try:
                 found.append(self.member(key, name))
             except NotFoundError:  # an array of the document
                 continue
             except CorruptMemberError as error:
-                if name not in arrays_of():
+                if name not in self._arrays_of(key, self._group(key)):
                     found.append(members.faulty(name, str(error)))
         return found
 
