@@ -222,7 +222,7 @@ class Checker:
             report = backend.verify(full=True)
             assert report.ok, [p for p in report.problems if p.is_error][:3]
             for key in backend.keys():  # noqa: SIM118
-                stored = backend._document_of(key)
+                stored = backend.load(key)
                 assert stored.source_calculation_id == key
                 source = len(stored.observables["PotentialEnergy"]) - FIRST_FRAMES
                 assert key not in collection

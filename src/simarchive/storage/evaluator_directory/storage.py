@@ -87,7 +87,6 @@ class LocalFileStorage(StorageBackend):
         self.directory = _checked_directory(directory, make=mode == "a")
         self.problems: dict[str, str] = {}
         self._writable = mode == "a"
-        self.lock_timeout_s = lock_timeout_s
         self._registries = DirectoryRegistries(self.directory, self.problems)
         self._turns = Turns(self.directory, self._registries)
         self._duplicates = PossibleDuplicates(
@@ -96,6 +95,15 @@ class LocalFileStorage(StorageBackend):
         self._check_registries()
         for key, problem in self.problems.items():
             LOGGER.warning("%s: object %r is left out: %s", self.directory, key, problem)
+
+    @property
+    def lock_timeout_s(self) -> float:
+        """How long to wait for another thread or process that is writing."""
+        return self.lock.timeout_s
+
+    @lock_timeout_s.setter
+    def lock_timeout_s(self, timeout_s: float) -> None:
+        self.lock.timeout_s = timeout_s
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.directory)!r})"
