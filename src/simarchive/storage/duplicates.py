@@ -45,47 +45,47 @@ class Decision:
 
 def decide(
     new: BaseStoredData,
-    twins: Iterable[tuple[str, BaseStoredData]],
+    candidates: Iterable[tuple[str, BaseStoredData]],
     has_same_files: Callable[[str], bool],
 ) -> Decision:
     """Return what to do with `new`, given stored objects of its class that may be the same.
 
     Parameters
     ----------
-    twins
+    candidates
         Keys and objects; it may hold more than those that are the same.
     has_same_files
         Says whether the ancillary data of a stored object equals that of the new one. Called only for
         objects with the same document, since it may have to read all of it.
     """
     same_measurement = ""
-    for key, twin in twins:
-        if twin == new and (isinstance(new, HashableStoredData) or has_same_files(key)):
+    for key, stored in candidates:
+        if stored == new and (isinstance(new, HashableStoredData) or has_same_files(key)):
             return Decision(Action.KEEP, key)
-        if not same_measurement and _replaces(new, twin):
+        if not same_measurement and _replaces(new, stored):
             same_measurement = key
-            winner = type(new).most_information(twin, new)  # type: ignore[attr-defined]
+            winner = type(new).most_information(stored, new)  # type: ignore[attr-defined]
             action = Action.ADD if winner is None else Action.REPLACE if winner is new else Action.KEEP
     if same_measurement and action is not Action.ADD:
         return Decision(action, same_measurement)
     return Decision(Action.ADD)
 
 
-def find(new: BaseStoredData, twins: Iterable[tuple[str, BaseStoredData]]) -> str | None:
+def find(new: BaseStoredData, candidates: Iterable[tuple[str, BaseStoredData]]) -> str | None:
     """Return the key of a stored object that is the same as `new`, or another measurement of the same."""
     same_measurement = None
-    for key, twin in twins:
-        if twin == new:
+    for key, stored in candidates:
+        if stored == new:
             return key
-        if same_measurement is None and _replaces(new, twin):
+        if same_measurement is None and _replaces(new, stored):
             same_measurement = key
     return same_measurement
 
 
-def _replaces(new: BaseStoredData, twin: BaseStoredData) -> bool:
+def _replaces(new: BaseStoredData, stored: BaseStoredData) -> bool:
     return (
         isinstance(new, ReplaceableData)
-        and isinstance(twin, ReplaceableData)
-        and type(new) is type(twin)
-        and new.is_same_measurement(twin)
+        and isinstance(stored, ReplaceableData)
+        and type(new) is type(stored)
+        and new.is_same_measurement(stored)
     )

@@ -62,15 +62,15 @@ class SharedMembers:
     ) -> MemberInfo:
         """Write a file as a member, or link to an equal one that is there; it is not in the table yet."""
         size = source.info.size if isinstance(source, StoredMember) else members.size_of(source)
-        twin = self._equal(source, size) if size >= MIN_SHARED_BYTES else None
-        if twin is None:
+        equal = self._equal(source, size) if size >= MIN_SHARED_BYTES else None
+        if equal is None:
             if isinstance(source, StoredMember):
                 return members.copy_member(group, name, source, codec=codec, progress=progress)
             return members.store_member(group, name, source, codec=codec, progress=progress)
-        members.link_member(group, name, twin)
+        members.link_member(group, name, equal)
         if progress is not None:
             progress(size)
-        return members.member_info(twin, name)
+        return members.member_info(equal, name)
 
     def add(self, key: str, infos: Iterable[MemberInfo]) -> None:
         """Add the members of an object to the table, so that equal ones find them."""
