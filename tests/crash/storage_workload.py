@@ -27,7 +27,7 @@ from simarchive.container.members import member_digest
 from simarchive.data import BaseStoredData, ForceFieldData
 from simarchive.errors import StorageError
 from simarchive.journal import Durability
-from simarchive.storage.hdf5 import repacking
+from simarchive.storage.hdf5 import upkeep
 from simarchive.storage.hdf5 import storage as hdf5
 from simarchive.testing.sample_objects import simulation
 
@@ -314,7 +314,7 @@ class StorageWorkload:
             container.checkpoint()
             with container.transaction() as contents:
                 diary.intend(work.state)
-                container.rewrite(functools.partial(repacking._complete, source=contents))
+                container.rewrite(functools.partial(upkeep.complete_copy, source=contents))
         diary.acknowledge()
 
     def read_state(self, disk: SimulatedDisk) -> State:
