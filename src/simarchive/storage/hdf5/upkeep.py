@@ -174,7 +174,7 @@ def repack(
 
 
 def complete_copy(path: Path, source: Contents | None = None) -> None:
-    """Give a compact copy of `source` its index: rebuilt, or taken along where the class is not known here."""
+    """Give a compact copy of `source` its index: rebuilt, or copied where the class is not known here."""
     with contextlib.closing(Container(path, writable=True)) as container, container.transaction() as contents:
         if source is not None:
             indexing.carry_over(source, contents)
