@@ -48,7 +48,7 @@ class Decision:
 
 def decide(
     new: BaseStoredData,
-    twins: Iterable[tuple[str, BaseStoredData]],
+    candidates: Iterable[tuple[str, BaseStoredData]],
     has_same_files: Callable[[str], bool],
     is_damaged: Callable[[str], bool] = lambda _: False,
     unreadable: list[str] | None = None,
@@ -57,7 +57,7 @@ def decide(
 
     Parameters
     ----------
-    twins
+    candidates
         Keys and objects; it may hold more than those that are the same.
     has_same_files
         Says whether the ancillary data of a stored object equals that of the new one. Called only for
@@ -70,12 +70,12 @@ def decide(
     """
     unreadable = [] if unreadable is None else unreadable
     same_measurement = ""
-    for key, twin in twins:
+    for key, stored in candidates:
         try:
-            if twin == new and (isinstance(new, HashableStoredData) or has_same_files(key)):
+            if stored == new and (isinstance(new, HashableStoredData) or has_same_files(key)):
                 return Decision(Action.REPLACE if is_damaged(key) else Action.KEEP, key)
-            if not same_measurement and _replaces(new, twin):
-                winner = type(new).most_information(twin, new)  # type: ignore[attr-defined]
+            if not same_measurement and _replaces(new, stored):
+                winner = type(new).most_information(stored, new)  # type: ignore[attr-defined]
                 action = Action.ADD if winner is None else Action.REPLACE if winner is new else Action.KEEP
                 same_measurement = key
         except CorruptError:
@@ -86,22 +86,22 @@ def decide(
     return Decision(Action.ADD) if healed is None else Decision(Action.REPLACE, healed)
 
 
-def find(new: BaseStoredData, twins: Iterable[tuple[str, BaseStoredData]]) -> str | None:
+def find(new: BaseStoredData, candidates: Iterable[tuple[str, BaseStoredData]]) -> str | None:
     """Return the key of a stored object that is the same as `new`, or another measurement of the same."""
     same_measurement = None
-    for key, twin in twins:
+    for key, stored in candidates:
         with contextlib.suppress(CorruptError):  # What cannot be read is not the same as anything.
-            if twin == new:
+            if stored == new:
                 return key
-            if same_measurement is None and _replaces(new, twin):
+            if same_measurement is None and _replaces(new, stored):
                 same_measurement = key
     return same_measurement
 
 
-def _replaces(new: BaseStoredData, twin: BaseStoredData) -> bool:
+def _replaces(new: BaseStoredData, stored: BaseStoredData) -> bool:
     return (
         isinstance(new, ReplaceableData)
-        and isinstance(twin, ReplaceableData)
-        and type(new) is type(twin)
-        and new.is_same_measurement(twin)
+        and isinstance(stored, ReplaceableData)
+        and type(new) is type(stored)
+        and new.is_same_measurement(stored)
     )

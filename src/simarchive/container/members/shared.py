@@ -73,8 +73,8 @@ class SharedMembers:
         Nothing is linked to one that is damaged: what is good is stored beside it.
         """
         size = source.info.size if isinstance(source, StoredMember) else members.size_of(source)
-        twin = self._equal(source, size) if size >= MIN_SHARED_BYTES else None
-        if twin is None:
+        equal = self._equal(source, size) if size >= MIN_SHARED_BYTES else None
+        if equal is None:
             if isinstance(source, StoredMember):
                 info = members.copy_member(group, name, source, codec=codec, progress=progress)
             else:
@@ -82,10 +82,10 @@ class SharedMembers:
             if size >= MIN_SHARED_BYTES:
                 self._intact[_place(members.find_member(group, name), info.digest)] = True
             return info
-        members.link_member(group, name, twin)
+        members.link_member(group, name, equal)
         if progress is not None:
             progress(size)
-        return members.member_info(twin, name)
+        return members.member_info(equal, name)
 
     def add(self, key: str, infos: Iterable[MemberInfo]) -> None:
         """Add the members of an object to the table, so that equal ones find them."""

@@ -437,7 +437,7 @@ class HDF5Storage(StorageBackend):
         return verification.verify(self._container, full=full, progress=progress)
 
     def rebuild_index(self) -> dict[str, int]:
-        """Make the whole index anew from the objects, as one transaction; return the rows by data class."""
+        """Rebuild the whole index from the objects, as one transaction; return the rows by data class."""
         with self._container.transaction() as contents:
             return indexing.rebuild_all(contents)
 
