@@ -13,6 +13,7 @@ import random
 import shutil
 import signal
 import statistics
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -116,6 +117,7 @@ def work(place: Place, name: str, seed: int, end: float, say: Say) -> None:
     rng = random.Random(f"{name}-{seed}")
     measured = 0.0
     outcomes: dict[str, int] = {}
+    messages: dict[str, str] = {}  # the last of each kind
     while time.monotonic() < end:
         while place.pause.exists():
             time.sleep(0.02)
@@ -137,11 +139,12 @@ def work(place: Place, name: str, seed: int, end: float, say: Say) -> None:
                         break
         except _OF_THE_DISK as error:
             outcomes[type(error).__name__] = outcomes.get(type(error).__name__, 0) + 1
+            messages[type(error).__name__] = str(error)
             time.sleep(0.05)
         if time.monotonic() > measured + min(1.0, SOAK_S / 40):
             measured = time.monotonic()
             write_down(place, name=name, at=measured, memory=memory_bytes(), descriptors=descriptors())
-    write_down(place, name=name, outcomes=outcomes)
+    write_down(place, name=name, outcomes=outcomes, messages=messages)
 
 
 def change(place: Place, backend: HDF5Storage, number: str, rng: random.Random) -> None:
@@ -253,15 +256,20 @@ class Trouble:
     def make_read_only(self) -> None:
         # Refused while a file is open for writing: all close theirs, and go on with a disk that has changed.
         self.place.pause.touch()
-        time.sleep(0.5)
-        is_changed = os.system(f"mount -o remount,ro {self.place.disk} 2>/dev/null") == 0
+        patience = time.monotonic() + 10
+        while not (is_changed := self.remount("ro")) and time.monotonic() < patience:
+            time.sleep(0.1)
         self.place.pause.unlink()
         if is_changed:
             time.sleep(self.rng.uniform(0.1, 0.5))
-            assert os.system(f"mount -o remount,rw {self.place.disk}") == 0
+            assert self.remount("rw")
             self.count("read-only")
         else:
             self.count("not read-only: busy")
+
+    def remount(self, how: str) -> bool:
+        command = ["mount", "-o", f"remount,{how}", self.place.disk]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
     def measure(self) -> None:
         sizes = {

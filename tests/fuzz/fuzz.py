@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import sys
 import threading
 import time
@@ -60,6 +61,8 @@ def main() -> int:
         findings.known = frozenset()
         run_input(sys.argv[2], Path(sys.argv[3]).read_bytes(), findings)
         return bool(findings.seen)
+    if os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free > 2 << 30:
+        os.environ.setdefault("TMPDIR", "/dev/shm")  # syncs to a disk are not what is tested
     wanted = sys.argv[1:] or [*NAMES, "containers"]
     names = [name for name in NAMES if name in wanted]
     begin = time.monotonic()

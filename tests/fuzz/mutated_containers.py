@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 import traceback
+import unicodedata
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -487,17 +488,19 @@ def _run(arguments: tuple[str, ...], writer: int) -> tuple[int, str]:
         _say(writer, kind="foreign exception", command=line, what=err_text[-6000:])
     elif code not in (*range(20), 130, 141):
         _say(writer, kind="exit code", command=line, what=f"exit {code}")
-    elif (
-        any(letter < " " and letter not in "\n\t" for letter in out_text + err_text) and arguments[0] != "cat"
-    ):
-        _say(
-            writer, kind="control characters", command=line, what=f"{arguments[0]} prints control characters"
-        )
+    elif arguments[0] != "cat" and (strange := _strange_lines(out_text + err_text)):
+        _say(writer, kind="control characters", command=line, what=f"{strange[0]}\nit is printed")
     elif arguments[0] == "ls" and "--json" in arguments and code == 0:
         json.loads(out_text)
     if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > MOST_BYTES > grown * 1024:
         _say(writer, kind="memory", command=line, what=f"{arguments[0]} took more than 1 GB")
     return code, out_text
+
+
+def _strange_lines(text: str) -> list[str]:
+    """Return the lines of a text with characters that command a terminal, escaped."""
+    lines = text.replace("\t", " ").split("\n")
+    return [ascii(line) for line in lines if any(unicodedata.category(letter) == "Cc" for letter in line)]
 
 
 def _say_what_is_opened(root: Path, writer: int) -> None:

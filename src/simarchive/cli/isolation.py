@@ -37,8 +37,7 @@ Rule = Callable[[Sequence[Path]], bool]
 MEMORY_VARIABLE = "SIMARCHIVE_ISOLATED_MB"
 TIME_VARIABLE = "SIMARCHIVE_ISOLATED_SECONDS"
 
-# Every command stays below 200 MB of address space on small files and 1 GB on large ones; the rest is room
-# for the stacks of threads and the arenas of malloc, which are claimed and never used.
+# Commands take 200 MB of address space, `verify` 4 KB more for each object: enough for some 900,000.
 _MEMORY_MB = 4096
 # So that a large file has its time: no way of reading is ten times slower than this.
 _TIME_S, _SLOWEST_BYTES_PER_S = 600, 2_000_000
