@@ -14,10 +14,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import pytest
-from command_runs import EXAMPLES, Outcome, command_line, environment
+from command_runs import EXAMPLES, Outcome, Run, command_line, environment
 
 from simarchive.cli import isolation
+from simarchive.container import layout
 
 CRASHED = 18
 WATER = "8d13dbc120154cbaade23403d2d22a29"
@@ -363,3 +365,20 @@ def test_sizes_are_those_on_the_disk(tmp_path: Path) -> None:
     assert claim(tmp_path / "sparse") < 1 << 20
     assert claim(tmp_path) < 1 << 20
     assert claim(tmp_path / "missing") == 0
+
+
+def test_an_array_that_claims_64_tib_ends_show_in_words_and_costs_no_memory(water: Path, run: Run) -> None:
+    with h5py.File(water, "r+", libver=("v110", "v110"), track_order=True) as file:
+        for group in file[layout.OBJECTS].values():
+            for name in [name for name in group if layout.MEMBER_SIZE not in group[name].attrs]:
+                attributes = dict(group[name].attrs)
+                del group[name]
+                claim = group.create_dataset(name, shape=(8 << 40,), dtype="f8", chunks=(1 << 18,))
+                claim.attrs.update(attributes)
+                key = group.name.rpartition("/")[2]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    done = run("show", "--isolated", "--json", "--arrays", water, key)
+    assert done.exit_code in (11, CRASHED)
+    assert "Traceback" not in done.errors
+    assert done.output == ""
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss <= max(before, 500_000)
