@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint types check docs evaluator torture soak bench clean
+.PHONY: help demo test lint types check docs evaluator torture fuzz soak bench clean
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -40,8 +40,13 @@ torture: $(VENV)/.installed  ## 100,000 crash images, 200 real kills, signals at
 	SIMARCHIVE_MOMENTS=0 SIMARCHIVE_INTERRUPTS=2000 SIMARCHIVE_CREATION_ROUNDS=200 SIMARCHIVE_NAME_ROUNDS=100 \
 		$(BIN)/python -m pytest -q -n 2 tests/strangers
 
-soak: $(VENV)/.installed  ## 4 writers and 4 readers for a minute on one file
-	SIMARCHIVE_SOAK_SECONDS=60 $(BIN)/python -m pytest -q tests/journal tests/crash -k "soak or processes"
+fuzz: $(VENV)/.installed  ## random bytes and damaged containers for five minutes (SIMARCHIVE_FUZZ_SECONDS)
+	$(BIN)/python -m pip install --quiet --editable '.[fuzz]'
+	$(BIN)/python tests/fuzz/fuzz.py
+
+soak: $(VENV)/.installed  ## an hour of many processes with kills, full disks and jumping clocks (SIMARCHIVE_SOAK_SECONDS)
+	SIMARCHIVE_SOAK_SECONDS=60 $(BIN)/python -m pytest -q tests/journal tests/crash -k "processes"
+	SIMARCHIVE_SOAK_SECONDS=$${SIMARCHIVE_SOAK_SECONDS:-1800} $(BIN)/python -m pytest -q -s tests/crash/test_soak.py
 
 bench: $(VENV)/.installed  ## all benchmarks, large (an hour)
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'

@@ -53,6 +53,7 @@ MOST_FILES_OF_A_WAY = 12
 
 # Private names of other programs for which these have no public one.
 OF_OTHERS = {
+    "cli/isolation.py": {"_clear", "_exit", "_run_exitfuncs"},
     "ground/signals.py": {"_getframe"},
     "interop/openff/merging.py": {"_stored_object_keys"},
     "interop/openff/queries.py": {"_set_value"},

@@ -114,3 +114,9 @@ class IncompleteError(StorageError):
     """Part of what was asked for was done; the rest could not be read, and is named."""
 
     exit_code = 17
+
+
+class CrashedError(StorageError):
+    """A process that read a file apart from this one crashed, or met its limit of memory or time."""
+
+    exit_code = 18

@@ -27,6 +27,7 @@ from simarchive.container.members.shared import MIN_SHARED_BYTES, SharedMembers
 from simarchive.container.nodes import UNREADABLE
 from simarchive.container.objects import Loader, ObjectHeader, ReadDocument, StoredDocument
 from simarchive.errors import ConflictError, CorruptError, CorruptMemberError, NotFoundError, StorageError
+from simarchive.ground import attention
 from simarchive.ground.signals import SIGNALS
 from simarchive.journal import PagedFile
 
@@ -397,6 +398,7 @@ class Contents:
         """Return the group of an object, as h5py's lower half knows it."""
         # Long operations go from object to object: here they can be interrupted.
         SIGNALS.deliver()
+        attention.note(key)
         try:
             return nodes.open_group(self._objects.id, key)
         except UNREADABLE as error:
@@ -430,6 +432,7 @@ class Contents:
 
     def _member(self, key: str, name: str) -> h5py.Dataset:
         group = self._group(key)
+        attention.note(key, name)
         try:
             return members.find_member(group, name)
         except NotFoundError as error:

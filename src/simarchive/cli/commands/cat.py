@@ -10,6 +10,7 @@ import click
 
 from simarchive.cli import object_keys, opening
 from simarchive.cli.arguments import container_argument
+from simarchive.cli.isolation import isolated_option
 from simarchive.errors import InvalidDataError, NotFoundError
 from simarchive.ground.keys import check_member_name
 
@@ -23,6 +24,7 @@ _SHOWN = 8
 @click.command("cat", short_help="Write the bytes of files to standard output.")
 @container_argument
 @click.argument("names", metavar="KEY/NAME...", nargs=-1, required=True)
+@isolated_option("container")
 def command(container: Path, names: tuple[str, ...]) -> None:
     """Write the bytes of files to standard output, without extracting them.
 

@@ -11,6 +11,7 @@ import click
 from simarchive.cli import opening
 from simarchive.cli.arguments import PATH, json_option
 from simarchive.cli.failures import Findings
+from simarchive.cli.isolation import isolated_option
 from simarchive.cli.output import count_text, print_json, print_line
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Differences:
 @click.argument("first", metavar="A", type=PATH)
 @click.argument("second", metavar="B", type=PATH)
 @json_option
+@isolated_option("first", "second")
 def command(first: Path, second: Path, as_json: bool) -> None:
     """Compare two containers object by object: documents by identity, files by digest.
 

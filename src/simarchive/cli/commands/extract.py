@@ -9,6 +9,7 @@ import click
 
 from simarchive.cli import object_keys, opening
 from simarchive.cli.arguments import PATH, container_argument, json_option
+from simarchive.cli.isolation import isolated_option
 from simarchive.cli.output import print_json, print_line
 from simarchive.cli.progress_bars import bytes_bar
 from simarchive.errors import ConflictError, NotFoundError
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 @click.option("--flat", is_flag=True, help="Put files into DIR itself, not into DIR/<key>.")
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @json_option
+@isolated_option("container")
 def command(
     container: Path,
     keys: tuple[str, ...],

@@ -10,6 +10,7 @@ import click
 
 from simarchive.cli import opening, wording
 from simarchive.cli.arguments import container_argument, json_option
+from simarchive.cli.isolation import isolated_option
 from simarchive.cli.output import count_text, date_text, print_facts, print_json, print_line, size_text
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 @click.command("info", short_help="Show what FILE holds and how much space it takes.")
 @container_argument
 @json_option
+@isolated_option("container")
 def command(container: Path, as_json: bool) -> None:
     """Show what FILE holds and how much space it takes.
 

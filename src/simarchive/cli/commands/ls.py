@@ -9,6 +9,7 @@ import click
 
 from simarchive.cli import listing, object_keys, opening, wording
 from simarchive.cli.arguments import container_argument, json_option
+from simarchive.cli.isolation import isolated_option
 from simarchive.cli.output import print_json, print_table, size_text
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     "--long", "-l", "is_long", is_flag=True, help="Show whole keys, and the number and size of files."
 )
 @json_option
+@isolated_option("container")
 def command(container: Path, class_name: str | None, is_long: bool, as_json: bool) -> None:
     """List the objects of FILE in the order in which they were stored.
 

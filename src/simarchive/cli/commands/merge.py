@@ -8,6 +8,7 @@ import click
 
 from simarchive.cli import opening
 from simarchive.cli.arguments import PATH, codec_option, json_option
+from simarchive.cli.isolation import isolated_option, of_others
 from simarchive.cli.merge_report import report_merge
 from simarchive.cli.progress_bars import objects_bar
 
@@ -18,6 +19,7 @@ from simarchive.cli.progress_bars import objects_bar
 @click.option("--dry-run", is_flag=True, help="Only report what would be stored; OUT is not written.")
 @codec_option
 @json_option
+@isolated_option("sources", rule=of_others, made="target")
 def command(sources: tuple[Path, ...], target: Path, dry_run: bool, codec: str, as_json: bool) -> None:
     """Copy the objects of every SOURCE into a new container OUT.
 

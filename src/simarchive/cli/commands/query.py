@@ -9,6 +9,7 @@ import click
 
 from simarchive.cli import listing, object_keys, opening, wording
 from simarchive.cli.arguments import container_argument, json_option
+from simarchive.cli.isolation import isolated_option
 from simarchive.cli.output import (
     count_text,
     fitting_columns,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Return at most N objects.")
 @click.option("--order-by", metavar="COLUMN", help="Sort by a column; -COLUMN sorts in descending order.")
 @json_option
+@isolated_option("container")
 def command(
     container: Path,
     expression: str,

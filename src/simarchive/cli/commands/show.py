@@ -10,6 +10,7 @@ import click
 
 from simarchive.cli import document_text, object_keys, opening
 from simarchive.cli.arguments import container_argument, json_option, key_argument
+from simarchive.cli.isolation import isolated_option
 from simarchive.cli.output import date_text, print_facts, print_json, print_line, print_table, size_text
 from simarchive.ground.arrays import is_array
 
@@ -19,6 +20,7 @@ from simarchive.ground.arrays import is_array
 @key_argument
 @click.option("--arrays", is_flag=True, help="With --json, give the values of arrays, not only their shapes.")
 @json_option
+@isolated_option("container")
 def command(container: Path, key: str, arrays: bool, as_json: bool) -> None:
     """Show one object of FILE: its document, and its files with sizes and digests.
 

@@ -9,6 +9,7 @@ import click
 from simarchive.cli import opening
 from simarchive.cli.arguments import container_argument, json_option
 from simarchive.cli.failures import Findings
+from simarchive.cli.isolation import always, isolated_option
 from simarchive.cli.output import count_text, print_json, print_line, print_table, size_text
 from simarchive.cli.progress_bars import bytes_bar
 from simarchive.errors import CorruptError
@@ -18,6 +19,7 @@ from simarchive.errors import CorruptError
 @container_argument
 @click.option("--full", is_flag=True, help="Also decode every file and compare its digest.")
 @json_option
+@isolated_option("container", rule=always)
 def command(container: Path, full: bool, as_json: bool) -> None:
     """Check every object of FILE, every stored byte of its files, and the index.
 
