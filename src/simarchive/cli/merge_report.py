@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from simarchive.cli.failures import Findings
 from simarchive.cli.output import count_text, print_json, print_line, print_notice
+from simarchive.cli.streams import one_line
 from simarchive.errors import IncompleteError
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ def _print_report(source: str, report: MergeReport, target: Path, *, dry_run: bo
         parts.append(f"{len(report.kept):,} there already")
     print_line(f"{source} -> {target}: {', '.join(parts)}")
     for old, new in report.new_keys.items():
-        print_line(f"  {old} is {new} there")
+        print_line(f"  {one_line(old)} is {new} there")
     if report.unreadable:
         print_notice(f"simarchive: {count_text(len(report.unreadable), 'object')} left out, unreadable:")
         for key, problem in report.unreadable.items():
-            print_notice(f"  {key}: {problem}")
+            print_notice(f"  {one_line(key)}: {one_line(problem)}")
