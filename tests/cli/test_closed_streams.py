@@ -1,4 +1,4 @@
-"""Standard streams that are closed, broken or full: the work is done, and the exit code is that of the work."""
+"""Standard streams that are closed, broken or full: the work is done, and the exit code is its own."""
 
 import subprocess
 import sys
@@ -77,5 +77,5 @@ def test_a_reader_who_has_seen_enough_ends_a_command_with_141(unbuffered: str, w
 def test_an_answer_that_cannot_be_written_is_an_error(arguments: str, water: Path) -> None:
     done = shell(f"simarchive {arguments} >/dev/full", water.parent)
     assert done.returncode == 13
-    assert done.stderr.startswith(b"simarchive: No space left")
+    assert b"No space left" in done.stderr
     assert shell(f"simarchive {arguments} 2>/dev/full", water.parent).returncode == 0
