@@ -29,7 +29,7 @@ EVERY = [*CONTROLS, *BIDI, *SEPARATORS, *UNSEEN]
 OURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 FORBIDDEN = set(EVERY) - set("\n\t\r")
 # An OSC, a CSI, C1, text direction, rich's markup, a line of its own, a mark between lines.
-EVIL = "\x1b]0;title\x07\x1b[31m\x9b5m\u202e\u2066\x7f[red]bold[/red]\u2028\r\x08"
+EVIL = "\x1b]0;title\x07\x1b[31m\x9b5m\u202e\u2066\x7f[red]bold[blink]\u2028\r\x08"
 
 
 @pytest.mark.parametrize("letter", EVERY, ids=lambda letter: f"U+{ord(letter):04X}")
@@ -323,7 +323,7 @@ def test_what_is_typed_comes_back_harmless(
 
 def test_files_of_evil_names_and_contents(tmp_path: Path) -> None:
     directory = write_files(tmp_path / "files")
-    evil = EVIL.replace("/", "|") + "\n\x01"
+    evil = EVIL + "\n\x01"
     (directory / f"{evil}.txt").write_text(f"text {EVIL}\r\nend\r\n")
     with HDF5Storage(tmp_path / "a.h5") as backend:
         key = backend.store_object(simulation(), directory)

@@ -27,7 +27,7 @@ from simarchive.storage.merging import references
 if TYPE_CHECKING:
     from simarchive.container.container import Container
 
-NOT_A_KEY = "its name is not a key, so that it is left out: 'simarchive repair' gives it one"
+NOT_A_KEY = "its name is not a key: 'simarchive repair' gives it one"
 REMEDY = "'simarchive repair --index' makes it anew"
 
 
