@@ -78,8 +78,8 @@ def test_another_codec_is_the_one_that_the_target_asks_for(
     with HDF5Storage(tmp_path / "target.h5", codec=codec) as target:
         target.update(source)
         stored = {info.name: info for info in target.list_members("run")}
-        target.store_object(simulation(calculation="again"), files, storage_key="from files")
-        assert [(info.name, info.codec) for info in target.list_members("from files")] == [
+        target.store_object(simulation(calculation="again"), files, storage_key="from-files")
+        assert [(info.name, info.codec) for info in target.list_members("from-files")] == [
             (name, info.codec) for name, info in sorted(stored.items())
         ]
         assert target.open_member("run", "trajectory.dcd").read() == MANY
@@ -91,13 +91,13 @@ def test_what_an_object_brings_is_what_its_directory_would_bring(source: HDF5Sto
     members = source.members("run")
     assert members is not None
     with HDF5Storage(tmp_path / "target.h5") as target, members.directory() as directory:
-        target.store_object(simulation(), directory, storage_key="by directory")
-        outcome = target.put(simulation(), members, storage_key="as it is")
-        assert outcome.key == "by directory"
+        target.store_object(simulation(), directory, storage_key="by-directory")
+        outcome = target.put(simulation(), members, storage_key="as-it-is")
+        assert outcome.key == "by-directory"
         target.put(simulation(calculation="other"), members, storage_key="other")
         assert target.members("other").is_same_as(members)
         assert [info.name for info in target.list_members("other")] == [
-            info.name for info in target.list_members("by directory")
+            info.name for info in target.list_members("by-directory")
         ]
 
 

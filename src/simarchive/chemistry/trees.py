@@ -51,6 +51,11 @@ def describe(value: object) -> str:
     return f"{text} ({type(value).__name__})"
 
 
+def shortened(text: str) -> str:
+    """Return a text in quotes for messages, and only the start of a long one."""
+    return repr(text) if len(text) <= 60 else f"{text[:57]!r}... ({len(text):,} characters)"
+
+
 def same_array(first: np.ndarray[Any, Any], second: np.ndarray[Any, Any]) -> bool:
     """Return whether two arrays have one dtype, one shape and the same bits, so NaN equals itself."""
     return (

@@ -6,14 +6,18 @@
 
 from __future__ import annotations
 
+import importlib.resources
+import math
 import re
+import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pint
 
-from simarchive.chemistry.trees import Tree, describe, fields_of, same_array, same_number
+from simarchive.chemistry import unit_texts
+from simarchive.chemistry.trees import Tree, describe, fields_of, same_array, same_number, shortened
 from simarchive.errors import InvalidDataError
 from simarchive.ground.arrays import is_array
 
@@ -23,16 +27,44 @@ if TYPE_CHECKING:
 else:
     Quantity = pint.Quantity
 
-_NUMBER_THEN_UNIT = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(.*?)\s*", re.DOTALL)
+# Each digit fits one place of the pattern only, or a long number that does not fit would take forever.
+_NUMBER_THEN_UNIT = re.compile(r"([-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)\s*(.*)", re.DOTALL)
+_LONGEST_INTEGER = 18
+"""So many digits fit an integer of 64 bits, whichever they are; what has more is read as a float."""
+
+_ELSEWHERE = {
+    f"{name}_per_mole": f"{energy} / mole"
+    for energy in ("joule", "kilojoule", "calorie", "kilocalorie")
+    for name in (energy, f"{energy}s")
+}
+"""Names that are defined in the registry of openff-units, and got into files from there."""
 
 
 @lru_cache(maxsize=1024)
 def _parsed_unit(registry: object, text: str) -> Any:
-    return unit.Unit(text)
+    return _unit_of(unit_texts.factors(text))
+
+
+def _unit_of(factors: dict[str, float]) -> Any:
+    if any(name in _ELSEWHERE and name not in unit for name in factors):
+        factors = _with_definitions(factors, _ELSEWHERE)
+    return unit.Unit(unit_texts.product_text(factors))
+
+
+def _with_definitions(factors: dict[str, float], definitions: dict[str, str]) -> dict[str, float]:
+    """Return a product with what they mean in the place of some names."""
+    result: dict[str, float] = {}
+    for name, exponent in factors.items():
+        meaning = unit_texts.factors(definitions[name]) if name in definitions else {name: 1.0}
+        for part, power in meaning.items():
+            result[part] = result.get(part, 0.0) + exponent * power
+    return {name: exponent for name, exponent in result.items() if exponent}
 
 
 def unit_named(text: str) -> Any:
     """Return the unit that a text names, such as ``kilojoule / mole`` or ``degC``.
+
+    The text is looked up, not calculated: see `unit_texts.factors`.
 
     Raises
     ------
@@ -41,8 +73,10 @@ def unit_named(text: str) -> Any:
     """
     try:
         return _parsed_unit(unit.get(), text)
+    except InvalidDataError:
+        raise
     except Exception as error:  # pint raises its own errors, tokenize's, and AttributeError
-        raise InvalidDataError(f"{text!r} is not a unit that pint knows") from error
+        raise InvalidDataError(f"{shortened(text)} is not a unit that pint knows") from error
 
 
 def unit_text(units: Any) -> str:
@@ -51,9 +85,65 @@ def unit_text(units: Any) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _long_name(unit_class: type, units: Any) -> str:
+def _long_name(unit_class: Any, units: Any) -> str:
     # A class belongs to one registry. It comes first, for units of two registries cannot be compared.
-    return format(units, "D")
+    text = format(units, "D")
+    factor, portable = _portable(unit_class._REGISTRY, text)
+    return portable if factor == 1.0 else text
+
+
+@lru_cache(maxsize=1024)
+def _portable(registry: Any, text: str) -> tuple[float, str]:
+    """Return a unit of plain pint and its size, for one of a registry that may have names of its own.
+
+    What is defined in one registry only is written by its definition, for others cannot look it up.
+    """
+    definitions: dict[str, str] = {}
+    factor = 1.0
+    factors = unit_texts.factors(text)
+    for name, exponent in factors.items():
+        definition = _definition(registry, name)
+        if definition is not None:
+            size, definitions[name] = definition
+            factor *= size**exponent
+    if not definitions:
+        return 1.0, text
+    meaning = unit_texts.product_text(_with_definitions(factors, definitions))
+    return factor, format(registry.Unit(meaning), "D")
+
+
+def _definition(registry: Any, name: str) -> tuple[float, str] | None:
+    """Return size and unit that a name of one registry stands for; None if plain pint has the name."""
+    parts = registry.parse_unit_name(name.removeprefix("delta_"))
+    if not parts or not _plain_names() or parts[0][1] in _plain_names():
+        return None
+    definition = registry._units[parts[0][1]]
+    if not definition.reference or not definition.is_multiplicative or definition.is_base:
+        return None
+    meaning = format(registry.Unit(definition.reference), "D")
+    size = float(registry.Quantity(1.0, name).to(meaning).magnitude) if parts[0][0] else 1.0
+    size *= 1.0 if parts[0][0] else float(definition.converter.scale)
+    more, text = _portable(registry, meaning)
+    return size * more, text
+
+
+@lru_cache(maxsize=1)
+def _plain_names() -> frozenset[str]:
+    """Return the names of all units of pint's own registry; to build one would take half a second."""
+    names: set[str] = set()
+    for file in ("default_en.txt", "constants_en.txt"):
+        text = (importlib.resources.files(pint) / file).read_text(encoding="utf-8")
+        names.update(match[1] for match in re.finditer(r"^\s*([^\s=#@\[\]]+)\s*=", text, re.MULTILINE))
+    return frozenset(names)
+
+
+@lru_cache(maxsize=1024)
+def _portable_of(unit_class: Any, units: Any) -> tuple[float, str]:
+    return _portable(unit_class._REGISTRY, format(units, "D"))
+
+
+def _portable_unit(units: Any) -> tuple[float, str]:
+    return _portable_of(units.__class__, units)
 
 
 def quantity_named(text: str, *, default_unit: str | None = None) -> Quantity:
@@ -64,11 +154,14 @@ def quantity_named(text: str, *, default_unit: str | None = None) -> Quantity:
     InvalidDataError
         If the text is not a number followed by a unit.
     """
-    match = _NUMBER_THEN_UNIT.fullmatch(text)
+    match = _NUMBER_THEN_UNIT.fullmatch(text.strip())
     if match is None:
-        raise InvalidDataError(f"{text!r} is not a number followed by a unit, such as '298.15 K'")
+        raise InvalidDataError(f"{shortened(text)} is not a number followed by a unit, such as '298.15 K'")
     number, unit_name = match.groups()
-    magnitude = int(number) if re.fullmatch(r"[-+]?\d+", number) else float(number)
+    is_integer = len(number) <= _LONGEST_INTEGER and number.lstrip("+-").isdecimal()
+    magnitude = int(number) if is_integer else float(number)
+    if not math.isfinite(magnitude):
+        raise InvalidDataError(f"the number {shortened(number)} is too large")
     return _quantity(magnitude, unit_named(unit_name or default_unit or "dimensionless"))
 
 
@@ -107,10 +200,13 @@ def as_quantity(value: object, what: str, *, compatible_with: str | None = None)
             f"{what} must be a quantity such as 298.15 * unit.kelvin or '298.15 K', not {describe(value)}"
         )
     magnitude = _plain_magnitude(value.magnitude, what)
-    if magnitude is value.magnitude and type(value) is unit.get().Quantity:
+    factor, text = _portable_unit(value.units)
+    if factor != 1.0:
+        quantity = _quantity(magnitude * factor, unit_named(text))
+    elif magnitude is value.magnitude and type(value) is unit.get().Quantity:
         quantity = value
     else:
-        quantity = _quantity(magnitude, unit_named(unit_text(value.units)))
+        quantity = _quantity(magnitude, unit_named(text))
     if compatible_with is not None:
         check_dimensions(quantity.units, compatible_with, what)
     return quantity
@@ -155,6 +251,8 @@ def _plain_magnitude(magnitude: object, what: str) -> Any:
         magnitude = magnitude.item()
     if isinstance(magnitude, bool) or not isinstance(magnitude, int | float):
         raise InvalidDataError(f"{what} must have a number or an array of numbers, not {describe(magnitude)}")
+    if isinstance(magnitude, int) and abs(magnitude) > sys.float_info.max:
+        raise InvalidDataError(f"{what} must have a number that fits a float")
     return magnitude
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import io
 import os
 import sys
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from typing import NoReturn
 
 import click
 
-from simarchive.cli import failures
+from simarchive.cli import failures, streams
 from simarchive.ground.version import __version__
 
 COMMANDS: dict[str, tuple[str, ...]] = {
@@ -75,7 +74,7 @@ def application() -> None:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and leave the process with its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    _prepare_stdout()
+    streams.prepare()
     with failures.as_exit_codes(as_json=failures.wants_json(given)):
         if _COMPLETION in os.environ:
             application.main(args=given, prog_name=_NAME, complete_var=_COMPLETION)
@@ -83,18 +82,3 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         with application.make_context(_NAME, given) as context:
             application.invoke(context)
     raise SystemExit(0)
-
-
-def _prepare_stdout() -> None:
-    """Have standard output write all it is given, and escape characters that its encoding does not have."""
-    stream = sys.stdout
-    if not isinstance(stream, io.TextIOWrapper):
-        return
-    if isinstance(stream.buffer, io.RawIOBase):
-        # PYTHONUNBUFFERED: a raw write to a pipe may take only a part, and the rest would be lost.
-        encoding, lines = stream.encoding, stream.isatty()
-        raw = stream.detach()
-        assert isinstance(raw, io.RawIOBase)
-        stream = io.TextIOWrapper(io.BufferedWriter(raw), encoding=encoding, line_buffering=lines)
-        sys.stdout = stream
-    stream.reconfigure(errors="backslashreplace")

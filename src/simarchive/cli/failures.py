@@ -7,18 +7,18 @@ JSON Lines: an object with ``warning`` for each warning, and one with ``error`` 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
-import os
 import shutil
 import sys
 import textwrap
+import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
 
-from simarchive.cli.output import printable
+from simarchive.cli.streams import forget_output, json_text, one_line
 from simarchive.errors import StorageError
 from simarchive.ground.filesystem import error_of
 
@@ -60,7 +60,7 @@ def as_exit_codes(*, as_json: bool) -> Iterator[None]:
         _say("interrupted", as_json=as_json, kind="KeyboardInterrupt", exit_code=INTERRUPTED)
         raise SystemExit(INTERRUPTED) from None
     except BrokenPipeError:
-        _forget_stdout()
+        forget_output()
         raise SystemExit(BROKEN_PIPE) from None
     except click.ClickException as error:
         _explain_usage(error, as_json=as_json)
@@ -69,12 +69,12 @@ def as_exit_codes(*, as_json: bool) -> Iterator[None]:
         _report(error, as_json=as_json)
         raise SystemExit(error.exit_code) from None
     except OSError as error:
-        _forget_stdout()
+        forget_output()
         translated = _as_storage_error(error)
         _report(translated, as_json=as_json)
         raise SystemExit(translated.exit_code) from None
-    except Exception:
-        sys.excepthook(*sys.exc_info())
+    except Exception as error:
+        _report_fault(error, as_json=as_json)
         raise SystemExit(UNEXPECTED) from None
 
 
@@ -88,20 +88,32 @@ def _report(error: StorageError, *, as_json: bool) -> None:
     )
 
 
+def _report_fault(error: Exception, *, as_json: bool) -> None:
+    if not as_json:
+        sys.excepthook(type(error), error, error.__traceback__)
+        return
+    lines = "".join(traceback.format_exception(error)).splitlines()
+    _say(str(error), as_json=True, kind=type(error).__name__, exit_code=UNEXPECTED, notes=lines)
+
+
 def _say(message: str, *, as_json: bool, kind: str, exit_code: int, notes: Sequence[str] = ()) -> None:
     if as_json:
         line: dict[str, Any] = {"error": message, "type": kind, "exit_code": exit_code, "notes": list(notes)}
-        print(json.dumps(line), file=sys.stderr)
+        print(json_text(line), file=sys.stderr)
         return
-    print(_wrapped(printable(f"simarchive: {message}")), file=sys.stderr)
+    first, *more = message.split("\n")
+    print(_wrapped(one_line(f"simarchive: {first}"), is_alone=not more), file=sys.stderr)
+    # A line that begins like another message would be one that a file made up.
+    for following in more:
+        print(following if following.startswith("  ") else f"  {following}", file=sys.stderr)
     for note in notes:
-        for line_of_note in note.splitlines():
+        for line_of_note in note.split("\n"):
             print(f"  {line_of_note}", file=sys.stderr)
 
 
-def _wrapped(message: str) -> str:
+def _wrapped(message: str, *, is_alone: bool) -> str:
     """Return a message wrapped at whole words if it goes to a terminal, and unchanged otherwise."""
-    if not sys.stderr.isatty() or "\n" in message:
+    if not is_alone or not sys.stderr.isatty():
         return message
     width = shutil.get_terminal_size().columns
     return textwrap.fill(
@@ -123,28 +135,29 @@ def _as_storage_error(error: OSError) -> StorageError:
     return error_of(error, message)
 
 
-def _forget_stdout() -> None:
-    """Leave nothing for the interpreter to flush at exit, which would fail again."""
-    with contextlib.suppress(OSError, ValueError):
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)
-
-
 class _WarningLines(logging.Handler):
     def __init__(self, *, as_json: bool) -> None:
         super().__init__(logging.WARNING)
         self._as_json = as_json
 
     def emit(self, record: logging.LogRecord) -> None:
-        message = record.getMessage()
-        print(
-            json.dumps({"warning": message}) if self._as_json else f"simarchive: warning: {message}",
-            file=sys.stderr,
-        )
+        _warn(record.getMessage(), as_json=self._as_json)
+
+
+def _warn(message: str, *, as_json: bool) -> None:
+    sys.stdout.flush()  # Otherwise the answer would follow the warning where both go to one place.
+    print(
+        json_text({"warning": message}) if as_json else f"simarchive: warning: {one_line(message)}",
+        file=sys.stderr,
+    )
 
 
 def _send_warnings_to_stderr(*, as_json: bool) -> None:
     logger = logging.getLogger("simarchive")
     logger.handlers = [_WarningLines(as_json=as_json)]
     logger.propagate = False
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        _warn(str(message), as_json=as_json)
+
+    warnings.showwarning = show

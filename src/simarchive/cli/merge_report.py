@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from simarchive.cli.failures import Findings
 from simarchive.cli.output import count_text, print_json, print_line, print_notice
+from simarchive.cli.streams import one_line
 from simarchive.errors import IncompleteError
 
 if TYPE_CHECKING:
@@ -35,6 +36,12 @@ def report_merge(
         raise Findings(IncompleteError.exit_code)
 
 
+def with_problems(report: MergeReport, source: object) -> MergeReport:
+    """Return a report that also names what the source itself leaves out."""
+    report.unreadable.update(getattr(source, "problems", {}))
+    return report
+
+
 def _print_report(source: str, report: MergeReport, target: Path, *, dry_run: bool) -> None:
     would = " would be" if dry_run else ""
     parts = [f"{count_text(len(report.stored), 'object')}{would} stored"]
@@ -44,8 +51,8 @@ def _print_report(source: str, report: MergeReport, target: Path, *, dry_run: bo
         parts.append(f"{len(report.kept):,} there already")
     print_line(f"{source} -> {target}: {', '.join(parts)}")
     for old, new in report.new_keys.items():
-        print_line(f"  {old} is {new} there")
+        print_line(f"  {one_line(old)} is {new} there")
     if report.unreadable:
-        print_notice(f"simarchive: {count_text(len(report.unreadable), 'object')} left out, unreadable:")
+        print_notice(f"simarchive: {count_text(len(report.unreadable), 'object')} left out:")
         for key, problem in report.unreadable.items():
-            print_notice(f"  {key}: {problem}")
+            print_notice(f"  {one_line(key)}: {one_line(problem)}")

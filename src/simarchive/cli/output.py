@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
+
+from simarchive.cli.streams import behind, json_text, one_line, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,8 +25,7 @@ def print_json(document: Any) -> None:
     It is strict JSON: numbers that JSON does not have are the texts ``NaN``, ``Infinity`` and
     ``-Infinity``.
     """
-    json.dump(as_json(document), sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
-    sys.stdout.write("\n")
+    print(json_text(as_json(document), indent=2))
 
 
 def as_json(value: Any) -> Any:
@@ -72,7 +72,8 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, right
     right
         The headings of columns whose values are aligned at the right.
     """
-    cells = [[printable(cell) for cell in row] for row in rows]
+    headings = [one_line(heading) for heading in headings]
+    cells = [[one_line(cell) for cell in row] for row in rows]
     widths = _widths(headings, cells)
     console = _console()
     if console.is_terminal and sum(widths) + _GAP * (len(widths) - 1) > console.width:
@@ -147,16 +148,6 @@ def print_facts(facts: Iterable[tuple[str, str]], *, indent: int = 0) -> None:
             print_line(f"{'':{indent + width}}  {line}")
 
 
-def printable(text: str) -> str:
-    """Return a text with control characters escaped: what a file holds must not control the terminal."""
-    if text.isprintable():
-        return text
-    return "".join(
-        letter if letter.isprintable() or letter in "\n\t" else letter.encode("unicode_escape").decode()
-        for letter in text
-    )
-
-
 def size_text(size_bytes: int) -> str:
     """Return a size for people, in powers of 1000: ``2.98 MB``."""
     size: float = size_bytes
@@ -176,5 +167,7 @@ def _console() -> Console:
     from rich.console import Console
 
     if sys.stdout.isatty():
-        return Console(file=sys.stdout, highlight=False)
-    return Console(file=sys.stdout, highlight=False, width=PIPE_WIDTH, no_color=True, force_terminal=False)
+        return Console(file=behind(sys.stdout), highlight=False)
+    return Console(
+        file=behind(sys.stdout), highlight=False, width=PIPE_WIDTH, no_color=True, force_terminal=False
+    )

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from simarchive.cli.streams import behind
+
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn, TaskID
 
@@ -61,6 +63,6 @@ def _bar(
     from rich.console import Console
     from rich.progress import Progress, TextColumn
 
-    console = Console(file=sys.stderr)
+    console = Console(file=behind(sys.stderr))
     with Progress(TextColumn("{task.description}"), *columns, console=console, transient=True) as progress:
         yield progress, progress.add_task(description, total=total, done="")

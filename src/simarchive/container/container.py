@@ -203,7 +203,7 @@ class Container:
             with workplace(place) as folder:
                 successor = folder / self.path.name
                 with create_empty(successor) as target:
-                    count = compaction.copy_objects(self._handle, target, self._contents.keys())
+                    count = compaction.copy_objects(self._handle, target, self._contents.names())
                 complete(successor)
                 if not journal.hold_exclusively(self.lock_timeout_s):
                     raise LockedError(f"container '{self.path}' is constantly being read: repack it later")

@@ -28,6 +28,7 @@ from simarchive.container.nodes import UNREADABLE
 from simarchive.container.objects import Loader, ObjectHeader, ReadDocument, StoredDocument
 from simarchive.errors import ConflictError, CorruptError, CorruptMemberError, NotFoundError, StorageError
 from simarchive.ground import attention
+from simarchive.ground.keys import check_key, is_key
 from simarchive.ground.signals import SIGNALS
 from simarchive.journal import PagedFile
 
@@ -84,15 +85,33 @@ class Contents:
 
     def keys(self) -> list[str]:
         """Return the keys of all objects in the order in which they were first stored."""
+        names = self.names()
+        # The names of a file that somebody else made go to shells and file systems as keys.
+        return names if all(map(is_key, names)) else [name for name in names if is_key(name)]
+
+    def names(self) -> list[str]:
+        """Return the names of all objects, in the same order: also those that are not keys."""
         lost = self._lost
-        return [key for key in self._objects if key not in lost] if lost else list(self._objects)
+        return [name for name in self._objects if name not in lost] if lost else list(self._objects)
+
+    def misnamed(self) -> list[str]:
+        """Return the names of objects that are not keys, so that nobody can ask for them."""
+        return [name for name in self.names() if not is_key(name)]
+
+    def rename(self, name: str, key: str) -> None:
+        """Give an object a key in the place of its name; it comes last then."""
+        self._names = None
+        with self.in_one_piece():
+            nodes.rename(self._objects.id, name, check_key(key))
+        self.changes += 1
 
     def __len__(self) -> int:
+        """Return the number of names, without reading them."""
         return len(self._objects) - len(self._lost)
 
     def __contains__(self, key: str) -> bool:
         # A key is one path component; HDF5 would take "a/b" for a path and "." for /objects itself.
-        if not key or key.startswith(".") or "/" in key:
+        if not is_key(key):
             return False
         try:
             return nodes.link_exists(self._objects.id, key) and key not in self._lost
@@ -205,6 +224,7 @@ class Contents:
         if identity is None:
             identity = documents.identity_digest(stored.data_class, stored.tree)
         self._names = None
+        check_key(key)
         if key in self._lost:
             raise ConflictError(
                 f"the key {key!r} is that of an object that cannot be read: take another, or repack first"

@@ -408,6 +408,11 @@ def address_and_names(dataset: h5d.DatasetID) -> tuple[int, int]:
     return int(info.addr), int(info.rc)
 
 
+def rename(parent: Node, name: str, new_name: str) -> None:
+    """Give a link another name, which must be free."""
+    parent.move(name.encode(), new_name.encode())
+
+
 def unlink(parent: Node, name: str) -> None:
     """Remove a link; what it leads to goes with the last link, whatever this process has open of it.
 

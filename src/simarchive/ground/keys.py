@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable
 
@@ -9,6 +10,10 @@ from simarchive.errors import InvalidDataError
 
 MAX_KEY_BYTES = 200
 MAX_COMPONENT_BYTES = 255
+
+# All keys that look like ours. Others are looked at character by character.
+_USUAL_KEY = re.compile(rf"[0-9A-Za-z_][0-9A-Za-z_.-]{{0,{MAX_KEY_BYTES - 1}}}")
+_NOT_IN_KEYS = frozenset("/\\'\"")
 
 
 def new_key() -> str:
@@ -29,23 +34,38 @@ def free_key(wanted: str | None, is_taken: Callable[[str], bool]) -> str:
 def check_key(key: object) -> str:
     """Return `key` if it can be the key of an object.
 
-    A key names one group and one scratch directory, so it is a single path component.
+    A key names one group and one scratch directory, so it is a single path component; and it is passed from
+    one program to the next by shells and ``xargs``, so it is never an option, and one word.
 
     Raises
     ------
     InvalidDataError
-        If the key is not a string, is empty or too long, is ``.`` or ``..``, starts with a dot,
-        or holds a slash, a backslash or a character that cannot be printed.
+        If the key is not a string, is empty or too long, starts with a dot or a hyphen, or holds a slash, a
+        backslash, a quote, a space or a character that cannot be printed.
     """
     if not isinstance(key, str):
         raise InvalidDataError(f"a key must be a string, not {type(key).__name__}")
     if not key or len(key.encode("utf-8", "surrogatepass")) > MAX_KEY_BYTES:
         raise InvalidDataError(f"key {key[:40]!r} must have 1 to {MAX_KEY_BYTES} bytes")
-    if key.startswith(".") or "/" in key or "\\" in key or not key.isprintable():
+    if _USUAL_KEY.fullmatch(key):
+        return key
+    if key[0] in ".-" or not key.isprintable() or " " in key or not _NOT_IN_KEYS.isdisjoint(key):
         raise InvalidDataError(
-            f"key {key!r} must not start with a dot or hold '/', '\\' or unprintable characters"
+            f"key {key!r} must not start with '.' or '-', nor hold '/', '\\', quotes, spaces or unprintable"
+            " characters"
         )
     return key
+
+
+def is_key(text: str) -> bool:
+    """Return whether a text that was read somewhere can be the key of an object: see `check_key`."""
+    if _USUAL_KEY.fullmatch(text):
+        return True
+    try:
+        check_key(text)
+    except InvalidDataError:
+        return False
+    return True
 
 
 def check_member_name(name: object) -> str:

@@ -38,14 +38,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NoReturn
 
+from simarchive.chemistry.trees import shortened
 from simarchive.data.kinds import ScalarKind
 from simarchive.data.registry import data_class_named, registered_data_classes
 from simarchive.errors import InvalidDataError, QuerySyntaxError
 from simarchive.queries.base import BaseDataQuery
 from simarchive.queries.criteria import AnyOf, Between, Not
-from simarchive.queries.literals import open_range, read_literal, read_substance
+from simarchive.queries.literals import open_range, read_component, read_literal, read_substance
 from simarchive.queries.registry import query_class_for
-from simarchive.queries.substance import ComponentPattern, SubstanceQuery
+from simarchive.queries.substance import SubstanceQuery
 
 ALIASES = {
     "phase": "property_phase",
@@ -74,7 +75,15 @@ CLASS_ALIASES = {
 }
 """Short names of data classes."""
 
+LONGEST = 100_000
+"""So many characters may an expression have."""
+
+_SHOWN_WHOLE = 400
+_SHOWN_BEFORE = 60
+
 _CRITERION = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_-]*)(?P<operator>!=|>=|<=|=|>|<)")
+_LONGEST_LIMIT = 18  # digits, so that it fits 64 bits
+_VALUE = re.compile(r"[^ ,]*")
 _COMPONENT_LISTS = ("contains_components", "excludes_components")
 
 
@@ -114,11 +123,23 @@ class _Parser:
     def __init__(self, expression: str) -> None:
         if not isinstance(expression, str):
             raise QuerySyntaxError(f"a query expression must be a text, not {type(expression).__name__}")
+        if len(expression) > LONGEST:
+            raise QuerySyntaxError(
+                f"a query expression must have at most {LONGEST:,} characters, not {len(expression):,}:"
+                " build the query in Python"
+            )
         self._text = re.sub(r"\s", " ", expression)
 
     def _fail(self, problem: str, part: _Part, cause: Exception | None = None) -> NoReturn:
-        marks = "^" * max(1, len(part.text))
-        raise QuerySyntaxError(f"{problem}\n  {self._text}\n  {' ' * part.start}{marks}") from cause
+        # Of a long expression only the surroundings of the place are shown.
+        first = max(0, part.start - _SHOWN_BEFORE) if len(self._text) > _SHOWN_WHOLE else 0
+        shown = self._text[first : first + _SHOWN_WHOLE]
+        before, after = "... " if first else "", " ..." if first + len(shown) < len(self._text) else ""
+        if len(problem) > _SHOWN_WHOLE:
+            problem = f"{problem[:_SHOWN_WHOLE]} ..."
+        marks = "^" * max(1, min(len(part.text), len(shown) - (part.start - first)))
+        indent = " " * (len(before) + part.start - first)
+        raise QuerySyntaxError(f"{problem}\n  {before}{shown}{after}\n  {indent}{marks}") from cause
 
     def query(self) -> BaseDataQuery:
         clauses = self._clauses()
@@ -148,7 +169,7 @@ class _Parser:
                 continue
             match = _CRITERION.match(self._text, position)
             if match is None:
-                word = _Part(self._text[position:].split(" ")[0], position)
+                word = _Part(self._text[position:].partition(" ")[0], position)
                 self._fail("a criterion such as temperature=290..310K is expected", word)
             values, position = self._values(match.end())
             name, operator = (_Part(match[group], match.start(group)) for group in ("name", "operator"))
@@ -177,7 +198,7 @@ class _Parser:
             if after < len(self._text) and self._text[after] not in " ,":
                 self._fail("a space or comma is expected after a quote", _Part(self._text[after], after))
             return _Part(text, begin + 1, True, is_negated), after
-        match = re.compile(r"[^ ,]*").match(self._text, begin)
+        match = _VALUE.match(self._text, begin)
         text = match[0] if match else ""
         if not text:
             self._fail("a value is expected", _Part("", begin))
@@ -197,7 +218,9 @@ class _Parser:
         name = CLASS_ALIASES.get(wanted.replace("-", "_").lower(), wanted)
         if data_class_named(name) is None:
             known = [*CLASS_ALIASES, *(cls.data_class_name for cls in registered_data_classes())]
-            self._fail(f"there is no data class {wanted!r}; there are {', '.join(known)}", clause.first)
+            self._fail(
+                f"there is no data class {shortened(wanted)}; there are {', '.join(known)}", clause.first
+            )
         return self._new_query(name)
 
     def _new_query(self, name: str) -> BaseDataQuery:
@@ -217,7 +240,7 @@ class _Parser:
             known = [*names, *(short for short, long in ALIASES.items() if long in names)]
             close = difflib.get_close_matches(written, known, 1)
             hint = f"do you mean {close[0]}?" if close else f"there are {', '.join(names)}"
-            self._fail(f"{type(query).__name__} has no criterion {written!r}: {hint}", clause.name)
+            self._fail(f"{type(query).__name__} has no criterion {shortened(written)}: {hint}", clause.name)
         return name
 
     def _set(self, query: BaseDataQuery, name: str, clause: _Clause) -> None:
@@ -227,7 +250,7 @@ class _Parser:
             for value in clause.values:
                 if value.is_negated:
                     self._fail("contains and excludes take no !: use the other one", value)
-                patterns.append(self._try(partial(ComponentPattern.of, value.text), value))
+                patterns.append(self._try(partial(read_component, value.text), value))
             setattr(query, name, patterns)
         elif name == "components_of":
             self._only_equals(clause, single=True)
@@ -283,8 +306,8 @@ class _Parser:
 
 def _option(name: str, text: str) -> Any:
     if name == "limit":
-        if not text.isdecimal():
-            raise InvalidDataError(f"limit must be a number of objects, not {text!r}")
+        if not text.isdecimal() or len(text) > _LONGEST_LIMIT:
+            raise InvalidDataError(f"limit must be a number of objects, not {shortened(text)}")
         return int(text)
     sign = "-" if text.startswith("-") else ""
     column = text.removeprefix("-")

@@ -10,14 +10,18 @@ from simarchive.chemistry.components import Component
 from simarchive.chemistry.phases import PropertyPhase
 from simarchive.chemistry.states import ThermodynamicState
 from simarchive.chemistry.substances import Substance
+from simarchive.chemistry.trees import shortened
 from simarchive.chemistry.units import quantity_named
 from simarchive.data.kinds import BooleanKind, IntegerKind, RealKind, ScalarKind, TextKind
 from simarchive.data.value_kinds import PhaseKind, QuantityKind, StateKind, SubstanceKind
 from simarchive.errors import InvalidDataError
 from simarchive.queries.criteria import Between
+from simarchive.queries.substance import ComponentPattern
 
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-_UNIT_AT_END = re.compile(rf"\s*{_NUMBER}\s*([^\d\s.].*)", re.DOTALL)
+# Each digit fits one place of the pattern only, or a long number that does not fit would take forever.
+_NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
+_PLAIN_NUMBER = re.compile(_NUMBER)
+_UNIT_AT_END = re.compile(rf"{_NUMBER}\s*([^\d\s.].*)", re.DOTALL)
 _COMPONENT = re.compile(r"(?P<smiles>[^{}|]+)(?:\{(?P<role>[a-z]+)\})?(?:\{(?P<amounts>[xn]=[^{}]*)\})?")
 
 
@@ -39,16 +43,17 @@ def read_literal(text: str, kind: ScalarKind, *, unit_of: str = "") -> Any:
         If the text means no such value.
     """
     if isinstance(kind, QuantityKind):
-        match = _UNIT_AT_END.fullmatch(unit_of)
-        if re.fullmatch(rf"\s*{_NUMBER}\s*", text) and match is None and kind.unit_name != "dimensionless":
+        match = _UNIT_AT_END.fullmatch(unit_of.strip())
+        if match is None and kind.unit_name != "dimensionless" and _PLAIN_NUMBER.fullmatch(text.strip()):
             example = _EXAMPLE_UNITS.get(kind.unit_name, f" {kind.unit_name}")
-            raise InvalidDataError(f"{text!r} needs a unit, such as {text}{example}")
+            number = text if len(text) <= _LONGEST_EXAMPLE else "298.15"
+            raise InvalidDataError(f"{shortened(text)} needs a unit, such as {number}{example}")
         return kind.accept(quantity_named(text, default_unit=match[1] if match else None))
     if isinstance(kind, IntegerKind | RealKind):
         return _number(text, kind)
     if isinstance(kind, BooleanKind):
         if text.lower() not in ("true", "false"):
-            raise InvalidDataError(f"true or false is expected, not {text!r}")
+            raise InvalidDataError(f"true or false is expected, not {shortened(text)}")
         return text.lower() == "true"
     if isinstance(kind, PhaseKind):
         return PropertyPhase.from_string(text)
@@ -62,14 +67,20 @@ def read_literal(text: str, kind: ScalarKind, *, unit_of: str = "") -> Any:
     return kind.accept(text)
 
 
+LONGEST_SMILES = 4000
+"""So many characters may the SMILES of a substance or component have."""
+
+_LONGEST_EXAMPLE = 40
 _EXAMPLE_UNITS = {"kelvin": "K", "pascal": "Pa"}
 
 
 def _number(text: str, kind: IntegerKind | RealKind) -> int | float:
     try:
-        return int(text) if isinstance(kind, IntegerKind) else float(text)
-    except ValueError as error:
-        raise InvalidDataError(f"{kind.wanted} is expected, not {text!r}") from error
+        number = int(text) if isinstance(kind, IntegerKind) else float(text)
+        float(number)
+    except (ValueError, OverflowError) as error:  # not a number, or with too many digits for one
+        raise InvalidDataError(f"{kind.wanted} is expected, not {shortened(text)}") from error
+    return number
 
 
 def open_range(operator: str, text: str, kind: ScalarKind) -> Between:
@@ -90,6 +101,27 @@ def open_range(operator: str, text: str, kind: ScalarKind) -> Between:
     return Between(low=bound) if operator[0] == ">" else Between(high=bound)
 
 
+def read_component(text: str) -> ComponentPattern:
+    """Return the component of a text such as ``O`` or ``C{sol}``.
+
+    Raises
+    ------
+    InvalidDataError
+        If the text cannot be read.
+    """
+    _check_smiles(text)
+    return ComponentPattern.of(text)
+
+
+def _check_smiles(text: str) -> None:
+    # RDKit takes the square of the number of atoms: seconds for ten thousand, hours for a million.
+    if len(text) > LONGEST_SMILES:
+        raise InvalidDataError(
+            f"{shortened(text)} is longer than the {LONGEST_SMILES:,} characters that a SMILES or substance"
+            " may have in a query"
+        )
+
+
 def read_substance(text: str) -> Substance:
     """Return the substance of a text such as ``O``, ``O|CO`` or ``C{sol}{n=1}|O{solv}{x=1}``.
 
@@ -100,11 +132,12 @@ def read_substance(text: str) -> Substance:
     InvalidDataError
         If the text cannot be read, or the mole fractions do not add up to 1.
     """
+    _check_smiles(text)
     parsed: list[tuple[Component, tuple[Amount, ...]]] = []
     for part in text.split("|"):
         match = _COMPONENT.fullmatch(part)
         if match is None:
-            raise InvalidDataError(f"{part!r} is not a component such as O or C{{sol}}{{n=1}}")
+            raise InvalidDataError(f"{shortened(part)} is not a component such as O or C{{sol}}{{n=1}}")
         component = Component(match["smiles"], match["role"] or Component.Role.Solvent)  # type: ignore[arg-type]
         amounts = tuple(_amount(amount) for amount in (match["amounts"] or "").split(",") if amount)
         parsed.append((component, amounts))
@@ -127,4 +160,4 @@ def _amount(text: str) -> Amount:
     except ValueError as error:
         if isinstance(error, InvalidDataError):
             raise
-        raise InvalidDataError(f"{text!r} is not an amount such as x=0.5 or n=1") from error
+        raise InvalidDataError(f"{shortened(text)} is not an amount such as x=0.5 or n=1") from error

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
+import io
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -28,7 +31,8 @@ _SHOWN = 8
 def command(container: Path, names: tuple[str, ...]) -> None:
     """Write the bytes of files to standard output, without extracting them.
 
-    Every chunk is checked as it is read. Binary data is not written to a terminal.
+    Every chunk is checked as it is read. To a terminal, binary data is not written, and control characters
+    are escaped.
 
     \b
     Example:
@@ -41,11 +45,22 @@ def command(container: Path, names: tuple[str, ...]) -> None:
             if not slash:
                 raise InvalidDataError(f"{written!r} is only a key: add the file, as in {written}/output.pdb")
             with _opened_member(backend, finder.resolve(start), name) as member:
-                while piece := member.read(_PIECE_BYTES):
-                    if b"\0" in piece and sys.stdout.isatty():
-                        raise InvalidDataError(f"{written!r} is not text: send it to a file or a program")
-                    sys.stdout.buffer.write(piece)
+                if sys.stdout.isatty():
+                    _show(member, written)
+                else:
+                    shutil.copyfileobj(member, sys.stdout.buffer, _PIECE_BYTES)
     sys.stdout.buffer.flush()
+
+
+def _show(member: BinaryIO, written: str) -> None:
+    """Write a text to a terminal, with everything escaped that the terminal may obey."""
+    decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+    lines = io.IncrementalNewlineDecoder(decoder, translate=True)
+    while piece := member.read(_PIECE_BYTES):
+        if b"\0" in piece:
+            raise InvalidDataError(f"{written!r} is not text: send it to a file or a program")
+        print(lines.decode(piece), end="")
+    print(lines.decode(b"", final=True), end="")
 
 
 def _opened_member(backend: HDF5Storage, key: str, name: str) -> BinaryIO:

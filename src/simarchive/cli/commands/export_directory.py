@@ -8,7 +8,7 @@ import click
 
 from simarchive.cli import opening
 from simarchive.cli.arguments import PATH, container_argument, json_option
-from simarchive.cli.merge_report import report_merge
+from simarchive.cli.merge_report import report_merge, with_problems
 from simarchive.cli.progress_bars import objects_bar
 from simarchive.errors import ConflictError
 
@@ -38,5 +38,5 @@ def command(container: Path, directory: Path, as_json: bool) -> None:
         LocalFileStorage(directory) as target,
         objects_bar("exporting", len(source)) as progress,
     ):
-        report = merge(target, source, progress=progress)
+        report = with_problems(merge(target, source, progress=progress), source)
     report_merge({str(container): report}, directory, as_json=as_json)

@@ -12,6 +12,7 @@ from simarchive.cli.arguments import PATH, container_argument, json_option
 from simarchive.cli.isolation import isolated_option
 from simarchive.cli.output import print_json, print_line
 from simarchive.cli.progress_bars import bytes_bar
+from simarchive.cli.streams import one_line
 from simarchive.errors import ConflictError, NotFoundError
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def command(
         print_json({"files": files})
         return
     for file in files:
-        print_line(str(file["path"]))
+        print_line(one_line(str(file["path"])))
 
 
 def _check_chosen(chosen: Chosen, patterns: tuple[str, ...]) -> None:

@@ -8,7 +8,7 @@ import click
 
 from simarchive.cli import opening
 from simarchive.cli.arguments import PATH, codec_option, container_argument, json_option, wait_option
-from simarchive.cli.merge_report import report_merge
+from simarchive.cli.merge_report import report_merge, with_problems
 from simarchive.cli.progress_bars import objects_bar
 
 
@@ -40,6 +40,5 @@ def command(directory: Path, container: Path, codec: str, wait_s: float, as_json
         opening.existing_or_new(container, codec=codec, wait_s=wait_s) as target,
         objects_bar("importing", len(source.keys()), target) as progress,
     ):
-        report = merge(target, source, progress=progress)
-        report.unreadable.update(source.problems)
+        report = with_problems(merge(target, source, progress=progress), source)
     report_merge({str(directory): report}, container, as_json=as_json)

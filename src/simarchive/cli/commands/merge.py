@@ -9,7 +9,7 @@ import click
 from simarchive.cli import opening
 from simarchive.cli.arguments import PATH, codec_option, json_option
 from simarchive.cli.isolation import isolated_option, of_others
-from simarchive.cli.merge_report import report_merge
+from simarchive.cli.merge_report import report_merge, with_problems
 from simarchive.cli.progress_bars import objects_bar
 
 
@@ -43,6 +43,8 @@ def command(sources: tuple[Path, ...], target: Path, dry_run: bool, codec: str, 
             from simarchive.storage.merging import plan
 
             planned = dict(zip(backends, plan(None, list(backends.values())), strict=True))
+            for path, backend in backends.items():
+                with_problems(planned[path], backend)
             report_merge(planned, target, as_json=as_json, dry_run=True)
             return
         reports = {}
@@ -52,6 +54,5 @@ def command(sources: tuple[Path, ...], target: Path, dry_run: bool, codec: str, 
             objects_bar("merging", total, merged) as progress,
         ):
             for path, backend in backends.items():
-                reports[path] = merge(merged, backend, progress=progress)
-                reports[path].unreadable.update(getattr(backend, "problems", {}))
+                reports[path] = with_problems(merge(merged, backend, progress=progress), backend)
     report_merge(reports, target, as_json=as_json)

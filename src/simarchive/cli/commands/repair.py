@@ -10,6 +10,7 @@ import click
 from simarchive.cli import opening
 from simarchive.cli.arguments import container_argument, json_option, wait_option
 from simarchive.cli.output import count_text, print_json, print_line
+from simarchive.cli.streams import one_line
 
 
 @click.command("repair", short_help="Set damaged objects aside and rebuild the index.")
@@ -25,8 +26,9 @@ from simarchive.cli.output import count_text, print_json, print_line
 def command(container: Path, index: bool, forget_log: bool, wait_s: float, as_json: bool) -> None:
     """Set damaged objects of FILE aside and rebuild its index. Nothing is deleted.
 
-    A damaged object is moved to the group /set_aside of the file, where it no longer counts as an object.
-    Commits that a killed process left in the log need no repair: every command sees them.
+    A damaged object is moved to the group /set_aside of the file, where it no longer counts as an object. One
+    whose name is not a key gets a key. Commits that a killed process left in the log need no repair: every
+    command sees them.
 
     \b
     Examples:
@@ -39,7 +41,8 @@ def command(container: Path, index: bool, forget_log: bool, wait_s: float, as_js
     with opening.for_changes(container, wait_s=wait_s) as backend:
         answer: dict[str, Any]
         if index:
-            answer = {"path": str(container), "rows": backend.rebuild_index(), "set_aside": []}
+            rows = backend.rebuild_index()
+            answer = {"path": str(container), "rows": rows, "set_aside": [], "new_keys": {}}
         else:
             answer = {**backend.repair().as_dict(), "path": str(container)}
     if as_json:
@@ -47,6 +50,8 @@ def command(container: Path, index: bool, forget_log: bool, wait_s: float, as_js
         return
     for damaged in answer["set_aside"]:
         print_line(f"{damaged['key']}: set aside, {damaged['message']}")
+    for name, key in answer["new_keys"].items():
+        print_line(f"{one_line(name)}: is {key} now, for its name was not a key")
     print_line(f"{container}: index rebuilt")
     for name, number in answer["rows"].items():
         print_line(f"  {name}: {count_text(number, 'object')}")

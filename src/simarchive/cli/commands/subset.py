@@ -9,7 +9,7 @@ import click
 
 from simarchive.cli import opening
 from simarchive.cli.arguments import PATH, codec_option, container_argument, json_option
-from simarchive.cli.merge_report import report_merge
+from simarchive.cli.merge_report import report_merge, with_problems
 from simarchive.cli.progress_bars import objects_bar
 from simarchive.errors import InvalidDataError
 
@@ -74,7 +74,7 @@ def command(
         opening.new_container(target, codec=codec) as chosen,
         objects_bar("copying", None, chosen) as progress,
     ):
-        report = merge(chosen, source, keep=filters.passes, progress=progress)
+        report = with_problems(merge(chosen, source, keep=filters.passes, progress=progress), source)
     report_merge({str(container): report}, target, as_json=as_json)
 
 

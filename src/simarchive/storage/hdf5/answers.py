@@ -107,7 +107,9 @@ def _asked(
 
 
 def _select_first(found: list[IndexTable], data_query: BaseDataQuery) -> list[str]:
-    return found[0].select(data_query.conditions(), order_by=data_query.order_by, limit=data_query.limit)
+    return indexing.checked_keys(
+        found[0].select(data_query.conditions(), order_by=data_query.order_by, limit=data_query.limit)
+    )
 
 
 def _first_rows(found: list[IndexTable], data_query: BaseDataQuery) -> list[tuple[str, Value]]:
@@ -121,6 +123,7 @@ def _first_rows(found: list[IndexTable], data_query: BaseDataQuery) -> list[tupl
             names = [KEY_COLUMN, order_by.removeprefix("-")]
             columns = table.columns(names, conditions, order_by=order_by, limit=limit)
             rows += zip(*(columns[name] for name in names), strict=True)
+    indexing.checked_keys([key for key, _ in rows])
     return rows
 
 
@@ -165,14 +168,14 @@ def columns_of_index(
     asked = tables(contents, data_query)
     if asked is None or len(asked) != 1:
         return None
-    found = _asked(
-        contents,
-        data_query,
-        asked,
-        lambda tables, query: tables[0].columns(
-            [KEY_COLUMN, *names], query.conditions(), order_by=query.order_by, limit=query.limit
-        ),
-    )
+
+    def columns(tables: list[IndexTable], query: BaseDataQuery) -> dict[str, Any]:
+        chosen, conditions = [KEY_COLUMN, *names], query.conditions()
+        found = tables[0].columns(chosen, conditions, order_by=query.order_by, limit=query.limit)
+        indexing.checked_keys(list(found[KEY_COLUMN]))
+        return found
+
+    found = _asked(contents, data_query, asked, columns)
     return None if found is None else {KEY: found.pop(KEY_COLUMN), **found}
 
 

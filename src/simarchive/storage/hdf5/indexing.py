@@ -24,6 +24,7 @@ from simarchive.container.index import IndexTable
 from simarchive.data import BaseStoredData, data_class_named
 from simarchive.errors import CorruptError, FormatError, InvalidDataError, NotFoundError, StorageError
 from simarchive.ground.conditions import Column, ColumnKind, Condition, Equals, Value, is_missing
+from simarchive.ground.keys import is_key
 
 LOGGER = logging.getLogger("simarchive")
 
@@ -112,10 +113,24 @@ def select(contents: Contents, class_name: str, conditions: Sequence[Condition])
     if table is None:
         return None
     try:
-        return table.select(conditions)
+        return checked_keys(table.select(conditions))
     except CorruptError as error:
         distrust(contents, class_name, str(error))
         return None
+
+
+def checked_keys(keys: list[str]) -> list[str]:
+    """Return keys that a table gave.
+
+    Raises
+    ------
+    CorruptError
+        If one cannot be the key of an object.
+    """
+    if not all(map(is_key, keys)):
+        name = next(key for key in keys if not is_key(key))
+        raise CorruptError(f"it has {name!r}, which is not a key")
+    return keys
 
 
 def restore(contents: Contents) -> None:

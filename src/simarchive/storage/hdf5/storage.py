@@ -120,6 +120,7 @@ class HDF5Storage(StorageBackend):
             scratch_max_bytes,
         )
         self._index_checked_at = -1
+        self._told_of_misnamed = False
         self.progress: Progress | None = None
         """Called with the number of bytes stored since the last call, while files are stored."""
 
@@ -379,6 +380,12 @@ class HDF5Storage(StorageBackend):
         with self._container.reading() as contents:
             return contents.header(storage_key)
 
+    @property
+    def problems(self) -> dict[str, str]:
+        """What keeps objects out of everything but `verify` and `repair`: names that are not keys."""
+        with self._container.reading() as contents:
+            return dict.fromkeys(contents.misnamed(), verification.NOT_A_KEY)
+
     def headers(
         self, on_damaged: Callable[[str, CorruptError], None] | None = None
     ) -> Iterator[ObjectHeader]:
@@ -394,7 +401,7 @@ class HDF5Storage(StorageBackend):
             raised.
         """
         with self._container.reading() as contents:
-            keys = contents.keys()
+            keys = self._keys_of(contents)
         for start in range(0, len(keys), _HEADERS_AT_ONCE):
             for key, found in self._headers_of(keys[start : start + _HEADERS_AT_ONCE]):
                 if isinstance(found, ObjectHeader):
@@ -475,8 +482,17 @@ class HDF5Storage(StorageBackend):
     def _object_keys(self, class_names: tuple[str, ...] | None = None) -> list[str]:
         with self._container.reading() as contents:
             if class_names is None:
-                return contents.keys()
+                return self._keys_of(contents)
             return list(answers.keys_of_classes(contents, class_names))
+
+    def _keys_of(self, contents: Contents) -> list[str]:
+        """Return the keys of all objects; say once which objects have none."""
+        keys = contents.keys()
+        if len(keys) != len(contents) and not self._told_of_misnamed:
+            self._told_of_misnamed = True
+            for name in contents.misnamed():
+                indexing.LOGGER.warning("object %r is left out: %s", name, verification.NOT_A_KEY)
+        return keys
 
     def __len__(self) -> int:
         with self._container.reading() as contents:

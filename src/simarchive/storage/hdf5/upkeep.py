@@ -13,6 +13,7 @@ from simarchive.container.container import Container
 from simarchive.container.contents import Contents
 from simarchive.errors import CorruptError
 from simarchive.ground.filesystem import PathLike
+from simarchive.ground.keys import free_key, is_key
 from simarchive.storage.hdf5 import indexing, verification
 
 
@@ -27,7 +28,7 @@ class ContainerStatistics:
     created_at: str
     n_objects: int
     objects_by_class: dict[str, int]
-    n_damaged: int  #: objects whose header cannot be read
+    n_damaged: int  #: objects whose header cannot be read, or whose name is not a key
     n_members: int
     logical_bytes: int  #: all members, as files
     stored_bytes: int  #: their chunks, each once
@@ -60,6 +61,7 @@ def statistics(container: Container) -> ContainerStatistics:
                         seen.add(address)
             except CorruptError:
                 damaged += 1
+        damaged += len(contents.misnamed())
         description = contents.description()
         index = {name: indexing.state_of(contents, name) for name in contents.data_classes()}
     return ContainerStatistics(
@@ -95,6 +97,7 @@ class RepairReport:
     n_objects: int = 0  #: that are sound
     rows: dict[str, int] = field(default_factory=dict)  #: of the new index, by data class
     set_aside: list[SetAside] = field(default_factory=list)
+    new_keys: dict[str, str] = field(default_factory=dict)  #: of objects whose names were not keys
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as plain values."""
@@ -105,10 +108,13 @@ def repair(container: Container) -> RepairReport:
     """Move every damaged object out of the objects and make the index anew, as one transaction."""
     report = RepairReport(str(container.path))
     with container.transaction() as contents:
-        for key in contents.keys():  # noqa: SIM118 - not a mapping
+        for key in contents.names():
             try:
                 verification.checked_tree(contents, contents.header(key))
                 report.n_objects += 1
+                if not is_key(key):
+                    report.new_keys[key] = free_key(None, contents.__contains__)
+                    contents.rename(key, report.new_keys[key])
             except CorruptError as error:
                 report.set_aside.append(SetAside(key, contents.set_aside(key), str(error)))
                 indexing.LOGGER.warning("object %r is set aside: %s", key, error)

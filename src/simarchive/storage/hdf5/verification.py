@@ -27,6 +27,7 @@ from simarchive.storage.merging import references
 if TYPE_CHECKING:
     from simarchive.container.container import Container
 
+NOT_A_KEY = "its name is not a key: 'simarchive repair' gives it one"
 REMEDY = "'simarchive repair --index' makes it anew"
 
 
@@ -186,7 +187,7 @@ class _Walk:
 
     def _list_objects(self, contents: Contents) -> None:
         with self._checking(contents, what="the objects cannot be listed, and none of them was checked: "):
-            keys = contents.keys()
+            keys = contents.names()
             self._keys = set(keys)
             self.report.n_objects = len(keys)
             for key in keys:
@@ -206,12 +207,14 @@ class _Walk:
             header = contents.header(key)
             self._headers[key] = header
             if key not in contents:
-                self._note(key, "its name is not a key, so that it cannot be asked for")
+                self._note(key, NOT_A_KEY)
             first = self._addresses.setdefault(contents.address(key), key)
             if first != key:
                 message = f"it is the same group as {first!r}: who changes one of them changes the other"
                 self._note(key, message)
             self._check_document(contents, header)
+            if key not in contents:
+                del self._rows[key]
 
     def _check_document(self, contents: Contents, header: ObjectHeader) -> None:
         tree = checked_tree(contents, header)
