@@ -15,8 +15,12 @@ from pathlib import Path
 from simarchive.container.members import member_digest
 from simarchive.data import BaseStoredData
 from simarchive.errors import InvalidDataError, NotFoundError, StorageIOError
+from simarchive.ground.files_below import FileBelow, file_below, open_folder, open_folder_below
 from simarchive.ground.filesystem import PathLike
 from simarchive.ground.keys import check_member_name
+
+_DEEPEST = 100
+_LARGEST_HOLE = 4 << 30
 
 
 class AncillaryData(abc.ABC):
@@ -67,17 +71,24 @@ class AncillaryData(abc.ABC):
 class DirectoryFiles(AncillaryData):
     """The files of a directory, which is read once; nobody may change it meanwhile.
 
+    Parameters
+    ----------
+    within
+        A directory that the files have to lie in, an absolute path that was resolved: a link in the place of
+        `path` must not lead out of it. Without it, `path` may be any link.
+
     Raises
     ------
     NotFoundError, InvalidDataError, StorageIOError
         As `ancillary_files`, when something is asked for.
     """
 
-    def __init__(self, path: PathLike) -> None:
+    def __init__(self, path: PathLike, *, within: Path | None = None) -> None:
         self.path = Path(path).absolute()
+        self._within = within
 
     @cached_property
-    def paths(self) -> dict[str, Path]:
+    def paths(self) -> dict[str, FileBelow]:
         """Where each file is, by name."""
         return {file.name: file.path for file in self._files if file.path is not None}
 
@@ -93,7 +104,7 @@ class DirectoryFiles(AncillaryData):
 
     @cached_property
     def _files(self) -> list[AncillaryFile]:
-        return ancillary_files(self.path)
+        return ancillary_files(self.path, within=self._within)
 
     def size(self, name: str) -> int:
         """Return the size of a file in bytes."""
@@ -118,17 +129,22 @@ class AncillaryFile:
     name
         Path relative to the directory, with "/" between its components: the name of the member.
     path
-        Where the file is, or None for an empty folder.
+        Where the file is, or None for an empty folder. Whoever stores it opens it without following a link.
     """
 
     name: str
-    path: Path | None
+    path: FileBelow | None
 
 
-def ancillary_files(directory: PathLike) -> list[AncillaryFile]:
+def ancillary_files(directory: PathLike, *, within: Path | None = None) -> list[AncillaryFile]:
     """Return every file and every empty folder below `directory`, in the order of their names.
 
     A symbolic link to a file inside the directory counts as that file.
+
+    Parameters
+    ----------
+    within
+        A directory out of which no link in the place of `directory` may lead.
 
     Raises
     ------
@@ -136,53 +152,107 @@ def ancillary_files(directory: PathLike) -> list[AncillaryFile]:
         If there is no such directory.
     InvalidDataError
         If it is not a directory, or holds what cannot be stored: a link that leads out of it, to a folder or
-        nowhere, a FIFO, socket or device, or a name that is not Unicode.
+        nowhere, a FIFO, socket or device, a name that is not Unicode, more than 100 folders one in another,
+        or a file of gigabytes that has next to no bytes on the device.
     StorageIOError
         If a folder or file in it cannot be read.
     """
-    root = Path(directory)
-    if not root.exists():
-        raise NotFoundError(f"ancillary directory {str(root)!r} does not exist")
-    if not root.is_dir():
-        raise InvalidDataError(f"{str(root)!r} is a file: give the directory that holds the ancillary files")
-    return sorted(_walk(root, root.resolve(), ""))
-
-
-def _walk(folder: Path, root: Path, prefix: str) -> Iterator[AncillaryFile]:
+    path = Path(directory)
     try:
-        with os.scandir(folder) as listing:
-            entries = list(listing)
+        root = path.resolve(strict=True)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"ancillary directory {str(path)!r} does not exist") from error
+    except PermissionError as error:
+        raise StorageIOError(f"folder {str(path)!r} cannot be read: {error.strerror}") from error
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InvalidDataError(f"{str(path)!r} cannot be a directory: it leads nowhere") from error
+    if within is not None and not root.is_relative_to(within):
+        raise InvalidDataError(
+            f"{str(path)!r} is a link that leads out of {str(within)!r}, to {str(root)!r}:"
+            " put a copy in its place"
+        )
+    base = within or root
+    place = root.relative_to(base)
+    try:
+        folder = open_folder_below(base, "" if place == Path() else place.as_posix())
+    except NotADirectoryError as error:
+        raise InvalidDataError(
+            f"{str(path)!r} is a file: give the directory that holds the ancillary files"
+        ) from error
     except OSError as error:
-        raise StorageIOError(f"folder {str(folder)!r} cannot be read: {error.strerror}") from error
-    if not entries and prefix:
-        yield AncillaryFile(prefix, None)
-    for entry in entries:
-        name = check_member_name(f"{prefix}/{entry.name}" if prefix else entry.name)
-        path = folder / entry.name
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(path, root, name)
-        else:
-            _check_file(path, root, is_link=entry.is_symlink())
-            yield AncillaryFile(name, path)
+        raise StorageIOError(f"folder {str(path)!r} cannot be read: {error.strerror}") from error
+    try:
+        return sorted(_Walk(path, root, base).below(folder, ""))
+    finally:
+        os.close(folder)
 
 
-def _check_file(path: Path, root: Path, *, is_link: bool) -> None:
-    if is_link:
-        try:
-            target = path.resolve(strict=True)
-        except (OSError, RuntimeError) as error:
-            raise InvalidDataError(f"link {str(path)!r} leads nowhere: remove it") from error
-        if not target.is_relative_to(root):
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """A walk through the folders of a directory by their descriptors, so that none can be exchanged."""
+
+    path: Path  # as the user calls it
+    root: Path  # without a link
+    base: Path  # what files are opened from
+
+    def below(self, folder: int, prefix: str) -> Iterator[AncillaryFile]:
+        """Yield the files and empty folders below an open folder."""
+        if prefix.count("/") >= _DEEPEST:
             raise InvalidDataError(
-                f"link {str(path)!r} leads out of the directory, to {str(target)!r}: put a copy in its place"
+                f"{str(self.path)!r} has more than {_DEEPEST} folders one in another: store fewer levels"
             )
-    mode = path.stat().st_mode
-    if stat.S_ISDIR(mode):
-        raise InvalidDataError(f"link {str(path)!r} leads to a folder: put a copy in its place")
-    if not stat.S_ISREG(mode):
-        raise InvalidDataError(f"{str(path)!r} is not a regular file: only files can be stored")
-    if not os.access(path, os.R_OK):
-        raise StorageIOError(f"file {str(path)!r} cannot be read: permission denied")
+        try:
+            with os.scandir(folder) as listing:
+                entries = list(listing)
+        except OSError as error:
+            raise self._unreadable(prefix, error) from error
+        if not entries and prefix:
+            yield AncillaryFile(prefix, None)
+        for entry in entries:
+            name = check_member_name(f"{prefix}/{entry.name}" if prefix else entry.name)
+            if not entry.is_dir(follow_symlinks=False):
+                yield AncillaryFile(name, self._file(entry, folder, name))
+                continue
+            try:
+                inner = open_folder(entry.name, within=folder)
+            except OSError as error:
+                raise self._unreadable(name, error) from error
+            try:
+                yield from self.below(inner, name)
+            finally:
+                os.close(inner)
+
+    def _file(self, entry: os.DirEntry[str], folder: int, name: str) -> FileBelow:
+        path = self.path / name
+        status = entry.stat(follow_symlinks=False)
+        found = FileBelow.of(self.base, self._name_in_base(name))
+        if stat.S_ISLNK(status.st_mode):
+            target = file_below(self.root, name)
+            status = target.stat()
+            if stat.S_ISDIR(status.st_mode):
+                raise InvalidDataError(f"link {str(path)!r} leads to a folder: put a copy in its place")
+            found = FileBelow.of(self.base, target.relative_to(self.base).as_posix())
+        if not stat.S_ISREG(status.st_mode):
+            raise InvalidDataError(f"{str(path)!r} is not a regular file: only files can be stored")
+        if _is_hollow(status):
+            raise InvalidDataError(
+                f"{str(path)!r} claims {status.st_size} bytes and has next to none: store what is in it"
+            )
+        if not os.access(entry.name, os.R_OK, dir_fd=folder):
+            raise StorageIOError(f"file {str(path)!r} cannot be read: permission denied")
+        return found
+
+    def _name_in_base(self, name: str) -> str:
+        place = self.root.relative_to(self.base)
+        return name if place == Path() else f"{place.as_posix()}/{name}"
+
+    def _unreadable(self, name: str, error: OSError) -> StorageIOError:
+        return StorageIOError(f"folder {str(self.path / name)!r} cannot be read: {error.strerror}")
+
+
+def _is_hollow(status: os.stat_result) -> bool:
+    """Return whether reading a file would take for ever, for nothing but zeros."""
+    return status.st_size > _LARGEST_HOLE and status.st_size > 1000 * 512 * status.st_blocks
 
 
 def check_fits(stored: BaseStoredData, ancillary: AncillaryData | None) -> None:

@@ -15,6 +15,7 @@ from blake3 import blake3
 
 from simarchive.codecs import Sample
 from simarchive.errors import ConflictError, InvalidDataError, NotFoundError, StorageIOError
+from simarchive.ground.files_below import FileBelow
 
 _SAMPLE_BYTES = 1 << 16
 _DIGEST_STEP = 1 << 20
@@ -118,12 +119,14 @@ def open_source(source: str | os.PathLike[str] | BinaryIO, size: int | None = No
     if not isinstance(source, str | os.PathLike):
         yield _stream_source(source, size)
         return
-    with open_regular_file(Path(source)) as stream:
+    with open_regular_file(source if isinstance(source, Path) else Path(source)) as stream:
         yield FileSource(stream, f"file {os.fspath(source)!r}")
 
 
 def open_regular_file(path: Path) -> io.FileIO:
     """Return an unbuffered file; never waits for the writer of a FIFO. Errors as in `open_source`."""
+    if isinstance(path, FileBelow):
+        return io.FileIO(path.open_file(), "rb", closefd=True)
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError as error:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from simarchive.data import BaseStoredData, data_class_named
-from simarchive.errors import CorruptError, InvalidDataError, StorageIOError
+from simarchive.errors import CorruptError, InvalidDataError, StorageError, StorageIOError
+from simarchive.ground.files_below import read_file_below
 from simarchive.storage.evaluator_json import (
     TYPE,
     EvaluatorObject,
+    check_characters,
     class_name_of,
     data_class_filed_under,
     dump_typed,
@@ -22,6 +24,7 @@ from simarchive.storage.evaluator_json import (
     opaque_class,
     parse_typed,
     read_fields,
+    shown,
     stored_object,
     typed_of,
     with_tagged_arrays,
@@ -29,6 +32,7 @@ from simarchive.storage.evaluator_json import (
 
 _OWN_TYPE = "simarchive.Document"
 _OWN_TYPES = "simarchive."
+_LONGEST_MESSAGE = 500
 
 
 class Filing(NamedTuple):
@@ -92,30 +96,51 @@ def text_of(stored: BaseStoredData, tree: dict[str, Any]) -> str:
     )
 
 
-def read_object(path: Path) -> BaseStoredData:
-    """Return the object of a file.
+def read_object(root: Path, storage_key: str, max_bytes: int) -> BaseStoredData:
+    """Return the object of a key.
+
+    Parameters
+    ----------
+    root
+        The directory.
+    max_bytes
+        How long its text may be.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If there is no file of it.
     StorageIOError
         If the file cannot be read.
     CorruptError, InvalidDataError
-        If it is not that of an object, or of a class that is not registered.
+        If it is not that of an object, larger, of a class that is not registered, or a link that leads out
+        of the directory.
     """
+    path = root / f"{storage_key}.json"
     try:
-        typed = parse_typed(path.read_bytes())
-        if isinstance(typed, dict) and typed.get(TYPE) == _OWN_TYPE:
-            tree = read_fields(typed["document"], "")
-            return stored_object(str(typed["data_class"]), tree, version=int(typed["data_class_version"]))
-        return object_of(typed, with_files=path.with_suffix("").is_dir())
-    except FileNotFoundError:
+        return _object_of(read_file_below(root, path.name, max_bytes), max_bytes, root / storage_key)
+    except (FileNotFoundError, StorageIOError):
         raise
-    except OSError as error:
-        raise StorageIOError(f"{str(path)!r} cannot be read: {error.strerror}") from error
-    except (KeyError, TypeError, AttributeError) as error:
-        raise CorruptError(f"{str(path)!r} is not a stored object: {error!r}") from error
     except InvalidDataError as error:
+        text = str(error)
+        if len(text) > _LONGEST_MESSAGE:
+            error.args = (f"{text[:_LONGEST_MESSAGE]}...",)
         error.add_note(f"in {str(path)!r}")
         raise
+    except StorageError:
+        raise
+    except Exception as error:
+        # What numpy, pint, pydantic and others raise for values that nobody would write has no end.
+        said = f"{type(error).__name__}: {error}"[:_LONGEST_MESSAGE]
+        raise CorruptError(f"{str(path)!r} is not a stored object: {said}") from error
+
+
+def _object_of(text: bytes, max_bytes: int, files: Path) -> BaseStoredData:
+    typed = parse_typed(text, max_bytes=max_bytes)
+    check_characters(typed, text)
+    if not isinstance(typed, dict) or typed.get(TYPE) != _OWN_TYPE:
+        return object_of(typed, with_files=files.is_dir())
+    version = typed["data_class_version"]
+    if type(version) is not int:
+        raise InvalidDataError(f"the version of a data class must be a whole number, not {shown(version)}")
+    return stored_object(str(typed["data_class"]), read_fields(typed["document"], ""), version=version)

@@ -7,12 +7,16 @@ import os
 import secrets
 import shutil
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from simarchive.errors import StorageFullError, StorageIOError
 from simarchive.ground.filesystem import error_of, give_access, is_full, set_access
+from simarchive.storage.ancillary import DirectoryFiles
+
+_PIECE_BYTES = 8 << 20
 
 Signature = tuple[int, int, int]
 """Inode, time of the last change in nanoseconds, and size: another one is another content."""
@@ -63,6 +67,40 @@ def write_text(path: Path, text: str, access: Access) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
+
+
+def copy_files(source: DirectoryFiles, destination: Path) -> None:
+    """Make a directory with copies of files, their permissions and times, and no link in it."""
+    destination.mkdir()
+    folders = {parent for name in source.names for parent in PurePosixPath(name).parents}
+    folders |= {place for name in source.empty_folders for place in _with_parents(name)}
+    for folder in sorted(folders):
+        (destination / folder).mkdir(exist_ok=True)
+    for name, path in source.paths.items():
+        file = path.open_file()
+        try:
+            _copy_file(file, destination / name)
+        finally:
+            os.close(file)
+    # Last, and the innermost first: a folder may forbid to write in it, and changes with what it holds.
+    for folder in sorted(folders, reverse=True):
+        shutil.copystat(source.path / folder, destination / folder, follow_symlinks=False)
+
+
+def _with_parents(name: str) -> Iterator[PurePosixPath]:
+    yield PurePosixPath(name)
+    yield from PurePosixPath(name).parents
+
+
+def _copy_file(source: int, destination: Path) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    target = os.open(destination, flags, 0o666)
+    try:
+        while os.sendfile(target, source, None, _PIECE_BYTES):
+            pass
+        shutil.copystat(source, target)  # type: ignore[arg-type]
+    finally:
+        os.close(target)
 
 
 def make_directory(path: Path, access: Access) -> None:

@@ -7,14 +7,13 @@ objects of classes that it does not know are named in a registry of their own, w
 from __future__ import annotations
 
 import json
-import stat
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from simarchive.errors import CorruptError, InvalidDataError, StorageIOError
-from simarchive.ground.keys import check_key
+from simarchive.ground.files_below import read_file_below
+from simarchive.ground.keys import MAX_KEY_BYTES, check_key
 from simarchive.storage.evaluator_directory.documents import Filing
 from simarchive.storage.evaluator_directory.files import Signature, signature_of
 from simarchive.storage.evaluator_json import TYPE, TYPE_STRINGS, parse_typed
@@ -34,15 +33,13 @@ class DirectoryRegistry:
         How often the file was read.
     keys
         The keys by class name, as they were read and changed since.
-    twice
-        Keys that the file names more than once in a class.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, max_bytes: int) -> None:
         self.path = path
         self.generation = 0
         self.keys: dict[str, dict[str, None]] = {}
-        self.twice: list[str] = []
+        self._max_bytes = max_bytes
         self._signature: Signature | None = None
         self._is_read = False
         # What was changed since: a key that was added under a name, or discarded from all (None).
@@ -65,7 +62,7 @@ class DirectoryRegistry:
             return
         signature = _signature(self.path)
         if not self._is_read or signature != self._signature:
-            self.keys, self.twice = ({}, []) if signature is None else _parse(self.path)
+            self.keys = {} if signature is None else _parse(self.path, self._max_bytes)
             self.generation += 1
             self._signature, self._is_read = signature, True
 
@@ -90,7 +87,7 @@ class DirectoryRegistry:
         What another program wrote since the file was read stays: OpenFF Evaluator does not take turns.
         """
         if _signature(self.path) not in (None, self._signature):
-            self.keys, self.twice = _parse(self.path)
+            self.keys = _parse(self.path, self._max_bytes)
             self.generation += 1
             for name, key in self._changes:
                 if name is not None:
@@ -120,11 +117,13 @@ class DirectoryRegistries:
         The directory.
     problems
         Where to note, by key, what is wrong with a key that is left out.
+    max_bytes
+        How long the text of a registry may be.
     """
 
-    def __init__(self, root: Path, problems: dict[str, str]) -> None:
-        self.evaluator = DirectoryRegistry(root / EVALUATOR_REGISTRY)
-        self.own = DirectoryRegistry(root / OWN_REGISTRY)
+    def __init__(self, root: Path, problems: dict[str, str], max_bytes: int) -> None:
+        self.evaluator = DirectoryRegistry(root / EVALUATOR_REGISTRY, max_bytes)
+        self.own = DirectoryRegistry(root / OWN_REGISTRY, max_bytes)
         self._problems = problems
         self._filings: dict[str, Filing] = {}
         self._generation = (0, 0)
@@ -199,22 +198,19 @@ class DirectoryRegistries:
         self.own.forget()
 
     def _merged(self) -> Iterator[tuple[str, Filing]]:
+        # A key that is named twice is one object, filed where it comes first.
         seen: set[str] = set()
         for is_own, registry in enumerate(self):
-            for key in registry.twice:
-                self._problems.setdefault(key, "the registry names this key twice")
             for name, keys in registry.keys.items():
                 for key in keys:
                     try:
                         check_key(key)
                     except InvalidDataError as error:
-                        self._problems.setdefault(key, str(error))
+                        self._problems.setdefault(shown_key(key), str(error))
                         continue
-                    if key in seen:
-                        self._problems.setdefault(key, "the registry names this key twice")
-                        continue
-                    seen.add(key)
-                    yield key, Filing(bool(is_own), name)
+                    if key not in seen:
+                        seen.add(key)
+                        yield key, Filing(bool(is_own), name)
 
 
 def _signature(path: Path) -> Signature | None:
@@ -229,24 +225,46 @@ def registry_text(keys: Mapping[str, list[str]]) -> str:
     return json.dumps({"object_keys": keys, TYPE: TYPE_STRINGS["ObjectKeys"]})
 
 
-def _parse(path: Path) -> tuple[dict[str, dict[str, None]], list[str]]:
-    """Return the keys of a registry by class name, and those that are named twice in a class."""
+def _parse(path: Path, max_bytes: int) -> dict[str, dict[str, None]]:
+    """Return the keys of a registry by class name."""
     try:
-        # A pipe would be waited for.
-        is_file = stat.S_ISREG(path.stat().st_mode)
-        typed: Any = parse_typed(path.read_bytes()) if is_file else None
-        by_class = typed["object_keys"]
-        listed = {str(name): [str(key) for key in keys] for name, keys in by_class.items()}
-    except OSError as error:
-        raise StorageIOError(f"registry {str(path)!r} cannot be read: {error.strerror}") from error
+        text = read_file_below(path.parent, path.name, max_bytes)
+        typed: Any = parse_typed(text, max_bytes=max_bytes, on_pairs=_joined)
+        return {name: _keys_of(keys) for name, keys in typed["object_keys"].items()}
+    except StorageIOError as error:
+        raise StorageIOError(f"registry {str(path)!r} cannot be read: {error}") from error
     except (InvalidDataError, TypeError, KeyError, AttributeError) as error:
+        reason = f" ({error})" if isinstance(error, InvalidDataError) else ""
         raise CorruptError(
-            f"{str(path)!r} is not a registry of keys: nothing was changed; restore it from a copy,"
+            f"{str(path)!r} is not a registry of keys{reason}: nothing was changed; restore it from a copy,"
             " or let rebuild_registry() make a new one from the objects"
         ) from error
-    keys = {name: dict.fromkeys(keys) for name, keys in listed.items()}
-    twice = []
-    for name, all_keys in listed.items():
-        if len(all_keys) != len(keys[name]):
-            twice += [key for key, count in Counter(all_keys).items() if count > 1]
-    return keys, twice
+
+
+def _joined(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON; where a name comes twice with lists, both are one."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        before = found.get(name)
+        is_both = isinstance(before, list) and isinstance(value, list)
+        found[name] = before + value if is_both else value
+    return found
+
+
+def _keys_of(listed: Any) -> dict[str, None]:
+    if not isinstance(listed, list):
+        raise TypeError("the keys of a class are not a list")
+    return dict.fromkeys(map(_text_of, listed))
+
+
+def _text_of(key: Any) -> str:
+    """Return what a registry lists as a key; something that cannot be one if it is not a text."""
+    if isinstance(key, str):
+        return key
+    return f"/{type(key).__name__}" if isinstance(key, list | dict) else f"/{key!r}"[:MAX_KEY_BYTES]
+
+
+def shown_key(key: str) -> str:
+    """Return how a key is named that may be anything."""
+    text = key if key.isprintable() else repr(key)[1:-1]
+    return text if len(text) <= MAX_KEY_BYTES else f"{text[:40]}..."

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import logging
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from simarchive.data import BaseStoredData
 from simarchive.errors import (
@@ -21,21 +22,32 @@ from simarchive.errors import (
     ReadOnlyError,
     StorageIOError,
 )
+from simarchive.ground.files_below import file_below
 from simarchive.ground.filesystem import PathLike
 from simarchive.ground.signals import OpenBlock
 from simarchive.ground.thread_lock import ThreadLock
 from simarchive.queries import BaseDataQuery
-from simarchive.storage.ancillary import DirectoryFiles
+from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
 from simarchive.storage.backend import Match, StorageBackend, arranged_matches, class_names
 from simarchive.storage.evaluator_directory.changes import Changes
 from simarchive.storage.evaluator_directory.documents import Filing, filing_of, read_object, text_of
-from simarchive.storage.evaluator_directory.files import io_error, signature_of, write_text
+from simarchive.storage.evaluator_directory.files import copy_files, io_error, signature_of, write_text
 from simarchive.storage.evaluator_directory.possible_duplicates import PossibleDuplicates
-from simarchive.storage.evaluator_directory.registry import DirectoryRegistries
+from simarchive.storage.evaluator_directory.registry import (
+    EVALUATOR_REGISTRY,
+    OWN_REGISTRY,
+    DirectoryRegistries,
+    shown_key,
+)
 from simarchive.storage.evaluator_directory.turns import Turns
+from simarchive.storage.evaluator_json import MAX_JSON_BYTES
 from simarchive.storage.incoming import Incoming
 
+if TYPE_CHECKING:
+    from simarchive.storage.scratch import SharedFiles
+
 LOGGER = logging.getLogger("simarchive")
+_MOST_WARNINGS = 20
 
 
 class LocalFileStorage(StorageBackend):
@@ -53,6 +65,9 @@ class LocalFileStorage(StorageBackend):
         ``"a"`` to read and change, ``"r"`` to read.
     lock_timeout_s
         How long to wait for another process that is writing.
+    max_json_bytes
+        How long the text of an object or a registry may be, 64 MiB by default; what is longer is refused
+        before it is parsed. How many values it may have goes with it.
 
     Attributes
     ----------
@@ -79,22 +94,30 @@ class LocalFileStorage(StorageBackend):
     """
 
     def __init__(
-        self, directory: PathLike = "stored_data", *, mode: str = "a", lock_timeout_s: float = 10.0
+        self,
+        directory: PathLike = "stored_data",
+        *,
+        mode: str = "a",
+        lock_timeout_s: float = 10.0,
+        max_json_bytes: int = MAX_JSON_BYTES,
     ) -> None:
         super().__init__(ThreadLock("this LocalFileStorage", lock_timeout_s, can_fork=True))
         if mode not in ("a", "r"):
             raise InvalidDataError(f"mode {mode!r} is not known: use 'a' to read and change, 'r' to read")
         self.directory = _checked_directory(directory, make=mode == "a")
         self.problems: dict[str, str] = {}
+        self.max_json_bytes = max_json_bytes
         self._writable = mode == "a"
-        self._registries = DirectoryRegistries(self.directory, self.problems)
+        self._registries = DirectoryRegistries(self.directory, self.problems, max_json_bytes)
         self._turns = Turns(self.directory, self._registries)
         self._duplicates = PossibleDuplicates(
             self._readable_object, lambda storage_key: signature_of(self._document_path(storage_key))
         )
         self._check_registries()
-        for key, problem in self.problems.items():
+        for key, problem in itertools.islice(self.problems.items(), _MOST_WARNINGS):
             LOGGER.warning("%s: object %r is left out: %s", self.directory, key, problem)
+        if len(self.problems) > _MOST_WARNINGS:
+            LOGGER.warning("%s: %d objects are left out in all", self.directory, len(self.problems))
 
     @property
     def lock_timeout_s(self) -> float:
@@ -148,13 +171,14 @@ class LocalFileStorage(StorageBackend):
 
     def _put(self, incoming: Incoming, storage_key: str, *, is_new: bool) -> None:
         text = text_of(incoming.stored, incoming.document)
+        source = incoming.ancillary if isinstance(incoming.ancillary, DirectoryFiles) else None
         with incoming.directory() as directory, self._turn() as changes:
             try:
                 document, files = changes.new_place(), None
                 write_text(document, text, changes.access)
                 if directory is not None:
                     files = changes.new_place()
-                    shutil.copytree(directory, files)
+                    copy_files(DirectoryFiles(directory) if source is None else source, files)
                     changes.adopt(files)
                 # All that can lack room is done: what follows are renames.
                 if files is not None:
@@ -174,19 +198,29 @@ class LocalFileStorage(StorageBackend):
     def _loaded(self, storage_key: str) -> tuple[BaseStoredData | None, Path | None]:
         """Return what there is under a key that is registered."""
         try:
-            stored = read_object(self._document_path(storage_key))
+            stored = read_object(self.directory, storage_key, self.max_json_bytes)
         except FileNotFoundError:
             return None, None
-        files = self.directory / storage_key
         if not type(stored).has_ancillary_data():
             return stored, None
+        files = self.directory / storage_key
+        if files.is_symlink():
+            # It is given out only if it does not lead out of the directory.
+            file_below(self.directory, storage_key)
         if not files.is_dir():
             self._report(storage_key, "its directory of files is missing")
             return stored, None
         return stored, files
 
+    def members(self, storage_key: str, *, shared: SharedFiles | None = None) -> AncillaryData | None:
+        """Return the files of an object, none of which may lie outside of the directory."""
+        files = super().members(storage_key, shared=shared)
+        if isinstance(files, DirectoryFiles):
+            return DirectoryFiles(files.path, within=self.directory)
+        return files
+
     def _object_exists(self, storage_key: str) -> bool:
-        return storage_key in self._filings() and self._document_path(storage_key).is_file()
+        return storage_key in self._filings() and os.path.isfile(self._document_path(storage_key))  # noqa: PTH113
 
     # --- hooks ---------------------------------------------------------------------------------------
 
@@ -208,12 +242,14 @@ class LocalFileStorage(StorageBackend):
     def _object_keys(self, class_names: tuple[str, ...] | None = None) -> list[str]:
         self._filings()
         # One look at the directory, not one at each file.
-        documents, folders = _names_in(self.directory)
+        return self._keys_among(_Names.of(self.directory), class_names)
+
+    def _keys_among(self, names: _Names, class_names: tuple[str, ...] | None) -> list[str]:
         keys = []
         for key, filing in self._registries.listed():
-            if f"{key}.json" not in documents:
-                self.problems.setdefault(key, f"the registry names this key, but there is no file {key}.json")
-            elif class_names is None or filing.class_name(with_files=key in folders) in class_names:
+            if f"{key}.json" not in names.files:
+                self.problems.setdefault(key, names.why_no_file(key))
+            elif class_names is None or filing.class_name(with_files=key in names.folders) in class_names:
                 keys.append(key)
         return keys
 
@@ -294,15 +330,23 @@ class LocalFileStorage(StorageBackend):
             LOGGER.warning("%s: object %r: %s", self.directory, storage_key, problem)
 
     def _check_registries(self) -> None:
-        self._object_keys()
-        if self._registries.any_exists:
-            return
-        objects = [path for path in self.directory.glob("*.json") if (self.directory / path.stem).is_dir()]
-        if objects:
-            raise CorruptError(
-                f"{str(self.directory)!r} has {len(objects)} objects with files, but no object_keys.json:"
-                " restore it, or let rebuild_registry() make a new one from the objects"
-            )
+        filings, names = self._filings(), _Names.of(self.directory)
+        self._keys_among(names, None)
+        if not self._registries.any_exists:
+            n_objects = sum(name.removesuffix(".json") in names.folders for name in names.documents())
+            if n_objects:
+                raise CorruptError(
+                    f"{str(self.directory)!r} has {n_objects} objects with files, but no object_keys.json:"
+                    " restore it, or let rebuild_registry() make a new one from the objects"
+                )
+        for name in names.documents():
+            key = name.removesuffix(".json")
+            if key not in filings:
+                self.problems.setdefault(
+                    shown_key(key),
+                    f"no registry names this key, but there is a file {shown_key(name)}: if it is an object,"
+                    " let rebuild_registry() list it",
+                )
 
 
 def _checked_directory(directory: PathLike, *, make: bool) -> Path:
@@ -323,17 +367,46 @@ def _checked_directory(directory: PathLike, *, make: bool) -> Path:
     return path.resolve()
 
 
-def _names_in(directory: Path) -> tuple[set[str], set[str]]:
-    """Return the names of all files and of all folders."""
-    files: set[str] = set()
-    folders: set[str] = set()
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """What is in a directory of objects, by name; links count as what they lead to."""
+
+    files: frozenset[str]
+    folders: frozenset[str]
+    others: frozenset[str]  # FIFOs, sockets, devices, links that lead nowhere
+
+    @classmethod
+    def of(cls, directory: Path) -> _Names:
+        """Return what is in a directory; nothing is opened."""
+        found: tuple[list[str], list[str], list[str]] = ([], [], [])
+        try:
+            with os.scandir(directory) as listing:
+                for entry in listing:
+                    found[_kind_of(entry)].append(entry.name)
+        except OSError as error:
+            raise StorageIOError(f"directory {str(directory)!r} cannot be read: {error.strerror}") from error
+        return cls(*map(frozenset, found))
+
+    def documents(self) -> list[str]:
+        """Return the names of files that may be objects."""
+        registries = (EVALUATOR_REGISTRY, OWN_REGISTRY)
+        return sorted(
+            name
+            for name in self.files
+            if name.endswith(".json") and not name.startswith(".") and name not in registries
+        )
+
+    def why_no_file(self, storage_key: str) -> str:
+        """Return what to say of a key that has no file."""
+        name = f"{storage_key}.json"
+        if name in self.folders or name in self.others:
+            return f"the registry names this key, but {name} is not a regular file"
+        return f"the registry names this key, but there is no file {name}"
+
+
+def _kind_of(entry: os.DirEntry[str]) -> int:
+    """Return 0 for a file, 1 for a folder, 2 for all else."""
     try:
-        with os.scandir(directory) as listing:
-            for entry in listing:
-                if entry.is_dir():
-                    folders.add(entry.name)
-                elif entry.is_file():
-                    files.add(entry.name)
-    except OSError as error:
-        raise StorageIOError(f"directory {str(directory)!r} cannot be read: {error.strerror}") from error
-    return files, folders
+        return 0 if entry.is_file() else 1 if entry.is_dir() else 2
+    except OSError:
+        return 2  # a link that goes round in a circle, or to where nobody may look

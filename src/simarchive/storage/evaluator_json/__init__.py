@@ -8,7 +8,6 @@ from simarchive.storage.evaluator_json.documents import (
     from_evaluator,
     has_data_class_for,
     has_evaluator_form,
-    parse_typed,
     register_evaluator_type,
     to_evaluator,
 )
@@ -22,6 +21,7 @@ from simarchive.storage.evaluator_json.objects import (
     stored_object,
     typed_of,
 )
+from simarchive.storage.evaluator_json.parsing import MAX_JSON_BYTES, check_characters, parse_typed
 from simarchive.storage.evaluator_json.reading import read_fields, read_value
 from simarchive.storage.evaluator_json.types import (
     TYPE,
@@ -29,17 +29,20 @@ from simarchive.storage.evaluator_json.types import (
     class_name_of,
     full_type_string,
     short_name,
+    shown,
 )
 from simarchive.storage.evaluator_json.writing import array as typed_array
 from simarchive.storage.evaluator_json.writing import with_tagged_arrays
 
 __all__ = [
+    "MAX_JSON_BYTES",
     "OPAQUE_CLASSES",
     "TYPE",
     "TYPE_STRINGS",
     "EvaluatorObject",
     "EvaluatorObjectWithFiles",
     "TypedJSON",
+    "check_characters",
     "class_name_of",
     "classes_with_evaluator_form",
     "data_class_filed_under",
@@ -56,6 +59,7 @@ __all__ = [
     "read_value",
     "register_evaluator_type",
     "short_name",
+    "shown",
     "stored_object",
     "to_evaluator",
     "typed_array",

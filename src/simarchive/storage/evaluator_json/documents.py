@@ -19,6 +19,7 @@ from simarchive.storage.evaluator_json.types import (
     class_name_of,
     full_type_string,
     short_name,
+    shown,
 )
 
 Tree = dict[str, Any]
@@ -110,20 +111,6 @@ def register_evaluator_type(
     _by_type[full] = _by_class[data_class_name] = registered
 
 
-def parse_typed(text: str | bytes) -> Any:
-    """Return typed JSON from its text; the bare words NaN, Infinity and -Infinity are read as numbers.
-
-    Raises
-    ------
-    InvalidDataError
-        If the text is not JSON.
-    """
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InvalidDataError(f"the text is not JSON: {error}") from error
-
-
 def dump_typed(typed: Any) -> str:
     """Return typed JSON as text, as Evaluator writes it.
 
@@ -134,7 +121,7 @@ def dump_typed(typed: Any) -> str:
     """
     try:
         return json.dumps(writing.for_text(typed), default=writing.with_json_arrays)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise InvalidDataError(f"the data cannot be written as OpenFF Evaluator's JSON: {error}") from error
 
 
@@ -163,7 +150,7 @@ def from_evaluator(typed: Any) -> tuple[str, Tree]:
         registered = _by_type.get(full_type_string(typed[TYPE]))
         if registered is None:
             raise InvalidDataError(
-                f"no data class is known for the type {typed[TYPE]!r}:"
+                f"no data class is known for the type {shown(typed[TYPE])}:"
                 " name one with register_evaluator_type()"
             )
         fields = read_fields(typed, "")
@@ -171,7 +158,7 @@ def from_evaluator(typed: Any) -> tuple[str, Tree]:
     unknown = [field_name for field_name in typed if field_name not in _FIELDS[name] and field_name != TYPE]
     if unknown:
         raise InvalidDataError(
-            f"{name} has no field {', '.join(map(repr, unknown))}:"
+            f"{name} has no field {', '.join(map(shown, unknown[:10]))}:"
             " a newer OpenFF Evaluator may have written it; look for a newer simarchive"
         )
     fields = read_fields(typed, "")

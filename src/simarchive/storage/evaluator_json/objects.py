@@ -74,7 +74,8 @@ class EvaluatorObject(BaseStoredData):
             return None
         try:
             return Substance.from_tree(read_value(typed, "substance"))
-        except InvalidDataError:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            # Only a user's program says what it should be: all of it was read as JSON, no more.
             return None
 
     def to_typed(self) -> dict[str, Any]:

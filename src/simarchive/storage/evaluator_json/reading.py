@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
 
 from simarchive.errors import InvalidDataError
-from simarchive.storage.evaluator_json.types import FORCE_FIELD_FIELDS, TYPE, short_name
+from simarchive.storage.evaluator_json.types import FORCE_FIELD_FIELDS, TYPE, short_name, shown
 
 ABSENT: Final = object()
 """What an attribute that Evaluator wrote as "undefined" reads as."""
@@ -22,6 +24,12 @@ _GRADIENT_KEY_FIELDS = (
     "virtual_site_name",
     "virtual_site_match",
 )
+
+_DTYPES = frozenset(("bool", "float16", "float32", "float64", "int8", "int16", "int32", "int64"))
+_DTYPES |= frozenset(("uint8", "uint16", "uint32", "uint64"))
+_LARGEST_EMPTY = 1 << 20
+_NUMBERS = (int, float, np.number, np.bool_)
+_COLLECTIONS = (list, tuple, np.ndarray)
 
 
 def read_value(node: Any, where: str) -> Any:
@@ -53,7 +61,7 @@ def _read_typed(node: dict[str, Any], where: str) -> Any:
     reader = None if name is None else _READERS.get(name)
     if name is None or reader is None:
         raise InvalidDataError(
-            f"{where or 'the object'} has the type {node[TYPE]!r}, which has no form here:"
+            f"{where or 'the object'} has the type {shown(node[TYPE])}, which has no form here:"
             " register_evaluator_type() tells which data class a type of yours is,"
             " EvaluatorStorage keeps values of any type"
         )
@@ -86,33 +94,75 @@ def _measurement(node: dict[str, Any], where: str, _name: str) -> dict[str, Any]
 def _array(node: dict[str, Any], where: str, _name: str) -> np.ndarray[Any, Any]:
     values = _take(node, "value", where)
     array = values if isinstance(values, np.ndarray) else _as_array(values, where)
-    try:
-        # Written by this package where a list alone would lose the dtype or the shape.
-        if "dtype" in node:
-            array = array.astype(np.dtype(str(node["dtype"])))
-        if "shape" in node:
-            array = array.reshape([int(length) for length in node["shape"]])
-    except (TypeError, ValueError) as error:
-        raise InvalidDataError(f"{where} is not an array of its declared dtype and shape: {error}") from error
+    # Written by this package where a list alone would lose the dtype or the shape.
+    if "dtype" in node:
+        array = _of_dtype(array, node["dtype"], where)
+    if "shape" in node:
+        array = _of_shape(array, node["shape"], where)
     return array
 
 
+def _of_dtype(array: np.ndarray[Any, Any], name: object, where: str) -> np.ndarray[Any, Any]:
+    # By name: numpy reads other texts as structures, subarrays and strings of any size.
+    if not isinstance(name, str) or name not in _DTYPES:
+        raise InvalidDataError(f"{where} has the dtype {shown(name)}, which is not one of numbers")
+    with np.errstate(all="ignore"):
+        found = array.astype(name)
+        is_same = bool(np.array_equal(found, array, equal_nan=array.dtype.kind == "f"))
+    if not is_same:
+        raise InvalidDataError(f"{where} has numbers that {name} cannot hold")
+    return found
+
+
+def _of_shape(array: np.ndarray[Any, Any], shape: object, where: str) -> np.ndarray[Any, Any]:
+    if not isinstance(shape, list) or not all(type(length) is int and length >= 0 for length in shape):
+        raise InvalidDataError(f"{where} has the shape {shown(shape)}, which is not a list of lengths")
+    # An empty array, too, may be as long as it likes in the dimensions that are not empty.
+    if math.prod(length for length in shape if length) > max(array.size, _LARGEST_EMPTY):
+        raise InvalidDataError(f"{where} has a larger shape than it has numbers: {shown(shape)}")
+    try:
+        return array.reshape(shape)
+    except (ValueError, OverflowError) as error:
+        raise InvalidDataError(f"{where} is not an array of its declared shape: {error}") from error
+
+
 def _as_array(values: Any, where: str) -> np.ndarray[Any, Any]:
+    if not _has_numbers_only(values):
+        raise InvalidDataError(f"{where} must be an array of numbers")
     try:
         array = np.array(values)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InvalidDataError(f"{where} is not a regular array: {error}") from error
     if array.dtype.kind not in "biuf":
         raise InvalidDataError(f"{where} must be an array of numbers, not of {array.dtype}")
     return array
 
 
+def _has_numbers_only(values: Any) -> bool:
+    # Before numpy sees them: of texts it makes an array with room for the longest in each place.
+    if not isinstance(values, _COLLECTIONS):
+        return isinstance(values, _NUMBERS)
+    types = set(map(type, values))
+    if not any(issubclass(kind, _COLLECTIONS) for kind in types):
+        return all(issubclass(kind, _NUMBERS) for kind in types)
+    if not all(issubclass(kind, _COLLECTIONS) for kind in types):
+        return False
+    # One look at many short lists, as columns are.
+    inner = set(map(type, itertools.chain.from_iterable(values)))
+    if not any(issubclass(kind, _COLLECTIONS) for kind in inner):
+        return all(issubclass(kind, _NUMBERS) for kind in inner)
+    return all(map(_has_numbers_only, values))
+
+
 def _number(node: dict[str, Any], where: str, name: str) -> int | float:
     value = _take(node, "value", where)
     try:
-        return int(value) if name.startswith("int") else float(value)
-    except (TypeError, ValueError) as error:
-        raise InvalidDataError(f"{where} must be a number, not {value!r}") from error
+        number = int(value) if name.startswith("int") else float(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidDataError(f"{where} must be a number, not {shown(value)}") from error
+    if isinstance(value, str) or (isinstance(number, int) and number != value):
+        raise InvalidDataError(f"{where} must be a number of the type {name}, not {shown(value)}")
+    return number
 
 
 def _plain(node: dict[str, Any], where: str, _name: str) -> Any:

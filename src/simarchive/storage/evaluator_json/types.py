@@ -108,3 +108,9 @@ def short_name(type_string: object) -> str | None:
 def class_name_of(type_string: str) -> str:
     """Return the name of the class in a type string, under which Evaluator files the keys of its objects."""
     return type_string.rpartition(".")[2]
+
+
+def shown(value: object) -> str:
+    """Return how a value is shown in an error, however long it is."""
+    text = repr(value[:80] if isinstance(value, str) else value)
+    return text if len(text) <= 100 else f"{text[:100]}..."
