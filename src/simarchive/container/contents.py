@@ -355,6 +355,20 @@ class Contents:
             found[info.name] = StoredMember(info, table, self._file)
         return found
 
+    def stored_member(self, key: str, name: str) -> StoredMember:
+        """Return one member as another container can copy it; errors as for `member`."""
+        info = self.member(key, name)
+        return StoredMember(info, members.read_table(self._member(key, name)), self._file)
+
+    def node(self, key: str) -> h5g.GroupID:
+        """Return the group of an object, for the other modules of this floor."""
+        return self._node(key)
+
+    @property
+    def root(self) -> h5py.File:
+        """The root of the file, for the other modules of this floor."""
+        return self._handle
+
     def member_reader(self, key: str, name: str) -> MemberReader:
         """Return a seekable binary file over one member, good as long as this view is."""
         return MemberReader(self._member(key, name), self._file)

@@ -49,6 +49,10 @@ STORED_AT = "stored_at"
 ANCILLARY = "has_ancillary_data"
 """1 if the object was stored with an ancillary directory, even an empty one."""
 
+LOST_MEMBERS = "lost_members"
+"""JSON list of the members that were damaged when `repair` saved the object, and are not there; absent if
+there are none."""
+
 # --- arrays of a document ----------------------------------------------------------------------------
 UNITS = "units"
 DIMENSION_PREFIX = "dim_"

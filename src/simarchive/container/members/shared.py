@@ -52,6 +52,18 @@ class SharedMembers:
         table = self._tables.get(layout.MEMBER_TABLE)
         return {} if table is None else table.rows()
 
+    def check(self) -> None:
+        """Check the whole table against itself.
+
+        Raises
+        ------
+        CorruptError
+            If a part of it cannot be read, or contradicts another one.
+        """
+        table = self._tables.get(layout.MEMBER_TABLE)
+        if table is not None:
+            table.check()
+
     def clear(self) -> None:
         """Remove the whole table."""
         self._tables.drop(layout.MEMBER_TABLE)
