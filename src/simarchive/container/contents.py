@@ -238,18 +238,37 @@ class Contents:
         return identity
 
     def remove(self, key: str) -> None:
-        """Remove an object with its arrays and members; their space is used again."""
+        """Remove an object with its arrays and members; their space is used again.
+
+        One whose members cannot be listed is set aside instead.
+
+        Raises
+        ------
+        CorruptError
+            If HDF5 cannot take it apart. Then the transaction cannot be committed.
+        """
         self._names = None
-        infos = self._listed(key, self._group(key))
+        try:
+            infos = self._listed(key, self._group(key))
+        except CorruptError:
+            # HDF5 cannot take apart what it cannot read.
+            self.set_aside(key)
+            return
         with self.in_one_piece():
             self.shared.remove(key, infos)
-            nodes.unlink(self._objects.id, key)
+            try:
+                nodes.unlink(self._objects.id, key)
+            except UNREADABLE as error:
+                raise CorruptError(f"object {key!r} cannot be removed: {error}") from error
             self._freed = True
         self.changes += 1
 
     def set_aside(self, key: str) -> str:
         """Move what is under a key out of the objects, unread and undeleted; return where it is now."""
         self._names = None
+        if key not in self:
+            raise NotFoundError(f"the container has no object with the key {key!r}")
+        self.shared.forget(key)
         try:
             place = nodes.put_aside(self._handle, f"/{layout.OBJECTS}/{key}", key)
         except UNREADABLE:

@@ -105,6 +105,16 @@ class SharedMembers:
                 if info.size >= MIN_SHARED_BYTES and place in table:
                     table.remove(place)
 
+    def forget(self, key: str) -> None:
+        """Remove all rows of an object whose members cannot be listed; a damaged table is left as it is."""
+        try:
+            table = self._tables.get(layout.MEMBER_TABLE)
+            if table is not None:
+                for place in [place for place in table.rows() if place.startswith(f"{key}/")]:
+                    table.remove(place)
+        except StorageError:
+            self._tables.distrusted.add(layout.MEMBER_TABLE)
+
     def _equal(self, source: Path | StoredMember, size: int) -> h5py.Dataset | None:
         table = self._table()
         if not table.count([Equals("size", size)]):

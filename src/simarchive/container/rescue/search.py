@@ -111,6 +111,16 @@ class Rehearsal:
             if handle is not None:
                 handle.close()
 
+    def has_changed_files(self, contents: Contents, key: str) -> bool:
+        """Return whether stored bytes of the files of an object are among those that were written to."""
+        for info in contents.members(key):
+            table = contents.stored_member(key, info.name).table
+            places = zip(table.offsets.tolist(), table.stored_sizes.tolist(), strict=True)
+            if any(size and self.file.dirty(offset, size) for offset, size in places):
+                # Other things may lie in the same pages.
+                return bool(contents.verify_member(key, info.name, full=False))
+        return False
+
     def try_a_change(self) -> None:
         """Make something and remove it again, in memory."""
         with self.opened("r+") as contents:

@@ -140,6 +140,15 @@ def note_lost_members(contents: Contents, key: str, names: Iterable[str]) -> Non
     nodes.write_text(contents.node(key), layout.LOST_MEMBERS, json.dumps(sorted(names)), is_ascii=True)
 
 
+def names_set_aside(contents: Contents) -> list[str]:
+    """Return the names of what `repair` set aside."""
+    try:
+        group = contents.root.get(layout.SET_ASIDE)
+        return list(group) if isinstance(group, h5py.Group) else []
+    except UNREADABLE:
+        return []
+
+
 def root_faults(contents: Contents) -> Iterator[str]:
     """Yield in words what is wrong beside the objects and the index: in the root and its dimensions."""
     root = contents.root

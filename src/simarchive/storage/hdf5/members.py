@@ -10,15 +10,17 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
+from simarchive.container import rescue
 from simarchive.container.container import Container
 from simarchive.container.contents import Contents
 from simarchive.container.member_stream import MemberStream
-from simarchive.container.members import MemberInfo, StoredMember
+from simarchive.container.members import MemberInfo, MemberNames, StoredMember
 from simarchive.container.members.pipeline import Progress
 from simarchive.container.objects import ReadDocument
-from simarchive.errors import CorruptError, InvalidDataError, NotFoundError
+from simarchive.errors import CorruptError, CorruptMemberError, InvalidDataError, NotFoundError
 from simarchive.ground.filesystem import PathLike
 from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
+from simarchive.storage.hdf5 import indexing
 from simarchive.storage.scratch import (
     AncillaryPath,
     ReplacedError,
@@ -58,7 +60,12 @@ class Members:
     def infos(self, storage_key: str, patterns: Sequence[str] | None) -> list[MemberInfo]:
         """Return what is known of the files of an object, or of those that fit a pattern."""
         with self._container.reading() as contents:
-            return _members(contents, storage_key, patterns)
+            try:
+                return _members(contents, storage_key, patterns)
+            except CorruptMemberError:
+                raise
+            except CorruptError:
+                return _readable_members(contents, storage_key, patterns)
 
     def open(self, storage_key: str, name: str) -> BinaryIO:
         """Return a seekable, buffered, read-only binary file over a member."""
@@ -250,6 +257,17 @@ def _replaced(key: str) -> ReplacedError:
 
 def _members(contents: Contents, key: str, patterns: Sequence[str] | None) -> list[MemberInfo]:
     return contents.members(key) if patterns is None else contents.members_chosen(key, patterns)
+
+
+def _readable_members(contents: Contents, key: str, patterns: Sequence[str] | None) -> list[MemberInfo]:
+    """Return the members whose description can be read, and warn of the others."""
+    links = rescue.survey(contents, key)
+    for link in links:
+        if link.kind is rescue.LinkKind.UNREADABLE:
+            indexing.LOGGER.warning("object %r: %r cannot be read: %s", key, link.name, link.fault)
+    found = [link.info for link in links if link.info is not None]
+    chosen = None if patterns is None else MemberNames([info.name for info in found]).chosen(patterns)
+    return [info for info in found if chosen is None or info.name in chosen]
 
 
 def _asked_for(contents: Contents, key: str, name: str | None) -> tuple[list[MemberInfo], list[str]]:

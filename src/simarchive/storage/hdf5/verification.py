@@ -130,6 +130,27 @@ def _verify_closed(
     path: Path, error: StorageError, *, full: bool, progress: Callable[[int], None] | None
 ) -> VerificationReport:
     """Check what can be found of a container that cannot be opened."""
+    faults = faults_of_unopened(path, error)
+    walk = _Walk(VerificationReport(str(path.absolute()), full), progress)
+    for fault in faults:
+        walk.note_damage(fault)
+    is_about_the_log = isinstance(error, ForeignChangeError) and faults == [str(error)]
+    if isinstance(error, StorageIOError) or is_about_the_log:
+        walk.report.n_not_checked += 1
+    else:
+        walk.search(path)
+    walk.report.exit_code = error.exit_code if is_about_the_log else CorruptError.exit_code
+    return walk.report
+
+
+def faults_of_unopened(path: Path, error: StorageError) -> list[str]:
+    """Return in words why a container cannot be opened or listed.
+
+    Parameters
+    ----------
+    error
+        What was raised; it is raised again if the file never was a container, or needs another version.
+    """
     try:
         extent = rescue.extent_of(path)
     except OSError:
@@ -138,17 +159,19 @@ def _verify_closed(
     is_of_another_version = error.__cause__ is None and not faults
     if isinstance(error, FormatError) and (not extent.is_ours or is_of_another_version):
         raise error
-    walk = _Walk(VerificationReport(str(path.absolute()), full), progress)
-    for fault in faults:
-        walk.note_damage(fault)
-    if not faults or isinstance(error, ForeignChangeError):
-        walk.note_damage(str(error))
-    if isinstance(error, StorageIOError) or (isinstance(error, ForeignChangeError) and not faults):
-        walk.give_up(error)
-    else:
-        walk.search(path)
-    walk.report.exit_code = error.exit_code if isinstance(error, ForeignChangeError) and not faults else 11
-    return walk.report
+    return faults or [str(error)]
+
+
+@contextlib.contextmanager
+def as_damage() -> Iterator[None]:
+    """Raise whatever error something damaged makes of the block as one of ours."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except Exception as error:
+        # As in `_Walk._checking`: nearly anything.
+        raise CorruptError(_words(error)) from error
 
 
 def checked_tree(contents: Contents, header: ObjectHeader) -> Any:
@@ -288,10 +311,10 @@ class _Walk:
         array: str | None = None,
         offset: int | None = None,
     ) -> None:
-        place = None if member is None else _text(member)
-        of_array = None if array is None else _text(array)
+        place = None if member is None else printable(member)
+        of_array = None if array is None else printable(array)
         self.report.problems.append(
-            Problem(_text(key), place, chunk, _text(message), is_error, of_array, offset)
+            Problem(printable(key), place, chunk, printable(message), is_error, of_array, offset)
         )
 
     @contextlib.contextmanager
@@ -393,7 +416,7 @@ class _Walk:
     def _note_unknown(self, header: ObjectHeader, name: str) -> None:
         self._unknown.add(header.key)
         counts = self.report.unknown_classes
-        counts[_text(name)] = counts.get(_text(name), 0) + 1
+        counts[printable(name)] = counts.get(printable(name), 0) + 1
 
     def _list_members(self, contents: Contents, key: str) -> None:
         n_problems = len(self.report.problems)
@@ -469,7 +492,7 @@ class _Walk:
     def _list_tables(self, contents: Contents) -> None:
         classes = {header.data_class for header in self._headers.values()}
         with self._checking(contents, what=f"the tables of the index cannot be listed ({REMEDY}): "):
-            classes.update(_text(name) for name in contents.tables.class_names())
+            classes.update(printable(name) for name in contents.tables.class_names())
         self.pending.extendleft(
             functools.partial(self._check_table, class_name=name) for name in sorted(classes, reverse=True)
         )
@@ -566,7 +589,7 @@ def _words(error: Exception) -> str:
     return str(error) if isinstance(error, StorageError) else f"{type(error).__name__}: {error}"
 
 
-def _text(value: object) -> str:
+def printable(value: object) -> str:
     """Return a name or message that can be printed, whatever bytes a file has in its place."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
