@@ -43,6 +43,10 @@ def command(
     Example:
       simarchive rm water.h5 8d13dbc1
     """
+    from simarchive.storage.hdf5 import upkeep
+
+    if container.exists():
+        upkeep.check_extent(container)
     with opening.for_changes(container, wait_s=wait_s, tmp_dir=tmp_dir) as backend:
         try:
             doomed = _remove(backend, keys, force=force)

@@ -13,6 +13,7 @@ from simarchive.journal.seal import SEAL_BYTES, Seal
 from simarchive.journal.superblock import SUPERBLOCK_BYTES, end_of_file, is_guarded, is_intact
 
 _LOG_MAGIC = b"simwal\x00\x01"
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _SEAL_MAGIC = b"simseal"
 _PIECE_BYTES = 1 << 20
 
@@ -129,7 +130,9 @@ def extent_of(path: Path) -> Extent:
         if end is not None and end < size:
             file.seek(end)
             seal = file.read(SEAL_BYTES)
-        is_ours = _SEAL_MAGIC in seal or _is_ours(file, size)
+        # Of a file that was cut off early, nothing else may be left.
+        is_rest = first.startswith(_SIGNATURE) and size < (end or SUPERBLOCK_BYTES)
+        is_ours = _SEAL_MAGIC in seal or is_rest or _is_ours(file, size)
     has_log = _is_log(log)
     return Extent(size, end, is_ours or has_log, fault, has_log, seal)
 

@@ -340,7 +340,7 @@ def refuse_in_place(path: Path, faults: list[str]) -> CorruptError:
     """Return the error for a file that must not be written to."""
     name = os.fspath(path)
     return CorruptError(
-        f"container '{name}' is not repaired in place, because its own bookkeeping is damaged, and sound data"
+        f"container '{name}' is not changed in place, because its own bookkeeping is damaged, and sound data"
         f" might be overwritten ({'; '.join(faults)}): 'simarchive repair {name} -o NEW' saves what is sound"
         " into a new file"
     )

@@ -467,7 +467,7 @@ class HDF5Storage(StorageBackend):
 
         For one that is so damaged that it cannot be removed.
         """
-        with self._changing() as contents:
+        with upkeep.changing(self.path, f"remove object {storage_key!r}"), self._changing() as contents:
             class_name = _class_name_if_readable(contents, storage_key)
             place = contents.set_aside(storage_key)
             with contents.in_one_piece():
@@ -486,7 +486,8 @@ class HDF5Storage(StorageBackend):
     def _care_for_index(self, contents: Contents) -> None:
         # What was rebuilt in a transaction that was rolled back is gone.
         if self._index_checked_at != self._container.roll_backs or contents.tables.distrusted:
-            indexing.restore(contents)
+            with upkeep.changing(self.path, "make the index anew"):
+                indexing.restore(contents)
             self._index_checked_at = self._container.roll_backs
 
     def _object_exists(self, storage_key: str) -> bool:
@@ -561,7 +562,7 @@ class HDF5Storage(StorageBackend):
             return interpret(storage_key, found), self._members.path(storage_key, found)
 
     def _remove_object(self, storage_key: str) -> None:
-        with self._changing() as contents:
+        with upkeep.changing(self.path, f"remove object {storage_key!r}"), self._changing() as contents:
             class_name = _class_name_if_readable(contents, storage_key)
             contents.remove(storage_key)
             with contents.in_one_piece():

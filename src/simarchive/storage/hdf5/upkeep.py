@@ -6,7 +6,7 @@ import contextlib
 import functools
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from simarchive.container import rescue
 from simarchive.container.container import Container
 from simarchive.container.contents import Contents
 from simarchive.container.rescue import LinkKind
-from simarchive.errors import CorruptError, StorageIOError
+from simarchive.errors import CorruptError, StorageError, StorageIOError
 from simarchive.ground.filesystem import PathLike
 from simarchive.storage.hdf5 import indexing, salvage, verification
 
@@ -105,6 +105,27 @@ class RepairReport:
         return asdict(self)
 
 
+def check_extent(path: Path) -> None:
+    """Check that a file is as long as it should be, before a transaction cuts off what lies behind its end.
+
+    Raises
+    ------
+    CorruptError
+        If it is not; the message names the way out.
+    """
+    faults = rescue.extent_of(path).faults()
+    if faults:
+        raise salvage.refuse_in_place(path, faults)
+
+
+def changing(path: Path, what: str) -> contextlib.AbstractContextManager[None]:
+    """Raise an error of HDF5 in a change as `CorruptError` that says what to do."""
+    return verification.as_damage(
+        f"HDF5 cannot {what}, because '{path}' is damaged:"
+        f" 'simarchive repair {path} -o NEW' saves what is sound into a new file. It said: "
+    )
+
+
 def repair(container: Container) -> RepairReport:
     """Move every damaged object out of the objects and make the index anew, as one transaction.
 
@@ -115,12 +136,25 @@ def repair(container: Container) -> RepairReport:
         `salvage`. Nothing is written then.
     """
     report = RepairReport(str(container.path))
-    with container.transaction() as contents:
+    with _repairing(container), container.transaction() as contents:
         _rehearse(container, contents, lambda tried: _repair(tried, RepairReport("")))
         _repair(contents, report)
     for damaged in report.set_aside:
         indexing.LOGGER.warning("object %r is set aside: %s", damaged.key, damaged.message)
     return report
+
+
+@contextlib.contextmanager
+def _repairing(container: Container) -> Iterator[None]:
+    """Refuse in plain words where HDF5 cannot even list the objects, or open the file for a change."""
+    check_extent(container.path)
+    try:
+        with verification.as_damage("HDF5 says: "):
+            yield
+    except CorruptError as error:
+        if not isinstance(error.__cause__, Exception) or isinstance(error.__cause__, StorageError):
+            raise
+        raise salvage.refuse_in_place(container.path, [str(error)]) from error
 
 
 def _repair(contents: Contents, report: RepairReport) -> None:
@@ -156,7 +190,7 @@ def rebuild_index(container: Container) -> dict[str, int]:
     CorruptError
         As `repair`.
     """
-    with container.transaction() as contents:
+    with _repairing(container), container.transaction() as contents:
         _rehearse(container, contents, indexing.rebuild_all)
         return indexing.rebuild_all(contents)
 
@@ -166,9 +200,6 @@ def _rehearse(container: Container, contents: Contents, change: Callable[[Conten
 
     A list of free space or an end of file that is wrong shows in nothing else than what is overwritten.
     """
-    faults = rescue.extent_of(container.path).faults()
-    if faults:
-        raise salvage.refuse_in_place(container.path, faults)
     before = _sound(contents)
     quiet = indexing.LOGGER.isEnabledFor(logging.WARNING)
     try:
@@ -252,6 +283,7 @@ def repack(
         If there is no room for the new file.
     """
     place = Path(path).absolute()
+    check_extent(place)
     tmp = None if tmp_directory is None else Path(tmp_directory).absolute()
     log_directory = None if tmp is None else str(tmp)
     with contextlib.closing(

@@ -163,15 +163,21 @@ def faults_of_unopened(path: Path, error: StorageError) -> list[str]:
 
 
 @contextlib.contextmanager
-def as_damage() -> Iterator[None]:
-    """Raise whatever error something damaged makes of the block as one of ours."""
+def as_damage(what: str = "") -> Iterator[None]:
+    """Raise whatever error something damaged makes of the block as one of ours.
+
+    Parameters
+    ----------
+    what
+        What was to be done, and what to do, as the beginning of the message.
+    """
     try:
         yield
     except StorageError:
         raise
     except Exception as error:
         # As in `_Walk._checking`: nearly anything.
-        raise CorruptError(_words(error)) from error
+        raise CorruptError(what + _words(error)) from error
 
 
 def checked_tree(contents: Contents, header: ObjectHeader) -> Any:
