@@ -68,6 +68,7 @@ class Trial:
         shutil.copy(sound, self.path)
         damage(self.path, how)
         self.wrong: list[str] = []
+        self.damaged: set[str] = set()
 
     def attempt(self, what: str, action: Callable[[], object]) -> object:
         """Return what an action gives, or an error of ours; note any other one."""
@@ -100,6 +101,7 @@ class Trial:
             if not is_cut:
                 self.wrong.append(f"nothing is saved: {saved}")
         elif saved is not None:
+            self.damaged = {*saved.damaged, *saved.incomplete}
             found = state_of(new)
             for key, state in found.items():
                 full = self.original.get(key)
@@ -147,7 +149,7 @@ class Trial:
         if not isinstance(after, dict):
             self.wrong.append(f"after {what} ({outcome}) nothing can be read: {after}")
             return
-        gone = [key for key in before if before[key] != after.get(key)]
+        gone = [key for key in before if before[key] != after.get(key) and key not in self.damaged]
         if what == "rm":
             gone = [key for key in gone if key != next(iter(self.original))]
         if gone:
