@@ -116,9 +116,10 @@ class Rehearsal:
         for info in contents.members(key):
             table = contents.stored_member(key, info.name).table
             places = zip(table.offsets.tolist(), table.stored_sizes.tolist(), strict=True)
-            if any(size and self.file.dirty(offset, size) for offset, size in places):
-                # Other things may lie in the same pages.
-                return bool(contents.verify_member(key, info.name, full=False))
+            is_touched = any(size and self.file.dirty(offset, size) for offset, size in places)
+            # Other things may lie in the same pages.
+            if is_touched and contents.verify_member(key, info.name, full=False):
+                return True
         return False
 
     def try_a_change(self) -> None:
