@@ -79,12 +79,12 @@ def test_b32_other_links_are_refused(folder: Path, target: str, message: str) ->
 
 def test_special_files_are_refused(folder: Path) -> None:
     os.mkfifo(folder / "fifo")
-    with pytest.raises(InvalidDataError, match="fifo' is no regular file"):
+    with pytest.raises(InvalidDataError, match="fifo' is not a regular file"):
         ancillary_files(folder)
     (folder / "fifo").unlink()
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(folder / "s"))
-        with pytest.raises(InvalidDataError, match="no regular file"):
+        with pytest.raises(InvalidDataError, match="not a regular file"):
             ancillary_files(folder)
 
 

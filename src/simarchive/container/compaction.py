@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterable
 
 import h5py
 
-from simarchive.container import arrays, layout, members, nodes
+from simarchive.container import arrays, layout, members, nodes, objects
 from simarchive.container.documents import Variable
 from simarchive.errors import CorruptError
 
@@ -36,7 +37,7 @@ def copy_objects(source: h5py.File, target: h5py.File, keys: Iterable[str]) -> i
     for key in keys:
         try:
             group = h5py.Group(nodes.create_group(objects.id, key))
-            _copy_object(source[layout.OBJECTS][key], group, copied, dimensions)
+            _copy_object(source[layout.OBJECTS][key], group, key, copied, dimensions)
         except (OSError, KeyError, RuntimeError) as error:
             raise CorruptError(f"object {key!r} cannot be copied: {error}") from error
         count += 1
@@ -56,17 +57,63 @@ def _copy_set_aside(source: h5py.Group, target: h5py.Group) -> None:
 
 
 def _copy_object(
-    source: h5py.Group, target: h5py.Group, copied: dict[int, h5py.Dataset], dimensions: dict[int, int]
+    source: h5py.Group,
+    target: h5py.Group,
+    key: str,
+    copied: dict[int, h5py.Dataset],
+    dimensions: dict[int, int],
 ) -> None:
+    """Copy an object with all its digests as they are, so that what does not match them never will.
+
+    A part that HDF5 cannot read is logged. The copy of the object lacks it, and says so: an array by its
+    document, a member by the list of those that were lost.
+    """
     nodes.replace_attributes(source, target)
-    for link, dataset in source.items():
-        if members.is_member(dataset):
-            address, _ = nodes.address_and_names(dataset.id)
-            if address in copied:
-                nodes.add_link(copied[address].id, target.id, link)
-            else:
-                nodes.copy_node(source.id, target.id, link)
-                copied[address] = target[link]
-        else:
-            variable = Variable(nodes.read_array(dataset.id), nodes.find_text(dataset.id, layout.UNITS))
-            arrays.write_variable(target, link, variable, dimensions)
+    lost = []
+    for link in source:
+        try:
+            _copy_part(source, target, link, copied, dimensions)
+        except (OSError, KeyError, RuntimeError) as error:
+            if objects.part_can_be_read(source.id, link):
+                raise  # The copy cannot be written.
+            LOGGER.warning("%r of object %r cannot be read, and is not in the copy: %s", link, key, error)
+            lost.append(link)
+    if lost:
+        names = _lost_members(source, key, lost)
+        if names:
+            nodes.write_text(target.id, layout.LOST_MEMBERS, json.dumps(names))
+
+
+def _copy_part(
+    source: h5py.Group,
+    target: h5py.Group,
+    link: str,
+    copied: dict[int, h5py.Dataset],
+    dimensions: dict[int, int],
+) -> None:
+    dataset = source[link]
+    if not members.is_member(dataset):
+        variable = Variable(nodes.read_array(dataset.id), nodes.find_text(dataset.id, layout.UNITS))
+        arrays.write_variable(target, link, variable, dimensions)
+        return
+    address, _ = nodes.address_and_names(dataset.id)
+    if address in copied:
+        nodes.add_link(copied[address].id, target.id, link)
+    else:
+        nodes.copy_node(source.id, target.id, link)
+        copied[address] = target[link]
+
+
+def _lost_members(source: h5py.Group, key: str, links: Iterable[str]) -> list[str]:
+    try:
+        declared = objects.variable_names(source.id, key)
+    except CorruptError:
+        declared = frozenset()
+    names = set(members.lost_members(source))
+    for link in links:
+        if link not in declared:
+            try:
+                names.add(members.member_name(source, link))
+            except CorruptError:
+                names.add(link)
+    return sorted(names)

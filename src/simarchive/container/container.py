@@ -17,6 +17,7 @@ import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from types import TracebackType
 
 import h5py
 
@@ -132,7 +133,7 @@ class Container:
 
     def open_reading(self, given: Given) -> AbstractContextManager[Given]:
         """Give what `reading` gives to a block of the program's own code, as `open_transaction` does."""
-        return OpenBlock(_OpenReading(self), given, lambda: self._lock.is_mine)
+        return OpenBlock(_AroundProgram(self, _Reading(self)), given, lambda: self._lock.is_mine)
 
     def transaction(
         self, prepare: Callable[[Contents], object] | None = None
@@ -168,7 +169,8 @@ class Container:
         given
             What the block gets.
         """
-        return OpenBlock(_OpenTransaction(self, prepare), given, lambda: self._lock.is_mine)
+        inner = _AroundProgram(self, _Transaction(self, prepare))
+        return OpenBlock(inner, given, lambda: self._lock.is_mine)
 
     def checkpoint(self) -> bool:
         """Copy committed pages from the log into the file; False if a reader is in the way."""
@@ -513,21 +515,6 @@ class _Reading(AbstractContextManager[Contents]):
             self._container._lock.__exit__()
 
 
-class _OpenReading(_Reading):
-    """A read around a block of the program's own code."""
-
-    __slots__ = ()
-
-    def __enter__(self) -> Contents:
-        contents = super().__enter__()
-        self._container._open_blocks += 1
-        return contents
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._container._open_blocks -= 1
-        super().__exit__(kind, error, trace)
-
-
 class _Transaction(AbstractContextManager[Contents]):
     """What `Container.transaction` returns."""
 
@@ -555,19 +542,24 @@ class _Transaction(AbstractContextManager[Contents]):
             self._container._lock.__exit__()
 
 
-class _OpenTransaction(_Transaction):
-    """A transaction around a block of the program's own code."""
+class _AroundProgram(AbstractContextManager[Contents]):
+    """A read or a transaction around a block of the program's own code, which may close the container."""
 
-    __slots__ = ()
+    __slots__ = ("_container", "_inner")
+
+    def __init__(self, container: Container, inner: AbstractContextManager[Contents]) -> None:
+        self._container, self._inner = container, inner
 
     def __enter__(self) -> Contents:
-        contents = super().__enter__()
+        contents = self._inner.__enter__()
         self._container._open_blocks += 1
         return contents
 
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._container._open_blocks -= 1
-        super().__exit__(kind, error, trace)
+        self._inner.__exit__(kind, error, trace)
 
 
 _OPEN_CONTAINERS: weakref.WeakSet[Container] = weakref.WeakSet()

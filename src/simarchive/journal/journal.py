@@ -9,8 +9,8 @@ A transaction goes through four methods of `Journal`:
    durable: this is the commit point. If it fails, `roll_back` shows the last commit again.
 4. `end_write` copies an overlong log into the container (a checkpoint) and gives the lock back.
 
-A reader takes `begin_read` and `end_read`. Recovery is no step of its own: every operation looks for the last
-commit, in the log and in the container.
+A reader takes `begin_read` and `end_read`. Recovery is not a step of its own: every operation looks for the
+last commit, in the log and in the container.
 """
 
 from __future__ import annotations

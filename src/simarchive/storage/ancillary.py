@@ -135,7 +135,7 @@ def ancillary_files(directory: PathLike) -> list[AncillaryFile]:
     NotFoundError
         If there is no such directory.
     InvalidDataError
-        If it is no directory, or holds what cannot be stored: a link that leads out of it, to a folder or
+        If it is not a directory, or holds what cannot be stored: a link that leads out of it, to a folder or
         nowhere, a FIFO, socket or device, or a name that is not Unicode.
     StorageIOError
         If a folder or file in it cannot be read.
@@ -180,7 +180,7 @@ def _check_file(path: Path, root: Path, *, is_link: bool) -> None:
     if stat.S_ISDIR(mode):
         raise InvalidDataError(f"link {str(path)!r} leads to a folder: put a copy in its place")
     if not stat.S_ISREG(mode):
-        raise InvalidDataError(f"{str(path)!r} is no regular file: only files can be stored")
+        raise InvalidDataError(f"{str(path)!r} is not a regular file: only files can be stored")
     if not os.access(path, os.R_OK):
         raise StorageIOError(f"file {str(path)!r} cannot be read: permission denied")
 

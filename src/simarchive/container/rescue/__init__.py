@@ -9,10 +9,10 @@
 from simarchive.container.rescue.extent import Extent, extent_of
 from simarchive.container.rescue.search import Rehearsal, Search, rehearsed, searched
 from simarchive.container.rescue.survey import (
-    Declared,
     Link,
     LinkKind,
     array_fault,
+    check_array,
     declared_arrays,
     document_text,
     lost_members,
@@ -23,13 +23,13 @@ from simarchive.container.rescue.survey import (
 )
 
 __all__ = [
-    "Declared",
     "Extent",
     "Link",
     "LinkKind",
     "Rehearsal",
     "Search",
     "array_fault",
+    "check_array",
     "declared_arrays",
     "document_text",
     "extent_of",

@@ -114,6 +114,8 @@ class Rehearsal:
     def has_changed_files(self, contents: Contents, key: str) -> bool:
         """Return whether stored bytes of the files of an object are among those that were written to."""
         for info in contents.members(key):
+            if info.fault:
+                continue
             table = contents.stored_member(key, info.name).table
             places = zip(table.offsets.tolist(), table.stored_sizes.tolist(), strict=True)
             is_touched = any(size and self.file.dirty(offset, size) for offset, size in places)

@@ -13,8 +13,9 @@ import numpy as np
 from h5py import h5d, h5l
 
 from simarchive.container import documents, layout, members, nodes
-from simarchive.container.arrays import LazyArray
+from simarchive.container.arrays import LazyArray, proved
 from simarchive.container.contents import Contents
+from simarchive.container.documents import DeclaredVariable
 from simarchive.container.members import MemberInfo
 from simarchive.container.members.names import member_name
 from simarchive.container.nodes import UNREADABLE
@@ -52,15 +53,6 @@ class Link:
     fault: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Declared:
-    """An array that a document names, and what it says of it."""
-
-    name: str
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-
-
 def survey(contents: Contents, key: str) -> list[Link]:
     """Return what stands in the group of an object, in its order.
 
@@ -90,7 +82,7 @@ def document_text(contents: Contents, key: str) -> str:
     return read_text(contents.node(key), key, layout.DOCUMENT)
 
 
-def declared_arrays(contents: Contents, key: str) -> list[Declared]:
+def declared_arrays(contents: Contents, key: str) -> list[DeclaredVariable]:
     """Return the arrays that the document of an object names.
 
     Raises
@@ -98,17 +90,17 @@ def declared_arrays(contents: Contents, key: str) -> list[Declared]:
     CorruptError
         If it cannot be read.
     """
-    found: list[Declared] = []
+    found: list[DeclaredVariable] = []
 
-    def note(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
-        found.append(Declared(name, dtype, shape))
-        return LazyArray(shape, dtype, lambda: np.zeros(0))
+    def note(declared: DeclaredVariable) -> Any:
+        found.append(declared)
+        return LazyArray(declared.shape, declared.dtype, lambda: np.zeros(0))
 
     documents.decode(document_text(contents, key), note)
     return found
 
 
-def array_fault(contents: Contents, key: str, declared: Declared) -> str | None:
+def array_fault(contents: Contents, key: str, declared: DeclaredVariable) -> str | None:
     """Return how the dataset of an array differs from what its document says; ``None`` if it does not."""
     try:
         node = nodes.open_dataset(contents.node(key), declared.name)
@@ -125,14 +117,23 @@ def array_fault(contents: Contents, key: str, declared: Declared) -> str | None:
     return None
 
 
+def check_array(contents: Contents, key: str, declared: DeclaredVariable) -> None:
+    """Read an array of a document, and compare it with what the document says of it.
+
+    Raises
+    ------
+    CorruptError
+        If it cannot be read, or is another one.
+    """
+    proved(contents.variable(key, declared.name), declared, key)
+
+
 def lost_members(contents: Contents, key: str) -> tuple[str, ...]:
     """Return the names of members that are noted as lost."""
     try:
-        text = nodes.find_text(contents.node(key), layout.LOST_MEMBERS)
-        names = [] if text is None else json.loads(text)
-    except UNREADABLE:
+        return tuple(members.lost_members(h5py.Group(contents.node(key))))
+    except (*UNREADABLE, StorageError):
         return ()
-    return tuple(map(str, names)) if isinstance(names, list) else ()
 
 
 def note_lost_members(contents: Contents, key: str, names: Iterable[str]) -> None:

@@ -19,6 +19,7 @@ from simarchive.data import BaseStoredData
 from simarchive.errors import LockedError, NotFoundError, WrongTypeError
 from simarchive.ground.thread_lock import ThreadLock
 from simarchive.interop.openff.values import archived
+from simarchive.queries import query_class_for
 from simarchive.storage import merging
 from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
 from simarchive.storage.backend import StorageBackend
@@ -126,7 +127,7 @@ class UsersObjectsLast:
         """Return the keys of all objects."""
         if isinstance(self._source, EvaluatorSource):
             return self._source.keys()
-        users = dict.fromkeys(self._source.keys(EvaluatorObject.query_class()()))
+        users = dict.fromkeys(self._source.keys(query_class_for(EvaluatorObject)()))
         return [*(key for key in self._source if key not in users), *users]
 
 

@@ -5,9 +5,9 @@ with the first bytes of the identity digest, by which identical documents are fo
 
 Whoever changes an object keeps its row, whether its data class is registered in this program or not: a
 row can be removed without the class, and only a program that has the class can make one. A table that cannot
-be kept right without the class is removed, and the next change by a program that has it makes it anew. A
+be kept right without the class is removed, and the next change by a program that has it rebuilds it. A
 program that has another version of the class does not use the table, and one that understands documents
-that the maker of the table did not (they are noted with it) makes it anew.
+that the maker of the table did not (they are noted with it) rebuilds it.
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ def forget(contents: Contents, class_name: str | None, key: str) -> None:
 
 
 def rebuild(contents: Contents, class_name: str, *, keys: Iterable[str] | None = None) -> IndexTable:
-    """Make the table of a class anew from its objects; return it.
+    """Rebuild the table of a class from its objects; return it.
 
     Raises
     ------
@@ -231,7 +231,7 @@ def rebuild(contents: Contents, class_name: str, *, keys: Iterable[str] | None =
 
 
 def rebuild_all(contents: Contents) -> dict[str, int]:
-    """Make every table anew, and keep those of classes that are not known here; return the rows by class."""
+    """Rebuild every table, and keep those of classes that are not known here; return the rows by class."""
     by_class: dict[str, list[str]] = {name: [] for name in contents.data_classes()}
     for key in contents.keys():  # noqa: SIM118
         try:
@@ -301,9 +301,9 @@ def _identities(contents: Contents, keys: Iterable[str]) -> dict[str, int]:
 
 
 def _give_up(contents: Contents, class_name: str, reason: str) -> None:
-    """Remove the table of a class that is not known here, for a program that knows it to make it anew."""
+    """Remove the table of a class that is not known here, for a program that knows it to rebuild it."""
     LOGGER.warning(
-        "the index of %s is removed, to be made anew by a program that knows the class: %s",
+        "the index of %s is removed, to be rebuilt by a program that knows the class: %s",
         class_name,
         reason,
     )

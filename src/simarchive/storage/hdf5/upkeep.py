@@ -297,7 +297,7 @@ def repack(
             try:
                 with verification.as_damage():
                     n_objects = container.rewrite(
-                        functools.partial(_complete, source=contents), tmp_directory=tmp
+                        functools.partial(complete_copy, source=contents), tmp_directory=tmp
                     )
             except CorruptError as error:
                 raise _not_repacked(place, contents, error) from error
@@ -326,8 +326,8 @@ def _not_repacked(path: Path, contents: Contents, error: CorruptError) -> Corrup
     return failure
 
 
-def _complete(path: Path, source: Contents | None = None) -> None:
-    """Give a copy of `source` its index: made anew, or taken along where the class is not known here."""
+def complete_copy(path: Path, source: Contents | None = None) -> None:
+    """Give a compact copy of `source` its index: rebuilt, or copied where the class is not known here."""
     with contextlib.closing(Container(path, writable=True)) as container, container.transaction() as contents:
         if source is not None:
             indexing.carry_over(source, contents)

@@ -398,7 +398,7 @@ class _Walk:
                 if array.name not in faults:
                     with self._checking(contents, header.key, array=array.name):
                         known += 1
-                        contents.variable(header.key, array.name)
+                        rescue.check_array(contents, header.key, array)
                         known -= 1
             if not known:
                 raise
