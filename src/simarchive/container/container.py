@@ -122,6 +122,11 @@ class Container:
         """Whether `close` has been called."""
         return self._journal is None
 
+    @property
+    def file(self) -> PagedFile:
+        """What the last commit is read from; within a read or a transaction."""
+        return self._open_journal().file
+
     def reading(self) -> AbstractContextManager[Contents]:
         """Give the last committed state, or inside a transaction the state so far."""
         return _Reading(self)

@@ -262,17 +262,24 @@ class Contents:
         """Remove an object with its arrays and members; their space is used again.
 
         What is so damaged that HDF5 cannot take it apart is set aside.
+
+        Raises
+        ------
+        CorruptError
+            If HDF5 cannot take it apart after all. Then the transaction cannot be committed.
         """
         self._names = None
         if not self.can_be_replaced(key):
             with self.in_one_piece():
-                self.shared.forget(key)
                 self.set_aside(key)
             return
         infos = self._listed(key, self._group(key))
         with self.in_one_piece():
             self.shared.remove(key, infos)
-            nodes.unlink(self._objects.id, key)
+            try:
+                nodes.unlink(self._objects.id, key)
+            except UNREADABLE as error:
+                raise CorruptError(f"object {key!r} cannot be removed: {error}") from error
             self._freed = True
         self.changes += 1
 
@@ -287,6 +294,9 @@ class Contents:
     def set_aside(self, key: str) -> str:
         """Move what is under a key out of the objects, unread and undeleted; return where it is now."""
         self._names = None
+        if key not in self:
+            raise NotFoundError(f"the container has no object with the key {key!r}")
+        self.shared.forget(key)
         try:
             place = nodes.put_aside(self._handle, f"/{layout.OBJECTS}/{key}", key)
         except UNREADABLE:
@@ -396,6 +406,20 @@ class Contents:
             table = members.read_table(self._member(key, info.name))
             found[info.name] = StoredMember(info, table, self._file)
         return found
+
+    def stored_member(self, key: str, name: str) -> StoredMember:
+        """Return one member as another container can copy it; errors as for `member`."""
+        info = self.member(key, name)
+        return StoredMember(info, members.read_table(self._member(key, name)), self._file)
+
+    def node(self, key: str) -> h5g.GroupID:
+        """Return the group of an object, for the other modules of this floor."""
+        return self._node(key)
+
+    @property
+    def root(self) -> h5py.File:
+        """The root of the file, for the other modules of this floor."""
+        return self._handle
 
     def member_reader(self, key: str, name: str) -> MemberReader:
         """Return a seekable binary file over one member, good as long as this view is."""

@@ -86,7 +86,7 @@ MEMBER_LONG_NAME_PREFIX = "member_name_"
 # Attribute of the group: JSON list of the folders that hold no files; absent if there are none.
 MEMBER_EMPTY_FOLDERS = "member_empty_folders"
 
-# Attribute of the group: JSON list of the members that HDF5 could not read when the container was repacked.
+# Attribute of the group: JSON list of the members that could not be read when it was repacked or saved.
 LOST_MEMBERS = "lost_members"
 
 # --- index tables: the attributes of /index/<table>, written by container/index ----------------

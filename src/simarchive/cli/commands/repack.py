@@ -14,15 +14,21 @@ from simarchive.errors import NotFoundError
 
 @click.command("repack", short_help="Rewrite FILE without unused space.")
 @container_argument
+@click.option(
+    "--set-aside", is_flag=True, help="First set damaged objects aside, as 'simarchive repair' does."
+)
 @tmp_dir_option
 @wait_option
 @json_option
-def command(container: Path, tmp_dir: Path | None, wait_s: float, as_json: bool) -> None:
+def command(container: Path, set_aside: bool, tmp_dir: Path | None, wait_s: float, as_json: bool) -> None:
     """Rewrite FILE without unused space, then replace it with the new file.
 
     Keys, documents, digests and the order of objects stay the same. The old file is not touched until the
     new one is complete, so there must be room for both. With --tmp-dir, the new file is written there and
     then copied over the old one; if that is interrupted, the new file stays there: move it to FILE.
+
+    If an object is damaged so that it cannot be copied, nothing is done, and all such objects are named;
+    with --set-aside, it goes on without them.
 
     \b
     Example:
@@ -34,7 +40,7 @@ def command(container: Path, tmp_dir: Path | None, wait_s: float, as_json: bool)
         raise NotFoundError(f"there is no container '{container}'")
     if sys.stderr.isatty():
         print_notice(f"repacking {container} ...")
-    report = repack(container, lock_timeout_s=wait_s, tmp_directory=tmp_dir)
+    report = repack(container, lock_timeout_s=wait_s, tmp_directory=tmp_dir, set_aside=set_aside)
     if as_json:
         print_json({**report.as_dict(), "path": str(container)})
         return

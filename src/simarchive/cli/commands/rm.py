@@ -10,7 +10,7 @@ import click
 from simarchive.cli import object_keys, opening
 from simarchive.cli.arguments import container_argument, json_option, tmp_dir_option, wait_option
 from simarchive.cli.output import count_text, print_json, print_line
-from simarchive.errors import ConflictError, StorageFullError
+from simarchive.errors import ConflictError, CorruptError, StorageFullError
 
 if TYPE_CHECKING:
     from simarchive.storage.hdf5.storage import HDF5Storage
@@ -35,31 +35,43 @@ def command(
 
     An object that others refer to, such as the force field of a simulation, cannot be removed without
     them. The space is used again by what is stored next; "simarchive repack" returns it to the file
-    system. If the disk has no room for the log of this change, put the log elsewhere with --tmp-dir.
+    system. What is so damaged that HDF5 cannot take it apart is moved to the group /set_aside, where it
+    is no object any more. If the disk has no room for the log of this change, put the log elsewhere with
+    --tmp-dir.
 
     \b
     Example:
       simarchive rm water.h5 8d13dbc1
     """
+    from simarchive.storage.hdf5 import upkeep
+
+    if container.exists():
+        upkeep.check_extent(container)
     with opening.for_changes(container, wait_s=wait_s, tmp_dir=tmp_dir) as backend:
         try:
             doomed = _remove(backend, keys, force=force)
         except StorageFullError:
             # The log may have been copied to the file since, which makes room.
             doomed = _remove(backend, keys, force=force)
+        except CorruptError:
+            # HDF5 cannot take them apart; they can be put where they are no objects.
+            doomed = _remove(backend, keys, force=force, whole=True)
     if as_json:
         print_json({"path": str(container), "removed": doomed})
         return
     print_line(f"{container}: {count_text(len(doomed), 'object')} removed")
 
 
-def _remove(backend: HDF5Storage, keys: tuple[str, ...], *, force: bool) -> list[str]:
+def _remove(backend: HDF5Storage, keys: tuple[str, ...], *, force: bool, whole: bool = False) -> list[str]:
     with backend.transaction():
         doomed = object_keys.resolve_all(backend, keys)
         if not force:
             _check_references(backend, doomed)
         for key in doomed:
-            backend.remove_object(key)
+            if whole:
+                backend.set_aside(key)
+            else:
+                backend.remove_object(key)
     return doomed
 
 

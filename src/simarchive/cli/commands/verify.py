@@ -6,13 +6,11 @@ from pathlib import Path
 
 import click
 
-from simarchive.cli import opening
 from simarchive.cli.arguments import container_argument, json_option
 from simarchive.cli.failures import Findings
 from simarchive.cli.isolation import always, isolated_option
 from simarchive.cli.output import count_text, print_json, print_line, print_table, size_text
 from simarchive.cli.progress_bars import bytes_bar
-from simarchive.errors import CorruptError
 
 
 @click.command("verify", short_help="Check every object, every stored byte and the index.")
@@ -31,10 +29,12 @@ def command(container: Path, full: bool, as_json: bool) -> None:
     Example:
       simarchive verify water.h5 --full
     """
-    with opening.for_reading(container) as backend, bytes_bar("verifying", None) as progress:
-        report = backend.verify(full=full, progress=progress)
+    from simarchive.storage.hdf5.verification import verify_file
+
+    with bytes_bar("verifying", None) as progress:
+        report = verify_file(container, full=full, progress=progress)
     if as_json:
-        print_json(report.as_dict())
+        print_json({**report.as_dict(), "path": str(container)})
     else:
         files = f"{count_text(report.n_members, 'file')} ({size_text(report.n_bytes)})"
         errors = sum(problem.is_error for problem in report.problems)
@@ -43,6 +43,8 @@ def command(container: Path, full: bool, as_json: bool) -> None:
         for name, number in report.unknown_classes.items():
             objects = count_text(number, "object")
             print_line(f"  not checked: the meaning of {objects} of the unknown data class {name}")
+        for note in report.notes:
+            print_line(f"  note: {note}")
         if report.n_not_checked:
             print_line(f"  not checked to the end: {count_text(report.n_not_checked, 'place')}, see below")
         if report.problems:
@@ -50,12 +52,12 @@ def command(container: Path, full: bool, as_json: bool) -> None:
                 (
                     "error" if problem.is_error else "warning",
                     problem.key,
-                    problem.member or "",
+                    problem.member or problem.array or "",
                     "" if problem.chunk is None else str(problem.chunk),
                     problem.message,
                 )
                 for problem in report.problems
             )
-            print_table(("", "OBJECT", "FILE", "CHUNK", "PROBLEM"), rows)
-    if not report.ok:
-        raise Findings(CorruptError.exit_code)
+            print_table(("", "OBJECT", "FILE OR ARRAY", "CHUNK", "PROBLEM"), rows)
+    if report.exit_code:
+        raise Findings(report.exit_code)

@@ -60,6 +60,18 @@ class SharedMembers:
         table = self._tables.get(layout.MEMBER_TABLE)
         return {} if table is None else table.rows()
 
+    def check(self) -> None:
+        """Check the whole table against itself.
+
+        Raises
+        ------
+        CorruptError
+            If a part of it cannot be read, or contradicts another one.
+        """
+        table = self._tables.get(layout.MEMBER_TABLE)
+        if table is not None:
+            table.check()
+
     def clear(self) -> None:
         """Remove the whole table."""
         self._tables.drop(layout.MEMBER_TABLE)
@@ -120,11 +132,14 @@ class SharedMembers:
         return self._intact[place]
 
     def forget(self, key: str) -> None:
-        """Remove every member of an object from the table, whatever they are."""
-        table = self._tables.get(layout.MEMBER_TABLE)
-        if table is not None:
-            for place in [place for place in table.rows() if place.startswith(f"{key}/")]:
-                table.remove(place)
+        """Remove all rows of an object whose members cannot be listed; a damaged table is left as it is."""
+        try:
+            table = self._tables.get(layout.MEMBER_TABLE)
+            if table is not None:
+                for place in [place for place in table.rows() if place.startswith(f"{key}/")]:
+                    table.remove(place)
+        except StorageError:
+            self._tables.distrusted.add(layout.MEMBER_TABLE)
 
     def _equal(self, source: Path | StoredMember, size: int) -> h5py.Dataset | None:
         table = self._table()

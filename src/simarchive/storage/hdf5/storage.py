@@ -444,18 +444,42 @@ class HDF5Storage(StorageBackend):
         return verification.verify(self._container, full=full, progress=progress)
 
     def rebuild_index(self) -> dict[str, int]:
-        """Rebuild the whole index from the objects, as one transaction; return the rows by data class."""
-        with self._container.transaction() as contents:
-            return indexing.rebuild_all(contents)
+        """Rebuild the whole index from the objects, as one transaction; return the rows by data class.
+
+        Raises
+        ------
+        CorruptError
+            If the file's own bookkeeping is damaged: then nothing is written.
+        """
+        return upkeep.rebuild_index(self._container)
 
     def repair(self) -> RepairReport:
         """Set damaged objects aside and make the index anew, as one transaction; return what was done.
 
         An object is damaged if its document or an array of it cannot be read or does not match its digest.
         It is moved to the group ``/set_aside`` of the container, where it is no object any more; nothing is
-        deleted. Members that cannot be read stay where they are: `verify` names them.
+        deleted. Members with damaged bytes stay where they are: `verify` names them. An object with members
+        of which not even the description can be read is kept without these.
+
+        Raises
+        ------
+        CorruptError
+            If the file's own bookkeeping is damaged, so that sound data might be overwritten. Then nothing is
+            written: ``simarchive repair FILE -o NEW`` saves what is sound into a new file.
         """
         return upkeep.repair(self._container)
+
+    def set_aside(self, storage_key: str) -> str:
+        """Take an object out of the objects, unread and undeleted; return where it is now in the file.
+
+        For one that is so damaged that it cannot be removed.
+        """
+        with upkeep.changing(self.path, f"remove object {storage_key!r}"), self._changing() as contents:
+            class_name = _class_name_if_readable(contents, storage_key)
+            place = contents.set_aside(storage_key)
+            with contents.in_one_piece():
+                indexing.forget(contents, class_name, storage_key)
+        return place
 
     # --- what StorageBackend asks for ------------------------------------------------------------------
 
@@ -469,7 +493,8 @@ class HDF5Storage(StorageBackend):
     def _care_for_index(self, contents: Contents) -> None:
         # What was rebuilt in a transaction that was rolled back is gone.
         if self._index_checked_at != self._container.roll_backs or contents.tables.distrusted:
-            indexing.restore(contents)
+            with upkeep.changing(self.path, "make the index anew"):
+                indexing.restore(contents)
             self._index_checked_at = self._container.roll_backs
 
     def _object_exists(self, storage_key: str) -> bool:
@@ -559,7 +584,7 @@ class HDF5Storage(StorageBackend):
             return interpret(storage_key, found), self._members.path(storage_key, found)
 
     def _remove_object(self, storage_key: str) -> None:
-        with self._changing() as contents:
+        with upkeep.changing(self.path, f"remove object {storage_key!r}"), self._changing() as contents:
             class_name = _class_name_if_readable(contents, storage_key)
             contents.remove(storage_key)
             with contents.in_one_piece():

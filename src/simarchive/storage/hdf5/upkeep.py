@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from simarchive.container import rescue
 from simarchive.container.container import Container
 from simarchive.container.contents import Contents
-from simarchive.errors import CorruptError
+from simarchive.container.rescue import LinkKind
+from simarchive.errors import CorruptError, StorageError, StorageIOError
 from simarchive.ground.filesystem import PathLike
 from simarchive.ground.keys import free_key, is_key
-from simarchive.storage.hdf5 import indexing, verification
+from simarchive.storage.hdf5 import indexing, salvage, verification
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,22 +108,136 @@ class RepairReport:
         return asdict(self)
 
 
+def check_extent(path: Path) -> None:
+    """Check that a file is as long as it should be, before a transaction cuts off what lies behind its end.
+
+    Raises
+    ------
+    CorruptError
+        If it is not; the message names the way out.
+    """
+    faults = rescue.extent_of(path).faults()
+    if faults:
+        raise salvage.refuse_in_place(path, faults)
+
+
+def changing(path: Path, what: str) -> contextlib.AbstractContextManager[None]:
+    """Raise an error of HDF5 in a change as `CorruptError` that says what to do."""
+    return verification.as_damage(
+        f"HDF5 cannot {what}, because '{path}' is damaged:"
+        f" 'simarchive repair {path} -o NEW' saves what is sound into a new file. It said: "
+    )
+
+
 def repair(container: Container) -> RepairReport:
-    """Move every damaged object out of the objects and make the index anew, as one transaction."""
+    """Move every damaged object out of the objects and make the index anew, as one transaction.
+
+    Raises
+    ------
+    CorruptError
+        If the file's own bookkeeping is damaged, so that a change might write over sound data: see
+        `salvage`. Nothing is written then.
+    """
     report = RepairReport(str(container.path))
-    with container.transaction() as contents:
-        for key in contents.names():
-            try:
-                verification.checked_tree(contents, contents.header(key))
-                report.n_objects += 1
-                if not is_key(key):
-                    report.new_keys[key] = free_key(None, contents.__contains__)
-                    contents.rename(key, report.new_keys[key])
-            except CorruptError as error:
-                report.set_aside.append(SetAside(key, contents.set_aside(key), str(error)))
-                indexing.LOGGER.warning("object %r is set aside: %s", key, error)
-        report.rows = indexing.rebuild_all(contents)
+    with _repairing(container), container.transaction() as contents:
+        _rehearse(container, contents, lambda tried: _repair(tried, RepairReport("")))
+        _repair(contents, report)
+    for damaged in report.set_aside:
+        indexing.LOGGER.warning("object %r is set aside: %s", damaged.key, damaged.message)
     return report
+
+
+@contextlib.contextmanager
+def _repairing(container: Container) -> Iterator[None]:
+    """Refuse in plain words where HDF5 cannot even list the objects, or open the file for a change."""
+    check_extent(container.path)
+    try:
+        with verification.as_damage("HDF5 says: "):
+            yield
+    except CorruptError as error:
+        if not isinstance(error.__cause__, Exception) or isinstance(error.__cause__, StorageError):
+            raise
+        raise salvage.refuse_in_place(container.path, [str(error)]) from error
+
+
+def _repair(contents: Contents, report: RepairReport) -> None:
+    for key in contents.names():
+        try:
+            proved = salvage.prove(contents, key)
+        except salvage.DAMAGE as error:
+            report.set_aside.append(SetAside(key, contents.set_aside(key), str(error)))
+            continue
+        report.n_objects += 1
+        unreadable = _unreadable_members(contents, key)
+        if unreadable:
+            # HDF5 can neither remove nor copy a file whose description it cannot read.
+            stored, codec = proved.stored(contents), proved.codec(contents)
+            place = contents.set_aside(key)
+            contents.write(key, stored, codec=codec, identity=proved.header.identity)
+            rescue.note_lost_members(contents, key, proved.lost)
+            names = ", ".join(sorted(unreadable))
+            message = f"it is kept without what cannot be read of it, {names}; as it was, it is there"
+            report.set_aside.append(SetAside(key, place, message))
+        if not is_key(key):
+            report.new_keys[key] = free_key(None, contents.__contains__)
+            contents.rename(key, report.new_keys[key])
+    report.rows = indexing.rebuild_all(contents)
+
+
+def _unreadable_members(contents: Contents, key: str) -> list[str]:
+    return [link.name for link in rescue.survey(contents, key) if link.kind is LinkKind.UNREADABLE]
+
+
+def rebuild_index(container: Container) -> dict[str, int]:
+    """Make the whole index anew from the objects, as one transaction; return the rows by data class.
+
+    Raises
+    ------
+    CorruptError
+        As `repair`.
+    """
+    with _repairing(container), container.transaction() as contents:
+        _rehearse(container, contents, indexing.rebuild_all)
+        return indexing.rebuild_all(contents)
+
+
+def _rehearse(container: Container, contents: Contents, change: Callable[[Contents], object]) -> None:
+    """Make a change in memory first, and see that whatever was sound stays so.
+
+    A list of free space or an end of file that is wrong shows in nothing else than what is overwritten.
+    """
+    before = _sound(contents)
+    quiet = indexing.LOGGER.isEnabledFor(logging.WARNING)
+    try:
+        indexing.LOGGER.disabled = quiet  # The change itself says it all.
+        with verification.as_damage(), rescue.rehearsed(container) as rehearsal:
+            with rehearsal.opened("r+") as tried:
+                change(tried)
+            with rehearsal.opened("r") as changed:
+                after = _sound(changed, rehearsal)
+    except (CorruptError, StorageIOError) as error:
+        raise salvage.refuse_in_place(container.path, [str(error)]) from error
+    finally:
+        indexing.LOGGER.disabled = False
+    harmed = [key for key, identity in before.items() if after.get(key) != identity]
+    if harmed:
+        what = f"a change would damage {len(harmed)} sound objects, such as {harmed[0]!r}"
+        raise salvage.refuse_in_place(container.path, [what])
+
+
+def _sound(contents: Contents, rehearsal: rescue.Rehearsal | None = None) -> dict[str, str]:
+    """Return the identity of each object whose document and arrays can be proved.
+
+    After a rehearsal, without those that have files of which bytes were overwritten.
+    """
+    sound = {}
+    for key in contents.keys():  # noqa: SIM118
+        with contextlib.suppress(*salvage.DAMAGE), verification.as_damage():
+            header = contents.header(key)
+            verification.checked_tree(contents, header)
+            if rehearsal is None or not rehearsal.has_changed_files(contents, key):
+                sound[key] = header.identity
+    return sound
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +259,7 @@ def repack(
     *,
     lock_timeout_s: float = 10.0,
     tmp_directory: PathLike | None = None,
+    set_aside: bool = False,
 ) -> RepackReport:
     """Rewrite a container compactly: keys, documents, members, digests and order stay as they are.
 
@@ -155,8 +274,13 @@ def repack(
         one; if that is broken off, the container is refused until the new file, which stays in this directory
         with ``.repacked`` added to its name, is put in its place.
 
+    set_aside
+        First set damaged objects aside, as `repair` does. What HDF5 can read of them is in the new file, too.
+
     Raises
     ------
+    CorruptError
+        If an object is damaged so that it cannot be copied; the message names all of them.
     ConflictError
         If the container has several names (hard links).
     LockedError
@@ -165,18 +289,47 @@ def repack(
         If there is no room for the new file.
     """
     place = Path(path).absolute()
+    check_extent(place)
     tmp = None if tmp_directory is None else Path(tmp_directory).absolute()
     log_directory = None if tmp is None else str(tmp)
     with contextlib.closing(
         Container(place, writable=True, lock_timeout_s=lock_timeout_s, log_directory=log_directory)
     ) as container:
+        if set_aside:
+            repair(container)
         container.checkpoint()
         before = place.stat().st_size
         with container.transaction() as contents:
-            n_objects = container.rewrite(
-                functools.partial(complete_copy, source=contents), tmp_directory=tmp
-            )
+            try:
+                with verification.as_damage():
+                    n_objects = container.rewrite(
+                        functools.partial(complete_copy, source=contents), tmp_directory=tmp
+                    )
+            except CorruptError as error:
+                raise _not_repacked(place, contents, error) from error
     return RepackReport(str(place), n_objects, before, place.stat().st_size)
+
+
+def _not_repacked(path: Path, contents: Contents, error: CorruptError) -> CorruptError:
+    """Return the error that names every object that cannot be copied."""
+    damaged = {}
+    for key in contents.keys():  # noqa: SIM118
+        try:
+            with verification.as_damage():
+                verification.checked_tree(contents, contents.header(key))
+                contents.members(key)
+        except salvage.DAMAGE as found:
+            damaged[key] = str(found)
+    if not damaged:
+        return error
+    failure = CorruptError(
+        f"container '{path}' is not repacked, because {len(damaged)} objects in it are damaged:"
+        " 'simarchive repack --set-aside' goes on without them, and 'simarchive repair FILE -o NEW' saves"
+        " what is sound into a new file"
+    )
+    for key, message in damaged.items():
+        failure.add_note(f"object {key!r}: {message}")
+    return failure
 
 
 def complete_copy(path: Path, source: Contents | None = None) -> None:

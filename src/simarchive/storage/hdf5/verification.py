@@ -10,25 +10,38 @@ import contextlib
 import functools
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+from simarchive.container import rescue
+from simarchive.container.container import Container
 from simarchive.container.contents import Contents
 from simarchive.container.documents import identity_digest
 from simarchive.container.members import MemberInfo
 from simarchive.container.members.shared import MIN_SHARED_BYTES
 from simarchive.container.objects import ObjectHeader
+from simarchive.container.rescue import LinkKind
 from simarchive.data import data_class_named
-from simarchive.errors import CorruptError, FormatError, InvalidDataError, StorageError
+from simarchive.errors import (
+    CorruptError,
+    ForeignChangeError,
+    FormatError,
+    InvalidDataError,
+    LockedError,
+    NotFoundError,
+    ReadOnlyError,
+    StorageError,
+    StorageIOError,
+)
 from simarchive.ground.conditions import Value
 from simarchive.storage.hdf5 import indexing
 from simarchive.storage.merging import references
 
-if TYPE_CHECKING:
-    from simarchive.container.container import Container
-
 NOT_A_KEY = "its name is not a key: 'simarchive repair' gives it one"
 REMEDY = "'simarchive repair --index' makes it anew"
+RESCUE = "'simarchive repair FILE -o NEW' saves what can be saved"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +53,8 @@ class Problem:
     chunk: int | None
     message: str
     is_error: bool = True  #: False: odd, but nothing is lost
+    array: str | None = None
+    offset: int | None = None  #: of the chunk in the file of the container, if its bytes are damaged
 
 
 @dataclass(slots=True)
@@ -56,6 +71,8 @@ class VerificationReport:
     """Objects by data class that is not registered here, or not in their version. That is no fault: what is
     stored of them was compared with its digests, but what it means was not checked."""
     problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  #: what is odd about the file, and harms nothing
+    exit_code: int = 0  #: with which the command `verify` ends
 
     @property
     def ok(self) -> bool:
@@ -81,25 +98,87 @@ def verify(
         Called with the bytes of each member after it was checked.
     """
     walk = _Walk(VerificationReport(str(container.path), full), progress)
-    begun = False
-    while walk.pending:
-        entered = left = False
-        walk.device_failed = False
-        try:
-            with container.reading() as contents:
-                begun = entered = True
-                # A device that failed once leaves HDF5 with half of what it read: begin anew behind it.
-                while walk.pending and not walk.device_failed:
-                    walk.pending.popleft()(contents)
-                left = True
-        except StorageError as error:
-            if left:
-                # What the device failed at is in the report already.
-                continue
-            if entered or not begun:
-                raise
-            walk.give_up(error)
+    walk.pending.extendleft([walk.check_extent])
+    walk.last.append(functools.partial(walk.check_changes, container=container))
+    walk.run(container.reading)
+    if not walk.is_listed:
+        walk.search(container.path)
     return walk.report
+
+
+def verify_file(
+    path: Path, *, full: bool = False, progress: Callable[[int], None] | None = None
+) -> VerificationReport:
+    """Check a container by its path, also one that cannot be opened; parameters as for `verify`.
+
+    Raises
+    ------
+    NotFoundError, LockedError, ReadOnlyError
+        If there is no such file, or it cannot be read now.
+    FormatError
+        If nothing says that it ever was a container, or if it needs a later version of this program.
+    """
+    try:
+        with contextlib.closing(Container(path, writable=False)) as container:
+            return verify(container, full=full, progress=progress)
+    except (NotFoundError, LockedError, ReadOnlyError):
+        raise
+    except StorageError as error:
+        return _verify_closed(path, error, full=full, progress=progress)
+
+
+def _verify_closed(
+    path: Path, error: StorageError, *, full: bool, progress: Callable[[int], None] | None
+) -> VerificationReport:
+    """Check what can be found of a container that cannot be opened."""
+    faults = faults_of_unopened(path, error)
+    walk = _Walk(VerificationReport(str(path.absolute()), full), progress)
+    for fault in faults:
+        walk.note_damage(fault)
+    is_about_the_log = isinstance(error, ForeignChangeError) and faults == [str(error)]
+    if isinstance(error, StorageIOError) or is_about_the_log:
+        walk.report.n_not_checked += 1
+    else:
+        walk.search(path)
+    walk.report.exit_code = error.exit_code if is_about_the_log else CorruptError.exit_code
+    return walk.report
+
+
+def faults_of_unopened(path: Path, error: StorageError) -> list[str]:
+    """Return in words why a container cannot be opened or listed.
+
+    Parameters
+    ----------
+    error
+        What was raised; it is raised again if the file never was a container, or needs another version.
+    """
+    try:
+        extent = rescue.extent_of(path)
+    except OSError:
+        raise error from None
+    faults = extent.faults()
+    is_of_another_version = error.__cause__ is None and not faults
+    if isinstance(error, FormatError) and (not extent.is_ours or is_of_another_version):
+        raise error
+    return faults or [str(error)]
+
+
+@contextlib.contextmanager
+def as_damage(what: str = "") -> Iterator[None]:
+    """Raise whatever error something damaged makes of the block as one of ours.
+
+    Parameters
+    ----------
+    what
+        What was to be done, and what to do, as the beginning of the message.
+    """
+    try:
+        yield
+    except StorageError:
+        raise
+    except Exception as error:
+        # As in `_Walk._checking`: nearly anything.
+        raise CorruptError(what + _words(error)) from error
 
 
 def checked_tree(contents: Contents, header: ObjectHeader) -> Any:
@@ -130,6 +209,8 @@ class _Walk:
     ----------
     pending
         The steps that are still to be done, in order.
+    last
+        Steps to be done after all others.
     device_failed
         The last step met an error of HDF5 or of the device, which may spoil the read that it was in.
     """
@@ -138,6 +219,8 @@ class _Walk:
         self.report = report
         self.pending: deque[Step] = deque([self._list_objects])
         self.device_failed = False
+        self.last: list[Step] = []
+        self._index_is_there = True
         self._progress = progress
         self._keys: set[str] | None = None  # None: they could not be listed
         self._headers: dict[str, ObjectHeader] = {}
@@ -147,6 +230,74 @@ class _Walk:
         self._named: dict[str, tuple[str, ...]] = {}  # members that the document names
         self._addresses: dict[int, str] = {}
         self._unknown: set[str] = set()  # keys of objects whose class is not known here
+        self._arrays: dict[str, set[str]] = {}  # that the document names
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether the keys of all objects are known."""
+        return self._keys is not None
+
+    def run(self, reading: Callable[[], AbstractContextManager[Contents]]) -> None:
+        """Do all steps, each within a read that `reading` gives."""
+        begun = False
+        while self.pending:
+            entered = left = False
+            self.device_failed = False
+            try:
+                with reading() as contents:
+                    begun = entered = True
+                    # A device that failed once leaves HDF5 with half of what it read: begin anew behind it.
+                    while self.pending and not self.device_failed:
+                        self.pending.popleft()(contents)
+                    left = True
+            except StorageError as error:
+                if left:
+                    # What the device failed at is in the report already.
+                    continue
+                if entered or not begun:
+                    raise
+                self.give_up(error)
+        self.report.exit_code = 0 if self.report.ok else CorruptError.exit_code
+
+    def search(self, path: Path) -> None:
+        """Check the objects that can still be found in a file that cannot be opened or listed."""
+        self.pending.clear()
+        try:
+            with rescue.searched(path) as found:
+                for key in found.missing:
+                    self._note(key, "the index has it, but it cannot be found any more")
+                for key in found.loose:
+                    message = "its key is lost, and this one is made up; it may have been removed before"
+                    self._note(key, message, is_error=False)
+                self.report.n_not_checked += 1
+                self._note("", f"the list of objects and the index were not checked, only objects: {RESCUE}")
+                self.pending.append(self._list_objects)
+                self._index_is_there = False
+                self.run(lambda: contextlib.nullcontext(found.contents))
+        except StorageError as error:
+            self.report.n_not_checked += 1
+            self._note("", f"the objects were searched for in vain: {_words(error)}")
+        except Exception as error:
+            # As in `_checking`.
+            self.give_up(error)
+
+    def note_damage(self, message: str) -> None:
+        """Note what is wrong with the file as a whole."""
+        self._note("", message)
+
+    def check_extent(self, contents: Contents) -> None:
+        """Compare the size of the file with what it should be."""
+        with self._checking(contents, what="the size of the file cannot be checked: "):
+            extent = rescue.extent_of(Path(self.report.path))
+            for fault in extent.faults():
+                self._note("", f"{fault}: {RESCUE}")
+            self.report.notes += extent.oddities()
+
+    def check_changes(self, contents: Contents, container: Container) -> None:
+        """Try, in memory, whether HDF5 can still change the file: so its list of free space is read, too."""
+        what = f"HDF5 cannot change the file any more ({RESCUE}): "
+        with self._checking(contents, what=what), rescue.rehearsed(container) as rehearsal:
+            rehearsal.try_a_change()
 
     def give_up(self, error: Exception) -> None:
         """Note that the container cannot be read any further."""
@@ -164,13 +315,24 @@ class _Walk:
         member: str | None = None,
         chunk: int | None = None,
         is_error: bool = True,
+        array: str | None = None,
+        offset: int | None = None,
     ) -> None:
-        place = None if member is None else _text(member)
-        self.report.problems.append(Problem(_text(key), place, chunk, _text(message), is_error))
+        place = None if member is None else printable(member)
+        of_array = None if array is None else printable(array)
+        self.report.problems.append(
+            Problem(printable(key), place, chunk, printable(message), is_error, of_array, offset)
+        )
 
     @contextlib.contextmanager
     def _checking(
-        self, contents: Contents, key: str = "", *, member: str | None = None, what: str = ""
+        self,
+        contents: Contents,
+        key: str = "",
+        *,
+        member: str | None = None,
+        array: str | None = None,
+        what: str = "",
     ) -> Iterator[None]:
         """Make whatever error the block meets a problem of the report."""
         try:
@@ -181,7 +343,7 @@ class _Walk:
             # that one of them ends would say nothing about all the rest.
             self.device_failed = isinstance(error, OSError) or contents.failure is not None
             self.report.n_not_checked += 1
-            self._note(key, what + _words(error), member=member)
+            self._note(key, what + _words(error), member=member, array=array)
 
     # --- objects -----------------------------------------------------------------------------------------
 
@@ -195,12 +357,20 @@ class _Walk:
                     functools.partial(self._check_object, key=key),
                     functools.partial(self._list_members, key=key),
                 ]
-        self.pending += [
-            self._check_references,
-            self._check_duplicates,
-            self._list_tables,
-            self._check_shared,
-        ]
+        following: list[Step] = [self._check_references, self._check_duplicates]
+        if self._index_is_there:
+            following += [self._check_root, self._list_tables, self._check_shared]
+        following += self.last
+        self.pending += following
+
+    def _check_root(self, contents: Contents) -> None:
+        with self._checking(contents, what="the root of the file cannot be checked: "):
+            for fault in rescue.root_faults(contents):
+                self._note("", f"{fault}: {RESCUE}")
+        with self._checking(contents, what="the list of data classes cannot be checked: "):
+            present = {header.data_class for header in self._headers.values()}
+            for name in sorted(present - set(contents.data_classes())):
+                self._note("", f"the list of data classes lacks {name}: its objects are not found. {RESCUE}")
 
     def _check_object(self, contents: Contents, key: str) -> None:
         with self._checking(contents, key):
@@ -217,7 +387,25 @@ class _Walk:
                 del self._rows[key]
 
     def _check_document(self, contents: Contents, header: ObjectHeader) -> None:
-        tree = checked_tree(contents, header)
+        declared = rescue.declared_arrays(contents, header.key)
+        self._arrays[header.key] = {array.name for array in declared}
+        unfit = {array.name: rescue.array_fault(contents, header.key, array) for array in declared}
+        faults = {name: fault for name, fault in unfit.items() if fault is not None}
+        for name, fault in faults.items():
+            self._note(header.key, fault, array=name)
+        try:
+            tree = checked_tree(contents, header)
+        except StorageError:
+            known = len(faults)
+            for array in declared:
+                if array.name not in faults:
+                    with self._checking(contents, header.key, array=array.name):
+                        known += 1
+                        rescue.check_array(contents, header.key, array)
+                        known -= 1
+            if not known:
+                raise
+            return
         data_class = data_class_named(header.data_class)
         if data_class is None:
             self._note_unknown(header, header.data_class)
@@ -237,16 +425,37 @@ class _Walk:
     def _note_unknown(self, header: ObjectHeader, name: str) -> None:
         self._unknown.add(header.key)
         counts = self.report.unknown_classes
-        counts[_text(name)] = counts.get(_text(name), 0) + 1
+        counts[printable(name)] = counts.get(printable(name), 0) + 1
 
     def _list_members(self, contents: Contents, key: str) -> None:
         n_problems = len(self.report.problems)
         with self._checking(contents, key):
-            infos = self._members[key] = contents.members(key)
-            names = {info.name for info in infos}
-            for name in self._named.pop(key, ()):
+            links = rescue.survey(contents, key)
+            infos = [link.info for link in links if link.info is not None]
+            unreadable = {link.name: link for link in links if link.kind is LinkKind.UNREADABLE}
+            arrays = self._arrays.pop(key, None)
+            for link in links:
+                if link.kind is LinkKind.UNREADABLE and link.name not in (arrays or ()):
+                    self.report.n_not_checked += 1
+                    self._note(key, f"it cannot be read: {link.fault}", member=link.name)
+                elif arrays is not None and link.kind is LinkKind.ARRAY and link.link not in arrays:
+                    message = f"neither the document nor a file explains {link.link!r}, which stands in it"
+                    self._note(key, message)
+                elif link.kind is LinkKind.OTHER:
+                    self._note(key, f"{link.link!r} does not belong in an object: {link.fault}")
+            if not unreadable:
+                self._members[key] = infos
+            names = {info.name for info in infos} | unreadable.keys()
+            lost = rescue.lost_members(contents, key)
+            for name in lost:
                 if name not in names:
+                    message = "it was damaged, and was lost when the object was saved from another file"
+                    self._note(key, message, member=name, is_error=False)
+            for name in self._named.pop(key, ()):
+                if name not in names and name not in lost:
                     self._note(key, "the document names it, but it is missing", member=name)
+            if infos and key in self._headers and not self._headers[key].has_ancillary_data:
+                self._note(key, "it has files, but is said to have been stored without any")
             # Before the next object.
             self.pending.extendleft(
                 functools.partial(self._check_member, key=key, info=info) for info in reversed(infos)
@@ -259,7 +468,8 @@ class _Walk:
     def _check_member(self, contents: Contents, key: str, info: MemberInfo) -> None:
         with self._checking(contents, key, member=info.name):
             for fault in contents.verify_member(key, info.name, full=self.report.full):
-                self._note(key, fault.message, member=info.name, chunk=fault.chunk)
+                offset = None if fault.chunk is None else _offset(contents, key, info.name, fault.chunk)
+                self._note(key, fault.message, member=info.name, chunk=fault.chunk, offset=offset)
             self.report.n_members += 1
             self.report.n_bytes += info.size
         if self._progress is not None:
@@ -291,7 +501,7 @@ class _Walk:
     def _list_tables(self, contents: Contents) -> None:
         classes = {header.data_class for header in self._headers.values()}
         with self._checking(contents, what=f"the tables of the index cannot be listed ({REMEDY}): "):
-            classes.update(_text(name) for name in contents.tables.class_names())
+            classes.update(printable(name) for name in contents.tables.class_names())
         self.pending.extendleft(
             functools.partial(self._check_table, class_name=name) for name in sorted(classes, reverse=True)
         )
@@ -346,6 +556,7 @@ class _Walk:
     def _check_shared(self, contents: Contents) -> None:
         title = "the index of shared files"
         with self._checking(contents, what=f"{title} is damaged, {REMEDY}: "):
+            contents.shared.check()
             rows = contents.shared.rows()
             if self._keys is None:
                 return
@@ -369,6 +580,14 @@ class _Walk:
                     self._note(key, message, member=info.name, is_error=False)
 
 
+def _offset(contents: Contents, key: str, name: str, chunk: int) -> int | None:
+    """Return where a chunk of a member lies in the file, if that is known."""
+    try:
+        return int(contents.stored_member(key, name).table.offsets[chunk])
+    except (StorageError, IndexError):
+        return None
+
+
 def _raise_if_any(failure: BaseException | None) -> None:
     if failure is not None:
         raise failure
@@ -379,7 +598,7 @@ def _words(error: Exception) -> str:
     return str(error) if isinstance(error, StorageError) else f"{type(error).__name__}: {error}"
 
 
-def _text(value: object) -> str:
+def printable(value: object) -> str:
     """Return a name or message that can be printed, whatever bytes a file has in its place."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
