@@ -343,7 +343,7 @@ def test_objects_that_cannot_even_be_listed_are_not_said_to_be_missing_elsewhere
     with h5py.File(path, "r+", libver=LIBVER) as file:
         put("index/ForceFieldData", numbers)(file)
 
-    keys, failed = Contents.keys, []
+    keys, failed = Contents.names, []
 
     def failing_once(self: Contents) -> list[str]:
         if not failed:
@@ -351,7 +351,7 @@ def test_objects_that_cannot_even_be_listed_are_not_said_to_be_missing_elsewhere
             raise OSError("Can't iterate over links")
         return keys(self)
 
-    monkeypatch.setattr(Contents, "keys", failing_once)
+    monkeypatch.setattr(Contents, "names", failing_once)
     report = verified(path)
     listing, table, *rest = found_in(report)
     assert "none of them was checked: OSError" in listing.message
@@ -407,7 +407,7 @@ ERRORS = [
     StorageIOError("the device failed"),
 ]
 PLACES = [
-    (Contents, "keys"),
+    (Contents, "names"),
     (Contents, "header"),
     (Contents, "tree"),
     (rescue, "survey"),
@@ -435,7 +435,7 @@ def test_no_error_of_a_check_ends_it(
     assert report.n_not_checked
     said = str(error) if isinstance(error, StorageIOError) else type(error).__name__
     assert any(said in problem.message for problem in report.problems)
-    if name not in ("keys", "survey", "verify_member"):
+    if name not in ("names", "survey", "verify_member"):
         assert DAMAGED in {(problem.key, problem.member) for problem in report.problems}
 
 
