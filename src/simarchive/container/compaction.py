@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable
 
 import h5py
+from h5py import h5g
 
 from simarchive.container import arrays, layout, members, nodes
 from simarchive.container.documents import Variable
@@ -27,7 +28,7 @@ def copy_objects(source: h5py.File, target: h5py.File, keys: Iterable[str]) -> i
     """
     nodes.replace_attributes(source, target)
     objects = target[layout.OBJECTS]
-    nodes.replace_attributes(source[layout.OBJECTS], objects)
+    nodes.replace_attributes(h5py.Group(nodes.open_group(source.id, layout.OBJECTS)), objects)
     # Whatever HDF5 could not even move is not in the copy.
     nodes.delete_attribute(objects.id, layout.LOST_LINKS)
     copied: dict[int, h5py.Dataset] = {}
@@ -36,37 +37,47 @@ def copy_objects(source: h5py.File, target: h5py.File, keys: Iterable[str]) -> i
     for key in keys:
         try:
             group = h5py.Group(nodes.create_group(objects.id, key))
-            _copy_object(source[layout.OBJECTS][key], group, copied, dimensions)
-        except (OSError, KeyError, RuntimeError) as error:
+            node = nodes.open_group(nodes.open_group(source.id, layout.OBJECTS), key)
+            _copy_object(node, group, copied, dimensions)
+        except nodes.UNREADABLE as error:
             raise CorruptError(f"object {key!r} cannot be copied: {error}") from error
         count += 1
-    if layout.SET_ASIDE in source:
-        group = h5py.Group(nodes.create_group(target.id, layout.SET_ASIDE))
-        _copy_set_aside(source[layout.SET_ASIDE], group)
+    if nodes.link_exists(source.id, layout.SET_ASIDE):
+        _copy_set_aside(source.id, target.id)
     return count
 
 
-def _copy_set_aside(source: h5py.Group, target: h5py.Group) -> None:
+def _copy_set_aside(source: nodes.Node, target: nodes.Node) -> None:
     """Copy what `repair` set aside as far as HDF5 can read it; the rest is logged, and is not in the copy."""
-    for name in source:
+    try:
+        aside = nodes.open_group(source, layout.SET_ASIDE)
+        names = nodes.child_names(aside)
+    except nodes.UNREADABLE as error:
+        LOGGER.warning("what was set aside cannot be copied: %s", error)
+        return
+    place = nodes.create_group(target, layout.SET_ASIDE)
+    for name in names:
         try:
-            nodes.copy_node(source.id, target.id, name)
-        except (OSError, KeyError, RuntimeError) as error:
+            nodes.copy_node(aside, place, name)
+        except nodes.UNREADABLE as error:
             LOGGER.warning("what was set aside as %r cannot be copied: %s", name, error)
 
 
 def _copy_object(
-    source: h5py.Group, target: h5py.Group, copied: dict[int, h5py.Dataset], dimensions: dict[int, int]
+    source: h5g.GroupID, target: h5py.Group, copied: dict[int, h5py.Dataset], dimensions: dict[int, int]
 ) -> None:
-    nodes.replace_attributes(source, target)
-    for link, dataset in source.items():
-        if members.is_member(dataset):
-            address, _ = nodes.address_and_names(dataset.id)
+    nodes.replace_attributes(h5py.Group(source), target)
+    for link in nodes.child_names(source):
+        dataset = nodes.open_dataset(source, link)
+        if dataset is None:
+            raise TypeError(f"{link!r} is not a dataset")
+        if members.is_member(h5py.Dataset(dataset)):
+            address, _ = nodes.address_and_names(dataset)
             if address in copied:
                 nodes.add_link(copied[address].id, target.id, link)
             else:
-                nodes.copy_node(source.id, target.id, link)
+                nodes.copy_node(source, target.id, link)
                 copied[address] = target[link]
         else:
-            variable = Variable(nodes.read_array(dataset.id), nodes.find_text(dataset.id, layout.UNITS))
+            variable = Variable(nodes.read_array(dataset), nodes.find_text(dataset, layout.UNITS))
             arrays.write_variable(target, link, variable, dimensions)

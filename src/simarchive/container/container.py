@@ -629,10 +629,10 @@ def _check_place(path: Path, files: Files, *, writable: bool) -> None:
 
 def _check_format(handle: h5py.File, path: Path) -> None:
     try:
-        number = int(nodes.read_numbers(handle.id, layout.FORMAT, n_axes=0))
+        number = nodes.read_integer(handle.id, layout.FORMAT)
     except KeyError as error:
         raise FormatError(f"'{path}' is an HDF5 file of another program, not a container") from error
-    except (TypeError, ValueError) as error:
+    except nodes.UNREADABLE as error:
         raise FormatError(f"container '{path}' has an unreadable format: {error}") from error
     if number < 1:
         raise FormatError(f"container '{path}' has the unreadable format {number}")
@@ -641,5 +641,4 @@ def _check_format(handle: h5py.File, path: Path) -> None:
             f"container '{path}' has format {number}; this version reads up to"
             f" {layout.FORMAT_NUMBER}: upgrade simarchive"
         )
-    if not isinstance(handle.get(layout.OBJECTS), h5py.Group):
-        raise KeyError("its objects cannot be read")
+    nodes.open_group(handle.id, layout.OBJECTS)

@@ -12,6 +12,7 @@ from simarchive.container.layout import MEMBER_CODEC, MEMBER_DIGEST, MEMBER_EMPT
 from simarchive.container.members.names import link_name, member_name
 from simarchive.container.members.table import MemberInfo, is_member
 from simarchive.errors import CorruptError, NotFoundError
+from simarchive.ground import json_text
 from simarchive.ground.keys import check_member_name
 
 
@@ -98,6 +99,13 @@ def empty_folders(group: h5py.Group) -> tuple[str, ...]:
     """
     try:
         text = nodes.find_text(group.id, MEMBER_EMPTY_FOLDERS)
-        return () if text is None else tuple(check_member_name(name) for name in json.loads(text))
-    except (ValueError, TypeError) as error:
+        return () if text is None else tuple(check_member_name(name) for name in _texts(text))
+    except nodes.UNREADABLE as error:
         raise CorruptError(f"the empty folders of {group.name} cannot be read: {error}") from error
+
+
+def _texts(text: str) -> list[str]:
+    names = json_text.parse(text)
+    if not isinstance(names, list):
+        raise TypeError("they are not a list")
+    return names
