@@ -27,8 +27,8 @@ from simarchive.container.members import member_digest
 from simarchive.data import BaseStoredData, ForceFieldData
 from simarchive.errors import StorageError
 from simarchive.journal import Durability
-from simarchive.storage.hdf5 import repacking
 from simarchive.storage.hdf5 import storage as hdf5
+from simarchive.storage.hdf5 import upkeep
 from simarchive.testing.sample_objects import simulation
 
 SMALL_SHAPE = Shape(tail_rows=4, fan=3, levels=2, spare_texts=6)
@@ -314,7 +314,7 @@ class StorageWorkload:
             container.checkpoint()
             with container.transaction() as contents:
                 diary.intend(work.state)
-                container.rewrite(functools.partial(repacking._complete, source=contents))
+                container.rewrite(functools.partial(upkeep.complete_copy, source=contents))
         diary.acknowledge()
 
     def read_state(self, disk: SimulatedDisk) -> State:
@@ -347,5 +347,5 @@ class StorageWorkload:
 def numbered_keys() -> Iterator[None]:
     """Give keys in order, so that a run can be repeated."""
     numbers = iter(range(10**9))
-    with mock.patch("simarchive.storage.backend.new_key", lambda: f"{next(numbers):032x}"):
+    with mock.patch("simarchive.ground.keys.new_key", lambda: f"{next(numbers):032x}"):
         yield

@@ -101,6 +101,7 @@ READS: dict[str, Use] = {
     "load": lambda s: s.backend.load(s.simulation_key),
     "members": lambda s: s.backend.members(s.simulation_key).digests(),
     "directory of members": use_directory,
+    "ancillary_path": lambda s: (s.backend.ancillary_path(s.simulation_key) / "output.pdb").read_text(),
     "possible_duplicates": lambda s: list(s.backend.possible_duplicates(Incoming(simulation()))),
     "reading": read_in_a_block,
     "list_members": lambda s: s.backend.list_members(s.simulation_key),

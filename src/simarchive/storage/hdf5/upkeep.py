@@ -167,12 +167,14 @@ def repack(
         container.checkpoint()
         before = place.stat().st_size
         with container.transaction() as contents:
-            n_objects = container.rewrite(functools.partial(_complete, source=contents), tmp_directory=tmp)
+            n_objects = container.rewrite(
+                functools.partial(complete_copy, source=contents), tmp_directory=tmp
+            )
     return RepackReport(str(place), n_objects, before, place.stat().st_size)
 
 
-def _complete(path: Path, source: Contents | None = None) -> None:
-    """Give a copy of `source` its index: made anew, or taken along where the class is not known here."""
+def complete_copy(path: Path, source: Contents | None = None) -> None:
+    """Give a compact copy of `source` its index: rebuilt, or copied where the class is not known here."""
     with contextlib.closing(Container(path, writable=True)) as container, container.transaction() as contents:
         if source is not None:
             indexing.carry_over(source, contents)
