@@ -45,7 +45,7 @@ from simarchive.journal.files import SYSTEM, Files, OpenFile, status_of
 METADATA_CACHE_BYTES = 1 << 20
 # How long the end of a program waits for a thread that is working.
 _EXIT_WAIT_S = 1.0
-HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, SystemError)
+HDF5_ERRORS = (*nodes.UNREADABLE, SystemError)
 """What h5py raises when HDF5 fails; a `SystemError` when Python code that HDF5 called failed."""
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 

@@ -262,6 +262,8 @@ class Contents:
                 f"the key {key!r} is that of an object that cannot be read: take another, or repack first"
             )
         if not is_new and key in self:
+            if nodes.link_exists(self._handle.id, layout.STAGING):
+                nodes.put_aside(self._handle.id, layout.STAGING, layout.STAGING)  # no program of ours left it
             staged = h5py.Group(nodes.create_group(self._handle.id, layout.STAGING))
             try:
                 infos = self._fill(staged, stored, identity, codec, progress)

@@ -398,9 +398,28 @@ def open_group(parent: Node, name: str) -> h5g.GroupID:
     return h5g.open(parent, encoded)
 
 
+def open_own_group(parent: Node, name: str) -> h5g.GroupID:
+    """Return a group in `parent` that stands nowhere else: what is in it can be removed.
+
+    Raises
+    ------
+    KeyError
+        If there is none of this name. Damage, and a group with another name, raises one of `UNREADABLE`.
+    """
+    group = open_group(parent, name)
+    info = h5o.get_info(group)
+    if info.rc != 1 or info.addr == h5o.get_info(h5i.get_file_id(parent)).addr:
+        raise TypeError("it is another group, too, under a name of its own")
+    return group
+
+
 def child_names(group: h5g.GroupID) -> list[str]:
     """Return the names of the links of a group in its order; bytes that are no UTF-8 become surrogates."""
-    return list(h5py.Group(group))
+    # h5py gives those as bytes.
+    return [
+        name if isinstance(name, str) else name.decode("utf-8", "surrogateescape")
+        for name in h5py.Group(group)
+    ]
 
 
 def n_children(group: h5g.GroupID) -> int:
@@ -643,7 +662,7 @@ def _set_aside(root: h5f.FileID) -> h5g.GroupID:
     name = layout.SET_ASIDE
     if link_exists(root, name):
         try:
-            return open_group(root, name)
+            return open_own_group(root, name)
         except UNREADABLE:
             root.links.move(_encoded(name), root, _encoded(_free_name(root, name)), lcpl=_link_properties())
     return create_group(root, name)

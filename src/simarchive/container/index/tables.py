@@ -16,11 +16,11 @@ from simarchive.container.nodes import (
     child_names,
     create_group,
     link_exists,
-    open_group,
+    open_own_group,
     put_aside,
     unlink,
 )
-from simarchive.errors import CorruptError
+from simarchive.errors import CorruptError, InvalidDataError
 from simarchive.ground.conditions import Column
 
 LOGGER = logging.getLogger("simarchive")
@@ -48,7 +48,7 @@ class IndexTables:
         self._group: h5g.GroupID | None = None
         # What cannot be opened is no index; a new one takes its place.
         with contextlib.suppress(*UNREADABLE):
-            self._group = open_group(handle.id, layout.INDEX)
+            self._group = open_own_group(handle.id, layout.INDEX)
         self._tables: dict[str, IndexTable] = {}
 
     @property
@@ -80,7 +80,7 @@ class IndexTables:
                 return None
             assert self._group is not None
             try:
-                group = h5py.Group(open_group(self._group, name))
+                group = h5py.Group(open_own_group(self._group, name))
             except UNREADABLE as error:
                 raise _unreadable(name, str(error)) from error
             self._tables[name] = IndexTable.open(group)
@@ -93,7 +93,17 @@ class IndexTables:
         return link_exists(self._group, name)
 
     def create(self, name: str, columns: Iterable[Column]) -> IndexTable:
-        """Return a new, empty index table in place of any of that name."""
+        """Return a new, empty index table in place of any of that name.
+
+        Raises
+        ------
+        InvalidDataError
+            If the name is not valid Unicode.
+        """
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidDataError(f"index table {name!r} has a name that is not valid Unicode") from error
         self.drop(name)
         if self._group is None:
             if link_exists(self._handle.id, layout.INDEX):

@@ -34,11 +34,11 @@ def listed_names(group: h5py.Group) -> list[str]:
 
     The arrays of the object are among them: which of the names is a member, only `find_member` can say.
     """
-    return [member_name(group, link) for link in group]
+    return [member_name(group, link) for link in nodes.child_names(group.id)]
 
 
 def _datasets(group: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:
-    for link in group:
+    for link in nodes.child_names(group.id):
         dataset = _dataset(group, link)
         if dataset is not None:
             yield member_name(group, link), dataset
