@@ -1,15 +1,18 @@
-"""Write tests/data/format-v1/: a small container of format 1, and what is in it.
+"""Write a folder of tests/data: a small container of format 1, and what is in it.
 
-To be run again until the first release only; from then on the files stay as they are, because they show
-that later versions read what this one wrote.
+Each folder stays as it is, because it shows that later versions read what one version wrote. After an
+addition to the format, a new folder is made.
 
-    python tests/data/make_format_v1.py
+    python tests/data/make_format_v1.py NAME
+
+- format-v1: without digests of objects, arrays and descriptions of members
+- format-v1-digests: with them
 """
 
 from __future__ import annotations
 
 import json
-import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -35,7 +38,6 @@ from simarchive import (
 )
 
 ROOT = Path(__file__).parents[2]
-DESTINATION = Path(__file__).parent / "format-v1"
 # A force field and the one simulation of the gas, which has small files.
 FROM_EXAMPLES = ("1377ac1104d545dabe75d0f3fc830153", "19621c849b084fd4a4e71e96acf28a59")
 
@@ -122,9 +124,9 @@ def objects_made_here() -> list[StoredFreeEnergyData | StoredEquilibrationData |
 
 def main() -> None:
     """Write the container, and beside it what a reader has to find."""
-    shutil.rmtree(DESTINATION, ignore_errors=True)
-    DESTINATION.mkdir()
-    path = DESTINATION / "container.h5"
+    destination = Path(__file__).parent / sys.argv[1]
+    destination.mkdir()
+    path = destination / "container.h5"
     with (
         HDF5Storage(path) as backend,
         LocalFileStorage(ROOT / "examples" / "stored_data", mode="r") as source,
@@ -154,7 +156,7 @@ def main() -> None:
         }
     expected = {"format": 1, "objects": objects}
     text = json.dumps(expected, indent=1, ensure_ascii=False)
-    (DESTINATION / "expected.json").write_text(text + "\n")
+    (destination / "expected.json").write_text(text + "\n")
     print(f"{path.relative_to(ROOT)}: {path.stat().st_size} bytes, {len(objects)} objects")
 
 

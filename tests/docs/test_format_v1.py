@@ -1,7 +1,7 @@
 """A container of format 1 that was written once opens, and everything in it is found.
 
-The files may be made anew (tests/data/make_format_v1.py) until the first release only. A change of this
-test after that is a change of the format.
+The files are never made anew: an addition to the format gets a folder of its own
+(tests/data/make_format_v1.py).
 """
 
 from __future__ import annotations
@@ -18,16 +18,22 @@ from blake3 import blake3
 from simarchive import HDF5Storage, SimulationDataQuery, ThermodynamicState
 from simarchive.container.documents import identity_digest
 from simarchive.data import registered_data_classes
+from simarchive.storage.hdf5.upkeep import repack
 
-DATA = Path(__file__).parents[1] / "data" / "format-v1"
-EXPECTED: dict[str, Any] = json.loads((DATA / "expected.json").read_text())
-OBJECTS: dict[str, Any] = EXPECTED["objects"]
+DATA = Path(__file__).parents[1] / "data"
+FOLDERS = ("format-v1", "format-v1-digests")
+EXPECTED: dict[str, Any] = {name: json.loads((DATA / name / "expected.json").read_text()) for name in FOLDERS}
+OBJECTS: dict[str, Any] = EXPECTED[FOLDERS[0]]["objects"]
 
 
-@pytest.fixture
-def container(tmp_path: Path) -> Path:
+def test_each_folder_holds_the_same() -> None:
+    assert all(expected == EXPECTED[FOLDERS[0]] for expected in EXPECTED.values())
+
+
+@pytest.fixture(params=FOLDERS)
+def container(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """Return a copy that cannot be written to."""
-    path = Path(shutil.copy(DATA / "container.h5", tmp_path))
+    path = Path(shutil.copy(DATA / request.param / "container.h5", tmp_path))
     path.chmod(0o444)
     return path
 
@@ -35,7 +41,7 @@ def container(tmp_path: Path) -> Path:
 def test_the_container_is_small_and_of_format_1(container: Path) -> None:
     assert container.stat().st_size < 300_000
     with h5py.File(container, "r") as file:
-        assert file.attrs["simarchive_format"] == EXPECTED["format"] == 1
+        assert file.attrs["simarchive_format"] == EXPECTED[FOLDERS[0]]["format"] == 1
 
 
 def test_every_object_is_found_and_reads_to_the_bit(container: Path) -> None:
@@ -74,6 +80,30 @@ def test_the_index_answers_and_nothing_is_wrong(container: Path, caplog: pytest.
     assert report.ok, report.problems
     assert [problem for problem in report.problems if problem.is_error] == []
     assert not caplog.records, "the index is not used"
+
+
+def test_digests_are_where_the_folder_says(container: Path, request: pytest.FixtureRequest) -> None:
+    has_digests = request.node.callspec.params["container"] == "format-v1-digests"
+    with h5py.File(container, "r") as file:
+        for group in file["objects"].values():
+            assert ("object_blake3" in group.attrs) is has_digests
+            assert (b'"blake3":' in group.attrs["document"]) is (
+                has_digests and "@variable" in str(group.attrs["document"])
+            )
+            for dataset in group.values():
+                if "member_size" in dataset.attrs:
+                    assert ("member_description_blake3" in dataset.attrs) is has_digests
+
+
+def test_copies_get_digests_of_what_was_proved_only(container: Path, tmp_path: Path) -> None:
+    container.chmod(0o644)
+    with HDF5Storage(container, mode="r") as source, HDF5Storage(tmp_path / "copy.h5") as target:
+        report = target.update(source)
+        assert not report.unreadable
+        assert target.verify(full=True).ok
+    repack(container)
+    with HDF5Storage(container, mode="r") as backend:
+        assert backend.verify(full=True).ok
 
 
 def test_a_copy_can_be_changed(container: Path) -> None:

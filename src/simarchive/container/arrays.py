@@ -10,9 +10,11 @@ import numpy as np
 from h5py import h5g
 
 from simarchive.container import layout, nodes
-from simarchive.container.documents import Variable
+from simarchive.container.documents import DeclaredVariable, Variable, values_digest
 from simarchive.container.nodes import UNREADABLE
 from simarchive.errors import CorruptError, InvalidDataError
+
+REMEDY = "restore the container from a copy, or store the object again"
 
 
 class LazyArray:
@@ -99,6 +101,53 @@ def read_variable(node: h5g.GroupID, name: str) -> np.ndarray[Any, Any]:
         raise CorruptError(
             f"the array {name!r} of {h5py.Group(node).name} cannot be read: {error}"
         ) from error
+
+
+def proved(values: np.ndarray[Any, Any], declared: DeclaredVariable, key: str) -> np.ndarray[Any, Any]:
+    """Return the values of an array, if they are what the document of object `key` says of them.
+
+    Raises
+    ------
+    CorruptError
+        If they have another type, shape or digest. A document of an early version says no digest.
+    """
+    _check_fits(declared, values.dtype, values.shape, key)
+    if declared.digest is not None and values_digest(values) != declared.digest:
+        raise CorruptError(
+            f"the array {declared.name!r} of object {key!r} is not what was stored: it does not match its"
+            f" digest; {REMEDY}"
+        )
+    return values
+
+
+def check_declared(node: h5g.GroupID, declared: DeclaredVariable, key: str) -> None:
+    """Check that a dataset has the type and shape that its document says; the values are not read.
+
+    Raises
+    ------
+    CorruptError
+        If it has not, is missing or cannot be read.
+    """
+    try:
+        dataset = nodes.open_dataset(node, declared.name)
+        if dataset is None:
+            raise TypeError("it is not a dataset")
+        shape, dtype = dataset.shape, dataset.dtype
+    except UNREADABLE as error:
+        raise CorruptError(
+            f"the array {declared.name!r} of object {key!r} cannot be read: {error}; {REMEDY}"
+        ) from error
+    _check_fits(declared, dtype, shape, key)
+
+
+def _check_fits(
+    declared: DeclaredVariable, dtype: np.dtype[Any], shape: tuple[int, ...] | None, key: str
+) -> None:
+    if shape != declared.shape or dtype.newbyteorder("=") != declared.dtype.newbyteorder("="):
+        raise CorruptError(
+            f"the array {declared.name!r} of object {key!r} has the shape {shape} of {dtype}, but its"
+            f" document says {declared.shape} of {declared.dtype}; {REMEDY}"
+        )
 
 
 def _dimension(root: h5py.Group, length: int) -> int:

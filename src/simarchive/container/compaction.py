@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterable
 
 import h5py
 from h5py import h5g
 
-from simarchive.container import arrays, layout, members, nodes
+from simarchive.container import arrays, layout, members, nodes, objects
 from simarchive.container.documents import Variable
 from simarchive.errors import CorruptError
 
@@ -38,7 +39,7 @@ def copy_objects(source: h5py.File, target: h5py.File, keys: Iterable[str]) -> i
         try:
             group = h5py.Group(nodes.create_group(objects.id, key))
             node = nodes.open_group(nodes.open_group(source.id, layout.OBJECTS), key)
-            _copy_object(node, group, copied, dimensions)
+            _copy_object(node, group, key, copied, dimensions)
         except nodes.UNREADABLE as error:
             raise CorruptError(f"object {key!r} cannot be copied: {error}") from error
         count += 1
@@ -64,20 +65,70 @@ def _copy_set_aside(source: nodes.Node, target: nodes.Node) -> None:
 
 
 def _copy_object(
-    source: h5g.GroupID, target: h5py.Group, copied: dict[int, h5py.Dataset], dimensions: dict[int, int]
+    source: h5g.GroupID,
+    target: h5py.Group,
+    key: str,
+    copied: dict[int, h5py.Dataset],
+    dimensions: dict[int, int],
 ) -> None:
+    """Copy an object with all its digests as they are, so that what does not match them never will.
+
+    A part that HDF5 cannot read is logged. The copy of the object lacks it, and says so: an array by its
+    document, a member by the list of those that were lost.
+    """
     nodes.replace_attributes(h5py.Group(source), target)
+    lost = []
     for link in nodes.child_names(source):
-        dataset = nodes.open_dataset(source, link)
-        if dataset is None:
-            raise TypeError(f"{link!r} is not a dataset")
-        if members.is_member(h5py.Dataset(dataset)):
-            address, _ = nodes.address_and_names(dataset)
-            if address in copied:
-                nodes.add_link(copied[address].id, target.id, link)
-            else:
-                nodes.copy_node(source, target.id, link)
-                copied[address] = target[link]
-        else:
+        try:
+            _copy_part(source, target, link, copied, dimensions)
+        except nodes.UNREADABLE as error:
+            if objects.part_can_be_read(source, link):
+                raise  # The copy cannot be written, or it is no part of an object.
+            LOGGER.warning("%r of object %r cannot be read, and is not in the copy: %s", link, key, error)
+            lost.append(link)
+    if lost:
+        names = _lost_members(source, key, lost)
+        if names:
+            nodes.write_text(target.id, layout.LOST_MEMBERS, json.dumps(names))
+
+
+def _copy_part(
+    source: h5g.GroupID,
+    target: h5py.Group,
+    link: str,
+    copied: dict[int, h5py.Dataset],
+    dimensions: dict[int, int],
+) -> None:
+    dataset = nodes.open_dataset(source, link)
+    if dataset is None:
+        raise TypeError(f"{link!r} is not a dataset of this container")
+    if not members.is_member(h5py.Dataset(dataset)):
+        try:
             variable = Variable(nodes.read_array(dataset), nodes.find_text(dataset, layout.UNITS))
+        except (TypeError, ValueError):
+            # Not as we write it, or more than is believed, which may be a matter of the limits.
+            nodes.copy_node(source, target.id, link)
+        else:
             arrays.write_variable(target, link, variable, dimensions)
+        return
+    address, _ = nodes.address_and_names(dataset)
+    if address in copied:
+        nodes.add_link(copied[address].id, target.id, link)
+    else:
+        nodes.copy_node(source, target.id, link)
+        copied[address] = target[link]
+
+
+def _lost_members(source: h5g.GroupID, key: str, links: Iterable[str]) -> list[str]:
+    try:
+        declared = objects.variable_names(source, key)
+    except CorruptError:
+        declared = frozenset()
+    names = set(members.lost_members(h5py.Group(source)))
+    for link in links:
+        if link not in declared:
+            try:
+                names.add(members.member_name(h5py.Group(source), link))
+            except CorruptError:
+                names.add(link)
+    return sorted(names)

@@ -51,7 +51,7 @@ class Contents:
         self._file = file
         self._objects = nodes.open_group(handle.id, layout.OBJECTS)
         self.tables = IndexTables(handle, set() if distrusted is None else distrusted)
-        self.shared = SharedMembers(self.tables, self._member)
+        self.shared = SharedMembers(self.tables, self._member, file)
         self._data_classes: list[str] | None = None
         self._dimensions: dict[int, int] = {}
         self._names: tuple[str, MemberNames] | None = None  # of the members of one object
@@ -293,14 +293,30 @@ class Contents:
         return identity
 
     def remove(self, key: str) -> None:
-        """Remove an object with its arrays and members; their space is used again."""
+        """Remove an object with its arrays and members; their space is used again.
+
+        What is so damaged that HDF5 cannot take it apart is set aside.
+        """
         self._names = None
+        if not self.can_be_replaced(key):
+            with self.in_one_piece():
+                self.shared.forget(key)
+                self.set_aside(key)
+            return
         infos = self._listed(key, self._group(key))
         with self.in_one_piece():
             self.shared.remove(key, infos)
             nodes.unlink(self._objects, key)
             self._freed = True
         self.changes += 1
+
+    def can_be_replaced(self, key: str) -> bool:
+        """Return whether HDF5 can take an object apart: all that describes its parts can be read."""
+        try:
+            node = self._node(key)
+        except CorruptError:
+            return False
+        return objects.can_be_taken_apart(node)
 
     def set_aside(self, key: str) -> str:
         """Move what is under a key out of the objects, unread and undeleted; return where it is now."""
@@ -320,7 +336,10 @@ class Contents:
     # --- members -----------------------------------------------------------------------------------------
 
     def members(self, key: str) -> list[MemberInfo]:
-        """Return name, size, stored size, digest and codec of each member of an object."""
+        """Return name, size, stored size, digest and codec of each member of an object.
+
+        A member whose description cannot be read has a `fault`.
+        """
         return self._listed(key, self._group(key))
 
     def member(self, key: str, name: str) -> MemberInfo:
@@ -348,8 +367,8 @@ class Contents:
         return self._members_of(key, self._member_names(key).below(folder))
 
     def member_places(self, key: str) -> list[tuple[int, MemberInfo]]:
-        """Return each member with the address of its dataset, which equal members share."""
-        return [(address, info) for address, _, info in self._nodes(key)]
+        """Return each member that can be read, with the address of its dataset, which equal ones share."""
+        return [(address, info) for address, _, info in self._nodes(key) if not info.fault]
 
     def shared_members(self, key: str) -> list[tuple[MemberInfo, int]]:
         """Return each member with the number of names that its dataset has in all objects together."""
@@ -358,7 +377,7 @@ class Contents:
     def _nodes(self, key: str) -> list[tuple[int, int, MemberInfo]]:
         group = self._group(key)
         try:
-            return list(members.list_nodes(group))
+            return list(members.list_nodes(group, functools.partial(self._arrays_of, key, group)))
         except UNREADABLE as error:
             raise _unlistable(key, error) from error
 
@@ -406,6 +425,8 @@ class Contents:
         """
         found = {}
         for info in self.members(key):
+            if info.fault:
+                raise _unreadable(key, info.name, info.fault)
             table = members.read_table(self._member(key, info.name))
             found[info.name] = StoredMember(info, table, self._file)
         return found
@@ -443,18 +464,36 @@ class Contents:
     def _group(self, key: str) -> h5py.Group:
         return h5py.Group(self._node(key))
 
-    @staticmethod
-    def _listed(key: str, group: h5py.Group) -> list[MemberInfo]:
+    def _listed(self, key: str, group: h5py.Group) -> list[MemberInfo]:
         try:
-            return list(members.list_members(group))
+            return list(members.list_members(group, functools.partial(self._arrays_of, key, group)))
         except UNREADABLE as error:
             raise _unlistable(key, error) from error
+
+    @staticmethod
+    def _arrays_of(key: str, group: h5py.Group) -> frozenset[str]:
+        """Return the links of an object that are arrays of its document, as far as that can be read."""
+        try:
+            return objects.variable_names(group.id, key)
+        except CorruptError:
+            return frozenset()
+
+    def is_intact(self, key: str, name: str) -> bool:
+        """Return whether every stored byte of a member has its check; each dataset is read once."""
+        try:
+            return self.shared.is_intact(self._member(key, name))
+        except CorruptError:
+            return False
 
     def _member(self, key: str, name: str) -> h5py.Dataset:
         group = self._group(key)
         try:
             return members.find_member(group, name)
         except NotFoundError as error:
+            if name in members.lost_members(group):
+                raise _unreadable(
+                    key, name, "it could not be read when the container was repacked"
+                ) from error
             raise NotFoundError(
                 f"object {key!r} has no member {name!r}: see list_members({key!r})"
             ) from error
@@ -476,8 +515,13 @@ class Contents:
     def _members_of(self, key: str, names: list[str]) -> list[MemberInfo]:
         found = []
         for name in names:
-            with contextlib.suppress(NotFoundError):  # an array of the document
+            try:
                 found.append(self.member(key, name))
+            except NotFoundError:  # an array of the document
+                continue
+            except CorruptMemberError as error:
+                if name not in self._arrays_of(key, self._group(key)):
+                    found.append(members.faulty(name, str(error)))
         return found
 
     def _fill(
@@ -517,7 +561,7 @@ def _unlistable(key: str, error: Exception) -> CorruptError:
     return CorruptError(f"the members of object {key!r} cannot be listed: {error}")
 
 
-def _unreadable(key: str, name: str, error: Exception) -> CorruptMemberError:
+def _unreadable(key: str, name: str, error: Exception | str) -> CorruptMemberError:
     return CorruptMemberError(
         f"member {name!r} of object {key!r}: its description cannot be read ({error}):"
         " restore the container from a copy, or store the object again"

@@ -6,8 +6,8 @@ text refers. Every bit comes back: dtypes, shapes, NaN, signed zeros and empty a
 
 Tags
 ----
-``{"@variable": {"name": name, "dtype": "<f8", "shape": [60, 1]}}``
-    The array is the dataset `name` of the same object.
+``{"@variable": {"name": name, "dtype": "<f8", "shape": [60, 1], "blake3": digest}}``
+    The array is the dataset `name` of the same object, and its elements have this digest.
 ``{"@array": {"dtype": "<f8", "shape": [2, 1], "data": [1.0, 2.0]}}``
     A small array; ``"base64"`` (its bytes in C order) in place of ``"data"`` where text would lose a bit.
 ``{"@float": "NaN"}``
@@ -30,6 +30,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
+from blake3 import blake3
 
 from simarchive.container import layout
 from simarchive.errors import CorruptError, InvalidDataError
@@ -40,8 +41,6 @@ from simarchive.ground.limits import LIMITS, in_bytes
 Tree: TypeAlias = Any
 """JSON values, numpy arrays, and objects with ``shape``, ``dtype`` and ``__array__``."""
 
-VariableSource: TypeAlias = Callable[[str, np.dtype[Any], tuple[int, ...]], Any]
-"""Gives the array, loaded or lazy, for the name, dtype and shape of a variable."""
 
 MIN_VARIABLE_SIZE = 32
 """Arrays with fewer elements are kept in the text: a dataset costs several hundred bytes."""
@@ -72,6 +71,20 @@ class Variable:
     units: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class DeclaredVariable:
+    """What a document says of an array that is a dataset."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    digest: str | None  #: as `values_digest`; early documents have none
+
+
+VariableSource: TypeAlias = Callable[[DeclaredVariable], Any]
+"""Gives the array, loaded or lazy, that a document declares."""
+
+
 @dataclass(slots=True)
 class EncodedDocument:
     """A tree as it is written: strict JSON text, and the variables that the text refers to."""
@@ -100,7 +113,7 @@ def encode(tree: Tree, taken: Iterable[str] = ()) -> EncodedDocument:
 
 
 def decode(text: str, variable: VariableSource) -> Tree:
-    """Return the tree of a document's `text`; `variable` gives the array for a name, dtype and shape.
+    """Return the tree of a document's `text`; `variable` gives each array that is a dataset.
 
     Raises
     ------
@@ -115,6 +128,13 @@ def decode(text: str, variable: VariableSource) -> Tree:
         return json_text.parse(text, mapping)
     except json_text.NOT_PARSED as error:
         raise CorruptError(f"a document cannot be read: {error}") from error
+
+
+def values_digest(values: np.ndarray[Any, Any]) -> str:
+    """Return the BLAKE3, in hexadecimal, of the elements of an array: little-endian, in C order."""
+    ordered: Any = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+    digest: str = blake3(ordered.data.cast("B") if ordered.size else b"").hexdigest()
+    return digest
 
 
 def identity_digest(class_name: str, tree: Tree) -> str:
@@ -195,7 +215,12 @@ def _encode_node(node: Any, path: tuple[str, ...], units: str | None, variables:
                 raise InvalidDataError(f"{'.'.join(path)} is an array of {size}: {hint}")
             name = variables.add(path, Variable(values, units))
             return {
-                layout.TAG_VARIABLE: {"name": name, "dtype": values.dtype.str, "shape": list(values.shape)}
+                layout.TAG_VARIABLE: {
+                    "name": name,
+                    "dtype": values.dtype.str,
+                    "shape": list(values.shape),
+                    layout.VARIABLE_DIGEST: values_digest(values),
+                }
             }
         return {layout.TAG_ARRAY: _small_array(values, path)}
     return _scalar(node, path)
@@ -288,7 +313,7 @@ def _decode_mapping(node: dict[str, Any], variable: VariableSource) -> Any:
         if tag in node:
             value = node[tag]
             if tag == layout.TAG_VARIABLE:
-                return variable(value["name"], declared_dtype(value["dtype"]), declared_shape(value["shape"]))
+                return variable(_declared(value))
             return _read_small_array(value) if tag == layout.TAG_ARRAY else _SPECIAL_FLOATS[value]
     for key in node:
         if key.startswith("@") and not key.startswith("@@"):
@@ -296,8 +321,16 @@ def _decode_mapping(node: dict[str, Any], variable: VariableSource) -> Any:
     return {key[1:] if key.startswith("@@") else key: value for key, value in node.items()}
 
 
-def _no_variable(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
-    raise CorruptError(f"a document names the variable {name!r} in an unusual way")
+def _declared(value: dict[str, Any]) -> DeclaredVariable:
+    """Return what the tag of a variable says, if it can be said of an array."""
+    name, digest = value["name"], value.get(layout.VARIABLE_DIGEST)
+    if not isinstance(name, str) or not isinstance(digest, str | None):
+        raise TypeError(f"it declares the array {name!r:.100}")
+    return DeclaredVariable(name, declared_dtype(value["dtype"]), declared_shape(value["shape"]), digest)
+
+
+def _no_variable(declared: DeclaredVariable) -> Any:
+    raise CorruptError(f"a document names the variable {declared.name!r} in an unusual way")
 
 
 _PLAIN_MAPPING = functools.partial(_decode_mapping, variable=_no_variable)

@@ -48,6 +48,8 @@ IDENTITY = "identity"
 STORED_AT = "stored_at"
 ANCILLARY = "has_ancillary_data"
 """1 if the object was stored with an ancillary directory, even an empty one."""
+OBJECT_DIGEST = "object_blake3"
+"""BLAKE3 of the attributes above, the empty folders and the document; absent in objects of early versions."""
 
 # --- arrays of a document ----------------------------------------------------------------------------
 UNITS = "units"
@@ -63,6 +65,8 @@ DIMENSIONS_OF_VARIABLE = "_Netcdf4Coordinates"
 TAG_VARIABLE = "@variable"
 TAG_ARRAY = "@array"
 TAG_FLOAT = "@float"
+VARIABLE_DIGEST = "blake3"
+"""In the tag of a variable: BLAKE3 of its elements, little-endian in C order; absent in early documents."""
 
 # --- index --------------------------------------------------------------------------------------------
 MEMBER_TABLE = "members"
@@ -74,11 +78,16 @@ MEMBER_SIZE = "member_size"  # uint64: true size in bytes; the dataset may be up
 MEMBER_DIGEST = "member_blake3"  # 64 hexadecimal digits, as `b3sum` prints them
 MEMBER_CODEC = "member_codec"  # name in simarchive.codecs
 MEMBER_CHUNK_CRC32 = "member_chunk_crc32"  # uint32 per chunk: of its stored bytes; 0 if unwritten
+# BLAKE3 of size, digest, codec, chunk length, checks and filter masks; absent in members of early versions.
+MEMBER_DESCRIPTION_DIGEST = "member_description_blake3"
 # Attribute of the group, one for each member whose encoded name is too long for a link; followed by the
 # digits that end the link's name.
 MEMBER_LONG_NAME_PREFIX = "member_name_"
 # Attribute of the group: JSON list of the folders that hold no files; absent if there are none.
 MEMBER_EMPTY_FOLDERS = "member_empty_folders"
+
+# Attribute of the group: JSON list of the members that HDF5 could not read when the container was repacked.
+LOST_MEMBERS = "lost_members"
 
 # --- index tables: the attributes of /index/<table>, written by container/index ----------------
 

@@ -162,6 +162,8 @@ class StorageBackend(abc.ABC):
                     object_to_store,
                     self.possible_duplicates(incoming),
                     lambda key: self._has_same_files(key, ancillary_data),
+                    lambda key: self._is_damaged(key, incoming),
+                    incoming.damaged_twins,
                 )
             key = decision.existing_key or free_key(storage_key, self._object_exists)
             if decision.action is not Action.KEEP:
@@ -435,6 +437,10 @@ class StorageBackend(abc.ABC):
         """Return whether an object has these files, which are ``None`` for a class without any."""
         stored = None if files is None else self.members(storage_key)
         return files is None or (stored is not None and stored.is_same_as(files))
+
+    def _is_damaged(self, storage_key: str, incoming: Incoming) -> bool:
+        """Return whether a stored object was the same as this one, and cannot be read whole any more."""
+        return False
 
     def _new_at(self, destination: PathLike) -> Self:
         """Return a new empty backend of this kind at a place where nothing is."""

@@ -3,7 +3,8 @@
 The rules, in order:
 
 1. An object with the same document is the same object, if it is hashable (`HashableStoredData`) or its
-   ancillary files are the same too: the old one is kept.
+   ancillary files are the same too: the old one is kept, unless it is damaged; then the new one takes its
+   place.
 2. Two measurements of one calculation (`ReplaceableData.is_same_measurement`) are compared by
    `most_information`; the winner stays under the old key. Where the class keeps both (free energies),
    the new one is added.
@@ -12,11 +13,13 @@ The rules, in order:
 
 from __future__ import annotations
 
+import contextlib
 import enum
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from simarchive.data import BaseStoredData, HashableStoredData, ReplaceableData
+from simarchive.errors import CorruptError
 
 
 class Action(enum.Enum):
@@ -47,6 +50,8 @@ def decide(
     new: BaseStoredData,
     candidates: Iterable[tuple[str, BaseStoredData]],
     has_same_files: Callable[[str], bool],
+    is_damaged: Callable[[str], bool] = lambda _: False,
+    unreadable: list[str] | None = None,
 ) -> Decision:
     """Return what to do with `new`, given stored objects of its class that may be the same.
 
@@ -57,28 +62,39 @@ def decide(
     has_same_files
         Says whether the ancillary data of a stored object equals that of the new one. Called only for
         objects with the same document, since it may have to read all of it.
+    is_damaged
+        Says whether a stored object that is the same, or was before it became unreadable, has lost something:
+        then the new one takes its place.
+    unreadable
+        Keys of stored objects that may be the same but cannot be read, added to as they are found.
     """
+    unreadable = [] if unreadable is None else unreadable
     same_measurement = ""
     for key, stored in candidates:
-        if stored == new and (isinstance(new, HashableStoredData) or has_same_files(key)):
-            return Decision(Action.KEEP, key)
-        if not same_measurement and _replaces(new, stored):
-            same_measurement = key
-            winner = type(new).most_information(stored, new)  # type: ignore[attr-defined]
-            action = Action.ADD if winner is None else Action.REPLACE if winner is new else Action.KEEP
+        try:
+            if stored == new and (isinstance(new, HashableStoredData) or has_same_files(key)):
+                return Decision(Action.REPLACE if is_damaged(key) else Action.KEEP, key)
+            if not same_measurement and _replaces(new, stored):
+                winner = type(new).most_information(stored, new)  # type: ignore[attr-defined]
+                action = Action.ADD if winner is None else Action.REPLACE if winner is new else Action.KEEP
+                same_measurement = key
+        except CorruptError:
+            unreadable.append(key)
     if same_measurement and action is not Action.ADD:
         return Decision(action, same_measurement)
-    return Decision(Action.ADD)
+    healed = next(filter(is_damaged, unreadable), None)
+    return Decision(Action.ADD) if healed is None else Decision(Action.REPLACE, healed)
 
 
 def find(new: BaseStoredData, candidates: Iterable[tuple[str, BaseStoredData]]) -> str | None:
     """Return the key of a stored object that is the same as `new`, or another measurement of the same."""
     same_measurement = None
     for key, stored in candidates:
-        if stored == new:
-            return key
-        if same_measurement is None and _replaces(new, stored):
-            same_measurement = key
+        with contextlib.suppress(CorruptError):  # What cannot be read is not the same as anything.
+            if stored == new:
+                return key
+            if same_measurement is None and _replaces(new, stored):
+                same_measurement = key
     return same_measurement
 
 

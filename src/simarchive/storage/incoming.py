@@ -27,6 +27,8 @@ class Incoming:
     def __init__(self, stored: BaseStoredData, ancillary: AncillaryData | None = None) -> None:
         self.stored = stored
         self.ancillary = ancillary
+        self.damaged_twins: list[str] = []
+        """Keys of stored objects that may be the same, but cannot be read."""
 
     @classmethod
     def checked(cls, stored: BaseStoredData, ancillary: AncillaryData | None) -> Self:

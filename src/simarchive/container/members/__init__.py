@@ -10,13 +10,16 @@ from simarchive.container.members.choice import MemberNames
 from simarchive.container.members.extraction import MemberFault, extract_member, verify_member
 from simarchive.container.members.listing import (
     empty_folders,
+    faulty,
     find_member,
     keep_empty_folders,
     list_members,
     list_nodes,
     listed_names,
+    lost_members,
     member_info,
 )
+from simarchive.container.members.names import member_name
 from simarchive.container.members.reader import MemberReader, open_member
 from simarchive.container.members.source import member_digest, size_of
 from simarchive.container.members.table import (
@@ -39,6 +42,7 @@ __all__ = [
     "copy_member",
     "empty_folders",
     "extract_member",
+    "faulty",
     "find_member",
     "is_member",
     "keep_empty_folders",
@@ -46,8 +50,10 @@ __all__ = [
     "list_members",
     "list_nodes",
     "listed_names",
+    "lost_members",
     "member_digest",
     "member_info",
+    "member_name",
     "open_member",
     "read_table",
     "size_of",

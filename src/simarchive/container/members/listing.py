@@ -3,30 +3,46 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import h5py
 
 from simarchive.container import nodes
-from simarchive.container.layout import MEMBER_CODEC, MEMBER_DIGEST, MEMBER_EMPTY_FOLDERS, MEMBER_SIZE
+from simarchive.container.layout import (
+    LOST_MEMBERS,
+    MEMBER_CODEC,
+    MEMBER_DIGEST,
+    MEMBER_EMPTY_FOLDERS,
+    MEMBER_SIZE,
+)
 from simarchive.container.members.names import link_name, member_name
 from simarchive.container.members.table import MemberInfo, is_member
+from simarchive.container.nodes import UNREADABLE
 from simarchive.errors import CorruptError, NotFoundError
 from simarchive.ground import json_text
 from simarchive.ground.keys import check_member_name
 
-
-def list_members(group: h5py.Group) -> Iterator[MemberInfo]:
-    """Yield what is known about each member of `group`, in the group's order."""
-    for name, dataset in _datasets(group):
-        yield member_info(dataset, name)
+Arrays = Callable[[], frozenset[str]]
+"""Gives the links of an object that are arrays of its document; called only if something is damaged."""
 
 
-def list_nodes(group: h5py.Group) -> Iterator[tuple[int, int, MemberInfo]]:
-    """Yield the address of each member's dataset, how many names that has, and the member."""
-    for name, dataset in _datasets(group):
-        address, n_names = nodes.address_and_names(dataset.id)
-        yield address, n_names, member_info(dataset, name)
+def list_members(group: h5py.Group, arrays: Arrays = frozenset) -> Iterator[MemberInfo]:
+    """Yield what is known about each member of `group`, in the group's order.
+
+    One whose description cannot be read has a `fault`, and costs no other.
+    """
+    for _, info in _members(group, arrays):
+        yield info
+
+
+def list_nodes(group: h5py.Group, arrays: Arrays = frozenset) -> Iterator[tuple[int, int, MemberInfo]]:
+    """Yield the address of each member's dataset, how many names that has, and the member.
+
+    Address and number are 0 for one with a `fault`.
+    """
+    for dataset, info in _members(group, arrays):
+        address, n_names = (0, 0) if dataset is None else nodes.address_and_names(dataset.id)
+        yield address, n_names, info
 
 
 def listed_names(group: h5py.Group) -> list[str]:
@@ -34,14 +50,41 @@ def listed_names(group: h5py.Group) -> list[str]:
 
     The arrays of the object are among them: which of the names is a member, only `find_member` can say.
     """
-    return [member_name(group, link) for link in nodes.child_names(group.id)]
+    return [_name_or_link(group, link) for link in nodes.child_names(group.id)] + lost_members(group)
 
 
-def _datasets(group: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:
+def lost_members(group: h5py.Group) -> list[str]:
+    """Return the names of the members that could not be taken along into this copy of the container."""
+    text = nodes.find_text(group.id, LOST_MEMBERS) if nodes.has_attribute(group.id, LOST_MEMBERS) else None
+    return [] if text is None else _texts(text)
+
+
+def _members(group: h5py.Group, arrays: Arrays) -> Iterator[tuple[h5py.Dataset | None, MemberInfo]]:
     for link in nodes.child_names(group.id):
-        dataset = _dataset(group, link)
-        if dataset is not None:
-            yield member_name(group, link), dataset
+        try:
+            dataset = _dataset(group, link)
+            if dataset is None:
+                continue
+            found = dataset, member_info(dataset, member_name(group, link))
+        except (*UNREADABLE, CorruptError) as error:
+            if link not in arrays():
+                yield None, faulty(_name_or_link(group, link), str(error))
+        else:
+            yield found
+    for name in lost_members(group):
+        yield None, faulty(name, "it could not be read when the container was repacked")
+
+
+def faulty(name: str, reason: str) -> MemberInfo:
+    """Return what is known about a member whose description cannot be read."""
+    return MemberInfo(name, 0, 0, "", "", reason or "it cannot be read")
+
+
+def _name_or_link(group: h5py.Group, link: str) -> str:
+    try:
+        return member_name(group, link)
+    except (*UNREADABLE, CorruptError):
+        return link
 
 
 def _dataset(group: h5py.Group, link: str) -> h5py.Dataset | None:
@@ -80,13 +123,15 @@ def find_member(group: h5py.Group, name: str) -> h5py.Dataset:
     return dataset
 
 
-def keep_empty_folders(group: h5py.Group, folders: Iterable[str]) -> None:
-    """Record in `group` the folders that hold no files, replacing those recorded before."""
+def keep_empty_folders(group: h5py.Group, folders: Iterable[str]) -> str:
+    """Record in `group` the folders that hold no files, replacing those recorded before; return the text."""
     names = sorted(check_member_name(folder) for folder in folders)
+    text = json.dumps(names) if names else ""
     if names:
-        nodes.write_text(group.id, MEMBER_EMPTY_FOLDERS, json.dumps(names), is_ascii=True)
+        nodes.write_text(group.id, MEMBER_EMPTY_FOLDERS, text, is_ascii=True)
     else:
         nodes.delete_attribute(group.id, MEMBER_EMPTY_FOLDERS)
+    return text
 
 
 def empty_folders(group: h5py.Group) -> tuple[str, ...]:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import h5py
 
-from simarchive.container import layout, members
+from simarchive.container import layout, members, nodes
 from simarchive.container.index import IndexTable, IndexTables
-from simarchive.container.members import MemberInfo, StoredMember
+from simarchive.container.members import ChunkFile, MemberInfo, StoredMember
 from simarchive.container.members.pipeline import Progress
-from simarchive.errors import CorruptError, NotFoundError, StorageError
+from simarchive.container.nodes import UNREADABLE
+from simarchive.errors import CorruptError, FormatError, NotFoundError, StorageError
 from simarchive.ground.conditions import Column, ColumnKind, Equals, Value
 
 MIN_SHARED_BYTES = 64 << 10
@@ -27,11 +28,18 @@ class SharedMembers:
     ----------
     find
         Returns the dataset of a member, given the key of its object and its name.
+    file
+        The container's file, by offset.
     """
 
-    def __init__(self, tables: IndexTables, find: Callable[[str, str], h5py.Dataset]) -> None:
+    def __init__(
+        self, tables: IndexTables, find: Callable[[str, str], h5py.Dataset], file: ChunkFile
+    ) -> None:
         self._tables = tables
         self._find = find
+        self._file = file
+        # Whether the dataset at an address that holds what has a digest is intact: each is read once.
+        self._intact: dict[tuple[int, str], bool] = {}
 
     def is_usable(self) -> bool:
         """Return whether the table is there and opens, or is not needed yet."""
@@ -60,13 +68,20 @@ class SharedMembers:
     def store(
         self, group: h5py.Group, name: str, source: Path | StoredMember, codec: str, progress: Progress | None
     ) -> MemberInfo:
-        """Write a file as a member, or link to an equal one that is there; it is not in the table yet."""
+        """Write a file as a member, or link to an equal one that is there; it is not in the table yet.
+
+        Nothing is linked to one that is damaged: what is good is stored beside it.
+        """
         size = source.info.size if isinstance(source, StoredMember) else members.size_of(source)
         equal = self._equal(source, size) if size >= MIN_SHARED_BYTES else None
         if equal is None:
             if isinstance(source, StoredMember):
-                return members.copy_member(group, name, source, codec=codec, progress=progress)
-            return members.store_member(group, name, source, codec=codec, progress=progress)
+                info = members.copy_member(group, name, source, codec=codec, progress=progress)
+            else:
+                info = members.store_member(group, name, source, codec=codec, progress=progress)
+            if size >= MIN_SHARED_BYTES:
+                self._intact[_place(members.find_member(group, name), info.digest)] = True
+            return info
         members.link_member(group, name, equal)
         if progress is not None:
             progress(size)
@@ -90,8 +105,26 @@ class SharedMembers:
         if table is not None:
             for info in infos:
                 place = f"{key}/{info.name}"
-                if info.size >= MIN_SHARED_BYTES and place in table:
+                if (info.size >= MIN_SHARED_BYTES or info.fault) and place in table:
                     table.remove(place)
+
+    def is_intact(self, dataset: h5py.Dataset) -> bool:
+        """Return whether every stored byte of a member has its check; each dataset is read once."""
+        try:
+            table = members.read_table(dataset)
+        except (CorruptError, FormatError):
+            return False
+        place = _place(dataset, table.digest)
+        if place not in self._intact:
+            self._intact[place] = not members.verify_member(table, self._file, full=False)
+        return self._intact[place]
+
+    def forget(self, key: str) -> None:
+        """Remove every member of an object from the table, whatever they are."""
+        table = self._tables.get(layout.MEMBER_TABLE)
+        if table is not None:
+            for place in [place for place in table.rows() if place.startswith(f"{key}/")]:
+                table.remove(place)
 
     def _equal(self, source: Path | StoredMember, size: int) -> h5py.Dataset | None:
         table = self._table()
@@ -107,7 +140,11 @@ class SharedMembers:
                 dataset = self._find(key, name)
             except (NotFoundError, CorruptError):
                 continue  # The index is only an accelerator: what it says is checked on the object.
-            if members.member_info(dataset, name).digest == digest:
+            try:
+                is_equal = members.member_info(dataset, name).digest == digest
+            except UNREADABLE:
+                continue
+            if is_equal and self.is_intact(dataset):
                 return dataset
         return None
 
@@ -115,3 +152,8 @@ class SharedMembers:
         return self._tables.get(layout.MEMBER_TABLE) or self._tables.create(
             layout.MEMBER_TABLE, MEMBER_COLUMNS
         )
+
+
+def _place(dataset: h5py.Dataset, digest: str) -> tuple[int, str]:
+    address, _ = nodes.address_and_names(dataset.id)
+    return address, digest

@@ -7,11 +7,18 @@ from typing import Protocol
 
 import h5py
 import numpy as np
+from blake3 import blake3
 from numpy.typing import NDArray
 
 from simarchive.codecs import Codec, codec_named
 from simarchive.container import nodes
-from simarchive.container.layout import MEMBER_CHUNK_CRC32, MEMBER_CODEC, MEMBER_DIGEST, MEMBER_SIZE
+from simarchive.container.layout import (
+    MEMBER_CHUNK_CRC32,
+    MEMBER_CODEC,
+    MEMBER_DESCRIPTION_DIGEST,
+    MEMBER_DIGEST,
+    MEMBER_SIZE,
+)
 from simarchive.container.nodes import UNREADABLE
 from simarchive.errors import CorruptMemberError, StorageError
 from simarchive.ground.limits import LIMITS, in_bytes
@@ -44,6 +51,8 @@ class MemberInfo:
         BLAKE3 of the file, 64 hexadecimal digits.
     codec
         Name of the codec.
+    fault
+        Why its description cannot be read, if so: then the sizes are 0, and digest and codec are empty.
     """
 
     name: str
@@ -51,6 +60,7 @@ class MemberInfo:
     stored_size: int
     digest: str
     codec: str
+    fault: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +79,8 @@ class MemberTable:
         Length of each decoded chunk, the padded last one too.
     offsets, stored_sizes, filter_masks, crcs
         One element per chunk. An unwritten chunk has stored size 0: its bytes are zeros.
+    is_proved
+        Whether all but the offsets was compared with a digest; members of early versions have none.
     """
 
     label: str
@@ -80,6 +92,7 @@ class MemberTable:
     stored_sizes: NDArray[np.uint64]
     filter_masks: NDArray[np.uint32]
     crcs: NDArray[np.uint32]
+    is_proved: bool
 
     @property
     def n_chunks(self) -> int:
@@ -89,6 +102,27 @@ class MemberTable:
     def plain_length(self, chunk: int) -> int:
         """Return how many bytes of the file `chunk` holds: fewer than `chunk_bytes` in the last one."""
         return min(self.chunk_bytes, self.size - chunk * self.chunk_bytes)
+
+    def description_digest(self) -> str:
+        """Return the digest of all but the offsets: see the function of this name."""
+        return description_digest(
+            self.size, self.digest, self.codec.name, self.chunk_bytes, self.crcs, self.filter_masks
+        )
+
+
+def description_digest(
+    size: int,
+    digest: str,
+    codec: str,
+    chunk_bytes: int,
+    crcs: NDArray[np.uint32],
+    filter_masks: NDArray[np.uint32],
+) -> str:
+    """Return the BLAKE3, in hexadecimal, of what a member's attributes and chunks say of it."""
+    hasher = blake3(f"{size} {digest} {codec} {chunk_bytes}\n".encode())
+    hasher.update(crcs.astype("<u4").tobytes())
+    hasher.update(filter_masks.astype("<u4").tobytes())
+    return hasher.hexdigest()
 
 
 def is_member(dataset: h5py.HLObject) -> bool:
@@ -118,7 +152,10 @@ def read_table(dataset: h5py.Dataset) -> MemberTable:
         digest = nodes.read_text(dataset.id, MEMBER_DIGEST)
         codec = codec_named(nodes.read_text(dataset.id, MEMBER_CODEC))
         crcs = nodes.read_numbers(dataset.id, MEMBER_CHUNK_CRC32).astype(np.uint32, copy=False)
-        return _checked_table(dataset, label, size, digest, codec, crcs)
+        described = nodes.find_text(dataset.id, MEMBER_DESCRIPTION_DIGEST)
+        table = _checked_table(dataset, label, size, digest, codec, crcs, is_proved=described is not None)
+        if described is not None and described != table.description_digest():
+            raise ValueError("it does not match its digest")
     except StorageError:
         raise
     except UNREADABLE as error:
@@ -126,10 +163,18 @@ def read_table(dataset: h5py.Dataset) -> MemberTable:
             f"{label}: its description cannot be read ({error}): restore the container from a copy, "
             "or store the object again"
         ) from error
+    return table
 
 
 def _checked_table(
-    dataset: h5py.Dataset, label: str, size: int, digest: str, codec: Codec, crcs: NDArray[np.uint32]
+    dataset: h5py.Dataset,
+    label: str,
+    size: int,
+    digest: str,
+    codec: Codec,
+    crcs: NDArray[np.uint32],
+    *,
+    is_proved: bool,
 ) -> MemberTable:
     element_size = dataset.dtype.itemsize
     chunk_bytes = int(dataset.chunks[0]) * element_size
@@ -168,4 +213,6 @@ def _checked_table(
         raise ValueError(
             f"it claims {in_bytes(zeros)} that are not in the file; {LIMITS.hint(LIMITS.unwritten_bytes)}"
         )
-    return MemberTable(label, size, digest, codec, chunk_bytes, offsets, stored_sizes, filter_masks, crcs)
+    return MemberTable(
+        label, size, digest, codec, chunk_bytes, offsets, stored_sizes, filter_masks, crcs, is_proved
+    )

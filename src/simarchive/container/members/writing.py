@@ -13,13 +13,19 @@ from isal import isal_zlib
 
 from simarchive.codecs import DEFAULT_CODEC, Codec, choose_codec
 from simarchive.container import nodes
-from simarchive.container.layout import MEMBER_CHUNK_CRC32, MEMBER_CODEC, MEMBER_DIGEST, MEMBER_SIZE
+from simarchive.container.layout import (
+    MEMBER_CHUNK_CRC32,
+    MEMBER_CODEC,
+    MEMBER_DESCRIPTION_DIGEST,
+    MEMBER_DIGEST,
+    MEMBER_SIZE,
+)
 from simarchive.container.members.extraction import read_stored, wrong_digest
 from simarchive.container.members.names import keep_long_name, link_name
 from simarchive.container.members.pipeline import Pipeline, Progress, Stage
 from simarchive.container.members.reader import open_member
 from simarchive.container.members.source import MemberSource, open_source
-from simarchive.container.members.table import ChunkFile, MemberInfo, MemberTable
+from simarchive.container.members.table import ChunkFile, MemberInfo, MemberTable, description_digest
 from simarchive.errors import ConflictError
 from simarchive.ground.limits import LIMITS
 from simarchive.ground.signals import SIGNALS
@@ -68,10 +74,12 @@ def store_member(
         raise ConflictError(f"member {name!r} is already stored in {group.name}")
     with open_source(source, size) as opened:
         chosen = choose_codec(codec, opened.sample())
-        dataset = _create_dataset(group, opened.size, chosen, chunk_length(opened.size, chosen))
-        digest, crcs = _store_chunks(dataset, opened, chosen, progress)
+        chunk_bytes = chunk_length(opened.size, chosen)
+        dataset = _create_dataset(group, opened.size, chosen, chunk_bytes)
+        digest, crcs, masks = _store_chunks(dataset, opened, chosen, progress)
         opened.check_unchanged()
-    _write_attributes(dataset, opened.size, digest, chosen.name, crcs)
+    described = description_digest(opened.size, digest, chosen.name, chunk_bytes, crcs, masks)
+    _write_attributes(dataset, opened.size, digest, chosen.name, crcs, described)
     nodes.add_link(dataset.id, group.id, link)
     keep_long_name(group, name)
     return MemberInfo(name, opened.size, nodes.stored_bytes(dataset.id), digest, chosen.name)
@@ -135,7 +143,9 @@ def copy_member(
         if progress is not None:
             progress(table.plain_length(chunk))
         SIGNALS.deliver()
-    _write_attributes(dataset, table.size, table.digest, table.codec.name, table.crcs)
+    # What nothing proves of a member of an early version must not be proved by its copy.
+    described = table.description_digest() if table.is_proved else None
+    _write_attributes(dataset, table.size, table.digest, table.codec.name, table.crcs, described)
     nodes.add_link(dataset.id, group.id, link)
     keep_long_name(group, name)
     return MemberInfo(name, table.size, nodes.stored_bytes(dataset.id), table.digest, table.codec.name)
@@ -175,11 +185,11 @@ def _create_dataset(group: h5py.Group, size: int, codec: Codec, chunk_bytes: int
 
 def _store_chunks(
     dataset: h5py.Dataset, source: MemberSource, codec: Codec, progress: Progress | None
-) -> tuple[str, np.ndarray]:
+) -> tuple[str, np.ndarray, np.ndarray]:
     elements = int(dataset.chunks[0])
     chunk_bytes = elements * codec.element_size
     n_chunks = -(-source.size // chunk_bytes)
-    crcs = np.zeros(n_chunks, np.uint32)
+    crcs, masks = np.zeros(n_chunks, np.uint32), np.zeros(n_chunks, np.uint32)
     hasher = blake3()
     reading, appending = Stage(), Stage()
 
@@ -193,7 +203,7 @@ def _store_chunks(
         is_zero = _is_zero(chunk) and (number + 1) * chunk_bytes <= LIMITS.unwritten_bytes
         if not is_zero:
             encoded = codec.encode(chunk)
-            crcs[number] = isal_zlib.crc32(encoded.stored)
+            crcs[number], masks[number] = isal_zlib.crc32(encoded.stored), encoded.filter_mask
         # Appended in order, so that the layout of a member does not depend on the threads.
         with appending.turn(number):
             if not is_zero:
@@ -202,16 +212,20 @@ def _store_chunks(
 
     pipeline = Pipeline(n_chunks, reading, appending)
     pipeline.run(store, lambda: memoryview(bytearray(chunk_bytes)), progress)
-    return hasher.hexdigest(), crcs
+    return hasher.hexdigest(), crcs, masks
 
 
 def _is_zero(chunk: memoryview) -> bool:
     return not any(chunk[:16]) and not np.frombuffer(chunk, np.uint8).any()
 
 
-def _write_attributes(dataset: h5py.Dataset, size: int, digest: str, codec: str, crcs: np.ndarray) -> None:
+def _write_attributes(
+    dataset: h5py.Dataset, size: int, digest: str, codec: str, crcs: np.ndarray, described: str | None
+) -> None:
     node = dataset.id
     nodes.create_integer(node, MEMBER_SIZE, size, "<u8")
     nodes.create_text(node, MEMBER_DIGEST, digest, is_ascii=True)
     nodes.create_text(node, MEMBER_CODEC, codec, is_ascii=True)
     nodes.create_numbers(node, MEMBER_CHUNK_CRC32, crcs.astype("<u4"))
+    if described is not None:
+        nodes.create_text(node, MEMBER_DESCRIPTION_DIGEST, described, is_ascii=True)

@@ -8,7 +8,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, cast
+from typing import BinaryIO, NoReturn, cast
 
 from simarchive.container.container import Container
 from simarchive.container.contents import Contents
@@ -16,7 +16,7 @@ from simarchive.container.member_stream import MemberStream
 from simarchive.container.members import MemberInfo, StoredMember
 from simarchive.container.members.pipeline import Progress
 from simarchive.container.objects import ReadDocument
-from simarchive.errors import CorruptError, InvalidDataError, NotFoundError
+from simarchive.errors import CorruptError, CorruptMemberError, InvalidDataError, NotFoundError
 from simarchive.ground.filesystem import PathLike
 from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
 from simarchive.storage.scratch import (
@@ -80,8 +80,14 @@ class Members:
             directory.mkdir(parents=True, exist_ok=True)
             if patterns is None:
                 _make_folders(directory, contents.empty_folders(storage_key))
+            damaged = []
             for name in chosen:
-                contents.extract_member(storage_key, name, directory / name, progress, sync=sync)
+                try:
+                    contents.extract_member(storage_key, name, directory / name, progress, sync=sync)
+                except CorruptMemberError as error:
+                    damaged.append(error)
+            if damaged:
+                _say_what_is_missing(damaged, len(chosen), directory)
         return [directory / name for name in chosen]
 
     def of(self, storage_key: str, shared: SharedFiles | None) -> ContainerFiles | None:
@@ -116,6 +122,8 @@ class Members:
             if key not in contents or contents.stored_at(key) != stored_at:
                 raise _replaced(key)
             infos, folders = _asked_for(contents, key, name)
+            for info in infos:
+                _check_is_described(key, info)
             if self._scratch is None:
                 self._scratch = Scratch(
                     self._scratch_directory,
@@ -198,6 +206,23 @@ class ContainerFiles(AncillaryData):
             found = contents.stored_members(self.key)
             yield {name: found[name] for name in sorted(found)}
 
+    @property
+    def damaged(self) -> frozenset[str]:
+        """The names of the files whose description cannot be read."""
+        return frozenset(name for name, info in self._infos.items() if info.fault)
+
+    def is_same_as(self, other: AncillaryData) -> bool:
+        """Return whether both have the same files, as far as it is known what they were."""
+        if not self.damaged:
+            return super().is_same_as(other)
+        known = [name for name in self.names if name not in self.damaged]
+        return (
+            self.names == other.names
+            and self.empty_folders == other.empty_folders
+            and all(self.size(name) == other.size(name) for name in known)
+            and all(self.digest(name) == other.digest(name) for name in known)
+        )
+
     @cached_property
     def _infos(self) -> dict[str, MemberInfo]:
         with self._reading() as contents:
@@ -226,6 +251,22 @@ def to_store(files: AncillaryData | None) -> Iterator[Mapping[str, Path | Stored
     else:
         with files.directory() as directory:
             yield DirectoryFiles(directory).paths
+
+
+def _check_is_described(key: str, info: MemberInfo) -> None:
+    if info.fault:
+        raise CorruptMemberError(
+            f"member {info.name!r} of object {key!r}: its description cannot be read ({info.fault}):"
+            " ask for the others one by one, restore the container from a copy, or store the object again"
+        )
+
+
+def _say_what_is_missing(damaged: list[CorruptMemberError], n_chosen: int, directory: Path) -> NoReturn:
+    error = damaged[0]
+    for other in damaged[1:]:
+        error.add_note(str(other))
+    error.add_note(f"the other {n_chosen - len(damaged)} of {n_chosen} files are in '{directory}'")
+    raise error
 
 
 def _make_folders(directory: Path, names: Sequence[str]) -> None:

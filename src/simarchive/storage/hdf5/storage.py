@@ -23,7 +23,7 @@ from simarchive.container.contents import Contents
 from simarchive.container.members import MemberInfo
 from simarchive.container.members.pipeline import Progress
 from simarchive.container.objects import ObjectHeader, ReadDocument, StoredDocument
-from simarchive.data import BaseStoredData, ReplaceableData, data_class_named
+from simarchive.data import BaseStoredData, HashableStoredData, ReplaceableData, data_class_named
 from simarchive.errors import ConflictError, CorruptError, InvalidDataError, NotFoundError
 from simarchive.ground.conditions import Condition, Value
 from simarchive.ground.filesystem import PathLike
@@ -35,7 +35,7 @@ from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
 from simarchive.storage.backend import Match, StorageBackend, arranged_matches
 from simarchive.storage.evaluator_json import EvaluatorObject as EvaluatorObject  # registers its data class
 from simarchive.storage.hdf5 import answers, indexing, upkeep, verification
-from simarchive.storage.hdf5.members import Members, to_store
+from simarchive.storage.hdf5.members import ContainerFiles, Members, to_store
 from simarchive.storage.hdf5.upkeep import ContainerStatistics, RepairReport
 from simarchive.storage.hdf5.verification import VerificationReport
 from simarchive.storage.incoming import Incoming
@@ -511,6 +511,12 @@ class HDF5Storage(StorageBackend):
             # Before the object is written: a table that has to be made must not find it.
             indexing.prepare(contents, stored.data_class)
             replaced = None if is_new else _class_name_if_readable(contents, storage_key)
+            if not is_new and not contents.can_be_replaced(storage_key):
+                # HDF5 cannot take it apart: it is set aside, and the new one is the last in the order.
+                with contents.in_one_piece():
+                    indexing.forget(contents, replaced, storage_key)
+                    contents.remove(storage_key)
+                is_new = True
             contents.write(
                 storage_key,
                 stored,
@@ -554,6 +560,8 @@ class HDF5Storage(StorageBackend):
                     stored = self._load(contents, key)
                 except (CorruptError, *indexing.NOT_UNDERSTOOD) as error:
                     indexing.LOGGER.warning("object %r: %s: nothing is compared with it", key, error)
+                    if isinstance(error, CorruptError):
+                        incoming.damaged_twins.append(key)
                     continue
             yield key, stored
 
@@ -568,6 +576,33 @@ class HDF5Storage(StorageBackend):
             return list(
                 indexing.keys_by_scan(contents, (class_name,)) if found is None else dict.fromkeys(found)
             )
+
+    def _is_damaged(self, storage_key: str, incoming: Incoming) -> bool:
+        if storage_key in incoming.damaged_twins:
+            return self._was_same(storage_key, incoming)
+        files = self.members(storage_key)
+        if not isinstance(files, ContainerFiles) or incoming.ancillary is None:
+            return False
+        if files.damaged:
+            return True
+        if not isinstance(incoming.ancillary, DirectoryFiles):
+            # Files of a container are known by their digests: none was read so far, and none is for this.
+            return False
+        with self._container.reading() as contents:
+            return not all(contents.is_intact(storage_key, name) for name in files.names)
+
+    def _was_same(self, storage_key: str, incoming: Incoming) -> bool:
+        """Return whether an object that cannot be read was the same as another when it was stored."""
+        with self._container.reading() as contents:
+            try:
+                header = contents.header(storage_key)
+            except CorruptError:
+                return False
+        if (header.data_class, header.identity) != (incoming.class_name, incoming.identity):
+            return False
+        return isinstance(incoming.stored, HashableStoredData) or self._has_same_files(
+            storage_key, incoming.ancillary
+        )
 
     def _matches(self, data_query: BaseDataQuery) -> Iterator[tuple[tuple[Any, ...], Match]]:
         found = []
