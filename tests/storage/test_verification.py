@@ -255,7 +255,7 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "one group under two keys": (hard_link, "twin"),
     "one group under two keys by a soft link": (soft_link, "twin"),
     "a name that is no key": (hidden, ".hidden"),
-    "a name that is no text": (not_utf8, "k\\xff\\xfe"),
+    "a name that is no text": (not_utf8, "k\\udcff\\udcfe"),
     "a dataset among the objects": (put("objects/x", numbers), "x"),
     "a link to nowhere among the objects": (put("objects/x", nowhere), "x"),
     "a link to another file among the objects": (put("objects/x", other_file), "x"),

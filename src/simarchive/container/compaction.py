@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable
 
 import h5py
+from h5py import h5g
 
 from simarchive.container import arrays, layout, members, nodes, objects
 from simarchive.container.documents import Variable
@@ -28,7 +29,7 @@ def copy_objects(source: h5py.File, target: h5py.File, keys: Iterable[str]) -> i
     """
     nodes.replace_attributes(source, target)
     objects = target[layout.OBJECTS]
-    nodes.replace_attributes(source[layout.OBJECTS], objects)
+    nodes.replace_attributes(h5py.Group(nodes.open_group(source.id, layout.OBJECTS)), objects)
     # Whatever HDF5 could not even move is not in the copy.
     nodes.delete_attribute(objects.id, layout.LOST_LINKS)
     copied: dict[int, h5py.Dataset] = {}
@@ -37,27 +38,34 @@ def copy_objects(source: h5py.File, target: h5py.File, keys: Iterable[str]) -> i
     for key in keys:
         try:
             group = h5py.Group(nodes.create_group(objects.id, key))
-            _copy_object(source[layout.OBJECTS][key], group, key, copied, dimensions)
-        except (OSError, KeyError, RuntimeError) as error:
+            node = nodes.open_group(nodes.open_group(source.id, layout.OBJECTS), key)
+            _copy_object(node, group, key, copied, dimensions)
+        except nodes.UNREADABLE as error:
             raise CorruptError(f"object {key!r} cannot be copied: {error}") from error
         count += 1
-    if layout.SET_ASIDE in source:
-        group = h5py.Group(nodes.create_group(target.id, layout.SET_ASIDE))
-        _copy_set_aside(source[layout.SET_ASIDE], group)
+    if nodes.link_exists(source.id, layout.SET_ASIDE):
+        _copy_set_aside(source.id, target.id)
     return count
 
 
-def _copy_set_aside(source: h5py.Group, target: h5py.Group) -> None:
+def _copy_set_aside(source: nodes.Node, target: nodes.Node) -> None:
     """Copy what `repair` set aside as far as HDF5 can read it; the rest is logged, and is not in the copy."""
-    for name in source:
+    try:
+        aside = nodes.open_group(source, layout.SET_ASIDE)
+        names = nodes.child_names(aside)
+    except nodes.UNREADABLE as error:
+        LOGGER.warning("what was set aside cannot be copied: %s", error)
+        return
+    place = nodes.create_group(target, layout.SET_ASIDE)
+    for name in names:
         try:
-            nodes.copy_node(source.id, target.id, name)
-        except (OSError, KeyError, RuntimeError) as error:
+            nodes.copy_node(aside, place, name)
+        except nodes.UNREADABLE as error:
             LOGGER.warning("what was set aside as %r cannot be copied: %s", name, error)
 
 
 def _copy_object(
-    source: h5py.Group,
+    source: h5g.GroupID,
     target: h5py.Group,
     key: str,
     copied: dict[int, h5py.Dataset],
@@ -68,14 +76,14 @@ def _copy_object(
     A part that HDF5 cannot read is logged. The copy of the object lacks it, and says so: an array by its
     document, a member by the list of those that were lost.
     """
-    nodes.replace_attributes(source, target)
+    nodes.replace_attributes(h5py.Group(source), target)
     lost = []
-    for link in source:
+    for link in nodes.child_names(source):
         try:
             _copy_part(source, target, link, copied, dimensions)
-        except (OSError, KeyError, RuntimeError) as error:
-            if objects.part_can_be_read(source.id, link):
-                raise  # The copy cannot be written.
+        except nodes.UNREADABLE as error:
+            if objects.part_can_be_read(source, link):
+                raise  # The copy cannot be written, or it is no part of an object.
             LOGGER.warning("%r of object %r cannot be read, and is not in the copy: %s", link, key, error)
             lost.append(link)
     if lost:
@@ -85,35 +93,42 @@ def _copy_object(
 
 
 def _copy_part(
-    source: h5py.Group,
+    source: h5g.GroupID,
     target: h5py.Group,
     link: str,
     copied: dict[int, h5py.Dataset],
     dimensions: dict[int, int],
 ) -> None:
-    dataset = source[link]
-    if not members.is_member(dataset):
-        variable = Variable(nodes.read_array(dataset.id), nodes.find_text(dataset.id, layout.UNITS))
-        arrays.write_variable(target, link, variable, dimensions)
+    dataset = nodes.open_dataset(source, link)
+    if dataset is None:
+        raise TypeError(f"{link!r} is not a dataset of this container")
+    if not members.is_member(h5py.Dataset(dataset)):
+        try:
+            variable = Variable(nodes.read_array(dataset), nodes.find_text(dataset, layout.UNITS))
+        except (TypeError, ValueError):
+            # Not as we write it, or more than is believed, which may be a matter of the limits.
+            nodes.copy_node(source, target.id, link)
+        else:
+            arrays.write_variable(target, link, variable, dimensions)
         return
-    address, _ = nodes.address_and_names(dataset.id)
+    address, _ = nodes.address_and_names(dataset)
     if address in copied:
         nodes.add_link(copied[address].id, target.id, link)
     else:
-        nodes.copy_node(source.id, target.id, link)
+        nodes.copy_node(source, target.id, link)
         copied[address] = target[link]
 
 
-def _lost_members(source: h5py.Group, key: str, links: Iterable[str]) -> list[str]:
+def _lost_members(source: h5g.GroupID, key: str, links: Iterable[str]) -> list[str]:
     try:
-        declared = objects.variable_names(source.id, key)
+        declared = objects.variable_names(source, key)
     except CorruptError:
         declared = frozenset()
-    names = set(members.lost_members(source))
+    names = set(members.lost_members(h5py.Group(source)))
     for link in links:
         if link not in declared:
             try:
-                names.add(members.member_name(source, link))
+                names.add(members.member_name(h5py.Group(source), link))
             except CorruptError:
                 names.add(link)
     return sorted(names)

@@ -45,7 +45,7 @@ from simarchive.journal.files import SYSTEM, Files, OpenFile, status_of
 METADATA_CACHE_BYTES = 1 << 20
 # How long the end of a program waits for a thread that is working.
 _EXIT_WAIT_S = 1.0
-HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, SystemError)
+HDF5_ERRORS = (*nodes.UNREADABLE, SystemError)
 """What h5py raises when HDF5 fails; a `SystemError` when Python code that HDF5 called failed."""
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -634,10 +634,10 @@ def _check_place(path: Path, files: Files, *, writable: bool) -> None:
 
 def _check_format(handle: h5py.File, path: Path) -> None:
     try:
-        number = int(nodes.read_numbers(handle.id, layout.FORMAT, n_axes=0))
+        number = nodes.read_integer(handle.id, layout.FORMAT)
     except KeyError as error:
         raise FormatError(f"'{path}' is an HDF5 file of another program, not a container") from error
-    except (TypeError, ValueError) as error:
+    except nodes.UNREADABLE as error:
         raise FormatError(f"container '{path}' has an unreadable format: {error}") from error
     if number < 1:
         raise FormatError(f"container '{path}' has the unreadable format {number}")
@@ -646,5 +646,4 @@ def _check_format(handle: h5py.File, path: Path) -> None:
             f"container '{path}' has format {number}; this version reads up to"
             f" {layout.FORMAT_NUMBER}: upgrade simarchive"
         )
-    if not isinstance(handle.get(layout.OBJECTS), h5py.Group):
-        raise KeyError("its objects cannot be read")
+    nodes.open_group(handle.id, layout.OBJECTS)

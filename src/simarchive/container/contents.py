@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -27,10 +28,12 @@ from simarchive.container.members.shared import MIN_SHARED_BYTES, SharedMembers
 from simarchive.container.nodes import UNREADABLE
 from simarchive.container.objects import Loader, ObjectHeader, ReadDocument, StoredDocument
 from simarchive.errors import ConflictError, CorruptError, CorruptMemberError, NotFoundError, StorageError
-from simarchive.ground import attention
+from simarchive.ground import attention, json_text
 from simarchive.ground.keys import check_key, is_key
 from simarchive.ground.signals import SIGNALS
 from simarchive.journal import PagedFile
+
+LOGGER = logging.getLogger("simarchive")
 
 
 class Contents:
@@ -47,7 +50,7 @@ class Contents:
     def __init__(self, handle: h5py.File, file: PagedFile, distrusted: set[str] | None = None) -> None:
         self._handle = handle
         self._file = file
-        self._objects = handle[layout.OBJECTS]
+        self._objects = nodes.open_group(handle.id, layout.OBJECTS)
         self.tables = IndexTables(handle, set() if distrusted is None else distrusted)
         self.shared = SharedMembers(self.tables, self._member, file)
         self._data_classes: list[str] | None = None
@@ -75,24 +78,45 @@ class Contents:
 
     def description(self) -> dict[str, Any]:
         """Return what the container says about itself: format, container_id, created_by, created_at."""
-        root = self._handle.id
+        texts = (layout.CONTAINER_ID, layout.CREATED_BY, layout.CREATED_AT)
         return {
-            "format": nodes.read_integer(root, layout.FORMAT),
-            "container_id": nodes.find_text(root, layout.CONTAINER_ID) or "",
-            "created_by": nodes.find_text(root, layout.CREATED_BY) or "",
-            "created_at": nodes.find_text(root, layout.CREATED_AT) or "",
+            "format": nodes.read_integer(self._handle.id, layout.FORMAT),
+            **{name: self._text_of_container(name) for name in texts},
         }
 
+    def _text_of_container(self, name: str) -> str:
+        try:
+            return nodes.find_text(self._handle.id, name) or ""
+        except UNREADABLE as error:
+            LOGGER.warning("what the container says of itself cannot be read: %s: %s", name, error)
+            return ""
+
     def keys(self) -> list[str]:
-        """Return the keys of all objects in the order in which they were first stored."""
+        """Return the keys of all objects in the order in which they were first stored.
+
+        Raises
+        ------
+        CorruptError
+            If the objects cannot be listed.
+        """
         names = self.names()
         # The names of a file that somebody else made go to shells and file systems as keys.
         return names if all(map(is_key, names)) else [name for name in names if is_key(name)]
 
     def names(self) -> list[str]:
-        """Return the names of all objects, in the same order: also those that are not keys."""
+        """Return the names of all objects, in the same order: also those that are not keys.
+
+        Raises
+        ------
+        CorruptError
+            If the objects cannot be listed.
+        """
         lost = self._lost
-        return [name for name in self._objects if name not in lost] if lost else list(self._objects)
+        try:
+            names = nodes.child_names(self._objects)
+        except UNREADABLE as error:
+            raise _unlisted(error) from error
+        return [name for name in names if name not in lost] if lost else names
 
     def misnamed(self) -> list[str]:
         """Return the names of objects that are not keys, so that nobody can ask for them."""
@@ -102,26 +126,52 @@ class Contents:
         """Give an object a key in the place of its name; it comes last then."""
         self._names = None
         with self.in_one_piece():
-            nodes.rename(self._objects.id, name, check_key(key))
+            nodes.rename(self._objects, name, check_key(key))
         self.changes += 1
 
     def __len__(self) -> int:
         """Return the number of names, without reading them."""
-        return len(self._objects) - len(self._lost)
+        try:
+            return nodes.n_children(self._objects) - len(self._lost)
+        except UNREADABLE as error:
+            raise _unlisted(error) from error
 
     def __contains__(self, key: str) -> bool:
         # A key is one path component; HDF5 would take "a/b" for a path and "." for /objects itself.
         if not is_key(key):
             return False
         try:
-            return nodes.link_exists(self._objects.id, key) and key not in self._lost
+            return nodes.link_exists(self._objects, key) and key not in self._lost
         except UnicodeEncodeError:
             return False
+        except UNREADABLE as error:
+            raise _unlisted(error) from error
 
     @functools.cached_property
     def _lost(self) -> frozenset[str]:
-        text = nodes.find_text(self._objects.id, layout.LOST_LINKS)
-        return frozenset() if text is None else frozenset(json.loads(text))
+        """Return the links that are named as no objects; an object that can be opened is one all the same."""
+        return frozenset(name for name in self._names_in(layout.LOST_LINKS) or () if self._is_lost(name))
+
+    def _is_lost(self, name: str) -> bool:
+        try:
+            if not nodes.link_exists(self._objects, name):
+                return False
+            nodes.open_group(self._objects, name)
+        except UNREADABLE:
+            return True
+        return False
+
+    def _names_in(self, attribute: str) -> list[str] | None:
+        """Return the list of texts in an attribute of the objects; ``None`` if it is none, or not there."""
+        try:
+            text = nodes.find_text(self._objects, attribute)
+            names = None if text is None else json_text.parse(text)
+            if not isinstance(names, list | None) or not all(isinstance(name, str) for name in names or ()):
+                raise ValueError("it is not a list of texts")
+        except UNREADABLE as error:
+            LOGGER.warning("the attribute %s of /%s cannot be read: %s", attribute, layout.OBJECTS, error)
+            return None
+        return names
 
     @property
     def failure(self) -> BaseException | None:
@@ -135,9 +185,17 @@ class Contents:
     def data_classes(self) -> list[str]:
         """Return the names of the data classes that have objects, or had."""
         if self._data_classes is None:
-            text = nodes.find_text(self._objects.id, layout.DATA_CLASSES)
-            self._data_classes = [] if text is None else [str(name) for name in json.loads(text)]
+            names = self._names_in(layout.DATA_CLASSES)
+            self._data_classes = self._classes_of_objects() if names is None else names
         return list(self._data_classes)
+
+    def _classes_of_objects(self) -> list[str]:
+        """Return the names of the data classes by looking at each object: no list of them can be read."""
+        found: dict[str, None] = {}
+        for key in self.keys():
+            with contextlib.suppress(CorruptError, NotFoundError):
+                found.setdefault(self.class_name(key))
+        return list(found)
 
     def header(self, key: str) -> ObjectHeader:
         """Return what is known of an object without reading its document.
@@ -230,6 +288,8 @@ class Contents:
                 f"the key {key!r} is that of an object that cannot be read: take another, or repack first"
             )
         if not is_new and key in self:
+            if nodes.link_exists(self._handle.id, layout.STAGING):
+                nodes.put_aside(self._handle.id, layout.STAGING, layout.STAGING)  # no program of ours left it
             staged = h5py.Group(nodes.create_group(self._handle.id, layout.STAGING))
             try:
                 infos = self._fill(staged, stored, identity, codec, progress)
@@ -240,12 +300,12 @@ class Contents:
             with self.in_one_piece():
                 self._exchange(key, staged)
         else:
-            group = h5py.Group(nodes.create_group(self._objects.id, key))
+            group = h5py.Group(nodes.create_group(self._objects, key))
             try:
                 infos = self._fill(group, stored, identity, codec, progress)
             except BaseException:
                 with self.in_one_piece():
-                    nodes.unlink(self._objects.id, key)
+                    nodes.unlink(self._objects, key)
                     self._freed = True
                 raise
         with self.in_one_piece():
@@ -253,7 +313,7 @@ class Contents:
             classes = self.data_classes()
             if stored.data_class not in classes:
                 text = json.dumps([*classes, stored.data_class])
-                nodes.write_text(self._objects.id, layout.DATA_CLASSES, text)
+                nodes.write_text(self._objects, layout.DATA_CLASSES, text)
                 self._data_classes = None
         self.changes += 1
         return identity
@@ -277,7 +337,7 @@ class Contents:
         with self.in_one_piece():
             self.shared.remove(key, infos)
             try:
-                nodes.unlink(self._objects.id, key)
+                nodes.unlink(self._objects, key)
             except UNREADABLE as error:
                 raise CorruptError(f"object {key!r} cannot be removed: {error}") from error
             self._freed = True
@@ -294,15 +354,15 @@ class Contents:
     def set_aside(self, key: str) -> str:
         """Move what is under a key out of the objects, unread and undeleted; return where it is now."""
         self._names = None
-        if key not in self:
+        if not nodes.link_exists(self._objects, key) or key in self._lost:
             raise NotFoundError(f"the container has no object with the key {key!r}")
         self.shared.forget(key)
         try:
-            place = nodes.put_aside(self._handle, f"/{layout.OBJECTS}/{key}", key)
+            place = nodes.put_aside(self._objects, key, key)
         except UNREADABLE:
             # Where not even the header of a group can be read, HDF5 cannot move it: it is named instead.
-            text = json.dumps(sorted({*self._lost, key}))
-            nodes.write_text(self._objects.id, layout.LOST_LINKS, text)
+            names = sorted({*self._lost, key})
+            nodes.write_text(self._objects, layout.LOST_LINKS, json.dumps(names))
             del self._lost
             place = f"/{layout.OBJECTS}/{key}"
         self._freed = True
@@ -444,7 +504,9 @@ class Contents:
         SIGNALS.deliver()
         attention.note(key)
         try:
-            return nodes.open_group(self._objects.id, key)
+            if not key.isascii():
+                key.encode()  # h5py gives a link that is no UTF-8 as surrogates, which nobody can write
+            return nodes.open_group(self._objects, key)
         except UNREADABLE as error:
             if key not in self:
                 raise NotFoundError(f"the container has no object with the key {key!r}") from error
@@ -530,6 +592,10 @@ class Contents:
         objects.replace_content(group, staged)
         nodes.unlink(self._handle.id, layout.STAGING)
         self._freed = True
+
+
+def _unlisted(error: Exception) -> CorruptError:
+    return CorruptError(f"the objects of the container cannot be listed: {error}")
 
 
 class _OnePiece(AbstractContextManager[None]):

@@ -24,6 +24,7 @@ import hashlib
 import json
 import math
 import re
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -33,7 +34,9 @@ from blake3 import blake3
 
 from simarchive.container import layout
 from simarchive.errors import CorruptError, InvalidDataError
+from simarchive.ground import json_text
 from simarchive.ground.arrays import is_array
+from simarchive.ground.limits import LIMITS, in_bytes
 
 Tree: TypeAlias = Any
 """JSON values, numpy arrays, and objects with ``shape``, ``dtype`` and ``__array__``."""
@@ -42,12 +45,21 @@ Tree: TypeAlias = Any
 MIN_VARIABLE_SIZE = 32
 """Arrays with fewer elements are kept in the text: a dataset costs several hundred bytes."""
 
+_MAX_DEPTH = json_text.MAX_DEPTH - 4  # an array in the text has objects and lists of its own
+
 MAX_VARIABLE_NAME = 60
 """Characters; netCDF names end at 255 bytes."""
 
 _UNSAFE = re.compile(r"[^\w.~()\[\]+-]|^[^\w]")
 _PLAIN_TYPES = frozenset({str, int, bool, type(None)})  # most leaves, which stay as they are
 _VARIABLE_KINDS = frozenset("fiu")
+_ARRAY_TYPE = re.compile(r"[|<>=][biufcSU][0-9]{1,9}|[<>=][mM]8(\[[0-9]*[A-Za-z]{1,2}\])?")
+_PLAIN_ELEMENTS: dict[str, frozenset[type]] = {
+    "i": frozenset({int}),
+    "u": frozenset({int}),
+    "b": frozenset({bool}),
+    "f": frozenset({int, float}),
+}
 _SPECIAL_FLOATS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -92,7 +104,12 @@ def encode(tree: Tree, taken: Iterable[str] = ()) -> EncodedDocument:
     """
     variables: dict[str, Variable] = {}
     plain = _encode_node(tree, (), None, _Variables(variables, frozenset(taken)))
-    return EncodedDocument(_json_text(plain), variables)
+    text = _json_text(plain)
+    if len(text) > LIMITS.document_bytes:
+        raise InvalidDataError(
+            f"a document of {in_bytes(len(text))} cannot be stored: {LIMITS.hint(LIMITS.document_bytes)}"
+        )
+    return EncodedDocument(text, variables)
 
 
 def decode(text: str, variable: VariableSource) -> Tree:
@@ -103,14 +120,14 @@ def decode(text: str, variable: VariableSource) -> Tree:
     CorruptError
         If the text is not JSON, or holds a tag that this version does not know.
     """
+    # Most documents have no variables: one decoder serves them all.
+    mapping = (
+        (lambda node: _decode_mapping(node, variable)) if layout.TAG_VARIABLE in text else _PLAIN_MAPPING
+    )
     try:
-        if layout.TAG_VARIABLE not in text:
-            return _DECODER_WITHOUT_VARIABLES.decode(text)
-        return json.loads(text, object_hook=lambda node: _decode_mapping(node, variable))
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, MemoryError) as error:
+        return json_text.parse(text, mapping)
+    except json_text.NOT_PARSED as error:
         raise CorruptError(f"a document cannot be read: {error}") from error
-    except RecursionError as error:
-        raise CorruptError("a document cannot be read: it is nested too deeply") from error
 
 
 def values_digest(values: np.ndarray[Any, Any]) -> str:
@@ -177,6 +194,8 @@ def _written_key(key: object, path: tuple[str, ...]) -> str:
 def _encode_node(node: Any, path: tuple[str, ...], units: str | None, variables: _Variables) -> Any:
     if type(node) in _PLAIN_TYPES:
         return node
+    if len(path) > _MAX_DEPTH:
+        raise InvalidDataError(f"{'.'.join(path)[:100]}... is nested more than {_MAX_DEPTH} deep")
     if isinstance(node, dict):
         unit = node.get("unit")
         here = unit if isinstance(unit, str) else None
@@ -191,6 +210,9 @@ def _encode_node(node: Any, path: tuple[str, ...], units: str | None, variables:
     if is_array(node):
         values = np.asarray(node)
         if _is_variable(values):
+            if values.nbytes > LIMITS.array_bytes:
+                size, hint = in_bytes(values.nbytes), LIMITS.hint(LIMITS.array_bytes)
+                raise InvalidDataError(f"{'.'.join(path)} is an array of {size}: {hint}")
             name = variables.add(path, Variable(values, units))
             return {
                 layout.TAG_VARIABLE: {
@@ -252,14 +274,32 @@ def _small_array(values: np.ndarray[Any, Any], path: tuple[str, ...]) -> dict[st
 
 
 def _read_small_array(array: dict[str, Any]) -> np.ndarray[Any, Any]:
-    dtype = np.dtype(array["dtype"])
-    if dtype.hasobject or ("data" in array and dtype.kind not in "iubf"):
-        raise ValueError(f"an array of {dtype} is written in an unusual way")
+    dtype, shape = declared_dtype(array["dtype"]), declared_shape(array["shape"])
     if "data" in array:
-        values = np.array(array["data"], dtype)
+        data = array["data"]
+        plain = _PLAIN_ELEMENTS.get(dtype.kind, frozenset())
+        if dtype.itemsize > 8 or not isinstance(data, list) or not plain.issuperset(map(type, data)):
+            raise ValueError(f"it has an array of {dtype} whose elements are none")
+        values = np.array(data, dtype)
     else:
-        values = np.frombuffer(bytearray(base64.b64decode(array["base64"])), dtype)
-    return values.reshape(array["shape"])
+        values = np.frombuffer(bytearray(base64.b64decode(array["base64"], validate=True)), dtype)
+        if dtype.kind == "U" and values.size and int(values.view(np.uint32).max()) > sys.maxunicode:
+            raise ValueError("it has an array of texts that are none")
+    return values.reshape(shape)
+
+
+def declared_dtype(text: object) -> np.dtype[Any]:
+    """Return the type of an array that a document names; only those that `encode` writes."""
+    if not isinstance(text, str) or _ARRAY_TYPE.fullmatch(text) is None:
+        raise ValueError(f"it has an array of the type {text!r:.100}")
+    return np.dtype(text)
+
+
+def declared_shape(lengths: object) -> tuple[int, ...]:
+    """Return the shape of an array that a document names."""
+    if not isinstance(lengths, list) or not all(type(length) is int and length >= 0 for length in lengths):
+        raise ValueError(f"it has an array of the shape {lengths!r:.100}")
+    return tuple(lengths)
 
 
 def _decode_mapping(node: dict[str, Any], variable: VariableSource) -> Any:
@@ -283,23 +323,17 @@ def _decode_mapping(node: dict[str, Any], variable: VariableSource) -> Any:
 
 def _declared(value: dict[str, Any]) -> DeclaredVariable:
     """Return what the tag of a variable says, if it can be said of an array."""
-    name, shape, digest = value["name"], tuple(value["shape"]), value.get(layout.VARIABLE_DIGEST)
-    if not (
-        isinstance(name, str)
-        and all(type(length) is int and length >= 0 for length in shape)
-        and (digest is None or isinstance(digest, str))
-    ):
-        raise ValueError(f"it declares the array {name!r} with the shape {list(shape)!r:.100}")
-    return DeclaredVariable(name, np.dtype(value["dtype"]), shape, digest)
+    name, digest = value["name"], value.get(layout.VARIABLE_DIGEST)
+    if not isinstance(name, str) or not isinstance(digest, str | None):
+        raise TypeError(f"it declares the array {name!r:.100}")
+    return DeclaredVariable(name, declared_dtype(value["dtype"]), declared_shape(value["shape"]), digest)
 
 
 def _no_variable(declared: DeclaredVariable) -> Any:
     raise CorruptError(f"a document names the variable {declared.name!r} in an unusual way")
 
 
-_DECODER_WITHOUT_VARIABLES = json.JSONDecoder(
-    object_hook=functools.partial(_decode_mapping, variable=_no_variable)
-)
+_PLAIN_MAPPING = functools.partial(_decode_mapping, variable=_no_variable)
 
 
 def _canonical(node: Any, path: tuple[str, ...] = ()) -> Any:

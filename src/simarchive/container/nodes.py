@@ -1,7 +1,9 @@
 """The nodes of an HDF5 file and their attributes: the one place where HDF5's low-level calls are made.
 
 A node is a group or a dataset, by the identifier that h5py's lower half gives it (``group.id``). Whatever
-comes out of a file is checked here before it is read: a file may be damaged, or made to do damage.
+comes out of a file is checked here before it is read: a file may be damaged, or made to do damage. Of an
+attribute, type and size are compared with the room for it; of a dataset, also where its bytes are. A link is
+followed only if it is a hard one, and nothing is read from another file.
 
 `h5py.AttributeManager` asks for type, space and existence of each attribute, and writes each under a
 temporary name first: several times the work, which counts where thousands of objects are read or written.
@@ -11,6 +13,8 @@ from __future__ import annotations
 
 import functools
 import itertools
+import logging
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -20,12 +24,15 @@ from h5py import h5a, h5d, h5f, h5g, h5i, h5l, h5o, h5p, h5s, h5t, h5z
 from h5py._objects import phil
 
 from simarchive.container import layout
+from simarchive.ground.limits import LIMITS, in_bytes
+
+LOGGER = logging.getLogger("simarchive")
 
 Node: TypeAlias = h5g.GroupID | h5d.DatasetID | h5f.FileID
 Array: TypeAlias = np.ndarray[Any, Any]
 
-UNREADABLE = (KeyError, OSError, RuntimeError, TypeError, ValueError)
-"""What HDF5, numpy and this module raise for what is missing or damaged."""
+UNREADABLE = (LookupError, OSError, RuntimeError, TypeError, ValueError, OverflowError, MemoryError)
+"""What HDF5, numpy, json and this module raise for what is missing, damaged or made to do damage."""
 
 _NUMBER_TYPES: dict[str, h5t.TypeID] = {
     "|i1": h5t.STD_I8LE,
@@ -42,8 +49,39 @@ _DTYPES = {
     (kind.get_class(), kind.get_size(), kind.get_class() == h5t.INTEGER and kind.get_sign()): np.dtype(name)
     for name, kind in _NUMBER_TYPES.items()
 }
+_ARRAY_TYPES: dict[str, h5t.TypeID] = {**_NUMBER_TYPES, "<f4": h5t.IEEE_F32LE}
 _SCALAR = h5s.create(h5s.SCALAR)
 _LARGEST_INTEGER_BYTES = 8
+_LARGEST_INTEGER = (1 << 63) - 1
+_PLAIN_CLASSES = (h5t.INTEGER, h5t.FLOAT, h5t.STRING, h5t.BITFIELD, h5t.OPAQUE, h5t.ENUM)
+_LINK_KINDS = {h5l.TYPE_SOFT: "a soft link", h5l.TYPE_EXTERNAL: "a link into another file"}
+
+# So many bytes are read without asking for the size of the file.
+_FEW_BYTES = 1 << 16
+# No program of ours makes an array of chunks, h5repack and others do. These filters are part of HDF5, and no
+# plug-in is loaded for them.
+_ARRAY_FILTERS = frozenset({h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32})
+_LARGEST_CHUNK_BYTES = 64 << 20
+_DEFLATE_RATIO = 1032  # the greatest of zlib, by its technical details
+
+
+def _encoded(name: str) -> bytes:
+    """Return a name as it stands in the file; h5py gives bytes that are no UTF-8 as surrogates."""
+    return name.encode("utf-8", "surrogateescape")
+
+
+def _check_size(node: Node, size_bytes: int, limit_bytes: int) -> None:
+    """Refuse what claims more bytes than it may have, or than the file."""
+    if size_bytes > _FEW_BYTES:
+        if size_bytes > limit_bytes:
+            raise ValueError(f"it claims {in_bytes(size_bytes)}; {LIMITS.hint(limit_bytes)}")
+        if size_bytes > (file_bytes := file_size(node)):
+            raise ValueError(f"it claims {in_bytes(size_bytes)} of a file of {in_bytes(file_bytes)}")
+
+
+def file_size(node: Node) -> int:
+    """Return the size in bytes of the file that a node is in."""
+    return int(h5i.get_file_id(node).get_filesize())
 
 
 # --- attributes: reading -----------------------------------------------------------------------------
@@ -65,7 +103,9 @@ def read_text(node: Node, name: str) -> str:
     attribute, kind = _open_text(node, name)
     if kind.is_variable_str():  # Not ours: edited by another program.
         return _variable_text(attribute, name)
-    return _fixed_text(attribute, kind, _checked_size(attribute, kind)).decode()
+    size = _checked_size(attribute, kind)
+    _check_size(node, size, LIMITS.document_bytes)
+    return _fixed_text(attribute, kind, size).decode()
 
 
 def find_text(node: Node, name: str) -> str | None:
@@ -87,6 +127,7 @@ def open_fixed_text(node: Node, name: str) -> FixedText:
     attribute, kind = _open_text(node, name)
     if kind.is_variable_str():
         raise TypeError(f"attribute {name!r} is not text of fixed length")
+    _check_size(node, kind.get_size(), LIMITS.document_bytes)
     return FixedText(attribute, kind)
 
 
@@ -99,13 +140,17 @@ def read_integer(node: Node, name: str) -> int:
         If there is none of this name. Damage raises one of `UNREADABLE`.
     """
     attribute = h5a.open(node, name.encode())
-    # So few bytes are so few elements at most: each has its place in `values`, whatever the shape is. To ask
-    # for type and space would take a third of the time again.
-    if not 0 < attribute.get_storage_size() <= _LARGEST_INTEGER_BYTES:
-        raise TypeError(f"attribute {name!r} is not an integer")
-    values = np.empty(_LARGEST_INTEGER_BYTES, np.int64)
-    attribute.read(values, h5t.NATIVE_INT64)
-    result: int = values.item(0)
+    kind = attribute.get_type()
+    size = attribute.get_storage_size()
+    # One of them has the size of its type: to ask for the dataspace would take as long as the rest.
+    if kind.get_class() != h5t.INTEGER or size != kind.get_size() or size > _LARGEST_INTEGER_BYTES:
+        raise TypeError(f"attribute {name!r} is not one integer of up to 64 bits")
+    value = np.empty((), np.int64)
+    attribute.read(value, h5t.NATIVE_INT64)
+    result: int = value.item()
+    # HDF5 gives the nearest number for one that does not fit.
+    if result == _LARGEST_INTEGER and kind.get_sign() == h5t.SGN_NONE:
+        raise ValueError(f"attribute {name!r} is out of range")
     return result
 
 
@@ -131,6 +176,12 @@ def read_numbers(node: Node, name: str, *, n_axes: int = 1, size: int | None = N
         raise TypeError(f"attribute {name!r} is not an array of numbers")
     if size is not None and shape[0] != size:
         raise ValueError(f"attribute {name!r} has {shape[0]} elements instead of {size}")
+    values_bytes = dtype.itemsize * math.prod(shape)
+    if not values_bytes:
+        return np.empty(shape, dtype)
+    if attribute.get_storage_size() != values_bytes:
+        raise ValueError(f"attribute {name!r} has another size than its shape")
+    _check_size(node, values_bytes, LIMITS.array_bytes)
     values = np.empty(shape, dtype)
     attribute.read(values, _NUMBER_TYPES[dtype.str])  # naming the type spares h5py 10 us
     return values
@@ -178,11 +229,16 @@ def _fixed_text(attribute: h5a.AttrID, kind: h5t.TypeStringID, size: int) -> byt
 
 
 def _variable_text(attribute: h5a.AttrID, name: str) -> str:
-    if attribute.shape != ():
+    if attribute.get_space().get_simple_extent_type() != h5s.SCALAR:
         raise TypeError(f"attribute {name!r} holds several texts, or none")
     value = np.empty((), attribute.dtype)
     attribute.read(value)
-    return bytes(value[()]).decode()
+    text = bytes(value[()])
+    if len(text) > LIMITS.document_bytes:
+        raise ValueError(
+            f"attribute {name!r} claims {in_bytes(len(text))}; {LIMITS.hint(LIMITS.document_bytes)}"
+        )
+    return text.decode()
 
 
 def _number_dtype(kind: h5t.TypeID) -> np.dtype[Any] | None:
@@ -253,16 +309,51 @@ def delete_attribute(node: Node, name: str) -> None:
 
 
 def replace_attributes(source: h5py.HLObject, target: h5py.HLObject) -> None:
-    """Give `target` the attributes of `source`, of whatever kind, in place of all that it has.
+    """Give `target` the attributes of `source`, in place of all that it has.
+
+    Numbers, texts and other plain bytes are copied as they are; what would need more than its own bytes (a
+    reference, a list of varying length) is no attribute of ours, and is left out with a warning.
 
     Those must all be gone before the first new one comes: in a reopened file, HDF5 2.0 cannot close (or
     crashes) when some of more than eight were removed and others created.
     """
-    for name in list(target.attrs):
-        del target.attrs[name]
-    for name in source.attrs:
-        attribute = source.attrs.get_id(name)
-        target.attrs.create(name, source.attrs[name], dtype=attribute.dtype)
+    for index in reversed(range(h5a.get_num_attrs(target.id))):
+        h5a.delete(target.id, index=index)
+    for index in range(h5a.get_num_attrs(source.id)):
+        _copy_attribute(source.id, target.id, index)
+
+
+def _copy_attribute(source: Node, target: Node, index: int) -> None:
+    attribute = h5a.open(source, index=index)
+    name = attribute.name if isinstance(attribute.name, bytes) else _encoded(attribute.name)
+    kind, space = attribute.get_type(), attribute.get_space()
+    size = kind.get_size() * space.get_simple_extent_npoints()
+    if isinstance(kind, h5t.TypeStringID) and kind.is_variable_str():
+        text = name.decode("utf-8", "surrogateescape")
+        if space.get_simple_extent_type() == h5s.SCALAR:
+            value = np.array(_variable_text(attribute, text).encode(), attribute.dtype)
+            h5a.create(target, name, kind, space).write(value)
+            return
+    elif _is_plain(kind):
+        _check_size(source, size, LIMITS.document_bytes)
+        values = np.zeros(max(size, 1), np.uint8)
+        copy = h5a.create(target, name, kind, space)
+        if size:
+            attribute.read(values, kind)
+            copy.write(values, kind)
+        return
+    LOGGER.warning("the attribute %r of %r is not copied: its kind is not known", name, h5i.get_name(source))
+
+
+def _is_plain(kind: h5t.TypeID) -> bool:
+    """Return whether the values of a type are all in its own bytes."""
+    if isinstance(kind, h5t.TypeCompoundID):
+        return all(_is_plain(kind.get_member_type(place)) for place in range(kind.get_nmembers()))
+    if isinstance(kind, h5t.TypeArrayID):
+        return _is_plain(kind.get_super())
+    return kind.get_class() in _PLAIN_CLASSES and not (
+        isinstance(kind, h5t.TypeStringID) and kind.is_variable_str()
+    )
 
 
 @functools.lru_cache(maxsize=256)
@@ -299,9 +390,48 @@ def open_group(parent: Node, name: str) -> h5g.GroupID:
     Raises
     ------
     KeyError
-        If there is none of this name. Damage raises one of `UNREADABLE`.
+        If there is none of this name. Damage, and a link of another kind than a hard one, raises one of
+        `UNREADABLE`.
     """
-    return h5g.open(parent, name.encode())
+    encoded = _encoded(name)
+    _check_link(parent, encoded)
+    return h5g.open(parent, encoded)
+
+
+def open_own_group(parent: Node, name: str) -> h5g.GroupID:
+    """Return a group in `parent` that stands nowhere else: what is in it can be removed.
+
+    Raises
+    ------
+    KeyError
+        If there is none of this name. Damage, and a group with another name, raises one of `UNREADABLE`.
+    """
+    group = open_group(parent, name)
+    info = h5o.get_info(group)
+    if info.rc != 1 or info.addr == h5o.get_info(h5i.get_file_id(parent)).addr:
+        raise TypeError("it is another group, too, under a name of its own")
+    return group
+
+
+def child_names(group: h5g.GroupID) -> list[str]:
+    """Return the names of the links of a group in its order; bytes that are no UTF-8 become surrogates."""
+    # h5py gives those as bytes.
+    return [
+        name if isinstance(name, str) else name.decode("utf-8", "surrogateescape")
+        for name in h5py.Group(group)
+    ]
+
+
+def n_children(group: h5g.GroupID) -> int:
+    """Return how many links a group has."""
+    return int(group.get_num_objs())
+
+
+def _check_link(parent: Node, encoded: bytes) -> None:
+    """Refuse a link that may lead anywhere, into other files too."""
+    kind = parent.links.get_info(encoded).type
+    if kind != h5l.TYPE_HARD:
+        raise TypeError(f"it is {_LINK_KINDS.get(kind, 'a link of an unknown kind')}, which is not followed")
 
 
 @functools.cache
@@ -324,7 +454,7 @@ def open_dataset(parent: Node, link: str) -> h5d.DatasetID | None:
     KeyError
         If there is no such link. Damage raises one of `UNREADABLE`.
     """
-    encoded = link.encode("utf-8", "surrogateescape")
+    encoded = _encoded(link)
     # A link of another kind may lead anywhere, into other files too.
     if parent.links.get_info(encoded).type != h5l.TYPE_HARD:
         return None
@@ -333,8 +463,75 @@ def open_dataset(parent: Node, link: str) -> h5d.DatasetID | None:
 
 
 def read_array(dataset: h5d.DatasetID) -> Array:
-    """Return the values of a dataset, in the byte order of this machine."""
-    return np.asarray(h5py.Dataset(dataset)[()])
+    """Return the values of a dataset of numbers, in the byte order of this machine.
+
+    Raises
+    ------
+    TypeError
+        If they are no plain numbers, or are kept outside of this file.
+    ValueError
+        If they claim more room than they can have. Damage raises one of `UNREADABLE`.
+    """
+    shape, dtype = array_form(dataset)
+    values = np.empty(shape, dtype)
+    if values.size:
+        dataset.read(h5s.ALL, h5s.ALL, values, _ARRAY_TYPES[dtype.str])
+    return values
+
+
+def array_form(dataset: h5d.DatasetID) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Return shape and type of a dataset that can be read as an array; none of its values are read.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `read_array`.
+    """
+    properties = dataset.get_create_plist()
+    _check_is_inside(properties)
+    shape, kind = dataset.get_space().get_simple_extent_dims(), dataset.get_type()
+    if shape is None:
+        raise TypeError("it has no values")
+    dtype = _array_dtype(kind)
+    if dtype is None:
+        raise TypeError("its values are not integers or floats of 32 or 64 bits")
+    size = dtype.itemsize * math.prod(shape)
+    if size > LIMITS.array_bytes:
+        raise ValueError(f"it claims {in_bytes(size)}; {LIMITS.hint(LIMITS.array_bytes)}")
+    if size:
+        _check_storage(dataset, properties, size, dtype.itemsize)
+    return shape, dtype
+
+
+def _array_dtype(kind: h5t.TypeID) -> np.dtype[Any] | None:
+    if kind.get_class() == h5t.FLOAT and kind.get_size() == 4:
+        return np.dtype("<f4")
+    return _number_dtype(kind)
+
+
+def _check_is_inside(properties: h5p.PropDCID) -> None:
+    """Refuse a dataset whose values are in other files or datasets."""
+    if properties.get_external_count():
+        raise TypeError("its values are in another file (external storage), which is not followed")
+    if properties.get_layout() not in (h5d.COMPACT, h5d.CONTIGUOUS, h5d.CHUNKED):
+        raise TypeError("its values are those of other datasets (a virtual dataset), which are not followed")
+
+
+def _check_storage(dataset: h5d.DatasetID, properties: h5p.PropDCID, size: int, item_bytes: int) -> None:
+    """Refuse a dataset of `size` bytes that are not all in the file."""
+    stored, ratio = int(dataset.get_storage_size()), 1
+    if properties.get_layout() == h5d.CHUNKED:
+        filters = [properties.get_filter(place)[0] for place in range(properties.get_nfilters())]
+        if len(set(filters)) < len(filters) or not _ARRAY_FILTERS.issuperset(filters):
+            raise TypeError(f"its chunks pass the filters {filters}, which are not all read")
+        if item_bytes * math.prod(properties.get_chunk()) > _LARGEST_CHUNK_BYTES:
+            raise ValueError(f"its chunks are larger than {in_bytes(_LARGEST_CHUNK_BYTES)}")
+        ratio = _DEFLATE_RATIO if h5z.FILTER_DEFLATE in filters else 1
+    elif stored != size:
+        raise ValueError(f"it has {in_bytes(stored)} instead of {in_bytes(size)} in the file")
+    _check_size(dataset, stored, LIMITS.array_bytes)
+    if size > stored * ratio:
+        raise ValueError(f"it claims {in_bytes(size)} and has {in_bytes(stored)} in the file")
 
 
 def create_chunked(
@@ -383,7 +580,7 @@ _OPEN_NODES = h5f.OBJ_GROUP | h5f.OBJ_DATASET | h5f.OBJ_ATTR
 
 def link_exists(parent: Node, name: str) -> bool:
     """Return whether `parent` has a link of this name, wherever it leads."""
-    return bool(parent.links.exists(name.encode()))
+    return bool(parent.links.exists(_encoded(name)))
 
 
 def add_link(node: Node, parent: Node, name: str) -> None:
@@ -392,9 +589,30 @@ def add_link(node: Node, parent: Node, name: str) -> None:
 
 
 def copy_node(source: Node, target: Node, name: str) -> None:
-    """Copy what stands in the group `source` under a name to the group `target`, as it is stored."""
-    encoded = name.encode()
+    """Copy what stands in the group `source` under a name to the group `target`, as it is stored.
+
+    Raises
+    ------
+    TypeError
+        If values of it are kept outside of this file: HDF5 would read them, and copy them too.
+    """
+    encoded = _encoded(name)
+    _check_link(source, encoded)
+    node = h5o.open(source, encoded)
+    if isinstance(node, h5d.DatasetID):
+        _check_is_inside(node.get_create_plist())
+    elif isinstance(node, h5g.GroupID):
+        _check_all_inside(node)
     h5o.copy(source, encoded, target, encoded, lcpl=_link_properties())
+
+
+def _check_all_inside(group: h5g.GroupID) -> None:
+    def check(name: bytes) -> None:
+        node = h5o.open(group, name)
+        if isinstance(node, h5d.DatasetID):
+            _check_is_inside(node.get_create_plist())
+
+    h5o.visit(group, check)
 
 
 def address(group: h5g.GroupID) -> int:
@@ -420,7 +638,7 @@ def unlink(parent: Node, name: str) -> None:
     traceback of an error, is closed when the garbage collector comes across it, which may be in another
     transaction.
     """
-    encoded = name.encode()
+    encoded = _encoded(name)
     path = b"/".join([(h5i.get_name(parent) or b"").rstrip(b"/"), encoded])
     for identifier in h5f.get_obj_ids(h5i.get_file_id(parent), _OPEN_NODES):
         place = h5i.get_name(identifier)
@@ -430,19 +648,34 @@ def unlink(parent: Node, name: str) -> None:
     parent.unlink(encoded)
 
 
-def put_aside(handle: h5py.File, path: str, name: str) -> str:
-    """Move what is at `path`, unread, among what is set aside, under `name` or one like it; return where."""
-    if layout.SET_ASIDE not in handle:
-        create_group(handle.id, layout.SET_ASIDE)
-    taken = handle[layout.SET_ASIDE]
-    free = next(
-        choice
-        for choice in itertools.chain([name], (f"{name}~{number}" for number in itertools.count(2)))
-        if choice not in taken
-    )
-    place = f"/{layout.SET_ASIDE}/{free}"
-    handle.move(path, place)
-    return place
+def put_aside(parent: Node, link: str, name: str) -> str:
+    """Move what is under a link of `parent`, unread, among what is set aside; return where it is now.
+
+    Parameters
+    ----------
+    name
+        What it is called there; a number follows if that is taken.
+    """
+    place = _set_aside(h5i.get_file_id(parent))
+    free = _free_name(place, _encoded(name).decode("utf-8", "backslashreplace"))
+    parent.links.move(_encoded(link), place, _encoded(free), lcpl=_link_properties())
+    return f"/{layout.SET_ASIDE}/{free}"
+
+
+def _set_aside(root: h5f.FileID) -> h5g.GroupID:
+    """Return the group of what is set aside; what has its name and is no group gets another one."""
+    name = layout.SET_ASIDE
+    if link_exists(root, name):
+        try:
+            return open_own_group(root, name)
+        except UNREADABLE:
+            root.links.move(_encoded(name), root, _encoded(_free_name(root, name)), lcpl=_link_properties())
+    return create_group(root, name)
+
+
+def _free_name(parent: Node, name: str) -> str:
+    names = itertools.chain([name], (f"{name}~{number}" for number in itertools.count(2)))
+    return next(choice for choice in names if not link_exists(parent, choice))
 
 
 @functools.cache

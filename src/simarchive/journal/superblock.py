@@ -20,6 +20,9 @@ _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _VERSION_AT, _OFFSET_SIZE_AT, _FLAGS_AT, _BASE_AT, _END_AT, _CHECKSUM_AT = 8, 9, 11, 12, 28, 44
 _OPEN_FOR_WRITING = 0x01
 _WORD = 0xFFFFFFFF
+_LARGEST_OFFSET = (
+    (1 << 63) - 1 - (1 << 20)
+)  # of a file, less what the journal reads and writes behind the end
 
 
 def end_of_file(superblock: bytes, path: str) -> int:
@@ -39,6 +42,11 @@ def end_of_file(superblock: bytes, path: str) -> int:
             "a container has version 3 with 8: copy it with 'h5repack -j 3 -k 3'"
         )
     end: int = struct.unpack_from("<Q", superblock, _END_AT)[0]
+    if end > _LARGEST_OFFSET:
+        raise FormatError(
+            f"{path!r} has a damaged superblock, which says that the file ends at byte {end:,}: no file does;"
+            " restore it from a copy"
+        )
     return end
 
 

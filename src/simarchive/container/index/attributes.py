@@ -20,6 +20,8 @@ from simarchive.errors import CorruptError, StorageError
 
 Array = npt.NDArray[Any]
 
+_FEW_BYTES = 1 << 16  # for which nobody asks how large the file is
+
 LARGE_BYTES = 4104
 """The least size of an attribute of a table's own group.
 
@@ -78,6 +80,29 @@ class Attributes:
             f"the index at {self.path!r} is damaged: {what}: rebuild the index, which loses nothing"
         )
 
+    def check_room(self, what: str, number: int, least_bytes: int) -> None:
+        """Refuse a number of things that the file has no room for.
+
+        Raises
+        ------
+        CorruptError
+            If so many times `least_bytes` are more than the file has.
+        """
+        if number * least_bytes > _FEW_BYTES and number * least_bytes > nodes.file_size(self._id):
+            raise self.corrupt(f"it claims {number:,} {what}, for which the file has no room")
+
+    @contextmanager
+    def making_sense(self) -> Iterator[None]:
+        """Say that the index is damaged where its numbers lead numpy or this package astray."""
+        try:
+            yield
+        except StorageError:
+            raise
+        except UNREADABLE as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # the device failed; what it holds may be sound
+            raise self.corrupt(f"it makes no sense ({type(error).__name__}: {error})") from error
+
     @contextmanager
     def _reading(self, name: str) -> Iterator[None]:
         try:
@@ -115,7 +140,9 @@ class Attributes:
 
     def read_text(self, name: str) -> bytes:
         """Return the text of an attribute."""
-        return self.text(name).read()
+        text = self.text(name)
+        with self._reading(name):
+            return text.read()
 
     def create_text(self, name: str, content: bytes, size: int) -> FixedText:
         """Write ASCII text as a new attribute with room for `size` bytes."""

@@ -11,7 +11,7 @@ from simarchive.container.index.absence import AbsenceFilter
 from simarchive.container.index.attributes import Attributes
 from simarchive.container.index.columns import ColumnValues, IdentifierValues
 from simarchive.container.index.rowsets import MemoryRows, RowSet, merged
-from simarchive.container.index.segments import Segment, SegmentStore, Shape
+from simarchive.container.index.segments import MAX_COUNTER, Segment, SegmentStore, Shape
 from simarchive.container.index.selection import Selection
 from simarchive.container.index.tail import Tail, column_values, tail_capacity
 from simarchive.container.index.texts import TextArray, fingerprint_of, word_of
@@ -339,5 +339,7 @@ class TableRows:
         numbers += [number for vocabulary in self._vocabularies.values() for number, _ in vocabulary.pieces]
         if self._tail.next_sequence <= max(sequences, default=-1):
             raise self._attributes.corrupt("the sequence number of its next row is taken")
+        if max(self._tail.next_sequence, self._tail.next_number) >= MAX_COUNTER:
+            raise self._attributes.corrupt("its next numbers are too high")
         if self._tail.next_number <= max(numbers, default=-1):
             raise self._attributes.corrupt("the number of its next segment is taken")

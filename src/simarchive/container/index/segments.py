@@ -27,6 +27,11 @@ from simarchive.container.layout import (
 )
 from simarchive.ground.conditions import ColumnKind
 
+MAX_COUNTER = 1 << 62
+"""No sequence number, and no number of a segment or piece, is as high."""
+
+KEY_BYTES = 8  # that each row has at least: the word of its key
+
 _FIELDS = 5  # of a segment in INDEX_SEGMENTS
 _LEAST_ROOM = -(-LARGE_BYTES // (8 * _FIELDS))  # the lists have room to spare: most changes go in place
 _COMPACT_ROWS = 1024
@@ -212,9 +217,14 @@ class SegmentStore:
         for number, size, dead, first, last in fields.reshape(-1, _FIELDS).tolist():
             if not size:
                 break
-            if not (0 <= dead < size <= last - first + 1 and number >= 0 and first >= 0):
+            if not (
+                0 <= dead < size <= last - first + 1 and number >= 0 and 0 <= first <= last < MAX_COUNTER
+            ):
                 raise self.attributes.corrupt(f"segment {number} is listed wrongly")
             self._segments.append(Segment(self, number, size, dead, first, last))
+        self.attributes.check_room("rows", sum(segment.size for segment in self._segments), KEY_BYTES)
+        if len({segment.number for segment in self._segments}) < len(self._segments):
+            raise self.attributes.corrupt("a segment is listed twice")
 
     def __iter__(self) -> Iterator[Segment]:
         return iter(self._segments)

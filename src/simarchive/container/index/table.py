@@ -21,11 +21,12 @@ from simarchive.container.index.attributes import Array, Attributes
 from simarchive.container.index.columns import checked_value, checked_values
 from simarchive.container.index.matching import ConditionReport, Matching
 from simarchive.container.index.rows import TableRows
-from simarchive.container.index.segments import Shape
+from simarchive.container.index.segments import KEY_BYTES, Shape
 from simarchive.container.index.selection import Selection
 from simarchive.container.index.vocabulary import Vocabulary
 from simarchive.container.layout import INDEX_FORMAT, INDEX_KEY, INDEX_TABLE
-from simarchive.errors import ConflictError, FormatError, InvalidDataError
+from simarchive.errors import ConflictError, FormatError, InvalidDataError, StorageError
+from simarchive.ground import json_text
 from simarchive.ground.conditions import Column, ColumnKind, Condition, Value, is_missing
 
 KEY_COLUMN = INDEX_KEY
@@ -116,8 +117,9 @@ class IndexTable:
         """
         attributes = Attributes.of(group)
         columns, pieces, class_version, left_out = _read_description(attributes)
-        table = cls(attributes, columns, pieces, shape, class_version, left_out)
-        table._rows.load()
+        with attributes.making_sense():
+            table = cls(attributes, columns, pieces, shape, class_version, left_out)
+            table._rows.load()
         return table
 
     @property
@@ -172,7 +174,8 @@ class IndexTable:
         row = self._checked_row(key, values)
         if not is_new and key in self:
             raise ConflictError(f"index table {self._attributes.path!r} has key {key!r} already: replace it")
-        self._rows.append(key, row)
+        with self._attributes.making_sense():
+            self._rows.append(key, row)
 
     def insert_many(self, rows: Iterable[tuple[str, Mapping[str, Value]]]) -> None:
         """Add many rows at the end, as `insert` would, fast.
@@ -200,7 +203,9 @@ class IndexTable:
         InvalidDataError
             If a value does not fit its column, or there is no such column. Nothing is changed.
         """
-        self._rows.replace(key, self._checked_row(key, values))
+        row = self._checked_row(key, values)
+        with self._attributes.making_sense():
+            self._rows.replace(key, row)
 
     def remove(self, key: str) -> None:
         """Remove the row of `key`.
@@ -210,11 +215,13 @@ class IndexTable:
         NotFoundError
             If the table has no row of this key.
         """
-        self._rows.remove(key)
+        with self._attributes.making_sense():
+            self._rows.remove(key)
 
     def flush(self) -> None:
         """Write what is in memory only; to be called before the file is flushed, closed or read by others."""
-        self._rows.flush()
+        with self._attributes.making_sense():
+            self._rows.flush()
 
     def _checked_row(self, key: str, values: Mapping[str, Value]) -> list[Value]:
         _check_key(key)
@@ -239,7 +246,8 @@ class IndexTable:
             checked_values(column, [values.get(name) for _, values in batch])
             for name, column in self._columns.items()
         ]
-        self._rows.append_batch(keys, columns)
+        with self._attributes.making_sense():
+            self._rows.append_batch(keys, columns)
 
     # --- one row -----------------------------------------------------------------------------
 
@@ -247,7 +255,8 @@ class IndexTable:
         return len(self._rows)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._rows
+        with self._attributes.making_sense():
+            return key in self._rows
 
     def row(self, key: str) -> dict[str, Value]:
         """Return the values of one row.
@@ -257,7 +266,8 @@ class IndexTable:
         NotFoundError
             If the table has no row of this key.
         """
-        return self._rows.row(key)
+        with self._attributes.making_sense():
+            return self._rows.row(key)
 
     # --- queries -----------------------------------------------------------------------------
 
@@ -297,7 +307,8 @@ class IndexTable:
         InvalidDataError
             If the table has no such column, or the limit is negative.
         """
-        return self._selection(conditions, order_by, limit).keys()
+        with self._attributes.making_sense():
+            return self._selection(conditions, order_by, limit).keys()
 
     def keys(self) -> list[str]:
         """Return all keys in the order of first insertion."""
@@ -311,9 +322,12 @@ class IndexTable:
         CorruptError
             If a bound, a count or a word does not fit the values of its segment.
         """
-        self._rows.check()
-        if not all(vocabulary.is_sound() for vocabulary in self._vocabularies.values()):
-            raise self._attributes.corrupt("a vocabulary has a text twice, or with the word of another one")
+        with self._attributes.making_sense():
+            self._rows.check()
+            if not all(vocabulary.is_sound() for vocabulary in self._vocabularies.values()):
+                raise self._attributes.corrupt(
+                    "a vocabulary has a text twice, or with the word of another one"
+                )
 
     def rows(self) -> dict[str, dict[str, Value]]:
         """Return every row by its key, in the order of first insertion; all of the table is read.
@@ -338,7 +352,8 @@ class IndexTable:
         """Return how many rows fulfil all conditions."""
         if not conditions:
             return len(self)
-        return sum(rows.size for _, rows in self._matching.rows(conditions))
+        with self._attributes.making_sense():
+            return sum(rows.size for _, rows in self._matching.rows(conditions))
 
     def columns(
         self,
@@ -359,10 +374,13 @@ class IndexTable:
         for name in names:
             if name != KEY_COLUMN:
                 self._column(name)
-        selection = self._selection(conditions, order_by, limit)
-        if not len(selection):
-            return {name: self._nothing(name) for name in names}
-        return {name: selection.keys() if name == KEY_COLUMN else selection.values(name) for name in names}
+        with self._attributes.making_sense():
+            selection = self._selection(conditions, order_by, limit)
+            if not len(selection):
+                return {name: self._nothing(name) for name in names}
+            return {
+                name: selection.keys() if name == KEY_COLUMN else selection.values(name) for name in names
+            }
 
     def _nothing(self, name: str) -> Array | list[Any]:
         kind = None if name == KEY_COLUMN else self._columns[name].kind
@@ -372,7 +390,8 @@ class IndexTable:
 
     def explain(self, conditions: Sequence[Condition]) -> tuple[ConditionReport, ...]:
         """Return what the index does for each condition, in the order in which they are tried."""
-        return self._matching.explain(conditions)
+        with self._attributes.making_sense():
+            return self._matching.explain(conditions)
 
 
 def _plain(values: Array | list[Any]) -> list[Value]:
@@ -395,7 +414,7 @@ def _read_description(
 ) -> tuple[tuple[Column, ...], dict[str, list[tuple[int, int]]], int | None, frozenset[str]]:
     """Return the columns of a table, the pieces of their vocabularies, class version and keys left out."""
     try:
-        description = json.loads(attributes.read_text(INDEX_TABLE))
+        description = json_text.parse(attributes.read_text(INDEX_TABLE))
         found = description["format"]
         if found != INDEX_FORMAT:
             raise FormatError(
@@ -410,8 +429,12 @@ def _read_description(
         version = description.get("class_version")
         class_version = None if version is None else int(version)
         left_out = frozenset(map(str, description.get("left_out", ())))
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+    except StorageError:
+        raise
+    except json_text.NOT_PARSED as error:
         raise attributes.corrupt(f"its description cannot be read ({error})") from error
     if any(number < 0 or size < 1 for pieces in vocabularies.values() for number, size in pieces):
         raise attributes.corrupt("a vocabulary has an empty piece")
+    sizes = [size for pieces in vocabularies.values() for _, size in pieces]
+    attributes.check_room("texts", sum(sizes), KEY_BYTES)
     return columns, vocabularies, class_version, left_out

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterable
 
 import h5py
+from h5py import h5g
 
 from simarchive.container import layout
 from simarchive.container.index.table import IndexTable
-from simarchive.container.nodes import UNREADABLE, create_group, link_exists, put_aside, unlink
-from simarchive.errors import CorruptError
+from simarchive.container.nodes import (
+    UNREADABLE,
+    child_names,
+    create_group,
+    link_exists,
+    open_own_group,
+    put_aside,
+    unlink,
+)
+from simarchive.errors import CorruptError, InvalidDataError
 from simarchive.ground.conditions import Column
 
 LOGGER = logging.getLogger("simarchive")
@@ -35,11 +45,10 @@ class IndexTables:
         self.distrusted = distrusted
         self.settled: set[IndexTable] = set()
         self.freed = False
-        try:
-            found = handle.get(layout.INDEX)
-        except UNREADABLE:
-            found = None
-        self._group = found if isinstance(found, h5py.Group) else None
+        self._group: h5g.GroupID | None = None
+        # What cannot be opened is no index; a new one takes its place.
+        with contextlib.suppress(*UNREADABLE):
+            self._group = open_own_group(handle.id, layout.INDEX)
         self._tables: dict[str, IndexTable] = {}
 
     @property
@@ -49,7 +58,12 @@ class IndexTables:
 
     def class_names(self) -> list[str]:
         """Return the names of the tables of data classes."""
-        return [] if self._group is None else [name for name in self._group if name != layout.MEMBER_TABLE]
+        if self._group is None:
+            return []
+        try:
+            return [name for name in child_names(self._group) if name != layout.MEMBER_TABLE]
+        except UNREADABLE as error:
+            raise CorruptError(f"the index tables cannot be listed: {error}: rebuild the index") from error
 
     def get(self, name: str) -> IndexTable | None:
         """Return an index table, or ``None`` if there is none of that name.
@@ -66,11 +80,9 @@ class IndexTables:
                 return None
             assert self._group is not None
             try:
-                group = self._group[name]
+                group = h5py.Group(open_own_group(self._group, name))
             except UNREADABLE as error:
                 raise _unreadable(name, str(error)) from error
-            if not isinstance(group, h5py.Group):
-                raise _unreadable(name, "it is not a group")
             self._tables[name] = IndexTable.open(group)
         return self._tables[name]
 
@@ -78,16 +90,26 @@ class IndexTables:
         # A link that leads nowhere counts, too: the name is taken. A name is not a path.
         if self._group is None or not name or name.startswith(".") or "/" in name:
             return False
-        return link_exists(self._group.id, name)
+        return link_exists(self._group, name)
 
     def create(self, name: str, columns: Iterable[Column]) -> IndexTable:
-        """Return a new, empty index table in place of any of that name."""
+        """Return a new, empty index table in place of any of that name.
+
+        Raises
+        ------
+        InvalidDataError
+            If the name is not valid Unicode.
+        """
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidDataError(f"index table {name!r} has a name that is not valid Unicode") from error
         self.drop(name)
         if self._group is None:
             if link_exists(self._handle.id, layout.INDEX):
-                put_aside(self._handle, f"/{layout.INDEX}", layout.INDEX)
-            self._group = h5py.Group(create_group(self._handle.id, layout.INDEX))
-        self._tables[name] = IndexTable.create(self._group, name, tuple(columns))
+                put_aside(self._handle.id, layout.INDEX, layout.INDEX)
+            self._group = create_group(self._handle.id, layout.INDEX)
+        self._tables[name] = IndexTable.create(h5py.Group(self._group), name, tuple(columns))
         self.distrusted.discard(name)
         return self._tables[name]
 
@@ -108,10 +130,10 @@ class IndexTables:
             return
         assert self._group is not None
         try:
-            unlink(self._group.id, name)
+            unlink(self._group, name)
         except UNREADABLE:
             # What HDF5 cannot read it cannot take apart either.
-            put_aside(self._handle, f"{self._group.name}/{name}", f"{layout.INDEX} {name}")
+            put_aside(self._group, name, f"{layout.INDEX} {name}")
         self.freed = True
 
 

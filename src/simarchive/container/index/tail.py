@@ -28,6 +28,7 @@ from simarchive.container.index.rowsets import MemoryRows
 from simarchive.container.index.texts import TextArray
 from simarchive.container.index.vocabulary import Vocabulary
 from simarchive.container.layout import INDEX_TAIL
+from simarchive.container.nodes import UNREADABLE
 from simarchive.errors import CorruptError, InvalidDataError
 from simarchive.ground.conditions import Column, ColumnKind, Value
 
@@ -86,12 +87,12 @@ class Tail:
             If it is not what `write` writes.
         """
         self._text = self._attributes.text(INDEX_TAIL)
-        lines = self._text.read().split(b"\n")
         try:
+            lines = self._text.read().split(b"\n")
             self.next_sequence, self.next_number = map(int, json.loads(lines[0]))
             for line in lines[1:]:
                 self._read_row(line)
-        except (ValueError, TypeError, OverflowError, InvalidDataError, RecursionError) as error:
+        except (InvalidDataError, *UNREADABLE) as error:
             raise self._corrupt(f"its newest rows cannot be read ({error})") from error
         if len(self._rows) != len(lines) - 1:
             raise self._corrupt("a key occurs twice in its newest rows")

@@ -176,6 +176,8 @@ class TextArray:
         lengths = attributes.read(name + INDEX_LENGTHS_SUFFIX, size)
         if lengths.dtype.kind != "u":
             raise attributes.corrupt(f"attribute {name + INDEX_LENGTHS_SUFFIX!r} does not hold lengths")
+        # As floats, so that nothing wraps around.
+        attributes.check_room("bytes of text", int(lengths.sum(dtype=np.float64)), 1)
         offsets = np.zeros(size + 1, np.int64)
         np.cumsum(lengths, dtype=np.int64, out=offsets[1:])
         total = int(offsets[-1])

@@ -19,6 +19,7 @@ from simarchive.container.members.names import link_name, member_name
 from simarchive.container.members.table import MemberInfo, is_member
 from simarchive.container.nodes import UNREADABLE
 from simarchive.errors import CorruptError, NotFoundError
+from simarchive.ground import json_text
 from simarchive.ground.keys import check_member_name
 
 Arrays = Callable[[], frozenset[str]]
@@ -49,17 +50,17 @@ def listed_names(group: h5py.Group) -> list[str]:
 
     The arrays of the object are among them: which of the names is a member, only `find_member` can say.
     """
-    return [_name_or_link(group, link) for link in group] + lost_members(group)
+    return [_name_or_link(group, link) for link in nodes.child_names(group.id)] + lost_members(group)
 
 
 def lost_members(group: h5py.Group) -> list[str]:
     """Return the names of the members that could not be taken along into this copy of the container."""
     text = nodes.find_text(group.id, LOST_MEMBERS) if nodes.has_attribute(group.id, LOST_MEMBERS) else None
-    return [] if text is None else [str(name) for name in json.loads(text)]
+    return [] if text is None else _texts(text)
 
 
 def _members(group: h5py.Group, arrays: Arrays) -> Iterator[tuple[h5py.Dataset | None, MemberInfo]]:
-    for link in group:
+    for link in nodes.child_names(group.id):
         try:
             dataset = _dataset(group, link)
             if dataset is None:
@@ -143,6 +144,13 @@ def empty_folders(group: h5py.Group) -> tuple[str, ...]:
     """
     try:
         text = nodes.find_text(group.id, MEMBER_EMPTY_FOLDERS)
-        return () if text is None else tuple(check_member_name(name) for name in json.loads(text))
-    except (ValueError, TypeError) as error:
+        return () if text is None else tuple(check_member_name(name) for name in _texts(text))
+    except nodes.UNREADABLE as error:
         raise CorruptError(f"the empty folders of {group.name} cannot be read: {error}") from error
+
+
+def _texts(text: str) -> list[str]:
+    names = json_text.parse(text)
+    if not isinstance(names, list):
+        raise TypeError("they are not a list")
+    return names

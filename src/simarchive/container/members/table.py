@@ -21,6 +21,7 @@ from simarchive.container.layout import (
 )
 from simarchive.container.nodes import UNREADABLE
 from simarchive.errors import CorruptMemberError, StorageError
+from simarchive.ground.limits import LIMITS, in_bytes
 
 # No codec of ours writes larger chunks; a damaged header must not make us allocate more.
 MAX_CHUNK_BYTES = 64 << 20
@@ -204,6 +205,14 @@ def _checked_table(
         nodes.visit_chunks(dataset.id, place)
     if n_chunks and int(stored_sizes.max()) > 2 * chunk_bytes + 4096:
         raise ValueError(f"a chunk of {int(stored_sizes.max())} stored bytes is too large for {chunk_bytes}")
+    room, stored = nodes.file_size(dataset.id), int(stored_sizes.sum())
+    if stored > room:
+        raise ValueError(f"its chunks claim {in_bytes(stored)} of a file of {in_bytes(room)}")
+    zeros = int(np.count_nonzero(stored_sizes == 0)) * chunk_bytes
+    if zeros > LIMITS.unwritten_bytes:
+        raise ValueError(
+            f"it claims {in_bytes(zeros)} that are not in the file; {LIMITS.hint(LIMITS.unwritten_bytes)}"
+        )
     return MemberTable(
         label, size, digest, codec, chunk_bytes, offsets, stored_sizes, filter_masks, crcs, is_proved
     )

@@ -27,6 +27,7 @@ from simarchive.container.members.reader import open_member
 from simarchive.container.members.source import MemberSource, open_source
 from simarchive.container.members.table import ChunkFile, MemberInfo, MemberTable, description_digest
 from simarchive.errors import ConflictError
+from simarchive.ground.limits import LIMITS
 from simarchive.ground.signals import SIGNALS
 
 _PAGE = 4096
@@ -198,7 +199,8 @@ def _store_chunks(
             source.read_into(chunk[:length])
             hasher.update(chunk[:length])
         chunk[length:] = bytes(chunk_bytes - length)
-        is_zero = _is_zero(chunk)
+        # Readers believe only so many zeros that are not there.
+        is_zero = _is_zero(chunk) and (number + 1) * chunk_bytes <= LIMITS.unwritten_bytes
         if not is_zero:
             encoded = codec.encode(chunk)
             crcs[number], masks[number] = isal_zlib.crc32(encoded.stored), encoded.filter_mask

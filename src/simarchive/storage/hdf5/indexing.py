@@ -54,8 +54,17 @@ def row_of(values: Mapping[str, Value], identity: str) -> dict[str, Value]:
 
 
 def identity_value(identity: str) -> int:
-    """Return what the identity column holds for an identity digest."""
-    return int.from_bytes(bytes.fromhex(identity[:16]), "little", signed=True)
+    """Return what the identity column holds for an identity digest.
+
+    Raises
+    ------
+    CorruptError
+        If it is none.
+    """
+    try:
+        return int.from_bytes(bytes.fromhex(identity[:16]), "little", signed=True)
+    except ValueError as error:
+        raise CorruptError(f"the identity digest {identity[:80]!r} is not hexadecimal") from error
 
 
 def identical(identity: str) -> Equals:

@@ -1,0 +1,99 @@
+"""JSON that others wrote: parsed strictly, and within bounds.
+
+`json.loads` takes NaN, numbers beyond double precision, keys that stand twice in one object, halves of
+surrogate pairs, and as many nested brackets as the stack holds, on which what comes after it then fails.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+MAX_DEPTH = 200
+"""Of lists and objects in each other."""
+
+NOT_PARSED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, MemoryError, RuntimeError)
+"""What parsing raises together with a mapping that takes the text at its word."""
+
+Mapping = Callable[[dict[str, Any]], Any]
+
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKETS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+_ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[{]}"))
+_MAYBE_HALF_A_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def parse(text: str | bytes, mapping: Mapping | None = None) -> Any:
+    """Return what a JSON text says.
+
+    Parameters
+    ----------
+    mapping
+        Called with each object of the text, innermost first; what it returns takes its place.
+
+    Raises
+    ------
+    ValueError
+        If the text is not strict JSON in UTF-8, has a number beyond double precision, a key twice in one
+        object or half of a surrogate pair, or is nested too deeply.
+    """
+    if isinstance(text, bytes):
+        text = text.decode()
+    if text.count("[") + text.count("{") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
+        raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
+    decoder = _PLAIN_DECODER if mapping is None else _decoder(mapping)
+    try:
+        tree = decoder.decode(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if "\\u" in text and _MAYBE_HALF_A_PAIR.search(text):
+        # Whole pairs look alike: the strings are written as UTF-8, which halves cannot be.
+        json.dumps(json.loads(text), ensure_ascii=False).encode()
+    return tree
+
+
+def _depth(text: str) -> int:
+    """Return how deep the brackets of a text are nested at most."""
+    depth = _depth_of_brackets(text)
+    return depth if depth <= MAX_DEPTH else _depth_of_brackets(_STRING.sub("", text))
+
+
+def _depth_of_brackets(text: str) -> int:
+    import numpy as np  # the command line starts without
+
+    steps = text.encode("utf-8", "surrogatepass").translate(_BRACKETS, _ALL_BUT_BRACKETS)
+    return int(np.cumsum(np.frombuffer(steps, np.int8), dtype=np.int64).max(initial=0))
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {text[:40]} is beyond double precision")
+    return value
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is not a number of JSON")
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    node = dict(pairs)
+    if len(node) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"an object has the key {twice!r:.100} twice")
+    return node
+
+
+def _decoder(mapping: Mapping) -> json.JSONDecoder:
+    return json.JSONDecoder(
+        object_pairs_hook=lambda pairs: mapping(_distinct(pairs)),
+        parse_float=_finite,
+        parse_constant=_no_number,
+    )
+
+
+_PLAIN_DECODER = json.JSONDecoder(object_pairs_hook=_distinct, parse_float=_finite, parse_constant=_no_number)
