@@ -84,7 +84,10 @@ class Contents:
     def keys(self) -> list[str]:
         """Return the keys of all objects in the order in which they were first stored."""
         lost = self._lost
-        return [key for key in self._objects if key not in lost] if lost else list(self._objects)
+        try:
+            return [key for key in self._objects if key not in lost] if lost else list(self._objects)
+        except UNREADABLE as error:
+            raise CorruptError(f"the objects cannot be listed: {error}") from error
 
     def __len__(self) -> int:
         return len(self._objects) - len(self._lost)
@@ -97,6 +100,8 @@ class Contents:
             return nodes.link_exists(self._objects.id, key) and key not in self._lost
         except UnicodeEncodeError:
             return False
+        except UNREADABLE as error:
+            raise CorruptError(f"the objects cannot be listed: {error}") from error
 
     @functools.cached_property
     def _lost(self) -> frozenset[str]:

@@ -208,7 +208,11 @@ def _rehearse(container: Container, contents: Contents, change: Callable[[Conten
             with rehearsal.opened("r+") as tried:
                 change(tried)
             with rehearsal.opened("r") as changed:
-                after = _sound(changed, rehearsal)
+                after = {
+                    key: identity
+                    for key, identity in _sound(changed).items()
+                    if key not in before or not rehearsal.has_harmed_files(contents, changed, key)
+                }
     except (CorruptError, StorageIOError) as error:
         raise salvage.refuse_in_place(container.path, [str(error)]) from error
     finally:
@@ -219,18 +223,14 @@ def _rehearse(container: Container, contents: Contents, change: Callable[[Conten
         raise salvage.refuse_in_place(container.path, [what])
 
 
-def _sound(contents: Contents, rehearsal: rescue.Rehearsal | None = None) -> dict[str, str]:
-    """Return the identity of each object whose document and arrays can be proved.
-
-    After a rehearsal, without those that have files of which bytes were overwritten.
-    """
+def _sound(contents: Contents) -> dict[str, str]:
+    """Return the identity of each object whose document and arrays can be proved."""
     sound = {}
     for key in contents.keys():  # noqa: SIM118
         with contextlib.suppress(*salvage.DAMAGE), verification.as_damage():
             header = contents.header(key)
             verification.checked_tree(contents, header)
-            if rehearsal is None or not rehearsal.has_changed_files(contents, key):
-                sound[key] = header.identity
+            sound[key] = header.identity
     return sound
 
 
