@@ -111,8 +111,8 @@ class Rehearsal:
             if handle is not None:
                 handle.close()
 
-    def has_changed_files(self, contents: Contents, key: str, before: Contents) -> bool:
-        """Return whether a change wrote over stored bytes of an object's files that were sound `before`."""
+    def has_harmed_files(self, before: Contents, contents: Contents, key: str) -> bool:
+        """Return whether stored bytes of the files of an object were sound before, and are not any more."""
         for info in contents.members(key):
             if info.fault:
                 continue
@@ -120,12 +120,10 @@ class Rehearsal:
             places = zip(table.offsets.tolist(), table.stored_sizes.tolist(), strict=True)
             is_touched = any(size and self.file.dirty(offset, size) for offset, size in places)
             # Other things may lie in the same pages.
-            if (
-                is_touched
-                and contents.verify_member(key, info.name, full=False)
-                and not before.verify_member(key, info.name, full=False)
-            ):
-                return True
+            if is_touched:
+                faults = contents.verify_member(key, info.name, full=False)
+                if faults and len(faults) > len(before.verify_member(key, info.name, full=False)):
+                    return True
         return False
 
     def try_a_change(self) -> None:

@@ -214,7 +214,11 @@ def _rehearse(container: Container, contents: Contents, change: Callable[[Conten
             with rehearsal.opened("r+") as tried:
                 change(tried)
             with rehearsal.opened("r") as changed:
-                after = _sound(changed, lambda key: not rehearsal.has_changed_files(changed, key, contents))
+                after = {
+                    key: identity
+                    for key, identity in _sound(changed).items()
+                    if key not in before or not rehearsal.has_harmed_files(contents, changed, key)
+                }
     except (CorruptError, StorageIOError) as error:
         raise salvage.refuse_in_place(container.path, [str(error)]) from error
     finally:
@@ -225,15 +229,14 @@ def _rehearse(container: Container, contents: Contents, change: Callable[[Conten
         raise salvage.refuse_in_place(container.path, [what])
 
 
-def _sound(contents: Contents, has_its_files: Callable[[str], bool] = lambda key: True) -> dict[str, str]:
-    """Return the identity of each object whose document and arrays can be proved, and that has its files."""
+def _sound(contents: Contents) -> dict[str, str]:
+    """Return the identity of each object whose document and arrays can be proved."""
     sound = {}
     for key in contents.keys():  # noqa: SIM118
         with contextlib.suppress(*salvage.DAMAGE), verification.as_damage():
             header = contents.header(key)
             verification.checked_tree(contents, header)
-            if has_its_files(key):
-                sound[key] = header.identity
+            sound[key] = header.identity
     return sound
 
 
