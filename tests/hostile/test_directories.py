@@ -167,7 +167,7 @@ def test_nothing_outside_is_given_out_or_rebuilt(directory: Path, place: str, ki
     try:
         rebuild_registry(directory)
     except StorageError as error:
-        assert VICTIM in str(error)  # noqa: PT017
+        assert VICTIM in str(error)
 
 
 # --- what the registry lists, and what it does not ---------------------------------------------------------
@@ -265,7 +265,7 @@ def test_what_takes_the_place_of_a_file_after_the_look_is_not_waited_for(
         files.digest("trajectory.dcd")
 
 
-# --- the command, in a process with limits -------------------------------------------------------------------
+# --- the command, in a process with limits -----------------------------------------------------------------
 
 COMMANDS = {
     "a link as a folder": lambda place: put_in_place(
