@@ -1,4 +1,4 @@
-"""A hostile directory costs the object that is hostile: no more, no less, and nothing is taken from elsewhere."""
+"""A hostile directory costs the object that is hostile, no more, and nothing is taken from elsewhere."""
 
 from __future__ import annotations
 

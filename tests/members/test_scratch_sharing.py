@@ -177,6 +177,7 @@ def test_the_process_that_extracts_is_named(tmp_path: Path, extractor: Extractor
 @pytest.mark.parametrize("grows", [True, False])
 def test_who_gets_on_is_waited_for(waiting: Scratch, extractor: Extractor, grows: bool) -> None:
     lock = held(waiting.directory, "extract.lock")
+    next(waiting.directory.glob("k1-*/k1/a.txt")).unlink()
     staging = next(waiting.directory.glob(".simarchive/*.json")).with_suffix(".part")
     staging.mkdir()
 
