@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from simarchive.chemistry import Component, Substance
 from simarchive.data import BaseStoredData
-from simarchive.errors import CorruptError, FormatError, InvalidDataError, NotFoundError
+from simarchive.errors import CorruptError, FormatError, InvalidDataError, NotFoundError, StorageIOError
 from simarchive.ground.keys import free_key
 from simarchive.queries.substance import ComponentPattern
 from simarchive.storage import duplicates
@@ -270,7 +270,7 @@ class _Copying:
         outcome = None
         try:
             with self.source.reading():
-                stored = self.source.load(key)
+                stored = self._loaded(key)
                 if not (is_referred_to or self.keep is None or self.keep(stored)):
                     return None, []
                 first = self._to_go_first(key, stored)
@@ -279,12 +279,23 @@ class _Copying:
                 for old in references(stored):
                     if old in self.report.new_keys:
                         rename_reference(stored, old, self.report.new_keys[old])
-                files = self.source.members(key, shared=self.shared)
-                outcome = self.target.put(stored, files, storage_key=key)
+                outcome = self.target.put(stored, self._files(key), storage_key=key)
         except (CorruptError, FormatError, InvalidDataError, NotFoundError) as error:
             self.report.unreadable[key] = str(error)
         self._done.add(key)
         return outcome, []
+
+    def _loaded(self, key: str) -> BaseStoredData:
+        with _of_the_source():
+            return self.source.load(key)
+
+    def _files(self, key: str) -> AncillaryData | None:
+        with _of_the_source():
+            files = self.source.members(key, shared=self.shared)
+            if files is not None:
+                # Looked for now: what cannot be listed is a fault of the source, not of the target.
+                _ = files.names
+            return files
 
     def _to_go_first(self, key: str, stored: BaseStoredData) -> list[str]:
         # An object is read a second time only if it came before what it refers to.
@@ -296,6 +307,15 @@ class _Copying:
             for other in dict.fromkeys(references(stored))
             if other in self._keys and other not in self._done and other not in self._waiting
         ]
+
+
+@contextlib.contextmanager
+def _of_the_source() -> Iterator[None]:
+    """Have an object that the system cannot read cost this object only; the target's errors end the merge."""
+    try:
+        yield
+    except StorageIOError as error:
+        raise CorruptError(str(error)) from error
 
 
 def references(stored: BaseStoredData) -> list[str]:

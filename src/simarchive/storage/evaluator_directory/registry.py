@@ -204,7 +204,7 @@ class DirectoryRegistries:
             for name, keys in registry.keys.items():
                 for key in keys:
                     try:
-                        check_key(key)
+                        _check_listed(key)
                     except InvalidDataError as error:
                         self._problems.setdefault(shown_key(key), str(error))
                         continue
@@ -213,11 +213,20 @@ class DirectoryRegistries:
                         yield key, Filing(bool(is_own), name)
 
 
+def _check_listed(key: str) -> None:
+    check_key(key)
+    if f"{key}.json" in (EVALUATOR_REGISTRY, OWN_REGISTRY):
+        raise InvalidDataError(f"key {key!r} is the name of a registry")
+
+
 def _signature(path: Path) -> Signature | None:
     try:
-        return signature_of(path)
+        signature = signature_of(path)
     except OSError as error:
         raise StorageIOError(f"registry {str(path)!r} cannot be read: {error.strerror}") from error
+    if signature is None and path.is_symlink():
+        raise CorruptError(f"registry {str(path)!r} is a link that leads nowhere: remove it")
+    return signature
 
 
 def registry_text(keys: Mapping[str, list[str]]) -> str:

@@ -3,9 +3,14 @@
 Below the scratch directory, each object has ``<key>-<generation>/<key>/``. The generation is another one for
 other content, so that an object that was replaced gets another directory and is never served the old files;
 the last component is the bare key, as programs that take a path apart expect. Beside them, ``.simarchive/``
-holds for each a manifest (``.json``), the stamps of its files (``.stamps``), a folder for the file that is
-being extracted (``.part``), and the files that stand for locks. All may be deleted at any time; what is then
-asked for is extracted again.
+holds for each a manifest (``.json``), the stamps of its files (``.stamps``), while files are extracted a
+folder for the next one (``.part``), and the files that stand for locks. All may be deleted at any time; what
+is then asked for is extracted again.
+
+A file is handed out if it is as it was when this `Scratch` extracted it or read all of it, or if its stamp
+says that it is as another program of this user extracted it. Where anybody else can write to one of the
+folders, or to the stamps, a stamp proves nothing, and the file is read and compared with its digest first.
+Links are never followed.
 """
 
 from __future__ import annotations
@@ -13,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import time
 import weakref
@@ -25,13 +31,23 @@ from typing import Self
 
 from blake3 import blake3
 
-from simarchive.errors import ClosedError, InvalidDataError, LockedError, StorageFullError, StorageIOError
+from simarchive.container.members import member_digest
+from simarchive.errors import (
+    ClosedError,
+    InvalidDataError,
+    LockedError,
+    StorageError,
+    StorageFullError,
+    StorageIOError,
+)
+from simarchive.ground.files_below import FileBelow
 from simarchive.ground.filesystem import PathLike
 from simarchive.ground.keys import check_key, check_member_name
 from simarchive.storage.scratch.locks import EXCLUSIVE, LockFile, UseLocks
 from simarchive.storage.scratch.slot import Extract, ScratchSlot
-from simarchive.storage.scratch.stamps import ScratchFile, StampTable
+from simarchive.storage.scratch.stamps import ScratchFile, StampTable, stamp_of
 from simarchive.storage.scratch.temporary_folder import STATE_FOLDER, TemporaryFolder
+from simarchive.storage.scratch.trust import are_ours_alone, is_one_file
 
 _GENERATION_DIGITS = 16
 # Left free on the device for everyone else.
@@ -39,6 +55,8 @@ _SPARE_BYTES = 16 << 20
 # What somebody removes while a program makes something is made again, but not for ever.
 _ATTEMPTS = 3
 _ABANDONED_S = 600
+_MOST_KNOWN = 1 << 17
+_SLOT = re.compile(rf".+-[0-9a-f]{{{_GENERATION_DIGITS}}}", re.DOTALL)
 
 
 class ScratchDirectory(os.PathLike[str]):
@@ -108,6 +126,9 @@ class Scratch:
             self._state = self.directory / STATE_FOLDER
             self._state.mkdir(parents=True, exist_ok=True)
             self._locks = UseLocks(self._state / "use.lock", timeout_s)
+            are_ours_alone([self._state])
+        # Stamps of files that this extracted or proved, by directory and name.
+        self._known: dict[tuple[str, str], bytes] = {}
         self._closed = False
         self._sweep()
 
@@ -179,18 +200,56 @@ class Scratch:
         self._locks.share(slot.name)
         # From now on it is released when this is forgotten, after an error too.
         directory = ScratchDirectory(slot.path, partial(self._locks.release, slot.name))
+        if wanted and not folders and self._are_known(slot, wanted) and slot.note_use():
+            return directory
         with slot.extracting(self._timeout_s) as stamps:
-            missing = [file for file in wanted if not stamps.is_valid(file, slot.path / file.name)]
+            missing = self._missing(slot, wanted, stamps)
             if missing:
                 self._make_room(slot, stamps, missing)
             for folder in folders:
-                slot.destination(folder).mkdir(parents=True, exist_ok=True)
+                slot.make_folder(folder)
             if not wanted:
-                slot.path.mkdir(parents=True, exist_ok=True)
+                slot.make_folder("")
             for file in missing:
-                slot.put(file, extract, stamps)
+                self._known[slot.name, file.name] = slot.put(file, extract, stamps)
             slot.finish(stamps.total_bytes)
+            if missing and not slot.is_ours_alone(file.name for file in missing):
+                # Somebody may have exchanged them since.
+                for file in missing:
+                    self._known.pop((slot.name, file.name), None)
         return directory
+
+    def _are_known(self, slot: ScratchSlot, wanted: list[ScratchFile]) -> bool:
+        """Return whether files are as they were when this extracted or proved them."""
+        if any((slot.name, file.name) not in self._known for file in wanted):
+            return False
+        slot.is_ours_alone(file.name for file in wanted)
+        return all(self._known[slot.name, file.name] == _stamp(slot, file) for file in wanted)
+
+    def _missing(self, slot: ScratchSlot, wanted: list[ScratchFile], stamps: StampTable) -> list[ScratchFile]:
+        """Return the files that are not there, or are not what was extracted."""
+        is_trusted = slot.is_ours_alone(file.name for file in wanted) and stamps.is_ours_alone
+        return [file for file in wanted if not self._is_valid(slot, file, stamps, is_trusted=is_trusted)]
+
+    def _is_valid(
+        self, slot: ScratchSlot, file: ScratchFile, stamps: StampTable, *, is_trusted: bool
+    ) -> bool:
+        stamp, place = _stamp(slot, file), (slot.name, file.name)
+        if stamp is None:
+            return False
+        if self._known.get(place) == stamp:
+            return True
+        if not stamps.has(file.name, stamp):
+            return False
+        # Where others can write, they can have written the stamps, too: only the content is proof then.
+        if not is_trusted and not _is_proved(slot, file):
+            return False
+        if _stamp(slot, file) != stamp:
+            return False
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[place] = stamp
+        return True
 
     def used_bytes(self) -> int:
         """Return the size of all extracted files, by their manifests."""
@@ -228,7 +287,8 @@ class Scratch:
 
     def _slots(self) -> list[ScratchSlot]:
         """Return the directories, the one that was unused for longest first."""
-        found = [ScratchSlot(self.directory, path.stem) for path in self._state.glob("*.json")]
+        names = [path.stem for path in self._state.glob("*.json")]
+        found = [ScratchSlot(self.directory, name) for name in names if _SLOT.fullmatch(name)]
         return sorted(found, key=ScratchSlot.last_use)
 
     def _temporary_path(self) -> Path:
@@ -255,6 +315,8 @@ class Scratch:
                 path = self._state / entry.name
                 if entry.name.startswith("trash-"):
                     shutil.rmtree(path, ignore_errors=True)
+                elif entry.name.endswith(".part") and entry.is_dir(follow_symlinks=False):
+                    ScratchSlot(self.directory, path.stem).remove_leftovers()
                 elif entry.name.endswith(".tmp") and time.time() - entry.stat().st_mtime > _ABANDONED_S:
                     path.unlink(missing_ok=True)
 
@@ -313,6 +375,24 @@ class Scratch:
 
     def _free_bytes(self) -> int:
         return shutil.disk_usage(self.directory).free
+
+
+def _stamp(slot: ScratchSlot, file: ScratchFile) -> bytes | None:
+    """Return the stamp of a file as it is now; ``None`` if it is not there, or has another name, too."""
+    try:
+        status = (slot.path / file.name).lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return stamp_of(file, status) if is_one_file(status) else None
+
+
+def _is_proved(slot: ScratchSlot, file: ScratchFile) -> bool:
+    """Return whether a file has the content that it should have."""
+    place = FileBelow.of(slot.path.parents[1], f"{slot.name}/{slot.path.name}/{file.name}")
+    try:
+        return member_digest(place) == (file.size, file.digest)
+    except StorageError:
+        return False
 
 
 def _short_digest(text: str) -> str:

@@ -8,17 +8,22 @@ import os
 import secrets
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from simarchive.errors import ConflictError, LockedError
+from simarchive.ground.files_below import open_folder
 from simarchive.storage.scratch.locks import EXCLUSIVE, LockFile
-from simarchive.storage.scratch.stamps import ScratchFile, StampTable, remove_table
+from simarchive.storage.scratch.stamps import ScratchFile, StampTable, remove_table, stamp_of
 from simarchive.storage.scratch.temporary_folder import STATE_FOLDER
+from simarchive.storage.scratch.trust import are_ours_alone, is_one_file
 
 _MANIFEST_BYTES = 256
+_MOST_BYTES = 1 << 60
+# An open folder as a path.
+_OPEN_FILES = Path("/proc/self/fd")
 
 Extract = Callable[[str, Path], object]
 
@@ -72,6 +77,15 @@ class ScratchSlot:
             " scratch directory"
         )
 
+    def remove_leftovers(self) -> None:
+        """Remove what a killed program left when it extracted, unless another one extracts now."""
+        lock = LockFile(self._state / "extract.lock")
+        try:
+            if lock.attempt(self.name, EXCLUSIVE):
+                shutil.rmtree(self._staging, ignore_errors=True)
+        finally:
+            lock.close()
+
     def _clear_staging(self) -> None:
         """Make the folder of the file that is being extracted, without what a killed process left there."""
         if self._staging.is_symlink():
@@ -93,19 +107,70 @@ class ScratchSlot:
         by = self._read().get("by")
         return str(by) if by else "another thread or process"
 
-    def put(self, file: ScratchFile, extract: Extract, stamps: StampTable) -> None:
-        """Extract a file, which appears in the directory when it is complete."""
-        destination = self.destination(file.name)
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        staged = self._staging / "file"
-        extract(file.name, staged)
+    def put(self, file: ScratchFile, extract: Extract, stamps: StampTable) -> bytes:
+        """Extract a file, which appears in the directory when it is complete; return its stamp."""
+        place, _, name = file.name.rpartition("/")
+        with self._open_folder(place) as folder, self._open_staging() as (staging, path):
+            extract(file.name, path / "file")
+            try:
+                os.replace("file", name, src_dir_fd=staging, dst_dir_fd=folder)
+            except IsADirectoryError as error:
+                raise ConflictError(
+                    f"{str(self.path / file.name)!r} cannot be written: a directory is there: remove it"
+                ) from error
+            stamp = stamp_of(file, os.stat(name, dir_fd=folder, follow_symlinks=False))
+        stamps.put(file, stamp)
+        return stamp
+
+    def make_folder(self, name: str) -> None:
+        """Make an empty folder of the object."""
+        with self._open_folder(name):
+            pass
+
+    def is_ours_alone(self, names: Iterable[str]) -> bool:
+        """Return whether nobody else can have put files of these names there, or what is known of them.
+
+        Raises
+        ------
+        ConflictError
+            If a link is in the place of a folder.
+        """
+        inner = {parent for name in names if "/" in name for parent in PurePosixPath(name).parents}
+        return are_ours_alone(
+            (self._scratch, self._state, self._place, self.path, *(self.path / name for name in inner))
+        )
+
+    @contextmanager
+    def _open_folder(self, name: str) -> Iterator[int]:
+        """Give the descriptor of a folder of the object, made if it is not there; no link is followed."""
+        folder = open_folder(self._scratch)
         try:
-            staged.replace(destination)
-        except IsADirectoryError as error:
+            for part in (self.name, self.path.name, *(name.split("/") if name else ())):
+                with suppress(FileExistsError):
+                    os.mkdir(part, dir_fd=folder)
+                inner = open_folder(part, within=folder)
+                os.close(folder)
+                folder = inner
+            yield folder
+        except NotADirectoryError as error:
             raise ConflictError(
-                f"{str(destination)!r} cannot be written: a directory is there: remove it"
+                f"a folder of {str(self.path / name)!r} became a link, or a file: remove it"
             ) from error
-        stamps.put(file, destination)
+        finally:
+            os.close(folder)
+
+    @contextmanager
+    def _open_staging(self) -> Iterator[tuple[int, Path]]:
+        """Give the descriptor of the folder for the file that is being extracted, and a path of it."""
+        staging = open_folder(self._staging)
+        try:
+            if are_ours_alone((self._scratch, self._state, self._staging)) or not _OPEN_FILES.is_dir():
+                yield staging, self._staging
+            else:
+                # Others can exchange the folder, but not what is open.
+                yield staging, _OPEN_FILES / str(staging)
+        finally:
+            os.close(staging)
 
     def last_use(self) -> float:
         """Return when the directory was last handed out, in seconds since the epoch."""
@@ -127,20 +192,17 @@ class ScratchSlot:
         self._manifest.unlink(missing_ok=True)
         return found
 
-    def destination(self, name: str) -> Path:
-        """Return where a file goes; raise ConflictError if a link on the way would lead elsewhere."""
-        path = self.path / name
-        for parent in path.parents:
-            if parent == self._place.parent:
-                break
-            if parent.is_symlink():
-                raise ConflictError(f"{str(parent)!r} became a link: remove it")
-        return path
+    def note_use(self) -> bool:
+        """Note that the directory is used now; return whether there is something to note it in."""
+        with suppress(FileNotFoundError):
+            os.utime(self._manifest, follow_symlinks=False)
+            return True
+        return False
 
     def planned_bytes(self) -> int:
         """Return the size of the files that are, or are being, extracted."""
         planned = self._read().get("bytes")
-        return planned if isinstance(planned, int) else 0
+        return min(max(planned, 0), _MOST_BYTES) if isinstance(planned, int) else 0
 
     def begin(self, planned_bytes: int) -> None:
         """Note, before files are extracted, what they will take, and who extracts them."""
@@ -152,15 +214,21 @@ class ScratchSlot:
         """Note what the files take, and that the directory is used now."""
         text = _text_of({"bytes": bytes_here})
         if self._stored_text() == text:
-            os.utime(self._manifest)
+            self.note_use()
         else:
             self._write(text)
+        # One that is there belongs to a program that extracts, or was killed.
+        with suppress(OSError):
+            self._staging.rmdir()
 
     def _write(self, text: bytes) -> None:
         # In place, by one system call, and of one length: a new file that is renamed over the old one makes
         # the file system write it out, which takes longer than all else where files are small.
-        fd = os.open(self._manifest, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        fd = os.open(self._manifest, flags, 0o666)
         try:
+            if not is_one_file(os.fstat(fd)):
+                raise ConflictError(f"{str(self._manifest)!r} is another file, too: remove it")
             os.pwrite(fd, text, 0)
             os.ftruncate(fd, len(text))
         finally:
@@ -169,15 +237,22 @@ class ScratchSlot:
     def _read(self) -> dict[str, Any]:
         try:
             content = json.loads(self._stored_text())
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         return content if isinstance(content, dict) else {}
 
     def _stored_text(self) -> bytes:
+        # O_NONBLOCK, should somebody have put a FIFO there.
         try:
-            return self._manifest.read_bytes()
-        except FileNotFoundError:
+            fd = os.open(self._manifest, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
             return b""
+        try:
+            return os.read(fd, 2 * _MANIFEST_BYTES)
+        except OSError:
+            return b""
+        finally:
+            os.close(fd)
 
 
 def _text_of(content: dict[str, Any]) -> bytes:

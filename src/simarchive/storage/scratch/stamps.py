@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from types import TracebackType
 from typing import Self
 
 from blake3 import blake3
+
+from simarchive.storage.scratch.trust import is_one_file, is_ours_alone
 
 _MAGIC = b"simarchive-stamp"
 # Slots in the table, slots in use, size of all files in use.
@@ -46,22 +49,24 @@ class StampTable:
         if not self._load():
             self._write_empty(_FIRST_CAPACITY)
 
-    def is_valid(self, file: ScratchFile, place: Path) -> bool:
-        """Return whether `place` is as it was when `file` was extracted there."""
-        _, row = self._find(_digest(file.name))
-        try:
-            return row is not None and row[1] == _stamp(file, place)
-        except (FileNotFoundError, NotADirectoryError):
-            return False
+    @property
+    def is_ours_alone(self) -> bool:
+        """Whether nobody else can have written to the table."""
+        return is_ours_alone(os.fstat(self._fd))
+
+    def has(self, name: str, stamp: bytes) -> bool:
+        """Return whether the file of this name had this stamp when it was extracted."""
+        _, row = self._find(_digest(name))
+        return row is not None and row[1] == stamp
 
     def size_of(self, name: str) -> int:
         """Return the size of the file of this name that was extracted last; 0 if none was."""
         _, row = self._find(_digest(name))
         return 0 if row is None else int(row[2])
 
-    def put(self, file: ScratchFile, place: Path) -> None:
-        """Note that `file` was extracted to `place` just now."""
-        name, stamp = _digest(file.name), _stamp(file, place)
+    def put(self, file: ScratchFile, stamp: bytes) -> None:
+        """Note that a file was extracted just now, and is as its stamp says."""
+        name = _digest(file.name)
         slot, old = self._find(name)
         if old is None and 2 * (self._count + 1) > self._capacity:
             self._grow()
@@ -86,8 +91,16 @@ class StampTable:
         self.close()
 
     def _opened(self) -> int:
+        # Nobody may write to it who may not write to the folder.
+        mode = stat.S_IMODE(self._path.parent.stat().st_mode) & 0o666
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        return os.open(self._path, flags, 0o666)
+        fd = os.open(self._path, flags, mode)
+        if is_one_file(os.fstat(fd)):
+            return fd
+        # Somebody gave another file this name: it is not written to.
+        os.close(fd)
+        self._path.unlink()
+        return os.open(self._path, flags | os.O_EXCL, mode)
 
     def _load(self) -> bool:
         header = os.pread(self._fd, _HEADER.size, 0)
@@ -158,6 +171,6 @@ def _digest(text: str) -> bytes:
     return digest[:16]
 
 
-def _stamp(file: ScratchFile, place: Path) -> bytes:
-    now = place.lstat()
+def stamp_of(file: ScratchFile, now: os.stat_result) -> bytes:
+    """Return the stamp of a file that is as this says; it is another one after anyone wrote to it."""
     return _digest(f"{file.digest} {now.st_size} {now.st_ino} {now.st_mtime_ns} {now.st_ctime_ns}")
