@@ -442,10 +442,10 @@ class HDF5Storage(StorageBackend):
             return indexing.rebuild_all(contents)
 
     def repair(self) -> RepairReport:
-        """Set damaged objects aside and make the index anew, as one transaction; return what was done.
+        """Set damaged objects aside and rebuild the index, as one transaction; return what was done.
 
         An object is damaged if its document or an array of it cannot be read or does not match its digest.
-        It is moved to the group ``/set_aside`` of the container, where it is no object any more; nothing is
+        It is moved to the group ``/set_aside`` of the container, where it is no longer an object; nothing is
         deleted. Members that cannot be read stay where they are: `verify` names them.
         """
         return upkeep.repair(self._container)
@@ -476,7 +476,7 @@ class HDF5Storage(StorageBackend):
         with self._container.reading() as contents:
             if class_names is None:
                 return contents.keys()
-            return list(answers.keys_of_classes(contents, class_names))
+            return answers.select_by(contents, class_names, ())
 
     def __len__(self) -> int:
         with self._container.reading() as contents:

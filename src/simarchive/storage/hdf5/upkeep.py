@@ -102,7 +102,7 @@ class RepairReport:
 
 
 def repair(container: Container) -> RepairReport:
-    """Move every damaged object out of the objects and make the index anew, as one transaction."""
+    """Move every damaged object out of the objects and rebuild the index, as one transaction."""
     report = RepairReport(str(container.path))
     with container.transaction() as contents:
         for key in contents.keys():  # noqa: SIM118 - not a mapping

@@ -27,7 +27,7 @@ from simarchive.storage.merging import references
 if TYPE_CHECKING:
     from simarchive.container.container import Container
 
-REMEDY = "'simarchive repair --index' makes it anew"
+REMEDY = "'simarchive repair --index' rebuilds it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def verify(
         try:
             with container.reading() as contents:
                 begun = entered = True
-                # A device that failed once leaves HDF5 with half of what it read: begin anew behind it.
+                # A device that failed once leaves HDF5 with half of what it read: start again behind it.
                 while walk.pending and not walk.device_failed:
                     walk.pending.popleft()(contents)
                 left = True
