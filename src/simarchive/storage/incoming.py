@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -90,6 +90,11 @@ class Incoming:
             return None
         values = (self.index_values.get(name) for name in type(self.stored).identity_fields)
         return (self.class_name, *(repr(_plain(value)) for value in values))
+
+    def marks(self) -> tuple[Hashable, ...]:
+        """Return values of which two objects share at least one if `duplicates` may call them the same."""
+        likeness = (self.class_name, self.likeness)
+        return (likeness,) if self.measurement is None else (likeness, self.measurement)
 
     @cached_property
     def index_values(self) -> dict[str, Value]:

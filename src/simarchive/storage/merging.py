@@ -10,7 +10,7 @@ key and every reference to the old one in the other copied objects is changed wi
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
@@ -366,7 +366,7 @@ class Plan:
         self._target = target
         self.lock: AbstractContextManager[Any] = contextlib.nullcontext() if target is None else target.lock
         self._objects: dict[str, tuple[BaseStoredData, AncillaryData | None]] = {}
-        self._alike: dict[object, list[str]] = {}
+        self._keys: dict[Hashable, list[str]] = {}  # by mark
 
     def is_same_store(self, other: object, /) -> bool:
         """Return whether a source is the store that would be changed."""
@@ -390,15 +390,15 @@ class Plan:
         key = decision.existing_key or free_key(storage_key, self._has)
         if decision.action is not Action.KEEP:
             self._objects[key] = stored, ancillary_data
-            for alike in _alike(incoming):
-                self._alike.setdefault(alike, []).append(key)
+            for mark in incoming.marks():
+                self._keys.setdefault(mark, []).append(key)
         return StoreOutcome(key, decision.action)
 
     def _has(self, storage_key: str) -> bool:
         return storage_key in self._objects or (self._target is not None and storage_key in self._target)
 
     def _possible_duplicates(self, incoming: Incoming) -> Iterator[tuple[str, BaseStoredData]]:
-        for key in dict.fromkeys(key for alike in _alike(incoming) for key in self._alike.get(alike, ())):
+        for key in dict.fromkeys(key for mark in incoming.marks() for key in self._keys.get(mark, ())):
             yield key, self._objects[key][0]
         if self._target is not None:
             for key, stored in self._target.possible_duplicates(incoming):
@@ -409,14 +409,6 @@ class Plan:
         if key in self._objects:
             return self._objects[key][1]
         return None if self._target is None else self._target.members(key)
-
-
-def _alike(incoming: Incoming) -> Iterator[object]:
-    """Yield values of which two objects share at least one if `duplicates` may call them the same."""
-    yield incoming.identity
-    yield incoming.likeness
-    if incoming.measurement is not None:
-        yield incoming.measurement
 
 
 def _digests(files: AncillaryData | None) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -12,9 +11,6 @@ from simarchive.cli.arguments import PATH, codec_option, container_argument, jso
 from simarchive.cli.merge_report import report_merge, with_problems
 from simarchive.cli.progress_bars import objects_bar
 from simarchive.errors import InvalidDataError
-
-if TYPE_CHECKING:
-    from simarchive.storage.merging import SubstanceFilter
 
 
 @click.command("subset", short_help="Copy the objects that pass filters into a new container.")
@@ -66,9 +62,19 @@ def command(
     Example:
       simarchive subset all.h5 dry.h5 --exclude-component O
     """
-    from simarchive.storage.merging import merge
+    from simarchive.queries.literals import read_substance
+    from simarchive.storage.merging import SubstanceFilter, merge
 
-    filters = _filter_of(include_component, exclude_component, include_substance, exclude_substance)
+    filters = SubstanceFilter.of(
+        map(read_substance, include_substance),
+        include_component,
+        map(read_substance, exclude_substance),
+        exclude_component,
+    )
+    if filters.lets_all_pass:
+        raise InvalidDataError(
+            "no filter is given: name a component or substance, as in --exclude-component O"
+        )
     with (
         opening.for_reading(container) as source,
         opening.new_container(target, codec=codec) as chosen,
@@ -76,32 +82,3 @@ def command(
     ):
         report = with_problems(merge(chosen, source, keep=filters.passes, progress=progress), source)
     report_merge({str(container): report}, target, as_json=as_json)
-
-
-def _filter_of(
-    include_components: tuple[str, ...],
-    exclude_components: tuple[str, ...],
-    include_substances: tuple[str, ...],
-    exclude_substances: tuple[str, ...],
-) -> SubstanceFilter:
-    """Return the filter of what a person wrote.
-
-    Raises
-    ------
-    InvalidDataError
-        If a SMILES or substance cannot be read, there is no filter, or two contradict each other.
-    """
-    from simarchive.queries.literals import read_substance
-    from simarchive.storage.merging import SubstanceFilter
-
-    filters = SubstanceFilter.of(
-        map(read_substance, include_substances),
-        include_components,
-        map(read_substance, exclude_substances),
-        exclude_components,
-    )
-    if filters.lets_all_pass:
-        raise InvalidDataError(
-            "no filter is given: name a component or substance, as in --exclude-component O"
-        )
-    return filters

@@ -1,4 +1,4 @@
-"""Which stored objects may be duplicates of another: their digests by key, kept in memory.
+"""Which stored objects may be duplicates of another: their marks (`Incoming.marks`) by key, in memory.
 
 A directory has no index. Here each object is read once, at the first question about its class; later changes
 of one's own are noted, and those of other programs found by the times of the files.
@@ -6,7 +6,7 @@ of one's own are noted, and those of other programs found by the times of the fi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 
 from simarchive.data import BaseStoredData
@@ -18,11 +18,11 @@ from simarchive.storage.incoming import Incoming
 class _Known:
     number: int  # in the order in which the keys became known
     signature: Signature | None
-    digests: tuple[Hashable, ...]
+    marks: tuple[Hashable, ...]
 
 
 class PossibleDuplicates:
-    """The digests of the objects of a directory by key, and the keys by digest.
+    """The marks of the objects of a directory by key, and the keys by mark.
 
     Parameters
     ----------
@@ -70,48 +70,33 @@ class PossibleDuplicates:
                 # Before the object: a change in between shows later.
                 signature = self._signature(key)
                 stored = self._read(key)
-                self._keep(key, signature, () if stored is None else _digests_of(Incoming(stored)))
+                self._keep(key, signature, () if stored is None else Incoming(stored).marks())
         self._whole.add(group)
 
     def note(self, key: str, incoming: Incoming) -> None:
         """Add an object that was just stored."""
-        self._keep(key, self._signature(key), _digests_of(incoming))
+        self._keep(key, self._signature(key), incoming.marks())
 
     def forget(self, key: str) -> None:
         """Remove an object, if it is known."""
         known = self._known.pop(key, None)
-        for digest in () if known is None else known.digests:
-            keys = self._keys.get(digest, {})
+        for mark in () if known is None else known.marks:
+            keys = self._keys.get(mark, {})
             keys.pop(key, None)
             if not keys:
-                self._keys.pop(digest, None)
+                self._keys.pop(mark, None)
 
     def of(self, incoming: Incoming) -> list[str]:
         """Return the keys of at least all known objects that are duplicates, the first known first."""
-        found = {
-            key
-            for digest in _digests_of(incoming)
-            for key in self._keys.get(digest, ())
-            if key in self._known
-        }
+        found = {key for mark in incoming.marks() for key in self._keys.get(mark, ()) if key in self._known}
         return sorted(found, key=lambda key: self._known[key].number)
 
-    def _keep(self, key: str, signature: Signature | None, digests: tuple[Hashable, ...]) -> None:
+    def _keep(self, key: str, signature: Signature | None, marks: tuple[Hashable, ...]) -> None:
         before = self._known.get(key)
         self.forget(key)
         if before is None:
             self._count += 1
-        for digest in digests:
-            self._keys.setdefault(digest, {})[key] = None
+        for mark in marks:
+            self._keys.setdefault(mark, {})[key] = None
         # Last: a key that an interrupt kept from being known is read again.
-        self._known[key] = _Known(self._count if before is None else before.number, signature, digests)
-
-
-def _digests_of(incoming: Incoming) -> tuple[Hashable, ...]:
-    return tuple(_each_digest(incoming))
-
-
-def _each_digest(incoming: Incoming) -> Iterator[Hashable]:
-    yield incoming.class_name, incoming.likeness
-    if incoming.measurement is not None:
-        yield incoming.measurement
+        self._known[key] = _Known(self._count if before is None else before.number, signature, marks)

@@ -64,11 +64,6 @@ def select_by(contents: Contents, class_names: Iterable[str], conditions: Sequen
     return found
 
 
-def keys_of_classes(contents: Contents, class_names: Iterable[str]) -> list[str]:
-    """Return the keys of all objects of the classes named."""
-    return select_by(contents, class_names, ())
-
-
 def explain(contents: Contents, data_query: BaseDataQuery) -> str:
     """Return in words how the index answers a query."""
     lines = [data_query.explain()]

@@ -454,10 +454,10 @@ class HDF5Storage(StorageBackend):
         return upkeep.rebuild_index(self._container)
 
     def repair(self) -> RepairReport:
-        """Set damaged objects aside and make the index anew, as one transaction; return what was done.
+        """Set damaged objects aside and rebuild the index, as one transaction; return what was done.
 
         An object is damaged if its document or an array of it cannot be read or does not match its digest.
-        It is moved to the group ``/set_aside`` of the container, where it is no object any more; nothing is
+        It is moved to the group ``/set_aside`` of the container, where it is no longer an object; nothing is
         deleted. Members with damaged bytes stay where they are: `verify` names them. An object with members
         of which not even the description can be read is kept without these.
 
@@ -493,7 +493,7 @@ class HDF5Storage(StorageBackend):
     def _care_for_index(self, contents: Contents) -> None:
         # What was rebuilt in a transaction that was rolled back is gone.
         if self._index_checked_at != self._container.roll_backs or contents.tables.distrusted:
-            with upkeep.changing(self.path, "make the index anew"):
+            with upkeep.changing(self.path, "rebuild the index"):
                 indexing.restore(contents)
             self._index_checked_at = self._container.roll_backs
 
@@ -508,7 +508,7 @@ class HDF5Storage(StorageBackend):
         with self._container.reading() as contents:
             if class_names is None:
                 return self._keys_of(contents)
-            return list(answers.keys_of_classes(contents, class_names))
+            return answers.select_by(contents, class_names, ())
 
     def _keys_of(self, contents: Contents) -> list[str]:
         """Return the keys of all objects; say once which objects have none."""

@@ -130,7 +130,7 @@ def changing(path: Path, what: str) -> contextlib.AbstractContextManager[None]:
 
 
 def repair(container: Container) -> RepairReport:
-    """Move every damaged object out of the objects and make the index anew, as one transaction.
+    """Move every damaged object out of the objects and rebuild the index, as one transaction.
 
     Raises
     ------

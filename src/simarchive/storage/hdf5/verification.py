@@ -40,7 +40,7 @@ from simarchive.storage.hdf5 import indexing
 from simarchive.storage.merging import references
 
 NOT_A_KEY = "its name is not a key: 'simarchive repair' gives it one"
-REMEDY = "'simarchive repair --index' makes it anew"
+REMEDY = "'simarchive repair --index' rebuilds it"
 RESCUE = "'simarchive repair FILE -o NEW' saves what can be saved"
 
 
@@ -246,7 +246,7 @@ class _Walk:
             try:
                 with reading() as contents:
                     begun = entered = True
-                    # A device that failed once leaves HDF5 with half of what it read: begin anew behind it.
+                    # A device that failed once leaves HDF5 with half of what it read: start again behind it.
                     while self.pending and not self.device_failed:
                         self.pending.popleft()(contents)
                     left = True
