@@ -345,7 +345,7 @@ def test_objects_that_cannot_even_be_listed_are_not_said_to_be_missing_elsewhere
     def failing(self: Contents) -> list[str]:
         raise OSError("Can't iterate over links")
 
-    monkeypatch.setattr(Contents, "keys", failing)
+    monkeypatch.setattr(Contents, "names", failing)
     with HDF5Storage(path, mode="r") as backend:
         report = backend.verify()
     listing, table = report.problems
@@ -400,7 +400,7 @@ ERRORS = [
     StorageIOError("the device failed"),
 ]
 PLACES = [
-    (Contents, "keys"),
+    (Contents, "names"),
     (Contents, "header"),
     (Contents, "tree"),
     (Contents, "members"),
