@@ -428,7 +428,7 @@ def test_no_error_of_a_check_ends_it(
     assert report.n_not_checked
     said = str(error) if isinstance(error, StorageIOError) else type(error).__name__
     assert any(said in problem.message for problem in report.problems)
-    if name not in ("keys", "members", "verify_member"):
+    if name not in ("names", "members", "verify_member"):
         assert DAMAGED in {(problem.key, problem.member) for problem in report.problems}
 
 
