@@ -2,7 +2,7 @@
 
 pint evaluates the text of a unit as an expression, in which a power of a power takes forever. A text from a
 query, a directory or a file is therefore read here, in time in proportion to its length; pint only gets names
-and exponents that are written anew.
+and exponents that are written again.
 """
 
 from __future__ import annotations

@@ -189,7 +189,7 @@ def _unreadable_members(contents: Contents, key: str) -> list[str]:
 
 
 def rebuild_index(container: Container) -> dict[str, int]:
-    """Make the whole index anew from the objects, as one transaction; return the rows by data class.
+    """Rebuild the whole index from the objects, as one transaction; return the rows by data class.
 
     Raises
     ------

@@ -384,7 +384,7 @@ class _Walk:
                 self._note(key, message)
             self._check_document(contents, header)
             if key not in contents:
-                del self._rows[key]
+                self._rows.pop(key, None)
 
     def _check_document(self, contents: Contents, header: ObjectHeader) -> None:
         declared = rescue.declared_arrays(contents, header.key)
