@@ -294,6 +294,7 @@ def in_python(script: str, *arguments: object) -> subprocess.CompletedProcess[st
         capture_output=True,
         text=True,
         timeout=60,
+        stdin=subprocess.DEVNULL,
         check=False,
         env={**os.environ, "PYTHONPATH": str(SOURCE)},
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES)),

@@ -65,6 +65,7 @@ REMOVED: dict[str, Callable[[Path], object]] = {
     "space.lock": lambda root: (root / ".simarchive" / "space.lock").unlink(),
     "the manifest": lambda root: next(root.glob(".simarchive/*.json")).unlink(),
     "the stamps": lambda root: next(root.glob(".simarchive/*.stamps")).unlink(),
+    "the staging folder": lambda root: next(root.glob(".simarchive/*.part")).rmdir(),
     "the object": lambda root: [shutil.rmtree(path) for path in root.glob("k1-*")],
     "one folder of it": lambda root: shutil.rmtree(next(root.glob("k1-*")) / "k1" / "folder"),
 }
@@ -178,8 +179,7 @@ def test_the_process_that_extracts_is_named(tmp_path: Path, extractor: Extractor
 def test_who_gets_on_is_waited_for(waiting: Scratch, extractor: Extractor, grows: bool) -> None:
     lock = held(waiting.directory, "extract.lock")
     next(waiting.directory.glob("k1-*/k1/a.txt")).unlink()
-    staging = next(waiting.directory.glob(".simarchive/*.json")).with_suffix(".part")
-    staging.mkdir()
+    staging = next(waiting.directory.glob(".simarchive/*.part"))
 
     def extract_slowly() -> None:
         with (staging / "growing").open("wb", buffering=0) as file:

@@ -270,8 +270,7 @@ def test_what_a_killed_extraction_left_is_swept_when_scratch_is_opened(
     root: Path, extractor: Extractor
 ) -> None:
     left = root / ".simarchive" / f"{place_of(root).parent.name}.part"
-    left.mkdir()
     (left / "file").write_bytes(bytes(1000))
     Scratch(root).close()
-    assert not left.exists()
+    assert not (left / "file").exists()
     assert retrieved(root, extractor) == CONTENT

@@ -3,8 +3,8 @@
 Below the scratch directory, each object has ``<key>-<generation>/<key>/``. The generation is another one for
 other content, so that an object that was replaced gets another directory and is never served the old files;
 the last component is the bare key, as programs that take a path apart expect. Beside them, ``.simarchive/``
-holds for each a manifest (``.json``), the stamps of its files (``.stamps``), while files are extracted a
-folder for the next one (``.part``), and the files that stand for locks. All may be deleted at any time; what
+holds for each a manifest (``.json``), the stamps of its files (``.stamps``), a folder for the file that is
+being extracted (``.part``), and the files that stand for locks. All may be deleted at any time; what
 is then asked for is extracted again.
 
 A file is handed out if it is as it was when this `Scratch` extracted it or read all of it, or if its stamp
@@ -56,6 +56,7 @@ _SPARE_BYTES = 16 << 20
 _ATTEMPTS = 3
 _ABANDONED_S = 600
 _MOST_KNOWN = 1 << 17
+_MOST_LOOKS = 1000
 _SLOT = re.compile(rf".+-[0-9a-f]{{{_GENERATION_DIGITS}}}", re.DOTALL)
 
 
@@ -210,8 +211,10 @@ class Scratch:
                 slot.make_folder(folder)
             if not wanted:
                 slot.make_folder("")
-            for file in missing:
-                self._known[slot.name, file.name] = slot.put(file, extract, stamps)
+            if missing:
+                with slot.putting(extract, stamps) as put:
+                    for file in missing:
+                        self._known[slot.name, file.name] = put(file)
             slot.finish(stamps.total_bytes)
             if missing and not slot.is_ours_alone(file.name for file in missing):
                 # Somebody may have exchanged them since.
@@ -310,12 +313,15 @@ class Scratch:
 
     def _sweep(self) -> None:
         """Remove what killed programs left; what others still work on stays."""
+        n_looks = 0
         with contextlib.suppress(OSError), os.scandir(self._state) as listing:
             for entry in listing:
                 path = self._state / entry.name
                 if entry.name.startswith("trash-"):
                     shutil.rmtree(path, ignore_errors=True)
-                elif entry.name.endswith(".part") and entry.is_dir(follow_symlinks=False):
+                elif entry.name.endswith(".part") and n_looks < _MOST_LOOKS:
+                    # Of very many objects, the last ones wait to be asked for, or to give way.
+                    n_looks += 1
                     ScratchSlot(self.directory, path.stem).remove_leftovers()
                 elif entry.name.endswith(".tmp") and time.time() - entry.stat().st_mtime > _ABANDONED_S:
                     path.unlink(missing_ok=True)

@@ -79,6 +79,9 @@ class ScratchSlot:
 
     def remove_leftovers(self) -> None:
         """Remove what a killed program left when it extracted, unless another one extracts now."""
+        with suppress(OSError), os.scandir(self._staging) as listing:
+            if not any(listing):
+                return
         lock = LockFile(self._state / "extract.lock")
         try:
             if lock.attempt(self.name, EXCLUSIVE):
@@ -107,18 +110,34 @@ class ScratchSlot:
         by = self._read().get("by")
         return str(by) if by else "another thread or process"
 
-    def put(self, file: ScratchFile, extract: Extract, stamps: StampTable) -> bytes:
-        """Extract a file, which appears in the directory when it is complete; return its stamp."""
-        place, _, name = file.name.rpartition("/")
-        with self._open_folder(place) as folder, self._open_staging() as (staging, path):
-            extract(file.name, path / "file")
-            try:
-                os.replace("file", name, src_dir_fd=staging, dst_dir_fd=folder)
-            except IsADirectoryError as error:
-                raise ConflictError(
-                    f"{str(self.path / file.name)!r} cannot be written: a directory is there: remove it"
-                ) from error
-            stamp = stamp_of(file, os.stat(name, dir_fd=folder, follow_symlinks=False))
+    @contextmanager
+    def putting(self, extract: Extract, stamps: StampTable) -> Iterator[Callable[[ScratchFile], bytes]]:
+        """Give what extracts a file, which appears when it is complete, and returns its stamp."""
+        with contextlib.ExitStack() as stack:
+            staging, path = stack.enter_context(self._open_staging())
+            opened: list[tuple[str, int]] = []
+
+            def put(file: ScratchFile) -> bytes:
+                place, _, name = file.name.rpartition("/")
+                if not opened or opened[-1][0] != place:
+                    folders.close()
+                    opened.append((place, folders.enter_context(self._open_folder(place))))
+                extract(file.name, path / "file")
+                return self._put_in_place(file, name, staging, opened[-1][1], stamps)
+
+            folders = stack.enter_context(contextlib.ExitStack())
+            yield put
+
+    def _put_in_place(
+        self, file: ScratchFile, name: str, staging: int, folder: int, stamps: StampTable
+    ) -> bytes:
+        try:
+            os.replace("file", name, src_dir_fd=staging, dst_dir_fd=folder)
+        except IsADirectoryError as error:
+            raise ConflictError(
+                f"{str(self.path / file.name)!r} cannot be written: a directory is there: remove it"
+            ) from error
+        stamp = stamp_of(file, os.stat(name, dir_fd=folder, follow_symlinks=False))
         stamps.put(file, stamp)
         return stamp
 
@@ -146,9 +165,12 @@ class ScratchSlot:
         folder = open_folder(self._scratch)
         try:
             for part in (self.name, self.path.name, *(name.split("/") if name else ())):
-                with suppress(FileExistsError):
-                    os.mkdir(part, dir_fd=folder)
-                inner = open_folder(part, within=folder)
+                try:
+                    inner = open_folder(part, within=folder)
+                except FileNotFoundError:
+                    with suppress(FileExistsError):
+                        os.mkdir(part, dir_fd=folder)
+                    inner = open_folder(part, within=folder)
                 os.close(folder)
                 folder = inner
             yield folder
@@ -217,9 +239,6 @@ class ScratchSlot:
             self.note_use()
         else:
             self._write(text)
-        # One that is there belongs to a program that extracts, or was killed.
-        with suppress(OSError):
-            self._staging.rmdir()
 
     def _write(self, text: bytes) -> None:
         # In place, by one system call, and of one length: a new file that is renamed over the old one makes
