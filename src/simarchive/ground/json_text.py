@@ -40,8 +40,8 @@ def parse(text: str | bytes, mapping: Mapping | None = None) -> Any:
     Raises
     ------
     ValueError
-        If the text is not strict JSON in UTF-8, has half of a surrogate pair, or is nested too deeply; without
-        a mapping also if it has a key twice in one object, or a float beyond double precision.
+        If the text is not strict JSON in UTF-8, has half of a surrogate pair, or is nested too deeply;
+        without a mapping also if it has a key twice in one object, or a float beyond double precision.
     """
     if isinstance(text, bytes):
         text = text.decode()
