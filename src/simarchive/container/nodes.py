@@ -143,7 +143,7 @@ def read_integer(node: Node, name: str) -> int:
     kind = attribute.get_type()
     size = attribute.get_storage_size()
     # One of them has the size of its type: to ask for the dataspace would take as long as the rest.
-    if kind.get_class() != h5t.INTEGER or size != kind.get_size() or size > _LARGEST_INTEGER_BYTES:
+    if not isinstance(kind, h5t.TypeIntegerID) or size != kind.get_size() or size > _LARGEST_INTEGER_BYTES:
         raise TypeError(f"attribute {name!r} is not one integer of up to 64 bits")
     value = np.empty((), np.int64)
     attribute.read(value, h5t.NATIVE_INT64)
