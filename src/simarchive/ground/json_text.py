@@ -34,14 +34,14 @@ def parse(text: str | bytes, mapping: Mapping | None = None) -> Any:
     ----------
     mapping
         Called with each object of the text, innermost first; what it returns takes its place. Of a key that
-        stands twice in one object it sees the last value, and a float beyond double precision is an infinity:
-        to look for these would cost a third of the time again.
+        stands twice in one object it sees the last value: to look for these would cost a third of the time
+        again.
 
     Raises
     ------
     ValueError
-        If the text is not strict JSON in UTF-8, has half of a surrogate pair, or is nested too deeply;
-        without a mapping also if it has a key twice in one object, or a float beyond double precision.
+        If the text is not strict JSON in UTF-8, has a float beyond double precision or half of a surrogate
+        pair, or is nested too deeply; without a mapping also if it has a key twice in one object.
     """
     if isinstance(text, bytes):
         text = text.decode()
@@ -51,7 +51,9 @@ def parse(text: str | bytes, mapping: Mapping | None = None) -> Any:
         if mapping is None:
             tree = _PLAIN_DECODER.decode(text)
         else:
-            tree = json.JSONDecoder(object_hook=mapping, parse_constant=_no_number).decode(text)
+            tree = json.JSONDecoder(
+                object_hook=mapping, parse_float=_finite, parse_constant=_no_number
+            ).decode(text)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     if "\\" in text and "\\u" in text and _MAYBE_HALF_A_PAIR.search(text):
