@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import random
 import struct
+from dataclasses import dataclass
 
 import pytest
 from crash_images import LOG_PATH, PATH, committed_bytes, crash_images
 from hdf5_workload import skeleton
 from simulated_disk import Image, Operation, SimulatedDisk
 
-from simarchive.errors import CorruptError, StorageError
+from simarchive.errors import CommitInDoubtError, CorruptError, DetachedLogError, StorageError, StorageIOError
 from simarchive.journal import Durability, Journal, PagedFile
 from simarchive.journal.frames import COMMIT, FRAMES_AT, PAGE_BYTES, Head
 from simarchive.journal.seal import Seal
@@ -84,6 +87,31 @@ def kill(journal: Journal) -> None:
 # ---- the model ----------------------------------------------------------------------------------
 
 
+class KilledError(BaseException):
+    """What a killed process does next."""
+
+
+class KillAt:
+    """Let nothing reach the disk from one call on, as if the process had been killed then."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __call__(self, disk: SimulatedDisk, operation: Operation) -> None:
+        if disk.count >= self.count:
+            raise KilledError
+
+
+@dataclass
+class Mark:
+    """A committed state: when its commit began and ended, and whether a power loss may take it."""
+
+    begun: int
+    ended: int
+    content: bytes
+    durable: bool
+
+
 class Writers:
     """Two writers that take turns, each in sessions of its own."""
 
@@ -95,14 +123,32 @@ class Writers:
         self.durability = (Durability.COMMIT, Durability.CLOSE)[seed % 2]
         self.journals = [self.open(), self.open()]
         self.highest = size  # of all commits: what lies behind it was never anybody's
-        self.marks: list[tuple[int, int, bytes]] = [(0, self.disk.count, self.committed)]
+        self.marks = [Mark(0, len(self.disk.operations), self.committed, durable=True)]
 
     def open(self) -> Journal:
         return open_journal(self.disk, self.committed, durability=self.durability, checkpoint_bytes=40_000)
 
     def turn(self) -> None:
-        rng, which = self.rng, self.rng.randrange(2)
-        journal = self.journals[which]
+        """Let one of the two do something, and be killed in the midst of it now and then."""
+        rng, disk, which = self.rng, self.disk, self.rng.randrange(2)
+        self.at_work, begun = (self.committed, self.highest), len(disk.operations)
+        if rng.random() < 0.4:
+            disk.fault = KillAt(disk.count + rng.randint(1, 25))
+        try:
+            self.work(which)
+        except KilledError:
+            disk.fault = None
+            kill(self.journals[which])
+            self.journals[which] = self.open()
+            content, highest = self.at_work
+            if content != self.committed and committed_bytes(disk.image) == content:
+                self.committed, self.highest = content, highest
+                self.marks.append(Mark(begun, len(disk.operations), content, durable=False))
+        finally:
+            disk.fault = None
+
+    def work(self, which: int) -> None:
+        rng, journal = self.rng, self.journals[which]
         journal.begin_write(1.0)
         for attempt in range(rng.choice((1, 1, 2))):
             if attempt:
@@ -114,18 +160,14 @@ class Writers:
             now[:48] = superblock(len(now))
             journal.file.seek(0)
             journal.file.write(now[:48])
-        chance = rng.random()
-        if chance < 0.2:
-            kill(journal)
-            self.journals[which] = self.open()
-            return
-        if chance < 0.8:
-            begun = self.disk.count
+        if rng.random() < 0.8:
+            begun, self.at_work = len(self.disk.operations), (bytes(now), highest)
             journal.commit()
-            self.committed, self.highest = bytes(now), highest
-            self.marks.append((begun, self.disk.count, self.committed))
+            self.committed, self.highest = self.at_work
+            durable = self.durability is Durability.COMMIT
+            self.marks.append(Mark(begun, len(self.disk.operations), self.committed, durable))
         journal.end_write()
-        if chance > 0.9:
+        if rng.random() < 0.3:
             journal.close()
             self.journals[which] = self.open()
 
@@ -136,7 +178,7 @@ class Writers:
         offset = rng.randint(48, len(now))
         chance = rng.random()
         if chance < 0.35 and len(now) == highest:
-            offset += len(now) - offset + rng.choice((5000, 20_000))
+            offset = len(now) + rng.choice((5000, 20_000))
         elif chance < 0.45:
             del now[max(4096, len(now) - 15_000) :]
             journal.file.truncate(len(now))
@@ -151,34 +193,40 @@ class Writers:
         return max(highest, len(now))
 
 
-def allowed(model: Writers, point: int, kind: str) -> list[bytes]:
-    """Return what a crash after `point` operations may leave: the last commit, or the one at work."""
-    marks = model.marks
-    known = max((i for i, mark in enumerate(marks) if mark[1] <= point), default=0)
-    first = known if kind == "kill" or model.durability is Durability.COMMIT else 0
-    return [mark[2] for mark in marks[first : known + 1]] + [
-        mark[2] for mark in marks[known + 1 : known + 2] if mark[0] < point
-    ]
+def allowed(marks: list[Mark], point: int, kind: str) -> list[bytes]:
+    """Return what a crash after `point` calls may leave: the last commit, or the one at work."""
+    known = max((i for i, mark in enumerate(marks) if mark.ended <= point), default=0)
+    first = known
+    while kind == "power" and not marks[first].durable:
+        first -= 1
+    at_work = [mark for mark in marks[known + 1 : known + 2] if mark.begun < point]
+    return [mark.content for mark in marks[first : known + 1] + at_work]
 
 
 @pytest.mark.parametrize("seed", range(MODELS))
 def test_writers_that_are_killed_and_rolled_back_in_turn_leave_commits_only(seed: int) -> None:
     model = Writers(seed)
-    for _ in range(12):
+    for _ in range(14):
         model.turn()
         assert committed_bytes(model.disk.image) == model.committed
     for journal in model.journals:
         journal.close()
     assert committed_bytes(model.disk.image) == model.committed
     rng, operations = random.Random(seed), model.disk.operations
-    for point in range(model.marks[0][1], len(operations) + 1):
+    reach = max(len(mark.content) for mark in model.marks)
+    for point in range(model.marks[0].ended, len(operations) + 1):
         for kind, image in crash_images(operations[:point], rng, 2, Image()):
-            assert committed_bytes(image) in allowed(model, point, kind), (kind, point)
-            if rng.random() < 0.1:
-                # Whoever goes on from there keeps what is committed, and can tidy up.
-                before, again = committed_bytes(image), SimulatedDisk(image.copy())
-                open_journal(again, before).close()
-                assert committed_bytes(again.image) == before, (kind, point)
+            found = committed_bytes(image)
+            assert found in allowed(model.marks, point, kind), (kind, point)
+            if rng.random() < 0.15:
+                # Whoever goes on from there keeps what is committed, and tidies up.
+                again = SimulatedDisk(image)
+                journal = open_journal(again, found)
+                transact(journal, (reach + 9000, b"more" * 3000))
+                journal.close()
+                after = committed_bytes(again.image)
+                assert after[48 : len(found)] == found[48:], (kind, point)
+                assert after[reach:] == bytes(9000) + b"more" * 3000, (kind, point)
                 assert LOG_PATH not in again.image.names
 
 
@@ -272,11 +320,88 @@ def test_a_checkpoint_is_durable_step_by_step(disk: SimulatedDisk, journal: Jour
     assert "sync" not in steps[2:-3]
 
 
+def test_a_commit_that_is_taken_back_is_so_durably(disk: SimulatedDisk, journal: Journal) -> None:
+    transact(journal, (8192, b"1"))
+    log, failed = disk.image.names[LOG_PATH], []
+
+    def fail_once(disk: SimulatedDisk, operation: Operation) -> None:
+        if (operation.kind, operation.inode) == ("sync", log) and not failed:
+            failed.append(len(disk.operations))
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    disk.fault = fail_once
+    journal.begin_write()
+    write(journal, (8192, b"2"))
+    with pytest.raises(StorageIOError):
+        journal.commit()
+    after = [o.kind for o in disk.operations[failed[0] :] if o.inode == log]
+    assert after[:2] == ["write", "sync"]
+    journal.end_write()
+    assert read(journal, 8192, 1) == b"1"
+
+
+def test_a_commit_in_doubt_that_another_one_has_seen_is_not_taken_back(
+    disk: SimulatedDisk, journal: Journal
+) -> None:
+    transact(journal, (8192, b"1"))
+    log = disk.image.names[LOG_PATH]
+
+    def fail(disk: SimulatedDisk, operation: Operation) -> None:
+        # The frame gets there, but no sync, and nothing behind it.
+        if operation.inode == log:
+            if operation.kind == "sync" or written:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            written.append(operation)
+
+    written: list[Operation] = []
+    disk.fault = fail
+    journal.begin_write()
+    write(journal, (8192, b"2"))
+    with pytest.raises(CommitInDoubtError):
+        journal.commit()
+    with contextlib.suppress(StorageError):
+        journal.end_write()
+    disk.fault = None
+    # Another writer has found the commit, and gone on from it.
+    other = open_journal(disk)
+    assert read(other, 8192, 1) == b"2"
+    transact(other, (8193, b"3"))
+    transact(journal, (8194, b"4"))
+    for reader in (journal, other):
+        assert read(reader, 8192, 3) == b"234"
+
+
+def test_a_writer_finishes_a_checkpoint_that_was_broken_off_before_it_adds_to_the_log(
+    disk: SimulatedDisk, journal: Journal
+) -> None:
+    transact(journal, (8192, b"1"))
+    log = disk.image.names[LOG_PATH]
+
+    def fail(disk: SimulatedDisk, operation: Operation) -> None:
+        if (operation.kind, operation.inode, operation.offset) == ("write", log, 0):
+            raise KilledError
+
+    disk.fault = fail
+    with pytest.raises(KilledError):
+        journal.checkpoint(0.0)
+    disk.fault = None
+    kill(journal)
+    other = open_journal(disk)
+    transact(other, (8192, b"2"))
+    kill(other)
+    assert committed_bytes(disk.image)[8192:8193] == b"2"
+    # By another name the container lacks that commit, and has to say so.
+    alone = disk.image.copy()
+    del alone.names[LOG_PATH]
+    with pytest.raises(DetachedLogError):
+        committed_bytes(alone)
+
+
 # ---- spilled, then shortened --------------------------------------------------------------------
 
 
 def test_a_page_that_was_spilled_is_superseded_though_the_end_lies_before_it(journal: Journal) -> None:
-    pages = [(at * PAGE_BYTES, b"first" * 100) for at in range(2, 12)]
+    pages = [(at * PAGE_BYTES, b"first" * 100) for at in range(2, 10)]
     last = (8 * PAGE_BYTES, b"second" * 100)
     transact(journal, *pages, last, end=3 * PAGE_BYTES)
     journal.begin_write()
@@ -301,19 +426,37 @@ def test_pages_that_were_spilled_and_cut_off_hide_no_bulk_of_later(
 # ---- nonsense that looks sound ------------------------------------------------------------------
 
 
-def test_a_frame_that_claims_more_than_there_is_is_no_frame(disk: SimulatedDisk, journal: Journal) -> None:
+class AskedDisk(SimulatedDisk):
+    """Remembers how much was asked for at once."""
+
+    largest = 0
+
+    def pread(self, fd: int, size: int, offset: int) -> bytes:
+        self.largest = max(self.largest, size)
+        assert size < 1 << 30, "more than there can be"
+        return super().pread(fd, size, offset)
+
+
+@pytest.mark.parametrize("count", [100, 1 << 18, 1 << 39, 1 << 40, (1 << 40) + 1])
+def test_a_frame_that_claims_more_than_there_is_is_no_frame(
+    disk: SimulatedDisk, journal: Journal, count: int
+) -> None:
     transact(journal, (8192, b"1"))
     log = journal._pair.find_log()
     assert log is not None
     content, end, sequence = committed_bytes(disk.image), log.size, log._chain.sequence
     kill(journal)
-    for count in (1 << 20, 1 << 39):
-        head = Head(COMMIT, sequence + 1, 7, 5000, count).to_bytes()
-        disk.image.apply(Operation("write", disk.image.names[LOG_PATH], end, head + bytes(5000)))
-        assert committed_bytes(disk.image) == content
-        again = open_journal(SimulatedDisk(disk.image.copy()))
-        transact(again, (8192, b"2"))
-        again.close()
+    head = Head(COMMIT, sequence + 1, 7, 5000, count).to_bytes()
+    disk.image.apply(Operation("write", disk.image.names[LOG_PATH], end, head + bytes(5000)))
+    asked = AskedDisk(disk.image)
+    reader = Journal.open(PATH, writable=False, files=asked)
+    assert read(reader, 0, len(content)) == content
+    reader.close()
+    assert asked.largest <= 2 << 20
+    again = open_journal(disk)
+    transact(again, (8192, b"2"))
+    assert read(again, 8192, 1) == b"2"
+    again.close()
 
 
 def test_a_commit_without_a_superblock_is_not_copied(disk: SimulatedDisk, journal: Journal) -> None:
