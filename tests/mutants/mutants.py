@@ -20,17 +20,23 @@ SIMARCHIVE_MUTANTS_SECONDS
 from __future__ import annotations
 
 import contextlib
+import importlib
+import itertools
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
+
+import pytest
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -43,6 +49,10 @@ from noticing import PACKAGES, SOURCE, package_of, tests_for  # noqa: E402
 WANTED = 0.85
 # Enough for each rule; `make torture` is for the rare moments.
 FEWER = {"SIMARCHIVE_CRASH_IMAGES": "400", "SIMARCHIVE_KILLS": "4", "SIMARCHIVE_MODELS": "4"}
+# An endless loop ends by its processor time, however busy the machine is; what waits for ever, by the clock.
+MOST_PROCESSOR_S, MOST_S = 300, 1800
+# Loaded once; each run of the tests begins with all but the project itself.
+LOADED = ("numpy", "h5py", "pint", "pydantic", "rdkit.Chem", "netCDF4", "blake3", "click")
 
 
 @dataclass(frozen=True)
@@ -55,19 +65,11 @@ class Outcome:
     test: str = ""
 
 
-@dataclass(frozen=True)
-class Unchanged:
-    """How long tests take without any change, and which of them fail even then."""
-
-    seconds: float
-    failing: list[str]
-
-
 class Copy:
     """A copy of the project in which changes are made."""
 
     def __init__(self, folder: Path) -> None:
-        self.root = folder / "project"
+        self._folder, self.root = folder, folder / "project"
         names = subprocess.run(
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
             cwd=ROOT,
@@ -79,86 +81,102 @@ class Copy:
             if (ROOT / name).is_file():
                 (self.root / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(ROOT / name, self.root / name)
-        variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-        self._environment = (
-            variables
-            | FEWER
-            | {
-                "PYTHONPATH": str(self.root / "src"),
-                "PYTHONDONTWRITEBYTECODE": "1",
-                "TMPDIR": str(folder / "tmp"),
-            }
-        )
-        self._unchanged: dict[tuple[str, ...], Unchanged] = {}
-        self._check_that_it_is_imported()
+        for name in LOADED:
+            importlib.import_module(name)
+        assert "simarchive" not in sys.modules
+        self._sound: set[str] = set()
+        self._failing: set[str] = set()
 
-    def _check_that_it_is_imported(self) -> None:
-        found = self._python("-c", "import simarchive; print(simarchive.__file__)", timeout_s=60)[1].strip()
-        if not Path(found).is_relative_to(self.root):
-            raise SystemExit(f"the tests would import {found!r}, not the copy in {str(self.root)!r}")
-
-    def _python(self, *arguments: str, timeout_s: float) -> tuple[int | None, str]:
-        """Run Python in the copy; the code is None if it took too long. No process of it is left."""
-        temporary = Path(self._environment["TMPDIR"])
+    def _run(self, *arguments: str) -> tuple[int | None, str]:
+        """Run pytest in the copy; the code is None if it took too long. No process of it is left."""
+        output, temporary = self._folder / "output", self._folder / "tmp"
         temporary.mkdir()
-        process = subprocess.Popen(
-            [sys.executable, *arguments],
-            cwd=self.root,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
+        child = os.fork()
+        if child == 0:
+            self._become_pytest(output, temporary, arguments)
         try:
-            output, _ = process.communicate(timeout=timeout_s)
-            return process.returncode, output
-        except subprocess.TimeoutExpired:
-            return None, ""
+            return self._code_of(child), output.read_text(errors="replace")
         finally:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+                os.killpg(child, signal.SIGKILL)
             shutil.rmtree(temporary, ignore_errors=True)
             shutil.rmtree(self.root / ".hypothesis", ignore_errors=True)
 
-    def _run(self, tests: Iterable[str], timeout_s: float, *options: str) -> tuple[int | None, str]:
-        quiet = ("-q", "-p", "no:cacheprovider", "--no-header", "--tb=no")
-        return self._python("-m", "pytest", *quiet, *options, *tests, timeout_s=timeout_s)
+    def _become_pytest(self, output: Path, temporary: Path, arguments: tuple[str, ...]) -> NoReturn:
+        code: int = pytest.ExitCode.INTERNAL_ERROR
+        try:
+            os.setsid()
+            resource.setrlimit(resource.RLIMIT_CPU, (MOST_PROCESSOR_S, MOST_PROCESSOR_S + 5))
+            fd = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            for stream in (1, 2):
+                os.dup2(fd, stream)
+            os.chdir(self.root)
+            os.environ.update(
+                FEWER, PYTHONPATH=str(self.root / "src"), PYTHONDONTWRITEBYTECODE="1", TMPDIR=str(temporary)
+            )
+            tempfile.tempdir = sys.pycache_prefix = None
+            sys.dont_write_bytecode = True
+            sys.path[:0] = [str(self.root / "src")]
+            place = importlib.import_module("simarchive").__file__
+            assert Path(place or "").is_relative_to(self.root), "another copy was imported"
+            code = pytest.main(["-q", "-x", "-p", "no:cacheprovider", "--no-header", "--tb=no", *arguments])
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
 
-    def unchanged(self, tests: tuple[str, ...]) -> Unchanged:
-        """Run tests without any change: those that fail then say nothing about one."""
-        if tests not in self._unchanged:
-            begun = time.monotonic()
-            code, output = self._run(tests, 1800)
-            failing = noticing_tests(output)
-            if code not in (0, 1) or len(failing) > 5:
-                raise SystemExit(f"without any change, tests fail:\n{output[-3000:]}")
-            for test in failing:
-                print(f"left out, since it fails without any change: {test}", flush=True)
-            self._unchanged[tests] = Unchanged(time.monotonic() - begun, failing)
-        return self._unchanged[tests]
+    @staticmethod
+    def _code_of(child: int) -> int | None:
+        end = time.monotonic() + MOST_S
+        while time.monotonic() < end:
+            done, status = os.waitpid(child, os.WNOHANG)
+            if done:
+                code = os.waitstatus_to_exitcode(status)
+                return None if code == -signal.SIGXCPU else code
+            time.sleep(0.05)
+        os.killpg(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        return None
 
     def outcome(self, change: Change) -> Outcome:
         """Make a change, run the tests that should notice, and take it back."""
-        tests = tuple(name for name in tests_for(change.path) if (self.root / name).exists())
-        unchanged = self.unchanged(tests)
-        options = ("-x", *(f"--deselect={test}" for test in unchanged.failing))
+        tests = [name for name in tests_for(change.path) if (self.root / name).exists()]
         path, begun = self.root / change.path, time.monotonic()
-        path.write_text(change.after)
-        try:
-            code, output = self._run(tests, 60 + 4 * unchanged.seconds, *options)
-        finally:
-            path.write_text(change.before)
+        while True:
+            path.write_text(change.after)
+            try:
+                code, output = self._run(*(f"--deselect={test}" for test in self._failing), *tests)
+            finally:
+                path.write_text(change.before)
+            failed = noticing(output)
+            if not failed or self._passes_unchanged(failed[0]):
+                break
         result = {None: "timeout", 0: "survived"}.get(code, "killed")
-        return Outcome(change, result, time.monotonic() - begun, next(iter(noticing_tests(output)), ""))
+        if result == "killed" and not failed:
+            # Nothing could be imported, or the process is gone; or these tests cannot run here at all.
+            code, output = self._run("--collect-only", *tests)
+            if code:
+                raise SystemExit(f"without any change, the tests cannot be run:\n{output[-3000:]}")
+        return Outcome(change, result, time.monotonic() - begun, failed[0] if failed else "")
+
+    def _passes_unchanged(self, test: str) -> bool:
+        """Return whether a test passes without any change; one that does not says nothing about a change."""
+        if test in self._sound:
+            return True
+        code, _ = self._run(test)
+        (self._failing if code else self._sound).add(test)
+        if code:
+            print(f"left out, since it fails without any change: {test}", flush=True)
+        return not code
 
 
-def noticing_tests(output: str) -> list[str]:
-    """Return the tests that failed, from what pytest prints at its end."""
-    return [line.split()[1] for line in output.splitlines() if line.startswith(("FAILED ", "ERROR "))]
+def noticing(output: str) -> list[str]:
+    """Return the tests that failed, as pytest names them at its end."""
+    lines = output.splitlines()
+    named = [line.partition(" ")[2] for line in lines if line.startswith(("FAILED ", "ERROR "))]
+    # An identifier may have spaces; what pytest says of the error comes behind a dash.
+    return [name.partition(" - ")[0] for name in named]
 
 
 def chosen(words: list[str]) -> list[Change]:
@@ -168,10 +186,13 @@ def chosen(words: list[str]) -> list[Change]:
     print(f"seed {seed}, {count} changes", flush=True)
     found = changes_by_hand(ROOT) if os.environ.get("SIMARCHIVE_MUTANTS_BY_HAND") != "0" else []
     sampler = Sampler(ROOT, seed)
+    shares = []
     for number, package in enumerate(PACKAGES):
         share = (count + number) // len(PACKAGES)
         paths = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / SOURCE / package).rglob("*.py"))
-        found += sampler.draw(paths, share)
+        shares.append(sampler.draw(paths, share))
+    # In turn, so that each package has its part if the time is over.
+    found += [change for turn in itertools.zip_longest(*shares) for change in turn if change is not None]
     return [change for change in found if not words or any(word in change.path for word in words)]
 
 
