@@ -14,11 +14,18 @@ from crash_images import LOG_PATH, PATH, committed_bytes, crash_images
 from hdf5_workload import skeleton
 from simulated_disk import Image, Operation, SimulatedDisk
 
-from simarchive.errors import CommitInDoubtError, CorruptError, DetachedLogError, StorageError, StorageIOError
+from simarchive.errors import (
+    CommitInDoubtError,
+    CorruptError,
+    DetachedLogError,
+    ForeignChangeError,
+    StorageError,
+    StorageIOError,
+)
 from simarchive.journal import Durability, Journal, PagedFile
 from simarchive.journal.frames import COMMIT, FRAMES_AT, PAGE_BYTES, Head
 from simarchive.journal.seal import Seal
-from simarchive.journal.superblock import lookup3
+from simarchive.journal.superblock import is_guarded, is_intact, lookup3
 
 MODELS = int(os.environ.get("SIMARCHIVE_MODELS", "8"))
 SUPERBLOCK = skeleton()[:48]
@@ -395,6 +402,72 @@ def test_a_writer_finishes_a_checkpoint_that_was_broken_off_before_it_adds_to_th
     del alone.names[LOG_PATH]
     with pytest.raises(DetachedLogError):
         committed_bytes(alone)
+
+
+def test_a_close_that_cannot_copy_the_log_makes_it_durable(disk: SimulatedDisk) -> None:
+    journal = open_journal(disk, durability=Durability.CLOSE)
+    transact(journal, (8192, b"1"))
+    reader = Journal.open(PATH, writable=False, files=disk)
+    reader.begin_read()
+    transact(journal, (8192, b"2"))
+    log = disk.image.names[LOG_PATH]
+    assert not {o.kind for o in disk.operations[-3:] if o.inode == log} & {"sync"}
+    journal.close()
+    assert LOG_PATH in disk.image.names
+    last = max(i for i, o in enumerate(disk.operations) if (o.kind, o.inode) == ("sync", log))
+    assert not [o for o in disk.operations[last:] if (o.kind, o.inode) == ("write", log)]
+    reader.end_read()
+    assert read(reader, 8192, 1) == b"2"
+
+
+@pytest.mark.parametrize("kept", range(1, 48))
+def test_the_last_step_of_a_checkpoint_may_be_torn_anywhere(
+    disk: SimulatedDisk, journal: Journal, kept: int
+) -> None:
+    transact(journal, (8192, b"1" * 9000))
+    content, container = committed_bytes(disk.image), disk.image.names[PATH]
+    starts: list[Operation] = []
+
+    def tear(disk: SimulatedDisk, operation: Operation) -> None:
+        if (operation.kind, operation.inode, operation.offset) == ("write", container, 0):
+            starts.append(operation)
+            # The mark, page 0 with the mark, and at last the superblock without it.
+            if len(starts) == 3:
+                disk.image.apply(operation._replace(data=operation.data[:kept]))
+                raise KilledError
+
+    disk.fault = tear
+    with pytest.raises(KilledError):
+        journal.checkpoint(0.0)
+    assert len(starts[2].data) == 48
+    disk.fault = None
+    kill(journal)
+    assert committed_bytes(disk.image) == content
+    alone = disk.image.copy()
+    del alone.names[LOG_PATH]
+    data = alone.bytes_of(PATH) or b""
+    if is_intact(data[:48]) and not is_guarded(data[:48]):
+        assert committed_bytes(alone) == content
+    else:
+        with pytest.raises(DetachedLogError):
+            committed_bytes(alone)
+    other = open_journal(disk)
+    transact(other, (8193, b"2"))
+    other.close()
+    assert committed_bytes(disk.image)[8192:8194] == b"12"
+
+
+def test_a_writer_notices_that_a_logged_page_was_changed_by_others_between_its_transactions(
+    disk: SimulatedDisk, journal: Journal
+) -> None:
+    transact(journal, (4096, b"1"))
+    transact(journal, (4097, b"2"))
+    # By a program that does not use HDF5, which would have cut the seal off.
+    disk.perform(Operation("write", disk.image.names[PATH], 4200, b"x"))
+    before = disk.image.bytes_of(PATH)
+    with pytest.raises(ForeignChangeError, match="near byte 4096"):
+        transact(journal, (4098, b"3"))
+    assert disk.image.bytes_of(PATH) == before
 
 
 # ---- spilled, then shortened --------------------------------------------------------------------
