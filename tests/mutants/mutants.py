@@ -65,6 +65,21 @@ class Outcome:
     test: str = ""
 
 
+class FirstFailure:
+    """A plugin of pytest that writes down which test failed first; a name may hold any character."""
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed and not self._place.exists():
+            self._place.write_text(report.nodeid)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed and not self._place.exists():
+            self._place.write_text(report.nodeid)
+
+
 class Copy:
     """A copy of the project in which changes are made."""
 
@@ -87,22 +102,29 @@ class Copy:
         self._sound: set[str] = set()
         self._failing: set[str] = set()
 
-    def _run(self, *arguments: str) -> tuple[int | None, str]:
-        """Run pytest in the copy; the code is None if it took too long. No process of it is left."""
-        output, temporary = self._folder / "output", self._folder / "tmp"
+    def _run(self, *arguments: str) -> tuple[int | None, str, str]:
+        """Run pytest in the copy and return its code, the test that failed, and what it printed.
+
+        The code is None if it took too long. No process of it is left.
+        """
+        output, temporary, failed = (self._folder / name for name in ("output", "tmp", "failed"))
         temporary.mkdir()
+        failed.unlink(missing_ok=True)
         child = os.fork()
         if child == 0:
-            self._become_pytest(output, temporary, arguments)
+            self._become_pytest(output, temporary, failed, arguments)
         try:
-            return self._code_of(child), output.read_text(errors="replace")
+            code = self._code_of(child)
+            return code, failed.read_text() if failed.exists() else "", output.read_text(errors="replace")
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child, signal.SIGKILL)
             shutil.rmtree(temporary, ignore_errors=True)
             shutil.rmtree(self.root / ".hypothesis", ignore_errors=True)
 
-    def _become_pytest(self, output: Path, temporary: Path, arguments: tuple[str, ...]) -> NoReturn:
+    def _become_pytest(
+        self, output: Path, temporary: Path, failed: Path, arguments: tuple[str, ...]
+    ) -> NoReturn:
         code: int = pytest.ExitCode.INTERNAL_ERROR
         try:
             os.setsid()
@@ -119,7 +141,10 @@ class Copy:
             sys.path[:0] = [str(self.root / "src")]
             place = importlib.import_module("simarchive").__file__
             assert Path(place or "").is_relative_to(self.root), "another copy was imported"
-            code = pytest.main(["-q", "-x", "-p", "no:cacheprovider", "--no-header", "--tb=no", *arguments])
+            code = pytest.main(
+                ["-q", "-x", "-p", "no:cacheprovider", "--no-header", "--tb=no", *arguments],
+                [FirstFailure(failed)],
+            )
         except BaseException:
             traceback.print_exc()
         finally:
@@ -146,37 +171,28 @@ class Copy:
         while True:
             path.write_text(change.after)
             try:
-                code, output = self._run(*(f"--deselect={test}" for test in self._failing), *tests)
+                code, failed, _ = self._run(*(f"--deselect={test}" for test in self._failing), *tests)
             finally:
                 path.write_text(change.before)
-            failed = noticing(output)
-            if not failed or self._passes_unchanged(failed[0]):
+            if not failed or self._passes_unchanged(failed):
                 break
         result = {None: "timeout", 0: "survived"}.get(code, "killed")
         if result == "killed" and not failed:
             # Nothing could be imported, or the process is gone; or these tests cannot run here at all.
-            code, output = self._run("--collect-only", *tests)
+            code, _, output = self._run("--collect-only", *tests)
             if code:
                 raise SystemExit(f"without any change, the tests cannot be run:\n{output[-3000:]}")
-        return Outcome(change, result, time.monotonic() - begun, failed[0] if failed else "")
+        return Outcome(change, result, time.monotonic() - begun, failed)
 
     def _passes_unchanged(self, test: str) -> bool:
         """Return whether a test passes without any change; one that does not says nothing about a change."""
         if test in self._sound:
             return True
-        code, _ = self._run(test)
+        code, _, _ = self._run(test)
         (self._failing if code else self._sound).add(test)
         if code:
             print(f"left out, since it fails without any change: {test}", flush=True)
         return not code
-
-
-def noticing(output: str) -> list[str]:
-    """Return the tests that failed, as pytest names them at its end."""
-    lines = output.splitlines()
-    named = [line.partition(" ")[2] for line in lines if line.startswith(("FAILED ", "ERROR "))]
-    # An identifier may have spaces; what pytest says of the error comes behind a dash.
-    return [name.partition(" - ")[0] for name in named]
 
 
 def chosen(words: list[str]) -> list[Change]:
