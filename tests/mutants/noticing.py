@@ -15,7 +15,6 @@ _TESTS = {
         "tests/journal/test_journal_log.py",
         "tests/journal/test_journal_names.py",
         "tests/journal/test_journal_pager.py",
-        "tests/journal/test_journal_processes.py",
     ),
     "codecs": ("tests/members/test_member_bounds.py", "tests/members/test_codecs.py"),
     "container/members": (
@@ -29,7 +28,10 @@ _TESTS = {
     ),
     "container/index": ("tests/index", "tests/queries/test_index_care.py", "tests/queries/test_order.py"),
     "container/rescue": ("tests/hostile/test_damaged_files.py",),
+    "container/compaction": ("tests/storage/test_upkeep_rules.py", "tests/queries/test_index_care.py"),
+    "container/objects": ("tests/storage/test_upkeep_rules.py", "tests/hostile/test_damaged_files.py"),
     "container": (
+        "tests/storage/test_upkeep_rules.py",
         "tests/storage/test_nodes.py",
         "tests/members/test_shared_twins.py",
         "tests/storage/test_hdf5_backend.py",
@@ -40,12 +42,15 @@ _TESTS = {
     ),
     "storage/scratch": ("tests/members/test_scratch.py", "tests/members/test_scratch_trust.py"),
     "storage/hdf5/salvage": ("tests/hostile/test_damaged_files.py",),
+    "storage/hdf5/upkeep": ("tests/storage/test_upkeep_rules.py", "tests/queries/test_index_care.py"),
     "storage/hdf5/verification": (
+        "tests/storage/test_upkeep_rules.py",
         "tests/storage/test_verification.py",
         "tests/hostile/test_damaged_files.py",
     ),
     "storage/hdf5/answers": ("tests/queries/test_limits.py", "tests/queries/test_order.py", "tests/queries"),
     "storage/hdf5": (
+        "tests/storage/test_upkeep_rules.py",
         "tests/queries/test_limits.py",
         "tests/queries/test_index_care.py",
         "tests/storage/test_hdf5_backend.py",
