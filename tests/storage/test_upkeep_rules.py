@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from simarchive import HDF5Storage
 from simarchive.container import layout, nodes, objects
 from simarchive.errors import CorruptMemberError, InvalidDataError, LockedError
-from simarchive.storage.hdf5 import upkeep
+from simarchive.storage.hdf5 import salvage, upkeep
 from simarchive.testing.sample_objects import simulation, write_files
 
 
@@ -98,6 +99,28 @@ def test_what_was_set_aside_is_kept_by_a_repack(path: Path) -> None:
         aside = file[layout.SET_ASIDE]
         assert aside["lost"].attrs["document"] == "{"
         assert aside["lost"]["numbers"][:].tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("codecs", "chosen"),
+    [
+        (["trajectory", "deflate"], "trajectory"),
+        (["zstd-text", "trajectory"], "trajectory"),
+        (["raw", "zstd"], "zstd"),
+        (["zstd-text"], "zstd"),
+        (["deflate", "raw", "deflate-text"], "deflate"),
+        ([], "deflate"),
+    ],
+)
+def test_what_is_saved_keeps_the_codec_that_it_has(codecs: list[str], chosen: str) -> None:
+    names = [f"file{number}" for number in range(len(codecs))]
+
+    def member(key: str, name: str) -> SimpleNamespace:
+        assert key == "k"
+        return SimpleNamespace(codec=codecs[names.index(name)])
+
+    proved = salvage.Proved(SimpleNamespace(key="k"), {}, tuple(names), {}, ())
+    assert proved.codec(SimpleNamespace(member=member)) == chosen
 
 
 @pytest.mark.parametrize("error", [OSError("cannot be read"), RuntimeError("HDF5 failed")])
