@@ -29,7 +29,7 @@ from simarchive.container.nodes import UNREADABLE
 from simarchive.container.objects import Loader, ObjectHeader, ReadDocument, StoredDocument
 from simarchive.errors import ConflictError, CorruptError, CorruptMemberError, NotFoundError, StorageError
 from simarchive.ground import attention, json_text
-from simarchive.ground.keys import check_key, is_key
+from simarchive.ground.keys import are_keys, check_key, is_key
 from simarchive.ground.signals import SIGNALS
 from simarchive.journal import PagedFile
 
@@ -101,7 +101,7 @@ class Contents:
         """
         names = self.names()
         # The names of a file that somebody else made go to shells and file systems as keys.
-        return names if all(map(is_key, names)) else [name for name in names if is_key(name)]
+        return names if are_keys(names) else [name for name in names if is_key(name)]
 
     def names(self) -> list[str]:
         """Return the names of all objects, in the same order: also those that are not keys.

@@ -108,7 +108,7 @@ def read_document(node: h5g.GroupID, key: str, load: Loader | None) -> ReadDocum
         header.data_class_version,
         header.has_ancillary_data,
         _tree(node, key, header, load),
-        header.stored_at if header.has_ancillary_data else "",
+        (nodes.find_text(node, layout.STORED_AT) or "") if header.has_ancillary_data else "",
     )
 
 
@@ -136,8 +136,6 @@ class _Header:
 
     data_class: str
     data_class_version: int
-    identity: str
-    stored_at: str
     has_ancillary_data: bool
     text: str  #: the document
     is_proved: bool  #: False for one of an early version, which has no digest
@@ -149,21 +147,16 @@ def _read_proved(node: h5g.GroupID, key: str) -> _Header:
         data_class = nodes.read_text(node, layout.DATA_CLASS)
         version = nodes.read_integer(node, layout.DATA_CLASS_VERSION)
         ancillary = nodes.read_integer(node, layout.ANCILLARY)
-        identity = nodes.read_text(node, layout.IDENTITY)
-        stored_at = nodes.find_text(node, layout.STORED_AT) or ""
         text = nodes.read_text(node, layout.DOCUMENT)
-        if digest is not None:
-            has_folders = nodes.has_attribute(node, layout.MEMBER_EMPTY_FOLDERS)
-            folders = nodes.read_text(node, layout.MEMBER_EMPTY_FOLDERS) if has_folders else ""
-            found = _digest(data_class, version, identity, stored_at, ancillary, folders, text)
+        found = None if digest is None else _digest(data_class, version, ancillary, text)
     except UNREADABLE as error:
         raise CorruptError(f"object {key!r} cannot be read: {error}") from error
-    if digest is not None and found != digest:
+    if found != digest:
         raise CorruptError(
             f"object {key!r} is not what was stored: its document and attributes do not match their digest;"
             f" {arrays.REMEDY}"
         )
-    return _Header(data_class, version, identity, stored_at, bool(ancillary), text, digest is not None)
+    return _Header(data_class, version, bool(ancillary), text, digest is not None)
 
 
 def _digest(*parts: str | int) -> str:
@@ -178,7 +171,7 @@ def _tree(node: h5g.GroupID, key: str, header: _Header, load: Loader | None) -> 
 
     def later(declared: DeclaredVariable) -> arrays.LazyArray:
         assert load is not None
-        name, identity = declared.name, header.identity
+        name, identity = declared.name, read_text(node, key, layout.IDENTITY)
         return arrays.LazyArray(
             declared.shape, declared.dtype, lambda: arrays.proved(load(identity, name), declared, key)
         )
@@ -198,9 +191,9 @@ def _tree_without_digests(
     """Return the document of an early version: only the identity digest of all of it says what was stored."""
     if load is None or layout.TAG_VARIABLE not in header.text:
         tree = documents.decode(header.text, now)
-        _check_identity(key, header, tree)
+        _check_identity(key, header, tree, read_text(node, key, layout.IDENTITY))
         return tree
-    unproved = _Unproved(key, header, load)
+    unproved = _Unproved(key, header, read_text(node, key, layout.IDENTITY), load)
 
     def later(declared: DeclaredVariable) -> arrays.LazyArray:
         arrays.check_declared(node, declared, key)
@@ -212,8 +205,8 @@ def _tree_without_digests(
 class _Unproved:
     """The arrays of a document of an early version: all are loaded and proved when one is wanted."""
 
-    def __init__(self, key: str, header: _Header, load: Loader) -> None:
-        self._key, self._header, self._load = key, header, load
+    def __init__(self, key: str, header: _Header, identity: str, load: Loader) -> None:
+        self._key, self._header, self._identity, self._load = key, header, identity, load
         self._found: dict[str, np.ndarray[Any, Any]] | None = None
 
     def values(self, name: str) -> np.ndarray[Any, Any]:
@@ -222,18 +215,19 @@ class _Unproved:
             found: dict[str, np.ndarray[Any, Any]] = {}
 
             def loaded(declared: DeclaredVariable) -> np.ndarray[Any, Any]:
-                values = self._load(self._header.identity, declared.name)
+                values = self._load(self._identity, declared.name)
                 found[declared.name] = arrays.proved(values, declared, self._key)
                 return values
 
-            _check_identity(self._key, self._header, documents.decode(self._header.text, loaded))
+            tree = documents.decode(self._header.text, loaded)
+            _check_identity(self._key, self._header, tree, self._identity)
             self._found = found
         return self._found[name]
 
 
-def _check_identity(key: str, header: _Header, tree: Tree) -> None:
+def _check_identity(key: str, header: _Header, tree: Tree, identity: str) -> None:
     try:
-        matches = documents.identity_digest(header.data_class, tree) == header.identity
+        matches = documents.identity_digest(header.data_class, tree) == identity
     except (InvalidDataError, RecursionError, ValueError, TypeError) as error:
         raise CorruptError(f"the document of object {key!r} cannot be read: {error}") from error
     if not matches:
@@ -311,16 +305,11 @@ def write_object(
     nodes.create_text(node, layout.IDENTITY, identity, is_ascii=True)
     nodes.create_text(node, layout.STORED_AT, now, is_ascii=True)
     nodes.create_integer(node, layout.ANCILLARY, int(stored.has_ancillary_data), "|i1")
-    folders = members.keep_empty_folders(group, stored.empty_folders) if stored.empty_folders else ""
+    if stored.empty_folders:
+        members.keep_empty_folders(group, stored.empty_folders)
     nodes.create_text(node, layout.DOCUMENT, encoded.text)
     digest = _digest(
-        stored.data_class,
-        stored.data_class_version,
-        identity,
-        now,
-        int(stored.has_ancillary_data),
-        folders,
-        encoded.text,
+        stored.data_class, stored.data_class_version, int(stored.has_ancillary_data), encoded.text
     )
     nodes.create_text(node, layout.OBJECT_DIGEST, digest, is_ascii=True)
     for name, variable in encoded.variables.items():

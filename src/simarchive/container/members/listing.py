@@ -123,15 +123,13 @@ def find_member(group: h5py.Group, name: str) -> h5py.Dataset:
     return dataset
 
 
-def keep_empty_folders(group: h5py.Group, folders: Iterable[str]) -> str:
-    """Record in `group` the folders that hold no files, replacing those recorded before; return the text."""
+def keep_empty_folders(group: h5py.Group, folders: Iterable[str]) -> None:
+    """Record in `group` the folders that hold no files, replacing those recorded before."""
     names = sorted(check_member_name(folder) for folder in folders)
-    text = json.dumps(names) if names else ""
     if names:
-        nodes.write_text(group.id, MEMBER_EMPTY_FOLDERS, text, is_ascii=True)
+        nodes.write_text(group.id, MEMBER_EMPTY_FOLDERS, json.dumps(names), is_ascii=True)
     else:
         nodes.delete_attribute(group.id, MEMBER_EMPTY_FOLDERS)
-    return text
 
 
 def empty_folders(group: h5py.Group) -> tuple[str, ...]:
