@@ -529,12 +529,22 @@ class Contents:
         except CorruptError:
             return frozenset()
 
-    def is_intact(self, key: str, name: str) -> bool:
-        """Return whether every stored byte of a member has its check; each dataset is read once."""
+    def has_intact_members(self, key: str, *, read: bool) -> bool:
+        """Return whether the members of an object can be read.
+
+        Parameters
+        ----------
+        read
+            Compare every stored byte with its check, too; each dataset is read once.
+        """
+        group = self._group(key)
         try:
-            return self.shared.is_intact(self._member(key, name))
-        except CorruptError:
-            return False
+            return all(
+                dataset is not None and (not read or self.shared.is_intact(dataset))
+                for dataset, _ in members.list_datasets(group, functools.partial(self._arrays_of, key, group))
+            )
+        except UNREADABLE as error:
+            raise _unlistable(key, error) from error
 
     def _member(self, key: str, name: str) -> h5py.Dataset:
         group = self._group(key)

@@ -35,7 +35,7 @@ from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
 from simarchive.storage.backend import Match, StorageBackend, arranged_matches
 from simarchive.storage.evaluator_json import EvaluatorObject as EvaluatorObject  # registers its data class
 from simarchive.storage.hdf5 import answers, indexing, upkeep, verification
-from simarchive.storage.hdf5.members import ContainerFiles, Members, to_store
+from simarchive.storage.hdf5.members import Members, to_store
 from simarchive.storage.hdf5.upkeep import ContainerStatistics, RepairReport
 from simarchive.storage.hdf5.verification import VerificationReport
 from simarchive.storage.incoming import Incoming
@@ -621,16 +621,14 @@ class HDF5Storage(StorageBackend):
     def _is_damaged(self, storage_key: str, incoming: Incoming) -> bool:
         if storage_key in incoming.damaged_twins:
             return self._was_same(storage_key, incoming)
-        files = self.members(storage_key)
-        if not isinstance(files, ContainerFiles) or incoming.ancillary is None:
-            return False
-        if files.damaged:
-            return True
-        if not isinstance(incoming.ancillary, DirectoryFiles):
-            # Files of a container are known by their digests: none was read so far, and none is for this.
+        if incoming.ancillary is None:
             return False
         with self._container.reading() as contents:
-            return not all(contents.is_intact(storage_key, name) for name in files.names)
+            # Files of a container are known by their digests: none was read so far, and none is for this.
+            read = isinstance(incoming.ancillary, DirectoryFiles)
+            return contents.has_ancillary_data(storage_key) and not contents.has_intact_members(
+                storage_key, read=read
+            )
 
     def _was_same(self, storage_key: str, incoming: Incoming) -> bool:
         """Return whether an object that cannot be read was the same as another when it was stored."""
