@@ -233,6 +233,10 @@ class Contents:
         """
         return objects.read_text(self._node(key), key, layout.IDENTITY)
 
+    def mark(self, key: str) -> str:
+        """Return what tells the document of an object from one that takes its place; errors as `identity`."""
+        return objects.read_mark(self._node(key), key)
+
     def document(self, key: str, load: Loader | None = None) -> ReadDocument:
         """Return the document of an object and its class, opening the object once.
 

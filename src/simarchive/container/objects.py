@@ -21,7 +21,7 @@ from simarchive.container.nodes import UNREADABLE
 from simarchive.errors import CorruptError, InvalidDataError
 
 Loader = Callable[[str, str], np.ndarray[Any, Any]]
-"""Called with an object's identity digest and the name of an array, when its values are used."""
+"""Called with the mark of a document (`read_mark`) and the name of an array, when its values are used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,14 @@ def read_text(node: h5g.GroupID, key: str, name: str) -> str:
         raise CorruptError(f"object {key!r} cannot be read: its {name}: {error}") from error
 
 
+def read_mark(node: h5g.GroupID, key: str) -> str:
+    """Return what tells the document of an object from one that takes its place: a digest of it."""
+    try:
+        return nodes.find_text(node, layout.OBJECT_DIGEST) or nodes.read_text(node, layout.IDENTITY)
+    except UNREADABLE as error:
+        raise CorruptError(f"object {key!r} cannot be read: its digest: {error}") from error
+
+
 def read_document(node: h5g.GroupID, key: str, load: Loader | None) -> ReadDocument:
     """Return the document of an object and its class, as they were stored.
 
@@ -138,7 +146,7 @@ class _Header:
     data_class_version: int
     has_ancillary_data: bool
     text: str  #: the document
-    is_proved: bool  #: False for one of an early version, which has no digest
+    digest: str | None  #: ``None`` for one of an early version
 
 
 def _read_proved(node: h5g.GroupID, key: str) -> _Header:
@@ -156,7 +164,7 @@ def _read_proved(node: h5g.GroupID, key: str) -> _Header:
             f"object {key!r} is not what was stored: its document and attributes do not match their digest;"
             f" {arrays.REMEDY}"
         )
-    return _Header(data_class, version, bool(ancillary), text, digest is not None)
+    return _Header(data_class, version, bool(ancillary), text, digest)
 
 
 def _digest(*parts: str | int) -> str:
@@ -164,21 +172,20 @@ def _digest(*parts: str | int) -> str:
 
 
 def _tree(node: h5g.GroupID, key: str, header: _Header, load: Loader | None) -> Tree:
-    late = load is not None
-
     def now(declared: DeclaredVariable) -> np.ndarray[Any, Any]:
         return arrays.proved(arrays.read_variable(node, declared.name), declared, key)
 
     def later(declared: DeclaredVariable) -> arrays.LazyArray:
         assert load is not None
-        name, identity = declared.name, read_text(node, key, layout.IDENTITY)
+        assert header.digest is not None
+        name, mark = declared.name, header.digest
         return arrays.LazyArray(
-            declared.shape, declared.dtype, lambda: arrays.proved(load(identity, name), declared, key)
+            declared.shape, declared.dtype, lambda: arrays.proved(load(mark, name), declared, key)
         )
 
     try:
-        if header.is_proved:
-            return documents.decode(header.text, later if late else now)
+        if header.digest is not None:
+            return documents.decode(header.text, now if load is None else later)
         return _tree_without_digests(node, key, header, load, now)
     except CorruptError as error:
         error.add_note(f"object {key!r}")

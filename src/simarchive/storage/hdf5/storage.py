@@ -670,11 +670,11 @@ class HDF5Storage(StorageBackend):
         """Return an object whose arrays are read when someone looks at them."""
         return interpret(key, contents.document(key, functools.partial(self._array, key)))
 
-    def _array(self, key: str, identity: str, name: str) -> np.ndarray[Any, Any]:
+    def _array(self, key: str, mark: str, name: str) -> np.ndarray[Any, Any]:
         if self._container.closed:
             with contextlib.closing(Container(self._container.path, writable=False)) as container:
-                return _array_of(container, key, identity, name)
-        return _array_of(self._container, key, identity, name)
+                return _array_of(container, key, mark, name)
+        return _array_of(self._container, key, mark, name)
 
     def _columns(self, data_query: BaseDataQuery, names: Sequence[str] | None) -> dict[str, Any]:
         data_query.validate()
@@ -733,8 +733,8 @@ def interpret(key: str, document: ReadDocument, *, lazily: bool = False) -> Base
     return data_class.from_document(document.tree, document.data_class_version, lazily=lazily)
 
 
-def _array_of(container: Container, key: str, identity: str, name: str) -> np.ndarray[Any, Any]:
+def _array_of(container: Container, key: str, mark: str, name: str) -> np.ndarray[Any, Any]:
     with container.reading() as contents:
-        if key not in contents or contents.identity(key) != identity:
+        if key not in contents or contents.mark(key) != mark:
             raise ConflictError(f"object {key!r} was replaced or removed before its array {name!r} was read")
         return contents.variable(key, name)
