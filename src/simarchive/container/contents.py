@@ -209,6 +209,10 @@ class Contents:
         """
         return objects.read_header(self._node(key), key)
 
+    def attribute_faults(self, key: str) -> list[str]:
+        """Return which attributes, which other programs read, are not what the object was stored with."""
+        return objects.attribute_faults(self._node(key), key)
+
     def class_name(self, key: str) -> str:
         """Return the name of an object's data class: the least that `header` reads.
 
@@ -219,7 +223,7 @@ class Contents:
         CorruptError
             If it cannot be read.
         """
-        return objects.read_text(self._node(key), key, layout.DATA_CLASS)
+        return objects.read_summary(self._node(key), key).data_class
 
     def identity(self, key: str) -> str:
         """Return the identity digest of an object.
@@ -231,11 +235,11 @@ class Contents:
         CorruptError
             If it cannot be read.
         """
-        return objects.read_text(self._node(key), key, layout.IDENTITY)
+        return objects.read_summary(self._node(key), key).identity
 
     def mark(self, key: str) -> str:
         """Return what tells the document of an object from one that takes its place; errors as `identity`."""
-        return objects.read_mark(self._node(key), key)
+        return objects.read_summary(self._node(key), key).mark
 
     def document(self, key: str, load: Loader | None = None) -> ReadDocument:
         """Return the document of an object and its class, opening the object once.
@@ -423,10 +427,7 @@ class Contents:
 
     def has_ancillary_data(self, key: str) -> bool:
         """Return whether an object came with a directory of files, which may have been empty."""
-        try:
-            return bool(nodes.read_integer(self._node(key), layout.ANCILLARY))
-        except UNREADABLE as error:
-            raise CorruptError(f"object {key!r} cannot be read: {error}") from error
+        return objects.read_summary(self._node(key), key).has_ancillary_data
 
     def empty_folders(self, key: str) -> tuple[str, ...]:
         """Return the folders of an object that hold no file."""
@@ -437,11 +438,12 @@ class Contents:
 
         So it is another text whenever they are others, and costs the same however many files there are.
         """
-        return objects.read_text(self._node(key), key, layout.STORED_AT)
+        return objects.read_summary(self._node(key), key).stored_at
 
     def generation(self, key: str) -> str:
         """Return a text that tells an object's document and files from any others, also elsewhere."""
-        return f"{self.identity(key)} {self.stored_at(key)}"
+        summary = objects.read_summary(self._node(key), key)
+        return f"{summary.identity} {summary.stored_at}"
 
     def extract_member(
         self,
