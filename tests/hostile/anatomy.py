@@ -1,4 +1,4 @@
-"""What lies where in a container, and whose it is: seen by what plain h5py reads of the file for each thing."""
+"""What lies where in a container, and whose it is: seen by what plain h5py reads of it for each thing."""
 
 from __future__ import annotations
 
@@ -93,8 +93,7 @@ def anatomy(path: Path) -> Anatomy:
         _add(used, found)
     index = _read(content, lambda file: _read_tree(file[INDEX]))
     mine = bytes(
-        a and not b and not any(others)
-        for a, b, *others in zip(index, common, *owners.values(), strict=True)
+        a and not b and not any(others) for a, b, *others in zip(index, common, *owners.values(), strict=True)
     )
     _add(used, index)
     _add(used, _read(content, lambda file: (file.id.get_freespace(), _read_root(file))))
@@ -102,7 +101,7 @@ def anatomy(path: Path) -> Anatomy:
 
 
 def _kinds(path: Path, content: bytes, used: bytearray, index: bytes) -> bytes:
-    kinds = bytearray(CLASSES.index("headers") if used[at] else CLASSES.index("free space") for at in range(len(content)))
+    kinds = bytearray(CLASSES.index("headers" if is_used else "free space") for is_used in used)
     blocks = [*BLOCKS.finditer(content)]
     ends = [match.start() for match in blocks[1:]] + [len(content)]
     for match, end in zip(blocks, ends, strict=True):

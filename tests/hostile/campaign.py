@@ -24,7 +24,15 @@ from anatomy import CLASSES, anatomy
 
 PROGRAM = Path(__file__).with_name("damaged_runs.py")
 PAGE, SECTOR = 4096, 512
-COUNTED = ("wrong value", "foreign exception", "hang or crash", "not named", "not saved", "no report", "harmed")
+COUNTED = (
+    "wrong value",
+    "foreign exception",
+    "hang or crash",
+    "not named",
+    "not saved",
+    "no report",
+    "harmed",
+)
 
 Result = dict[str, Any]
 
@@ -34,7 +42,7 @@ def container(folder: Path) -> Path:
     path = folder / "sound.h5"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        flipped_bits.build(folder / "unfinished.h5", folder / "files")
+        flipped_bits.build(folder / "unfinished.h5", folder / "files", n_runs=2)
         (folder / "unfinished.h5").rename(path)
     return path
 
@@ -97,7 +105,9 @@ def counts(results: Sequence[Result]) -> dict[str, dict[str, int]]:
             name = {"cut": "cut short", "pages": "old pages"}.get(kind) or f"{details[1]} bytes"
         for row in (table.setdefault(name, _empty()), table.setdefault("all", _empty())):
             row["tried"] += 1
-            row["named by verify" if result["named"] else "harmless"] += not set(result["wrong"]) & {"not named"}
+            row["named by verify" if result["named"] else "harmless"] += not set(result["wrong"]) & {
+                "not named"
+            }
             for what in COUNTED:
                 row[what] += what in result["wrong"]
     table["all"] = table.pop("all", _empty())
@@ -112,7 +122,9 @@ def as_markdown(table: dict[str, dict[str, int]]) -> str:
     """Return counts as a table of Markdown."""
     columns = list(_empty())
     lines = [f"| place | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
-    lines += [f"| {name} | {' | '.join(str(row[column]) for column in columns)} |" for name, row in table.items()]
+    lines += [
+        f"| {name} | {' | '.join(str(row[column]) for column in columns)} |" for name, row in table.items()
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -45,7 +45,7 @@ State = dict[str, tuple[object, ...]]
 
 
 def state_of(path: Path) -> State:
-    """Return all that is stored under each key, as digests; objects that cannot be read whole are left out."""
+    """Return all that is stored under each key, as digests, of objects that can be read whole."""
     state: State = {}
     with HDF5Storage(path, mode="r") as backend:
         for key in backend.keys():  # noqa: SIM118 - not a mapping

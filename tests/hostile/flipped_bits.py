@@ -33,7 +33,7 @@ from simarchive.storage.hdf5.upkeep import repack
 LONG_NAME = "analysis/" + "long " * 60 + "name.txt"
 
 
-def build(path: Path, files: Path) -> None:
+def build(path: Path, files: Path, *, n_runs: int = 3) -> None:
     """Write the container: documents short and long, arrays, members shared and not, with long names.
 
     Its index has a sealed segment and rows of its tail, and it has room that removed objects left.
@@ -47,7 +47,7 @@ def build(path: Path, files: Path) -> None:
         with backend.transaction():
             for key in many[2:]:
                 backend.remove_object(key)
-        for number in range(2):
+        for number in range(n_runs):
             folder = files / str(number)
             (folder / "empty").mkdir(parents=True)
             (folder / "analysis").mkdir()
@@ -58,13 +58,14 @@ def build(path: Path, files: Path) -> None:
             if number == 1:
                 with contextlib.suppress(OSError):  # Not every file system has such names.
                     (folder / LONG_NAME).write_bytes(b"a long name")
-            stored = _simulation(number, force_field, generator)
+            stored = simulation(number, force_field, generator)
             backend.store_object(stored, folder, storage_key=f"run-{number}")
             # Another one between them leaves room when it is gone.
-            (folder / "shared.bin").write_bytes(generator.bytes(30_000))
-            stored = _simulation(10 + number, force_field, generator)
-            backend.store_object(stored, folder, storage_key=f"removed-{number}")
-        for number in range(2):
+            stored = simulation(10 + number, force_field, generator)
+            other = shutil.copytree(folder, files / f"removed-{number}")
+            (other / "shared.bin").write_bytes(generator.bytes(30_000))
+            backend.store_object(stored, other, storage_key=f"removed-{number}")
+        for number in range(n_runs):
             backend.remove_object(f"removed-{number}")
 
 
@@ -72,7 +73,7 @@ def _text(size: int) -> str:
     return f"<SMIRNOFF><!-- {'x' * size} --></SMIRNOFF>"
 
 
-def _simulation(number: int, force_field: str, generator: np.random.Generator) -> StoredSimulationData:
+def simulation(number: int, force_field: str, generator: np.random.Generator) -> StoredSimulationData:
     def values(units: Any) -> ObservableArray:
         return ObservableArray(generator.normal(size=(200, 1)) * units)
 

@@ -26,7 +26,13 @@ from simarchive.container.members import MemberFault, MemberInfo, MemberNames, M
 from simarchive.container.members.pipeline import Progress
 from simarchive.container.members.shared import MIN_SHARED_BYTES, SharedMembers
 from simarchive.container.nodes import UNREADABLE
-from simarchive.container.objects import Loader, ObjectHeader, ReadDocument, StoredDocument
+from simarchive.container.objects import (
+    Loader,
+    MemberChecks,
+    ObjectHeader,
+    ReadDocument,
+    StoredDocument,
+)
 from simarchive.errors import ConflictError, CorruptError, CorruptMemberError, NotFoundError, StorageError
 from simarchive.ground import attention, json_text
 from simarchive.ground.keys import check_key, is_key
@@ -56,6 +62,7 @@ class Contents:
         self._data_classes: list[str] | None = None
         self._dimensions: dict[int, int] = {}
         self._names: tuple[str, MemberNames] | None = None  # of the members of one object
+        self._checks: tuple[str, MemberChecks] | None = None  # of them
         self._freed = False
         self.changes = 0  #: how many changes were made and not undone
         self.spoiled: BaseException | None = None  #: what left a change half done: nothing may be committed
@@ -124,7 +131,7 @@ class Contents:
 
     def rename(self, name: str, key: str) -> None:
         """Give an object a key in the place of its name; it comes last then."""
-        self._names = None
+        self._names = self._checks = None
         with self.in_one_piece():
             nodes.rename(self._objects, name, check_key(key))
         self.changes += 1
@@ -281,7 +288,7 @@ class Contents:
         """
         if identity is None:
             identity = documents.identity_digest(stored.data_class, stored.tree)
-        self._names = None
+        self._names = self._checks = None
         check_key(key)
         if key in self._lost:
             raise ConflictError(
@@ -328,7 +335,7 @@ class Contents:
         CorruptError
             If HDF5 cannot take it apart after all. Then the transaction cannot be committed.
         """
-        self._names = None
+        self._names = self._checks = None
         if not self.can_be_replaced(key):
             with self.in_one_piece():
                 self.set_aside(key)
@@ -353,7 +360,7 @@ class Contents:
 
     def set_aside(self, key: str) -> str:
         """Move what is under a key out of the objects, unread and undeleted; return where it is now."""
-        self._names = None
+        self._names = self._checks = None
         if not nodes.link_exists(self._objects, key) or key in self._lost:
             raise NotFoundError(f"the container has no object with the key {key!r}")
         self.shared.forget(key)
@@ -540,7 +547,8 @@ class Contents:
         group = self._group(key)
         attention.note(key, name)
         try:
-            return members.find_member(group, name)
+            dataset = members.find_member(group, name)
+            self._checks_of(key, group).check(name, dataset)
         except NotFoundError as error:
             if name in members.lost_members(group):
                 raise _unreadable(
@@ -553,6 +561,7 @@ class Contents:
             raise
         except UNREADABLE as error:
             raise _unreadable(key, name, error) from error
+        return dataset
 
     def _member_names(self, key: str) -> MemberNames:
         """Return the names that members may have, those of arrays among them; the last ones are kept."""
@@ -563,6 +572,26 @@ class Contents:
             except UNREADABLE as error:
                 raise _unlistable(key, error) from error
         return self._names[1]
+
+    def _checks_of(self, key: str, group: h5py.Group) -> MemberChecks:
+        """Return what the group of an object says of its members; the last one is kept."""
+        if self._checks is None or self._checks[0] != key:
+            self._checks = key, MemberChecks(group.id)
+        return self._checks[1]
+
+    def n_members_stored(self, key: str) -> int | None:
+        """Return how many members an object was stored with; ``None`` if that is not known.
+
+        Raises
+        ------
+        CorruptError
+            If it cannot be read.
+        """
+        group = self._group(key)
+        try:
+            return self._checks_of(key, group).n_members
+        except UNREADABLE as error:
+            raise _unlistable(key, error) from error
 
     def _members_of(self, key: str, names: list[str]) -> list[MemberInfo]:
         found = []
@@ -580,10 +609,12 @@ class Contents:
         self, group: h5py.Group, stored: StoredDocument, identity: str, codec: str, progress: Progress | None
     ) -> list[MemberInfo]:
         """Write an object into an empty group; return what is known of its members."""
-        objects.write_object(group, stored, identity, self._dimensions)
-        return [
+        stored_at = objects.write_object(group, stored, identity, self._dimensions)
+        infos = [
             self.shared.store(group, name, path, codec, progress) for name, path in stored.members.items()
         ]
+        objects.write_member_checks(group, stored_at, infos)
+        return infos
 
     def _exchange(self, key: str, staged: h5py.Group) -> None:
         """Put a finished object in the place of the one under `key`, which keeps its place in the order."""
@@ -591,6 +622,7 @@ class Contents:
         self.shared.remove(key, self._listed(key, group))
         objects.replace_content(group, staged)
         nodes.unlink(self._handle.id, layout.STAGING)
+        self._checks = None
         self._freed = True
 
 
