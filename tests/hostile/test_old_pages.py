@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 import pytest
 
-from simarchive import CorruptError, CorruptMemberError, HDF5Storage, SmirnoffForceFieldSource
+from simarchive import CorruptMemberError, HDF5Storage, SmirnoffForceFieldSource
 from simarchive.storage.hdf5.salvage import salvage
 from simarchive.storage.hdf5.verification import verify_file
 
