@@ -96,7 +96,8 @@ def anatomy(path: Path) -> Anatomy:
         a and not b and not any(others) for a, b, *others in zip(index, common, *owners.values(), strict=True)
     )
     _add(used, index)
-    _add(used, _read(content, lambda file: (file.id.get_freespace(), _read_root(file))))
+    _add(used, _read(content, _read_root))
+    _add(used, _read(content, lambda file: file.create_group("of no other use"), mode="r+"))
     return Anatomy(_kinds(path, content, used, mine), owners)
 
 
@@ -142,10 +143,10 @@ def _data(path: Path, content: bytes) -> dict[str, list[Range]]:
     return found
 
 
-def _read(content: bytes, look: Callable[[h5py.File], object]) -> bytearray:
+def _read(content: bytes, look: Callable[[h5py.File], object], mode: str = "r") -> bytearray:
     """Return 1 for each byte that is read for something."""
     watched = _Watched(content)
-    with h5py.File(watched, "r") as file:
+    with h5py.File(watched, mode, libver=("v110", "v110")) as file:
         look(file)
     read = bytearray(len(content))
     for start, end in watched.ranges:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import gc
 import json
 import logging
 import shutil
@@ -22,7 +23,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import flipped_bits
 from anatomy import Anatomy, anatomy
 from blake3 import blake3
 from flipped_bits import Answers, false_answers, read_all
@@ -275,6 +275,7 @@ def main() -> None:
     sound = Sound.of(Path(folder) / "sound.h5")
     done = finished(Path(results))
     todo = [how for how in damages if how != "-"] or sys.stdin.read().splitlines()
+    gc.freeze()
     with Path(results).open("a") as lines:
         for number, how in enumerate(todo):
             if how in done:
@@ -299,5 +300,4 @@ def finished(results: Path) -> set[str]:
 
 
 if __name__ == "__main__":
-    assert flipped_bits
     main()

@@ -45,7 +45,7 @@ def build(path: Path, files: Path, *, n_runs: int = 3) -> None:
         with backend.transaction():
             many = [backend.store_force_field(SmirnoffForceFieldSource(_text(n))) for n in range(70)]
         with backend.transaction():
-            for key in many[2:]:
+            for key in many[1:]:
                 backend.remove_object(key)
         for number in range(n_runs):
             folder = files / str(number)
@@ -55,16 +55,16 @@ def build(path: Path, files: Path, *, n_runs: int = 3) -> None:
             (folder / "trajectory.dcd").write_bytes(generator.normal(size=3_000).astype("<f4").tobytes())
             (folder / "shared.bin").write_bytes(bytes(range(256)) * 300)
             (folder / "zeros.bin").write_bytes(bytes(10_000))
-            if number == 1:
+            if number == 1 or n_runs == 1:
                 with contextlib.suppress(OSError):  # Not every file system has such names.
                     (folder / LONG_NAME).write_bytes(b"a long name")
-            stored = simulation(number, force_field, generator)
-            backend.store_object(stored, folder, storage_key=f"run-{number}")
-            # Another one between them leaves room when it is gone.
+            # Another one before it leaves room when it is gone.
             stored = simulation(10 + number, force_field, generator)
             other = shutil.copytree(folder, files / f"removed-{number}")
             (other / "shared.bin").write_bytes(generator.bytes(30_000))
             backend.store_object(stored, other, storage_key=f"removed-{number}")
+            stored = simulation(number, force_field, generator)
+            backend.store_object(stored, folder, storage_key=f"run-{number}")
         for number in range(n_runs):
             backend.remove_object(f"removed-{number}")
 
