@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import flipped_bits
-from anatomy import CLASSES, anatomy
+from anatomy import anatomy
 
 PROGRAM = Path(__file__).with_name("damaged_runs.py")
 PAGE, SECTOR = 4096, 512

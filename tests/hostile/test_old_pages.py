@@ -89,8 +89,8 @@ def replays(states: list[Path], count: int, seed: int) -> dict[Path, list[str]]:
                 if contents[old][page * PAGE :][:PAGE] != contents[new][page * PAGE :][:PAGE]
             ]
             choices += [(new, old, page, 1) for page in pages]
-            choices += [(new, old, page, chooser.randrange(2, 9)) for page in pages[:-1]]
-            choices.append((new, old, 0, size // PAGE))
+            # All of them would be the old file, of which nothing says that it is old.
+            choices += [(new, old, page, chooser.randrange(2, 9)) for page in pages[1:-1]]
     found: dict[Path, list[str]] = {}
     for new, old, page, length in chooser.sample(choices, min(count, len(choices))):
         found.setdefault(states[new], []).append(f"old:pages:{states[old]}:{page}:{length}")

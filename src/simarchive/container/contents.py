@@ -598,8 +598,10 @@ class Contents:
         for name in names:
             try:
                 found.append(self.member(key, name))
-            except NotFoundError:  # an array of the document
-                continue
+            except NotFoundError as error:
+                if not members.has_link(self._group(key), name):
+                    found.append(members.faulty(name, f"it is listed, but cannot be found: {error}"))
+                # Else it is an array of the document.
             except CorruptMemberError as error:
                 if name not in self._arrays_of(key, self._group(key)):
                     found.append(members.faulty(name, str(error)))

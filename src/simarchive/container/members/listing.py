@@ -124,6 +124,11 @@ def find_member(group: h5py.Group, name: str) -> h5py.Dataset:
     return dataset
 
 
+def has_link(group: h5py.Group, name: str) -> bool:
+    """Return whether anything stands where a member of this name would."""
+    return nodes.link_exists(group.id, link_name(name))
+
+
 def has_proof(group: h5py.Group, name: str) -> bool:
     """Return whether what a member of `group` says of itself can be compared with a digest."""
     return nodes.has_attribute(find_member(group, name).id, MEMBER_DESCRIPTION_DIGEST)
