@@ -58,7 +58,7 @@ class Contents:
         self._file = file
         self._objects = nodes.open_group(handle.id, layout.OBJECTS)
         self.tables = IndexTables(handle, set() if distrusted is None else distrusted)
-        self.shared = SharedMembers(self.tables, self._member, file)
+        self.shared = SharedMembers(self.tables, self._own_member, file)
         self._data_classes: list[str] | None = None
         self._dimensions: dict[int, int] = {}
         self._names: tuple[str, MemberNames] | None = None  # of the members of one object
@@ -470,14 +470,14 @@ class Contents:
         for info in self.members(key):
             if info.fault:
                 raise _unreadable(key, info.name, info.fault)
-            table = members.read_table(self._member(key, info.name))
+            table = members.read_table(self._own_member(key, info.name))
             found[info.name] = StoredMember(info, table, self._file)
         return found
 
     def stored_member(self, key: str, name: str) -> StoredMember:
         """Return one member as another container can copy it; errors as for `member`."""
         info = self.member(key, name)
-        return StoredMember(info, members.read_table(self._member(key, name)), self._file)
+        return StoredMember(info, members.read_table(self._own_member(key, name)), self._file)
 
     def node(self, key: str) -> h5g.GroupID:
         """Return the group of an object, for the other modules of this floor."""
@@ -494,7 +494,7 @@ class Contents:
 
     def verify_member(self, key: str, name: str, *, full: bool) -> tuple[MemberFault, ...]:
         """Check every stored byte of a member, with `full` also what it decodes to; return what is wrong."""
-        return members.verify_member(self._member(key, name), self._file, full=full)
+        return members.verify_member(self._own_member(key, name), self._file, full=full)
 
     def rebuild_shared(self) -> None:
         """Rebuild the table of shared members, without members that cannot be read."""
@@ -539,7 +539,7 @@ class Contents:
     def is_intact(self, key: str, name: str) -> bool:
         """Return whether every stored byte of a member has its check; each dataset is read once."""
         try:
-            return self.shared.is_intact(self._member(key, name))
+            return self.shared.is_intact(self._own_member(key, name))
         except CorruptError:
             return False
 
@@ -547,8 +547,7 @@ class Contents:
         group = self._group(key)
         attention.note(key, name)
         try:
-            dataset = members.find_member(group, name)
-            self._checks_of(key, group).check(name, dataset)
+            return members.find_member(group, name)
         except NotFoundError as error:
             if name in members.lost_members(group):
                 raise _unreadable(
@@ -559,6 +558,17 @@ class Contents:
             ) from error
         except StorageError:
             raise
+        except UNREADABLE as error:
+            raise _unreadable(key, name, error) from error
+
+    def _own_member(self, key: str, name: str) -> h5py.Dataset:
+        """Return what `_member` does, if it is what was stored with the object.
+
+        For whoever looks at all of it or copies it: to look it up takes as long as to open a small member.
+        """
+        dataset = self._member(key, name)
+        try:
+            self._checks_of(key).check(name, dataset)
         except UNREADABLE as error:
             raise _unreadable(key, name, error) from error
         return dataset
@@ -573,10 +583,10 @@ class Contents:
                 raise _unlistable(key, error) from error
         return self._names[1]
 
-    def _checks_of(self, key: str, group: h5py.Group) -> MemberChecks:
+    def _checks_of(self, key: str) -> MemberChecks:
         """Return what the group of an object says of its members; the last one is kept."""
         if self._checks is None or self._checks[0] != key:
-            self._checks = key, MemberChecks(group.id)
+            self._checks = key, MemberChecks(self._node(key))
         return self._checks[1]
 
     def n_members_stored(self, key: str) -> int | None:
@@ -587,9 +597,8 @@ class Contents:
         CorruptError
             If it cannot be read.
         """
-        group = self._group(key)
         try:
-            return self._checks_of(key, group).n_members
+            return self._checks_of(key).n_members
         except UNREADABLE as error:
             raise _unlistable(key, error) from error
 
