@@ -431,6 +431,8 @@ class _Walk:
         n_problems = len(self.report.problems)
         with self._checking(contents, key):
             links = rescue.survey(contents, key)
+            # Before anything is called missing: HDF5 may have taken a failure for that.
+            _raise_if_any(contents.failure)
             infos = [link.info for link in links if link.info is not None]
             unreadable = {link.name: link for link in links if link.kind is LinkKind.UNREADABLE}
             arrays = self._arrays.pop(key, None)
