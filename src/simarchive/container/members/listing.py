@@ -11,6 +11,7 @@ from simarchive.container import nodes
 from simarchive.container.layout import (
     LOST_MEMBERS,
     MEMBER_CODEC,
+    MEMBER_DESCRIPTION_DIGEST,
     MEMBER_DIGEST,
     MEMBER_EMPTY_FOLDERS,
     MEMBER_SIZE,
@@ -124,6 +125,16 @@ def find_member(group: h5py.Group, name: str) -> h5py.Dataset:
     if dataset is None:
         raise NotFoundError(f"{group.name} has no member {name!r}")
     return dataset
+
+
+def has_link(group: h5py.Group, name: str) -> bool:
+    """Return whether anything stands where a member of this name would."""
+    return nodes.link_exists(group.id, link_name(name))
+
+
+def has_proof(group: h5py.Group, name: str) -> bool:
+    """Return whether what a member of `group` says of itself can be compared with a digest."""
+    return nodes.has_attribute(find_member(group, name).id, MEMBER_DESCRIPTION_DIGEST)
 
 
 def keep_empty_folders(group: h5py.Group, folders: Iterable[str]) -> None:
