@@ -17,7 +17,7 @@ from simarchive.container.members import MemberInfo, StoredMember
 from simarchive.container.members.pipeline import Progress
 from simarchive.container.objects import ReadDocument
 from simarchive.errors import CorruptError, CorruptMemberError, InvalidDataError, NotFoundError
-from simarchive.ground.filesystem import PathLike
+from simarchive.ground.filesystem import PathLike, make_folder
 from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
 from simarchive.storage.scratch import (
     AncillaryPath,
@@ -77,9 +77,9 @@ class Members:
         directory = Path(destination)
         with self._container.reading() as contents:
             chosen = [info.name for info in _members(contents, storage_key, patterns)]
-            directory.mkdir(parents=True, exist_ok=True)
+            make_folder(directory, sync=sync)
             if patterns is None:
-                _make_folders(directory, contents.empty_folders(storage_key))
+                _make_folders(directory, contents.empty_folders(storage_key), sync=sync)
             damaged = []
             for name in chosen:
                 try:
@@ -269,10 +269,10 @@ def _say_what_is_missing(damaged: list[CorruptMemberError], n_chosen: int, direc
     raise error
 
 
-def _make_folders(directory: Path, names: Sequence[str]) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
+def _make_folders(directory: Path, names: Sequence[str], *, sync: bool = False) -> None:
+    make_folder(directory, sync=sync)
     for name in names:
-        (directory / name).mkdir(parents=True, exist_ok=True)
+        make_folder(directory / name, sync=sync)
 
 
 def _stored_at(contents: Contents, key: str) -> str:
