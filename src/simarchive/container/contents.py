@@ -436,8 +436,28 @@ class Contents:
         return objects.read_text(self._node(key), key, layout.STORED_AT)
 
     def generation(self, key: str) -> str:
-        """Return a text that tells an object's document and files from any others, also elsewhere."""
+        """Return a text that tells an object's document and files from any others of this container."""
         return f"{self.identity(key)} {self.stored_at(key)}"
+
+    def names_of_parts(self, key: str) -> list[str]:
+        """Return the names of an object's members, arrays and empty folders; none of them is opened."""
+        group = self._group(key)
+        try:
+            return [*nodes.child_names(group.id), *members.lost_members(group), *self.empty_folders(key)]
+        except UNREADABLE as error:
+            raise _unlistable(key, error) from error
+
+    def content_of_files(self, key: str) -> str:
+        """Return a text that tells an object's files and empty folders from any others, also elsewhere.
+
+        Each member is opened for it.
+        """
+        group = self._group(key)
+        try:
+            files = sorted(members.listed_digests(group))
+        except UNREADABLE as error:
+            raise _unlistable(key, error) from error
+        return json.dumps([files, members.lost_members(group), self.empty_folders(key)])
 
     def extract_member(
         self,

@@ -45,6 +45,20 @@ def list_nodes(group: h5py.Group, arrays: Arrays = frozenset) -> Iterator[tuple[
         yield address, n_names, info
 
 
+def listed_digests(group: h5py.Group) -> Iterator[tuple[str, str]]:
+    """Yield the name and the digest of each member of `group`, and nothing else that is known of it.
+
+    One whose digest cannot be read has an empty one.
+    """
+    for link in nodes.child_names(group.id):
+        try:
+            dataset = _dataset(group, link)
+            if dataset is not None:
+                yield member_name(group, link), nodes.read_text(dataset.id, MEMBER_DIGEST)
+        except (*UNREADABLE, CorruptError):
+            yield _name_or_link(group, link), ""
+
+
 def listed_names(group: h5py.Group) -> list[str]:
     """Return the names that members of `group` have, in the group's order, without opening any.
 
