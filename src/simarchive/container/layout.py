@@ -49,7 +49,8 @@ STORED_AT = "stored_at"
 ANCILLARY = "has_ancillary_data"
 """1 if the object was stored with an ancillary directory, even an empty one."""
 OBJECT_DIGEST = "object_blake3"
-"""BLAKE3 of the attributes above, the empty folders and the document; absent in objects of early versions."""
+"""BLAKE3 of the attributes above, the document, the empty folders and the names of executable members; absent
+in objects of early versions."""
 
 # --- arrays of a document ----------------------------------------------------------------------------
 UNITS = "units"
@@ -85,6 +86,9 @@ MEMBER_DESCRIPTION_DIGEST = "member_description_blake3"
 MEMBER_LONG_NAME_PREFIX = "member_name_"
 # Attribute of the group: JSON list of the folders that hold no files; absent if there are none.
 MEMBER_EMPTY_FOLDERS = "member_empty_folders"
+# Attribute of the group: JSON list of the members that are executable; absent if none is. Of the group,
+# because equal members of several objects are one dataset.
+MEMBER_EXECUTABLES = "member_executables"
 
 # Attribute of the group: JSON list of the members that could not be read when it was repacked or saved.
 LOST_MEMBERS = "lost_members"

@@ -57,6 +57,7 @@ class StoredDocument:
     tree: Tree
     has_ancillary_data: bool = False
     empty_folders: tuple[str, ...] = ()
+    executables: tuple[str, ...] = ()  #: names of the members that are executable
     members: Mapping[str, Path | StoredMember] = field(default_factory=dict)  #: by name, what to store
 
 
@@ -155,7 +156,9 @@ def _read_proved(node: h5g.GroupID, key: str) -> _Header:
         if digest is not None:
             has_folders = nodes.has_attribute(node, layout.MEMBER_EMPTY_FOLDERS)
             folders = nodes.read_text(node, layout.MEMBER_EMPTY_FOLDERS) if has_folders else ""
-            found = _digest(data_class, version, identity, stored_at, ancillary, folders, text)
+            has_executables = ancillary and nodes.has_attribute(node, layout.MEMBER_EXECUTABLES)
+            executables = [nodes.read_text(node, layout.MEMBER_EXECUTABLES)] if has_executables else []
+            found = _digest(data_class, version, identity, stored_at, ancillary, folders, text, *executables)
     except UNREADABLE as error:
         raise CorruptError(f"object {key!r} cannot be read: {error}") from error
     if digest is not None and found != digest:
@@ -273,7 +276,7 @@ def part_can_be_read(node: h5g.GroupID, link: str) -> bool:
     return True
 
 
-_ATTRIBUTES = (layout.DOCUMENT, layout.MEMBER_EMPTY_FOLDERS)
+_ATTRIBUTES = (layout.DOCUMENT, layout.MEMBER_EMPTY_FOLDERS, layout.MEMBER_EXECUTABLES)
 _MEMBER_ATTRIBUTES = (layout.MEMBER_CHUNK_CRC32,)
 _HDF5_FAILURES = (KeyError, OSError, RuntimeError)
 
@@ -312,6 +315,7 @@ def write_object(
     nodes.create_text(node, layout.STORED_AT, now, is_ascii=True)
     nodes.create_integer(node, layout.ANCILLARY, int(stored.has_ancillary_data), "|i1")
     folders = members.keep_empty_folders(group, stored.empty_folders) if stored.empty_folders else ""
+    executables = members.keep_executables(group, {*stored.executables} & {*stored.members})
     nodes.create_text(node, layout.DOCUMENT, encoded.text)
     digest = _digest(
         stored.data_class,
@@ -321,6 +325,7 @@ def write_object(
         int(stored.has_ancillary_data),
         folders,
         encoded.text,
+        *([executables] if executables else []),
     )
     nodes.create_text(node, layout.OBJECT_DIGEST, digest, is_ascii=True)
     for name, variable in encoded.variables.items():

@@ -58,9 +58,10 @@ def check_says_no_more(leaf: Any, what: str) -> None:
     if isinstance(leaf, np.ma.MaskedArray) and leaf.dtype.names is None:
         if not np.ma.is_masked(leaf):
             return
+        n_masked = int(np.sum(np.ma.getmaskarray(leaf)))
         raise InvalidDataError(
-            f"{what} has {int(np.sum(np.ma.getmaskarray(leaf)))} masked elements, which have no value: fill them first, as"
-            " in array.filled(numpy.nan), or leave them out, as in array.compressed()"
+            f"{what} has {n_masked} masked elements, which have no value: fill them first, as in"
+            " array.filled(numpy.nan), or leave them out, as in array.compressed()"
         )
     if isinstance(leaf, np.ndarray) or any(hasattr(kind, name) for name in _SAY_MORE):
         raise InvalidDataError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator
 
 import h5py
@@ -13,6 +14,7 @@ from simarchive.container.layout import (
     MEMBER_CODEC,
     MEMBER_DIGEST,
     MEMBER_EMPTY_FOLDERS,
+    MEMBER_EXECUTABLES,
     MEMBER_SIZE,
 )
 from simarchive.container.members.names import link_name, member_name
@@ -21,6 +23,8 @@ from simarchive.container.nodes import UNREADABLE
 from simarchive.errors import CorruptError, NotFoundError
 from simarchive.ground import json_text
 from simarchive.ground.keys import check_member_name
+
+LOGGER = logging.getLogger("simarchive")
 
 Arrays = Callable[[], frozenset[str]]
 """Gives the links of an object that are arrays of its document; called only if something is damaged."""
@@ -161,6 +165,28 @@ def empty_folders(group: h5py.Group) -> tuple[str, ...]:
         return () if text is None else tuple(check_member_name(name) for name in _texts(text))
     except nodes.UNREADABLE as error:
         raise CorruptError(f"the empty folders of {group.name} cannot be read: {error}") from error
+
+
+def keep_executables(group: h5py.Group, names: Iterable[str]) -> str:
+    """Record in a new `group` the members that are executable; return the text, which is empty if none is."""
+    chosen = sorted(names)
+    text = json.dumps(chosen) if chosen else ""
+    if chosen:
+        nodes.create_text(group.id, MEMBER_EXECUTABLES, text, is_ascii=True)
+    return text
+
+
+def executables(group: h5py.Group) -> frozenset[str]:
+    """Return the members that `keep_executables` recorded; none if that cannot be read."""
+    if not nodes.has_attribute(group.id, MEMBER_EXECUTABLES):
+        return frozenset()
+    try:
+        names = _texts(nodes.read_text(group.id, MEMBER_EXECUTABLES))
+    except nodes.UNREADABLE as error:
+        # The files are worth more than their permissions.
+        LOGGER.warning("which members of %s are executable cannot be read: %s", group.name, error)
+        return frozenset()
+    return frozenset(name for name in names if isinstance(name, str))
 
 
 def _texts(text: str) -> list[str]:

@@ -152,7 +152,7 @@ class Members:
         if known is None or known[0] != here:
             if len(self._generations) >= _MOST_GENERATIONS:
                 self._generations.clear()
-            text = json.dumps([here, sorted(contents.names_of_parts(key))])
+            text = json.dumps([here, contents.names_of_parts(key)])
             known = self._generations[key] = here, blake3(text.encode()).hexdigest()
         return known[1]
 
@@ -191,6 +191,12 @@ class ContainerFiles(AncillaryData):
         with self._reading() as contents:
             return contents.empty_folders(self.key)
 
+    @cached_property
+    def executables(self) -> tuple[str, ...]:
+        """The names of the files that are executable."""
+        with self._reading() as contents:
+            return tuple(sorted(contents.executables(self.key)))
+
     def size(self, name: str) -> int:
         """Return the size of a file in bytes; nothing is read."""
         return self._infos[name].size
@@ -209,7 +215,14 @@ class ContainerFiles(AncillaryData):
                 _make_folders(directory, contents.empty_folders(self.key))
                 extract = functools.partial(contents.extract_member, self.key)
                 if self._shared is not None:
-                    self._shared.extract(directory, contents.shared_members(self.key), extract)
+                    executables = contents.executables(self.key)
+                    members = contents.shared_members(self.key)
+                    # A second name of a file has the permissions of the first.
+                    shared = [member for member in members if member[0].name not in executables]
+                    self._shared.extract(directory, shared, extract)
+                    for info, _ in members:
+                        if info.name in executables:
+                            extract(info.name, directory / info.name)
                 else:
                     for name in self._infos:
                         extract(name, directory / name)
