@@ -440,6 +440,10 @@ class Contents:
         """Return the folders of an object that hold no file."""
         return objects.empty_folders(self._node(key))
 
+    def executables(self, key: str) -> frozenset[str]:
+        """Return the names of an object's members that are executable files."""
+        return members.executables(self._group(key))
+
     def stored_at(self, key: str) -> str:
         """Return when the present document and files were stored under a key, to the microsecond.
 
@@ -448,9 +452,33 @@ class Contents:
         return objects.read_summary(self._node(key), key).stored_at
 
     def generation(self, key: str) -> str:
-        """Return a text that tells an object's document and files from any others, also elsewhere."""
+        """Return a text that tells an object's document and files from any others of this container."""
         summary = objects.read_summary(self._node(key), key)
         return f"{summary.identity} {summary.stored_at}"
+
+    def names_of_parts(self, key: str) -> list[list[str]]:
+        """Return the names of an object's members and arrays, its empty folders and its executable members.
+
+        None of them is opened.
+        """
+        group = self._group(key)
+        try:
+            parts = [*nodes.child_names(group.id), *members.lost_members(group)]
+            return [sorted(parts), [*self.empty_folders(key)], sorted(members.executables(group))]
+        except UNREADABLE as error:
+            raise _unlistable(key, error) from error
+
+    def content_of_files(self, key: str) -> str:
+        """Return a text that tells an object's files and empty folders from any others, also elsewhere.
+
+        Each member is opened for it.
+        """
+        group = self._group(key)
+        try:
+            files = sorted(members.listed_digests(group))
+        except UNREADABLE as error:
+            raise _unlistable(key, error) from error
+        return json.dumps(files)
 
     def extract_member(
         self,
@@ -462,7 +490,14 @@ class Contents:
         sync: bool = False,
     ) -> None:
         """Write one member to a file, checked against its digest before it gets its name."""
-        members.extract_member(self._member(key, name), self._file, destination, progress=progress, sync=sync)
+        members.extract_member(
+            self._member(key, name),
+            self._file,
+            destination,
+            progress=progress,
+            sync=sync,
+            executable=name in self.executables(key),
+        )
 
     def stored_members(self, key: str) -> dict[str, StoredMember]:
         """Return the members of an object as another container can copy them, while this view is good.

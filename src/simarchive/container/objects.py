@@ -77,6 +77,7 @@ class StoredDocument:
     tree: Tree
     has_ancillary_data: bool = False
     empty_folders: tuple[str, ...] = ()
+    executables: tuple[str, ...] = ()  #: names of the members that are executable
     members: Mapping[str, Path | StoredMember] = field(default_factory=dict)  #: by name, what to store
 
 
@@ -355,7 +356,7 @@ def part_can_be_read(node: h5g.GroupID, link: str) -> bool:
     return True
 
 
-_ATTRIBUTES = (layout.DOCUMENT, layout.MEMBER_EMPTY_FOLDERS)
+_ATTRIBUTES = (layout.DOCUMENT, layout.MEMBER_EMPTY_FOLDERS, layout.MEMBER_EXECUTABLES)
 _MEMBER_ATTRIBUTES = (layout.MEMBER_CHUNK_CRC32,)
 _HDF5_FAILURES = (KeyError, OSError, RuntimeError)
 
@@ -393,6 +394,7 @@ def write_object(group: h5py.Group, stored: StoredDocument, identity: str, dimen
     nodes.create_integer(node, layout.ANCILLARY, int(stored.has_ancillary_data), "|i1")
     if stored.empty_folders:
         members.keep_empty_folders(group, stored.empty_folders)
+    members.keep_executables(group, {*stored.executables} & {*stored.members})
     nodes.create_text(node, layout.DOCUMENT, encoded.text)
     ancillary = int(stored.has_ancillary_data)
     said = f"{stored.data_class_version} {ancillary} {identity} {now} {stored.data_class}"

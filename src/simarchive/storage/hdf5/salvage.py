@@ -182,6 +182,7 @@ class Proved:
             tree=self.tree,
             has_ancillary_data=self.header.has_ancillary_data,
             empty_folders=self.header.empty_folders,
+            executables=tuple(contents.executables(self.header.key)),
             members={name: contents.stored_member(self.header.key, name) for name in self.sound},
         )
 
