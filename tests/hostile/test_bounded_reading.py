@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,7 +60,6 @@ def text(node: h5py.HLObject, name: str, content: str | bytes) -> None:
 
 def code_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> int:
     """Run a command in this process; return its exit code."""
-    sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # as in a process of its own
     with pytest.raises(SystemExit) as left:
         main(arguments)
     captured = capsys.readouterr()
