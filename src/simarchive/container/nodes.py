@@ -31,8 +31,12 @@ LOGGER = logging.getLogger("simarchive")
 Node: TypeAlias = h5g.GroupID | h5d.DatasetID | h5f.FileID
 Array: TypeAlias = np.ndarray[Any, Any]
 
-UNREADABLE = (LookupError, OSError, RuntimeError, TypeError, ValueError, OverflowError, MemoryError)
-"""What HDF5, numpy, json and this module raise for what is missing, damaged or made to do damage."""
+UNREADABLE = (LookupError, OSError, RuntimeError, TypeError, ValueError, OverflowError)
+"""What HDF5, numpy, json and this module raise for what is missing, damaged or made to do damage.
+
+Not `MemoryError`: what a file claims is compared with limits before it is believed, so memory that does not
+suffice is no damage. Whoever took it for some would leave a sound object out of a copy.
+"""
 
 _NUMBER_TYPES: dict[str, h5t.TypeID] = {
     "|i1": h5t.STD_I8LE,
