@@ -32,7 +32,7 @@ from mutations import mutate
 
 from simarchive import HDF5Storage, SmirnoffForceFieldSource
 from simarchive.cli import main
-from simarchive.container import layout
+from simarchive.container import documents, layout
 from simarchive.testing.sample_objects import equilibration, free_energy, simulation, write_files
 
 FORMAT_V1 = Path(__file__).parents[1] / "data" / "format-v1" / "container.h5"
@@ -88,6 +88,10 @@ def sound_containers(folder: Path) -> list[bytes]:
             backend.store_force_field(SmirnoffForceFieldSource("<SMIRNOFF version='0.3'/>"))
         contents.append(path.read_bytes())
     return contents
+
+
+def _zeros(declared: documents.DeclaredVariable) -> np.ndarray[Any, Any]:
+    return np.zeros(declared.shape, declared.dtype)
 
 
 def _walk(seed: int) -> bytes:
@@ -307,6 +311,8 @@ class Campaign:
         self._folder = tempfile.TemporaryDirectory(prefix="fuzz-")
         self._place = Path(self._folder.name)
         self._sound: list[bytes] = []
+        self.n_containers = self.n_commands = self.most_bytes = 0
+        self.most_seconds = 0.0
         self._prepare()
 
     def _prepare(self) -> None:
@@ -346,15 +352,31 @@ class Campaign:
             with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
                 main([name, "--help"])
         Substance.from_components("O")
+        # What is imported where it is used is imported once, not in each child.
+        for stored in (simulation("a"), equilibration("a"), free_energy(1.0)):
+            type(stored).from_document(
+                documents.decode(documents.encode(stored.to_document()).text, _zeros), 1
+            )
+            stored.index_values()
+            stored.validate()
 
-    def run(self, seed: str, seconds: float) -> int:
-        """Run cases until the time is over; return how many."""
+    def run(self, seed: str, seconds: float, n_cases: int = 0) -> None:
+        """Run so many cases, or as many as the time allows."""
         end = time.monotonic() + seconds
-        for number in itertools.count():
-            if time.monotonic() > end:
-                return number
+        for number in range(n_cases) if n_cases else itertools.count():
+            if not n_cases and time.monotonic() > end:
+                return
             self.run_case(f"{seed}/{number}")
-        raise AssertionError
+            if (number + 1) % 100 == 0:
+                print(self.summary(), flush=True)
+
+    def summary(self) -> str:
+        """Return in a line what was done so far, and how much time and memory it took at most."""
+        return (
+            f"containers: {self.n_containers} cases, {self.n_commands} commands,"
+            f" {len(self.findings.seen)} findings, at most {self.most_seconds:.1f} s for a command"
+            f" and {self.most_bytes / 1e6:.0f} MB for a process"
+        )
 
     def run_case(self, case: str) -> None:
         """Make the container of a case, and run all commands on it."""
@@ -419,16 +441,20 @@ class Campaign:
             piece = os.read(reader, 1 << 16)
             if not piece:
                 break
+            self.most_seconds = max(self.most_seconds, time.monotonic() - said)
             said, text = time.monotonic(), text + piece
             *lines, text = text.split(b"\n")
             for line in lines:
                 what = json.loads(line)
                 doing = what.get("begin", doing)
+                self.n_commands += "begin" in what
                 if "kind" in what:
                     self._note(what["kind"], f"{case}\n{what['command']}\n{what['what']}", content)
         os.close(reader)
         _, status, usage = os.wait4(pid, 0)
         code = os.waitstatus_to_exitcode(status)
+        self.n_containers += 1
+        self.most_bytes = max(self.most_bytes, usage.ru_maxrss * 1024)
         if not ready:
             self._note("hang", f"{case}\n{doing} took more than {MOST_SECONDS:g} s", content)
         elif code:

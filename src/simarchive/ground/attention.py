@@ -1,4 +1,4 @@
-"""What a process is looking at, for messages; noted where its parent can read it when the process has died."""
+"""What a process is looking at, noted where its parent can read it when the process has died of it."""
 
 from __future__ import annotations
 
