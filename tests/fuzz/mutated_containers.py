@@ -414,8 +414,10 @@ class Campaign:
         """Run all commands on a container."""
         self.run_prepared(lambda path: path.write_bytes(content), case)
 
-    def run_prepared(self, prepare: Callable[[Path], object], case: str) -> None:
+    def run_prepared(self, prepare: Callable[[Path], object], case: str) -> bool:
         """Run all commands on a container that `prepare` makes, in a child, where it is told.
+
+        Returns whether it could make it: HDF5 refuses some things.
 
         Beside it lies the container `sound.h5`, and in ``../outside`` what nobody may read or change: a file
         ``secret`` and a container ``other.h5``, both full of `SECRET`.
@@ -429,7 +431,7 @@ class Campaign:
             (root / "work" / "sound.h5").write_bytes(self._sound[1])
             outside = _snapshot(root / "outside")
             path = root / "work" / FILE
-            self._in_child(lambda: prepare(path))
+            is_made = self._in_child(lambda: prepare(path))
             content = path.read_bytes() if path.is_file() and path.stat().st_blocks < _LARGE_BLOCKS else b""
             self._watch(root, content, case)
             strange = [
@@ -443,16 +445,18 @@ class Campaign:
             told = [place for place in _files_below(root / "work") if _holds(root / "work" / place, SECRET)]
             if told:
                 self._note("secret", f"{case}\n{told}", content)
+        return is_made
 
     @staticmethod
-    def _in_child(action: Callable[[], object]) -> None:
+    def _in_child(action: Callable[[], object]) -> bool:
         pid = os.fork()
         if pid == 0:
-            signal.alarm(20)
+            signal.alarm(60)
             with contextlib.suppress(BaseException):
                 action()
-            os._exit(0)
-        os.waitpid(pid, 0)
+                os._exit(0)
+            os._exit(1)
+        return os.waitpid(pid, 0)[1] == 0
 
     def _note(self, kind: str, what: str, content: bytes) -> None:
         self.findings.add("container", kind, what, content, ".h5")

@@ -1,0 +1,64 @@
+"""Hand-made hostile containers through all commands: each in a process of its own, whose work is measured.
+
+None may crash, hang, take a gigabyte, end by an error that is not ours, write or read outside, or print what
+commands the terminal. The normal suite runs a few of each place; all of them, with a table of what they took:
+``SIMARCHIVE_HOSTILE_CONTAINERS=all python -m pytest -s tests/hostile/test_hostile_containers.py``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from hostile_containers import containers, sound_container, stratified
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "fuzz"))
+try:
+    from findings import Findings
+    from mutated_containers import Campaign
+finally:
+    sys.path.pop(0)
+
+FEW = 12
+WANTED = os.environ.get("SIMARCHIVE_HOSTILE_CONTAINERS", "")
+CONTAINERS = containers()
+
+
+@pytest.fixture
+def campaign(tmp_path: Path) -> Campaign:
+    return Campaign(Findings(tmp_path / "findings"))
+
+
+@pytest.fixture
+def sound(tmp_path: Path) -> bytes:
+    pid = os.fork()
+    if pid == 0:
+        sound_container(tmp_path)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return (tmp_path / "sound.h5").read_bytes()
+
+
+def chosen() -> list[str]:
+    if not WANTED:
+        return list(stratified(list(CONTAINERS), FEW))
+    if WANTED == "all":
+        return list(CONTAINERS)
+    if WANTED.isdigit():
+        return list(stratified(list(CONTAINERS), int(WANTED)))
+    return [name for name in CONTAINERS if WANTED in name]
+
+
+def test_what_is_hostile_harms_nothing_else(campaign: Campaign, sound: bytes) -> None:
+    names, refused = chosen(), []
+    for number, name in enumerate(names):
+        make = CONTAINERS[name]
+        if not campaign.run_prepared(lambda path, make=make: (path.write_bytes(sound), make(path)), name):
+            refused.append(name)
+        if WANTED and (number + 1) % 50 == 0:
+            print(campaign.summary(), flush=True)
+    print(campaign.summary(), f"{len(refused)} are refused by HDF5: {refused}", sep="\n")
+    assert campaign.findings.seen == {}
+    assert len(refused) <= len(names) // 20
