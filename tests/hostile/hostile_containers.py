@@ -367,9 +367,6 @@ TABLES: dict[str, Change] = {
 def containers() -> dict[str, Make]:
     """Return what makes a sound container at a path hostile, by a name that says how."""
     return {
-        **_attributes(),
-        **_datasets(),
-        **_links(),
         **_of_object("document", DOCUMENTS),
         **_of_file(
             "table", {name: _at("index/StoredSimulationData", change) for name, change in INDEXES.items()}
@@ -383,6 +380,9 @@ def containers() -> dict[str, Make]:
         **{f"bytes: {name}": make for name, make in BYTES.items()},
         **{f"log: {name}": make for name, make in LOGS.items()},
         **{f"place: {name}": make for name, make in PLACES.items()},
+        **_datasets(),
+        **_links(),
+        **_attributes(),
     }
 
 

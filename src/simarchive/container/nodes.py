@@ -60,6 +60,18 @@ _LARGEST_INTEGER = (1 << 63) - 1
 _PLAIN_CLASSES = (h5t.INTEGER, h5t.FLOAT, h5t.STRING, h5t.BITFIELD, h5t.OPAQUE, h5t.ENUM)
 _LINK_KINDS = {h5l.TYPE_SOFT: "a soft link", h5l.TYPE_EXTERNAL: "a link into another file"}
 
+_LONG_TEXTS = frozenset(
+    {
+        layout.DOCUMENT,
+        layout.DATA_CLASSES,
+        layout.LOST_LINKS,
+        layout.MEMBER_EMPTY_FOLDERS,
+        layout.LOST_MEMBERS,
+        layout.INDEX_TABLE,
+    }
+)
+_LARGEST_SHORT_TEXT_BYTES = 1 << 20
+_LARGEST_FIXED_TEXT_BYTES = 16 << 20
 # So many bytes are read without asking for the size of the file.
 _FEW_BYTES = 1 << 16
 # No program of ours makes an array of chunks, h5repack and others do. These filters are part of HDF5, and no
@@ -108,7 +120,7 @@ def read_text(node: Node, name: str) -> str:
     if kind.is_variable_str():  # Not ours: edited by another program.
         return _variable_text(attribute, name)
     size = _checked_size(attribute, kind)
-    _check_size(node, size, LIMITS.document_bytes)
+    _check_size(node, size, _most_bytes(name))
     return _fixed_text(attribute, kind, size).decode()
 
 
@@ -131,7 +143,7 @@ def open_fixed_text(node: Node, name: str) -> FixedText:
     attribute, kind = _open_text(node, name)
     if kind.is_variable_str():
         raise TypeError(f"attribute {name!r} is not text of fixed length")
-    _check_size(node, kind.get_size(), LIMITS.document_bytes)
+    _check_size(node, kind.get_size(), _LARGEST_FIXED_TEXT_BYTES)
     return FixedText(attribute, kind)
 
 
@@ -238,11 +250,18 @@ def _variable_text(attribute: h5a.AttrID, name: str) -> str:
     value = np.empty((), attribute.dtype)
     attribute.read(value)
     text = bytes(value[()])
-    if len(text) > LIMITS.document_bytes:
-        raise ValueError(
-            f"attribute {name!r} claims {in_bytes(len(text))}; {LIMITS.hint(LIMITS.document_bytes)}"
-        )
+    if len(text) > (most_bytes := _most_bytes(name)):
+        raise ValueError(f"attribute {name!r} claims {in_bytes(len(text))}; {LIMITS.hint(most_bytes)}")
     return text.decode()
+
+
+def _most_bytes(name: str) -> int:
+    """Return how long a text of this name can be: most are digests, names, times."""
+    return (
+        LIMITS.document_bytes
+        if name in _LONG_TEXTS
+        else min(_LARGEST_SHORT_TEXT_BYTES, LIMITS.document_bytes)
+    )
 
 
 def _number_dtype(kind: h5t.TypeID) -> np.dtype[Any] | None:
