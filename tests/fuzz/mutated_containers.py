@@ -377,6 +377,10 @@ class Campaign:
             stored.index_values()
             stored.validate()
 
+    def close(self) -> None:
+        """Remove the sound containers."""
+        self._folder.cleanup()
+
     def run(self, seed: str, seconds: float, n_cases: int = 0) -> None:
         """Run so many cases, or as many as the time allows."""
         end = time.monotonic() + seconds

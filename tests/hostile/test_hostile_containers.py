@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,10 @@ CONTAINERS = containers()
 
 
 @pytest.fixture
-def campaign(tmp_path: Path) -> Campaign:
-    return Campaign(Findings(tmp_path / "findings"))
+def campaign(tmp_path: Path) -> Iterator[Campaign]:
+    campaign = Campaign(Findings(tmp_path / "findings"))
+    yield campaign
+    campaign.close()
 
 
 @pytest.fixture

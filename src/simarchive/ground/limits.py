@@ -17,7 +17,7 @@ VARIABLE = "SIMARCHIVE_MAX_BYTES"
 class Limits:
     """The most bytes that are believed; they hold for the whole process, and may be changed at any time."""
 
-    array_bytes: int = 1 << 30  #: one array of a document
+    array_bytes: int = 512 << 20  #: one array of a document
     document_bytes: int = 64 << 20  #: the text of one document
     values_bytes: int = 256 << 20  #: the memory that the values of one JSON text take
     unwritten_bytes: int = 4 << 30  #: the zeros of one file of an object that take no room in the container
