@@ -394,6 +394,12 @@ def test_verify_is_isolated_and_what_lists_is_not(imported: Path, run_doomed: Ru
     assert run_doomed("SIGSEGV", "show", imported, WATER).exit_code == -signal.SIGSEGV
 
 
+def test_whose_a_file_is_decides_for_merge(imported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not isolation.of_others([imported, Path("missing")])
+    monkeypatch.setattr(os, "geteuid", lambda: imported.stat().st_uid + 1)
+    assert isolation.of_others([Path("missing"), imported])
+
+
 @pytest.mark.parametrize("is_own", [True, False])
 def test_merge_is_isolated_if_a_file_is_of_another_user(
     tmp_path: Path, water: Path, run_doomed: RunDoomed, is_own: bool

@@ -11,7 +11,7 @@ import json
 import os
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 
 from simarchive import HDF5Storage, SmirnoffForceFieldSource
+from simarchive.journal.superblock import lookup3
 from simarchive.testing.sample_objects import simulation, write_files
 
 BAD, GOOD = "bad", "good"
@@ -756,40 +757,10 @@ def _crc_of_superblock(change: Callable[[bytearray], object]) -> Make:
     def make(path: Path) -> None:
         data = bytearray(path.read_bytes())
         change(data)
-        struct.pack_into("<I", data, 44, _lookup3(bytes(data[:44])))
+        struct.pack_into("<I", data, 44, lookup3(bytes(data[:44])))
         path.write_bytes(data)
 
     return make
-
-
-def _lookup3(key: bytes) -> int:
-    """Return Bob Jenkins' hashlittle of a key, which HDF5 uses (H5checksum.c)."""
-    mask = 0xFFFFFFFF
-
-    def rot(x: int, k: int) -> int:
-        return ((x << k) | (x >> (32 - k))) & mask
-
-    a = b = c = (0xDEADBEEF + len(key)) & mask
-    while len(key) > 12:
-        x, y, z = struct.unpack_from("<III", key)
-        a, b, c = (a + x) & mask, (b + y) & mask, (c + z) & mask
-        for k1, k2, k3 in ((4, 6, 8), (16, 19, 4)):
-            a = ((a - c) & mask) ^ rot(c, k1)
-            c = (c + b) & mask
-            b = ((b - a) & mask) ^ rot(a, k2)
-            a = (a + c) & mask
-            c = ((c - b) & mask) ^ rot(b, k3)
-            b = (b + a) & mask
-        key = key[12:]
-    if not key:
-        return c
-    x, y, z = struct.unpack("<III", key.ljust(12, b"\0"))
-    a, b, c = (a + x) & mask, (b + y) & mask, (c + z) & mask
-    for left, right, k in ((2, 1, 14), (0, 2, 11), (1, 0, 25), (2, 1, 16), (0, 2, 4), (1, 0, 14), (2, 1, 24)):
-        values = [a, b, c]
-        values[left] = ((values[left] ^ values[right]) - rot(values[right], k)) & mask
-        a, b, c = values
-    return c
 
 
 BYTES: dict[str, Make] = {
@@ -802,6 +773,7 @@ BYTES: dict[str, Make] = {
     "the signature": lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n"),
     "zeros": lambda path: path.write_bytes(bytes(100_000)),
     "64 TiB at its end": lambda path: os.truncate(path, 64 << 40),
+    "64 TiB and no superblock": lambda path: (_patched(8, bytes(40))(path), os.truncate(path, 64 << 40)),
     "8 GiB at its end": lambda path: os.truncate(path, 8 << 30),
     "one byte less": _cut(1),
     "100 bytes less": _cut(100),
@@ -935,13 +907,3 @@ PLACES: dict[str, Make] = {
     "a program": lambda path: path.chmod(0o7777),
     "nobody's": lambda path: os.chown(path, 65534, 65534) if os.geteuid() == 0 else None,
 }
-
-
-def stratified(names: list[str], number: int) -> Iterator[str]:
-    """Yield some of the names of `containers`: of each place in turn the next."""
-    places: dict[str, list[str]] = {}
-    for name in names:
-        places.setdefault(name.rpartition(": ")[0], []).append(name)
-    steps = {place: max(1, len(found) * len(places) // number) for place, found in places.items()}
-    for place, found in places.items():
-        yield from found[:: steps[place]]

@@ -368,6 +368,25 @@ def _copy_attribute(source: Node, target: Node, index: int) -> None:
     LOGGER.warning("the attribute %r of %r is not copied: its kind is not known", name, h5i.get_name(source))
 
 
+def check_attributes(node: Node | None) -> None:
+    """Have HDF5 read each attribute of a node whose values are all in its own bytes.
+
+    Raises
+    ------
+    TypeError
+        If there is no node. Damage raises one of `UNREADABLE`.
+    """
+    if node is None:
+        raise TypeError("it is not a dataset")
+    for index in range(h5a.get_num_attrs(node)):
+        attribute = h5a.open(node, index=index)
+        kind = attribute.get_type()
+        size = kind.get_size() * attribute.get_space().get_simple_extent_npoints()
+        if size and _is_plain(kind):
+            _check_size(node, size, LIMITS.document_bytes)
+            attribute.read(np.empty(size, np.uint8), kind)
+
+
 def _is_plain(kind: h5t.TypeID) -> bool:
     """Return whether the values of a type are all in its own bytes."""
     if isinstance(kind, h5t.TypeCompoundID):
@@ -452,9 +471,17 @@ def n_children(group: h5g.GroupID) -> int:
 
 def _check_link(parent: Node, encoded: bytes) -> None:
     """Refuse a link that may lead anywhere, into other files too."""
-    kind = parent.links.get_info(encoded).type
+    kind = _link_kind(parent, encoded)
     if kind != h5l.TYPE_HARD:
         raise TypeError(f"it is {_LINK_KINDS.get(kind, 'a link of an unknown kind')}, which is not followed")
+
+
+def _link_kind(parent: Node, encoded: bytes) -> int:
+    # HDF5 takes any name for a path, and follows what links it meets on the way.
+    if b"/" in encoded or encoded in (b"", b"."):
+        raise ValueError("it is a path, not the name of a link")
+    kind: int = parent.links.get_info(encoded).type
+    return kind
 
 
 @functools.cache
@@ -479,7 +506,7 @@ def open_dataset(parent: Node, link: str) -> h5d.DatasetID | None:
     """
     encoded = _encoded(link)
     # A link of another kind may lead anywhere, into other files too.
-    if parent.links.get_info(encoded).type != h5l.TYPE_HARD:
+    if _link_kind(parent, encoded) != h5l.TYPE_HARD:
         return None
     node = h5o.open(parent, encoded)
     return node if isinstance(node, h5d.DatasetID) else None
