@@ -29,7 +29,7 @@ from simarchive.container.nodes import UNREADABLE
 from simarchive.container.objects import Loader, ObjectHeader, ReadDocument, StoredDocument
 from simarchive.errors import ConflictError, CorruptError, CorruptMemberError, NotFoundError, StorageError
 from simarchive.ground import attention, json_text
-from simarchive.ground.keys import check_key, is_key
+from simarchive.ground.keys import are_keys, check_key, is_key
 from simarchive.ground.signals import SIGNALS
 from simarchive.journal import PagedFile
 
@@ -101,7 +101,7 @@ class Contents:
         """
         names = self.names()
         # The names of a file that somebody else made go to shells and file systems as keys.
-        return names if all(map(is_key, names)) else [name for name in names if is_key(name)]
+        return names if are_keys(names) else [name for name in names if is_key(name)]
 
     def names(self) -> list[str]:
         """Return the names of all objects, in the same order: also those that are not keys.
@@ -209,6 +209,10 @@ class Contents:
         """
         return objects.read_header(self._node(key), key)
 
+    def attribute_faults(self, key: str) -> list[str]:
+        """Return which attributes, which other programs read, are not what the object was stored with."""
+        return objects.attribute_faults(self._node(key), key)
+
     def class_name(self, key: str) -> str:
         """Return the name of an object's data class: the least that `header` reads.
 
@@ -219,7 +223,7 @@ class Contents:
         CorruptError
             If it cannot be read.
         """
-        return objects.read_text(self._node(key), key, layout.DATA_CLASS)
+        return objects.read_summary(self._node(key), key).data_class
 
     def identity(self, key: str) -> str:
         """Return the identity digest of an object.
@@ -231,7 +235,11 @@ class Contents:
         CorruptError
             If it cannot be read.
         """
-        return objects.read_text(self._node(key), key, layout.IDENTITY)
+        return objects.read_summary(self._node(key), key).identity
+
+    def mark(self, key: str) -> str:
+        """Return what tells the document of an object from one that takes its place; errors as `identity`."""
+        return objects.read_summary(self._node(key), key).mark
 
     def document(self, key: str, load: Loader | None = None) -> ReadDocument:
         """Return the document of an object and its class, opening the object once.
@@ -419,10 +427,7 @@ class Contents:
 
     def has_ancillary_data(self, key: str) -> bool:
         """Return whether an object came with a directory of files, which may have been empty."""
-        try:
-            return bool(nodes.read_integer(self._node(key), layout.ANCILLARY))
-        except UNREADABLE as error:
-            raise CorruptError(f"object {key!r} cannot be read: {error}") from error
+        return objects.read_summary(self._node(key), key).has_ancillary_data
 
     def empty_folders(self, key: str) -> tuple[str, ...]:
         """Return the folders of an object that hold no file."""
@@ -433,11 +438,12 @@ class Contents:
 
         So it is another text whenever they are others, and costs the same however many files there are.
         """
-        return objects.read_text(self._node(key), key, layout.STORED_AT)
+        return objects.read_summary(self._node(key), key).stored_at
 
     def generation(self, key: str) -> str:
         """Return a text that tells an object's document and files from any others, also elsewhere."""
-        return f"{self.identity(key)} {self.stored_at(key)}"
+        summary = objects.read_summary(self._node(key), key)
+        return f"{summary.identity} {summary.stored_at}"
 
     def extract_member(
         self,
@@ -529,12 +535,22 @@ class Contents:
         except CorruptError:
             return frozenset()
 
-    def is_intact(self, key: str, name: str) -> bool:
-        """Return whether every stored byte of a member has its check; each dataset is read once."""
+    def has_intact_members(self, key: str, *, read: bool) -> bool:
+        """Return whether the members of an object can be read.
+
+        Parameters
+        ----------
+        read
+            Compare every stored byte with its check, too; each dataset is read once.
+        """
+        group = self._group(key)
         try:
-            return self.shared.is_intact(self._member(key, name))
-        except CorruptError:
-            return False
+            return all(
+                dataset is not None and (not read or self.shared.is_intact(dataset))
+                for dataset, _ in members.list_datasets(group, functools.partial(self._arrays_of, key, group))
+            )
+        except UNREADABLE as error:
+            raise _unlistable(key, error) from error
 
     def _member(self, key: str, name: str) -> h5py.Dataset:
         group = self._group(key)

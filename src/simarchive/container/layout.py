@@ -48,8 +48,8 @@ IDENTITY = "identity"
 STORED_AT = "stored_at"
 ANCILLARY = "has_ancillary_data"
 """1 if the object was stored with an ancillary directory, even an empty one."""
-OBJECT_DIGEST = "object_blake3"
-"""BLAKE3 of the attributes above, the empty folders and the document; absent in objects of early versions."""
+OBJECT_SUMMARY = "object_summary"
+"""What the attributes above say, and a BLAKE3 of this and the document; early objects have none."""
 
 # --- arrays of a document ----------------------------------------------------------------------------
 UNITS = "units"

@@ -31,7 +31,7 @@ def list_members(group: h5py.Group, arrays: Arrays = frozenset) -> Iterator[Memb
 
     One whose description cannot be read has a `fault`, and costs no other.
     """
-    for _, info in _members(group, arrays):
+    for _, info in list_datasets(group, arrays):
         yield info
 
 
@@ -40,7 +40,7 @@ def list_nodes(group: h5py.Group, arrays: Arrays = frozenset) -> Iterator[tuple[
 
     Address and number are 0 for one with a `fault`.
     """
-    for dataset, info in _members(group, arrays):
+    for dataset, info in list_datasets(group, arrays):
         address, n_names = (0, 0) if dataset is None else nodes.address_and_names(dataset.id)
         yield address, n_names, info
 
@@ -59,7 +59,10 @@ def lost_members(group: h5py.Group) -> list[str]:
     return [] if text is None else _texts(text)
 
 
-def _members(group: h5py.Group, arrays: Arrays) -> Iterator[tuple[h5py.Dataset | None, MemberInfo]]:
+def list_datasets(
+    group: h5py.Group, arrays: Arrays = frozenset
+) -> Iterator[tuple[h5py.Dataset | None, MemberInfo]]:
+    """Yield the dataset of each member, ``None`` for one with a `fault`, and the member."""
     for link in nodes.child_names(group.id):
         try:
             dataset = _dataset(group, link)
@@ -123,15 +126,13 @@ def find_member(group: h5py.Group, name: str) -> h5py.Dataset:
     return dataset
 
 
-def keep_empty_folders(group: h5py.Group, folders: Iterable[str]) -> str:
-    """Record in `group` the folders that hold no files, replacing those recorded before; return the text."""
+def keep_empty_folders(group: h5py.Group, folders: Iterable[str]) -> None:
+    """Record in `group` the folders that hold no files, replacing those recorded before."""
     names = sorted(check_member_name(folder) for folder in folders)
-    text = json.dumps(names) if names else ""
     if names:
-        nodes.write_text(group.id, MEMBER_EMPTY_FOLDERS, text, is_ascii=True)
+        nodes.write_text(group.id, MEMBER_EMPTY_FOLDERS, json.dumps(names), is_ascii=True)
     else:
         nodes.delete_attribute(group.id, MEMBER_EMPTY_FOLDERS)
-    return text
 
 
 def empty_folders(group: h5py.Group) -> tuple[str, ...]:

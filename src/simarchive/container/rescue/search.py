@@ -28,6 +28,7 @@ from simarchive.container.container import HDF5_ERRORS, Container
 from simarchive.container.contents import Contents
 from simarchive.container.new_file import LIBVER
 from simarchive.container.nodes import UNREADABLE
+from simarchive.container.objects import read_summary
 from simarchive.container.rescue.overlay import Overlay
 from simarchive.errors import CorruptError, StorageError
 from simarchive.ground.keys import new_key
@@ -296,13 +297,8 @@ def _found(handle: h5py.File, file: Overlay, holes: list[tuple[int, int]]) -> Se
     for node in _nodes_at(handle, [address for address in addresses if address != own_root]):
         try:
             if nodes.has_attribute(node, layout.DOCUMENT):
-                candidates.append(
-                    _Candidate(
-                        node,
-                        nodes.read_text(node, layout.IDENTITY),
-                        nodes.find_text(node, layout.STORED_AT) or "",
-                    )
-                )
+                summary = read_summary(node, "")
+                candidates.append(_Candidate(node, summary.identity, summary.stored_at))
             elif nodes.has_attribute(node, layout.INDEX_TABLE):
                 nodes.add_link(node, index, f"found_{n_tables}")
                 n_tables += 1

@@ -19,7 +19,7 @@ from simarchive.container.documents import DeclaredVariable
 from simarchive.container.members import MemberInfo
 from simarchive.container.members.names import member_name
 from simarchive.container.nodes import UNREADABLE
-from simarchive.container.objects import read_text
+from simarchive.container.objects import read_text_of_document
 from simarchive.errors import CorruptError, StorageError
 
 
@@ -79,7 +79,7 @@ def document_text(contents: Contents, key: str) -> str:
     CorruptError
         If it cannot be read.
     """
-    return read_text(contents.node(key), key, layout.DOCUMENT)
+    return read_text_of_document(contents.node(key), key)
 
 
 def declared_arrays(contents: Contents, key: str) -> list[DeclaredVariable]:

@@ -383,6 +383,8 @@ class _Walk:
             if first != key:
                 message = f"it is the same group as {first!r}: who changes one of them changes the other"
                 self._note(key, message)
+            for fault in contents.attribute_faults(key):
+                self._note(key, fault)
             self._check_document(contents, header)
             if key not in contents:
                 self._rows.pop(key, None)
