@@ -51,7 +51,7 @@ def text(node: h5py.HLObject, name: str, content: str | bytes) -> None:
 
 def unproved(group: h5py.Group) -> None:
     """Remove the digests of an object, as in early containers: else nothing else would be looked at."""
-    group.attrs.pop("object_blake3", None)
+    group.attrs.pop("object_summary", None)
     for name in group:
         if group.get(name, getclass=True, getlink=True) is h5py.HardLink and name in group:
             with contextlib.suppress(KeyError):
@@ -423,7 +423,7 @@ _ATTRIBUTES_OF = {
     "/": ("simarchive_format", "container_id", "readme"),
     "objects": ("data_classes", "lost_links"),
     f"objects/{BAD}": (
-        *("document", "data_class", "data_class_version", "identity", "stored_at", "object_blake3"),
+        *("document", "data_class", "data_class_version", "identity", "stored_at", "object_summary"),
         *("has_ancillary_data", "member_empty_folders", "lost_members"),
     ),
     f"objects/{BAD}/observables.PotentialEnergy": ("units", "_Netcdf4Coordinates"),
@@ -473,8 +473,8 @@ def _attribute_change(place: str, name: str, kind: str) -> Callable[[h5py.File],
             node.attrs[name] = ATTRIBUTES[kind]()
         else:
             _MORE_ATTRIBUTES[kind](node.attrs, name)
-        if name != "object_blake3":
-            file[f"objects/{BAD}"].attrs.pop("object_blake3", None)
+        if name != "object_summary":
+            file[f"objects/{BAD}"].attrs.pop("object_summary", None)
         if name != "member_description_blake3":
             file[f"objects/{BAD}/trajectory.dcd"].attrs.pop("member_description_blake3", None)
 

@@ -166,7 +166,8 @@ def _dimension(root: h5py.Group, length: int) -> int:
         return nodes.read_integer(node, layout.DIMENSION_ID)
     except UNREADABLE as error:
         raise CorruptError(
-            f"the dimension {name!r}, which netCDF programs need, cannot be read: {error}; repack makes it anew"
+            f"the dimension {name!r}, which netCDF programs need, cannot be read: {error};"
+            " repack makes it anew"
         ) from error
 
 
