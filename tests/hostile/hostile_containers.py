@@ -198,8 +198,31 @@ def tag(tag: str, value: object) -> Change:
     return field(zzz={tag: value})
 
 
+def through(link: Callable[[h5py.Group], Any], name: str, shape: list[int]) -> Change:
+    """Declare an array by a path, whose first step is a link of the object."""
+
+    def change(group: h5py.Group) -> None:
+        group["way"] = link(group)
+        tag("@variable", {"name": f"way/{name}", "dtype": "<f8", "shape": shape})(group)
+
+    return change
+
+
+WAYS: dict[str, Change] = {
+    "through a link into another file": through(lambda _: h5py.ExternalLink("other.h5", "/"), "secret", [40]),
+    "through a link to a secret": through(
+        lambda _: h5py.ExternalLink("../outside/other.h5", "/"), "secret", [600]
+    ),
+    "through a soft link": through(
+        lambda _: h5py.SoftLink(f"/objects/{GOOD}"), "observables.PotentialEnergy", [40, 1]
+    ),
+    "through the objects": through(
+        lambda group: group.parent, f"{GOOD}/observables.PotentialEnergy", [40, 1]
+    ),
+}
 VARIABLE = {"name": "observables.PotentialEnergy", "dtype": "<f8", "shape": [40, 1]}
 DOCUMENTS: dict[str, Change] = {
+    **WAYS,
     "an integer out of range": array(dtype="<i8", shape=[1], data=[10**30]),
     "bytes out of range": array(dtype="|u1", shape=[1], data=[300]),
     "a float of no end": array(dtype="<f8", shape=[1], data=[10**400]),
@@ -266,6 +289,19 @@ DOCUMENTS: dict[str, Change] = {
     "empty folders of numbers": lambda group: text(group, "member_empty_folders", "[1]"),
     "empty folders that lead out": lambda group: text(group, "member_empty_folders", '["../../out"]'),
     "empty folders that are deep": lambda group: text(group, "member_empty_folders", "[" * 9999),
+}
+
+LARGE_DOCUMENTS: dict[str, Change] = {
+    "60 MB of empty lists": lambda group: text(group, "document", '{"a":[' + "[]," * 20_000_000 + "1]}"),
+    "60 MB of keys": lambda group: text(
+        group, "document", "{" + ",".join(f'"{number:x}":1' for number in range(4_000_000)) + "}"
+    ),
+    "60 MB of one text": lambda group: text(group, "document", '{"a":"' + "\\u00e9" * 10_000_000 + '"}'),
+    "60 MB of base64": lambda group: text(
+        group,
+        "document",
+        '{"a":{"@array":{"dtype":"<f8","shape":[5000000],"base64":"' + "A" * 53_333_336 + '"}}}',
+    ),
 }
 
 
@@ -368,7 +404,7 @@ TABLES: dict[str, Change] = {
 def containers() -> dict[str, Make]:
     """Return what makes a sound container at a path hostile, by a name that says how."""
     return {
-        **_of_object("document", DOCUMENTS),
+        **_of_object("document", DOCUMENTS | LARGE_DOCUMENTS),
         **_of_file(
             "table", {name: _at("index/StoredSimulationData", change) for name, change in INDEXES.items()}
         ),

@@ -24,6 +24,7 @@ from hostile_containers import (
     INDEXES,
     LINKS,
     TABLES,
+    WAYS,
     Change,
     edit,
     setting,
@@ -401,6 +402,17 @@ def test_a_file_of_zeros_that_are_not_there_is_refused_at_once(
         assert code_of(capsys, *command) in (11, 17)
     with HDF5Storage("m.h5", mode="r") as backend:
         assert GOOD in backend
+
+
+@pytest.mark.parametrize("kind", WAYS)
+def test_no_array_is_read_by_a_path(path: Path, secrets: Path, kind: str) -> None:
+    def change(file: h5py.File) -> None:
+        unproved(file[f"objects/{BAD}"])
+        WAYS[kind](file[f"objects/{BAD}"])
+
+    edit(path, change)
+    with HDF5Storage(path, mode="r") as backend, pytest.raises(CorruptError, match="is a path"):
+        np.asarray(backend.retrieve_document(BAD)[2]["zzz"])
 
 
 # --- what is shown ----------------------------------------------------------------------------------------
