@@ -34,12 +34,13 @@ from simarchive.container.rescue.overlay import Overlay
 from simarchive.errors import CorruptError, StorageError
 from simarchive.ground.keys import new_key
 from simarchive.journal import Journal, PagedFile
-from simarchive.journal.superblock import lookup3
+from simarchive.journal.superblock import SUPERBLOCK_BYTES, lookup3
 
 _HEADER = b"OHDR\x02"
 _ROOT_AT, _CHECKSUM_AT = 36, 44
 _NO_ADDRESS = (1 << 64) - 1
 _PIECE_BYTES = 64 << 20
+_MOST_SPARSE = 64
 _READABLE = (*UNREADABLE, StorageError)
 # The column of the identity, in every table of a data class (see `storage/hdf5/indexing.py`).
 _IDENTITY_COLUMN = "identity"
@@ -77,7 +78,11 @@ def searched(path: Path) -> Iterator[Search]:
     with contextlib.ExitStack() as stack:
         below = stack.enter_context(_bytes_of(path))
         handle = stack.enter_context(_with_new_root(below))
-        yield _found(handle, below)
+        try:
+            found = _found(handle, below, _holes(path))
+        except UNREADABLE as error:
+            raise CorruptError(f"it cannot be searched: {error}") from error
+        yield found
 
 
 @contextlib.contextmanager
@@ -175,7 +180,7 @@ def _reader(fd: int) -> Callable[[memoryview, int], None]:
 @contextlib.contextmanager
 def _with_new_root(below: Overlay) -> Iterator[h5py.File]:
     """Give a file with an empty root behind all that is there: nothing of the old one is needed."""
-    root, address = _empty_root(), -(-below.end // 8) * 8
+    root, address = _empty_root(), -(-max(below.end, SUPERBLOCK_BYTES) // 8) * 8
     below.patch(memoryview(root), address)
     start = b"\x89HDF\r\n\x1a\n" + bytes([3, 8, 8, 0])
     start += struct.pack("<QQQQ", 0, _NO_ADDRESS, address + len(root), address)
@@ -205,12 +210,30 @@ def _empty_root() -> bytes:
 # --- what is in it ---------------------------------------------------------------------------------------
 
 
-def _addresses(file: Overlay, end: int) -> list[int]:
+def _holes(path: Path) -> list[tuple[int, int]]:
+    """Return the long holes of a file that is nearly nothing else: to read them would take days."""
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        if status.st_size < _PIECE_BYTES + _MOST_SPARSE * status.st_blocks * 512:
+            return []
+        holes, start = [], 0
+        while start < status.st_size:
+            start = os.lseek(file.fileno(), start, os.SEEK_HOLE)
+            try:
+                end = os.lseek(file.fileno(), start, os.SEEK_DATA)
+            except OSError:  # ENXIO: none follows
+                end = status.st_size
+            holes.append((start, end))
+            start = end
+    return holes
+
+
+def _addresses(file: Overlay, end: int, holes: list[tuple[int, int]]) -> list[int]:
     """Return where headers begin, or what looks like one."""
     found, overlap = [], len(_HEADER) - 1
     space = mmap.mmap(-1, min(_PIECE_BYTES, max(end, 1)) + overlap)
     try:
-        for start in range(0, end, _PIECE_BYTES):
+        for start in _without_holes(end, holes):
             length = min(_PIECE_BYTES + overlap, end - start)
             with memoryview(space) as whole, whole[:length] as piece:
                 file.read_at(piece, start)
@@ -221,6 +244,18 @@ def _addresses(file: Overlay, end: int) -> list[int]:
     finally:
         space.close()
     return found
+
+
+def _without_holes(end: int, holes: list[tuple[int, int]]) -> Iterator[int]:
+    """Yield where the pieces of a file begin that are more than a hole."""
+    start = 0
+    while start < end:
+        hole_end = next((last for first, last in holes if first <= start and start + _PIECE_BYTES <= last), 0)
+        if hole_end:
+            start = max(start + _PIECE_BYTES, hole_end // _PIECE_BYTES * _PIECE_BYTES)
+        else:
+            yield start
+            start += _PIECE_BYTES
 
 
 def _nodes_at(handle: h5py.File, addresses: list[int]) -> Iterator[h5g.GroupID]:
@@ -252,11 +287,11 @@ class _Candidate:
     stored_at: str
 
 
-def _found(handle: h5py.File, file: Overlay) -> Search:
+def _found(handle: h5py.File, file: Overlay, holes: list[tuple[int, int]]) -> Search:
     placed: set[int | None] = set()
     tables: list[h5g.GroupID] = []
     candidates: list[_Candidate] = []
-    addresses = _addresses(file, file.end)
+    addresses = _addresses(file, file.end, holes)
     own_root = h5o.get_info(handle.id).addr
     objects = nodes.create_group(handle.id, layout.OBJECTS)
     for node in _nodes_at(handle, [address for address in addresses if address != own_root]):

@@ -144,8 +144,7 @@ def note_lost_members(contents: Contents, key: str, names: Iterable[str]) -> Non
 def names_set_aside(contents: Contents) -> list[str]:
     """Return the names of what `repair` set aside."""
     try:
-        group = contents.root.get(layout.SET_ASIDE)
-        return list(group) if isinstance(group, h5py.Group) else []
+        return nodes.child_names(nodes.open_group(contents.root.id, layout.SET_ASIDE))
     except UNREADABLE:
         return []
 
@@ -154,8 +153,8 @@ def root_faults(contents: Contents) -> Iterator[str]:
     """Yield in words what is wrong beside the objects and the index: in the root and its dimensions."""
     root = contents.root
     try:
-        links = list(root)
-        list(root.attrs.items())
+        links = nodes.child_names(root.id)
+        nodes.check_attributes(root.id)
     except (*UNREADABLE, SystemError) as error:
         yield f"the root of the file cannot be read: {error}"
         return
@@ -164,7 +163,7 @@ def root_faults(contents: Contents) -> Iterator[str]:
     for link in links:
         if link.startswith(layout.DIMENSION_PREFIX):
             try:
-                list(root[link].attrs.items())
+                nodes.check_attributes(nodes.open_dataset(root.id, link))
             except (*UNREADABLE, SystemError) as error:
                 yield f"the dimension {link!r} cannot be read, which netCDF programs need: {error}"
     try:

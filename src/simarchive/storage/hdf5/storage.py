@@ -521,7 +521,7 @@ class HDF5Storage(StorageBackend):
 
     def __len__(self) -> int:
         with self._container.reading() as contents:
-            return len(contents)
+            return len(contents.keys())
 
     def _register_key(self, storage_key: str, stored: BaseStoredData) -> None:
         """Do nothing: the objects themselves are the registry."""

@@ -174,7 +174,8 @@ def as_damage(what: str = "") -> Iterator[None]:
     """
     try:
         yield
-    except StorageError:
+    except (StorageError, MemoryError):
+        # Too little memory is no damage: what is sound would be left out of a copy.
         raise
     except Exception as error:
         # As in `_Walk._checking`: nearly anything.
