@@ -89,7 +89,7 @@ def test_digests_are_where_the_folder_says(container: Path, request: pytest.Fixt
     has_digests = request.node.callspec.params["container"] == "format-v1-digests"
     with h5py.File(container, "r") as file:
         for group in file["objects"].values():
-            assert ("object_blake3" in group.attrs) is has_digests
+            assert ("object_summary" in group.attrs) is has_digests
             assert (b'"blake3":' in group.attrs["document"]) is (
                 has_digests and "@variable" in str(group.attrs["document"])
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,6 +45,7 @@ def extract_member(
     progress: Progress | None = None,
     sync: bool = False,
     overwrite: bool = True,
+    executable: bool = False,
 ) -> None:
     """Write a member's bytes to the file `destination`, which appears complete and checked, or not at all.
 
@@ -61,6 +63,8 @@ def extract_member(
         Whether the file is on the disk, not only in the system's memory, when this returns.
     overwrite
         Whether a file that is there is replaced.
+    executable
+        Whether those who may read the file may execute it.
 
     Raises
     ------
@@ -77,6 +81,9 @@ def extract_member(
         with whole_file(destination, overwrite=overwrite, sync=sync) as fd:
             os.truncate(fd, table.size)
             _write_chunks(table, file, fd, progress, sync=sync)
+            if executable:
+                mode = stat.S_IMODE(os.fstat(fd).st_mode)
+                os.fchmod(fd, mode | (mode & 0o444) >> 2)
 
 
 def verify_member(
