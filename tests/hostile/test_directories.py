@@ -342,7 +342,7 @@ def test_a_number_beyond_all_is_refused_wherever_it_is(number: str, before: int)
 # --- all kinds, through all commands -----------------------------------------------------------------------
 
 EVERY = int(os.environ.get("SIMARCHIVE_HOSTILE_DIRECTORIES_EVERY", "0"))
-"""1 takes all hostile directories through all commands, in most of an hour; 10 takes every tenth of a kind."""
+"""1 takes all hostile directories through all commands, in most of an hour; 10 every tenth of a kind."""
 SAMPLE = ("in place", "meanwhile")
 
 
