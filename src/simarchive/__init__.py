@@ -63,6 +63,7 @@ _HOMES = {
         "InvalidDataError",
         "LockedError",
         "NotFoundError",
+        "OutOfMemoryError",
         "QuerySyntaxError",
         "ReadOnlyError",
         "StorageError",

@@ -116,6 +116,12 @@ class IncompleteError(StorageError):
     exit_code = 17
 
 
+class OutOfMemoryError(StorageError, MemoryError):
+    """More memory asked for than there is; what is stored is as it was."""
+
+    exit_code = 19
+
+
 class CrashedError(StorageError):
     """A process that read a file apart from this one crashed, or met its limit of memory or time."""
 

@@ -9,6 +9,8 @@ Environment
 -----------
 SIMARCHIVE_FUZZ_SECONDS
     How long: 300.
+SIMARCHIVE_FUZZ_CONTAINERS
+    How many containers at most; the time is then that which they take.
 SIMARCHIVE_FUZZ_SEED
     A word.
 SIMARCHIVE_FUZZ_FINDINGS
@@ -43,7 +45,6 @@ def main() -> int:
         name, seed, left, page, engine, folder, *only = sys.argv[2:]
         contents = [Path(path).read_bytes() for path in only]
         findings = Findings(Path(folder))
-        findings.known = frozenset() if only else findings.known
         feed(name, seed, float(left), Page(Path(page)), findings, engine=engine, only=contents)
         return 0
     seconds = float(os.environ.get("SIMARCHIVE_FUZZ_SECONDS", "300"))
@@ -58,7 +59,6 @@ def main() -> int:
         Campaign(findings).run_case(sys.argv[2])
         return bool(findings.seen)
     if sys.argv[1:2] == ["input"]:
-        findings.known = frozenset()
         run_input(sys.argv[2], Path(sys.argv[3]).read_bytes(), findings)
         return bool(findings.seen)
     if os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free > 2 << 30:
@@ -74,11 +74,12 @@ def main() -> int:
     if "containers" in wanted:
         import subprocess
 
+        most = int(os.environ.get("SIMARCHIVE_FUZZ_CONTAINERS", "0"))
         code = (
             f"import sys; sys.path.insert(0, {str(HERE)!r}); from pathlib import Path\n"
             "from findings import Findings; from mutated_containers import Campaign\n"
-            f"c = Campaign(Findings(Path({str(folder)!r}))); n = c.run({seed!r}, {seconds}); "
-            "print('containers:', n, 'cases'); sys.exit(bool(c.findings.seen))"
+            f"c = Campaign(Findings(Path({str(folder)!r}))); c.run({seed!r}, {seconds}, {most}); "
+            "print(c.summary()); sys.exit(bool(c.findings.seen))"
         )
         if subprocess.run([sys.executable, "-c", code], check=False).returncode:
             findings.seen["containers"] = "see above"

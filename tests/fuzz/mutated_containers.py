@@ -32,12 +32,16 @@ from mutations import mutate
 
 from simarchive import HDF5Storage, SmirnoffForceFieldSource
 from simarchive.cli import main
-from simarchive.container import layout
+from simarchive.container import documents, layout
 from simarchive.testing.sample_objects import equilibration, free_energy, simulation, write_files
 
 FORMAT_V1 = Path(__file__).parents[1] / "data" / "format-v1" / "container.h5"
 FILE = "a.h5"
+SECRET = b"PRIVATE-KEY-SECRET-OF-24"
+"""What lies outside, and must not come in: whole numbers of 64 bits."""
 _ADDRESS_SPACE = 4 << 30
+_LARGE_BLOCKS = 64 << 11  # of 512 bytes
+_MOST_ASLEEP_S = 60.0
 # Left by programs that are killed, and swept by the next.
 _MAY_STAY = ("simarchive-", ".simarchive-")
 
@@ -65,9 +69,11 @@ def commands(key: str, other: str) -> list[tuple[str, ...]]:
         ("import", "exported", "imported.h5"),
         ("rm", "--force", "--", FILE, other),
         ("repack", FILE),
+        ("repair", FILE, "-o", "salvaged.h5"),
         ("repair", FILE),
         ("verify", "--no-isolated", FILE),
         ("import", "exported", FILE),
+        ("info", "--isolated", FILE),
     ]
 
 
@@ -88,6 +94,19 @@ def sound_containers(folder: Path) -> list[bytes]:
             backend.store_force_field(SmirnoffForceFieldSource("<SMIRNOFF version='0.3'/>"))
         contents.append(path.read_bytes())
     return contents
+
+
+def _container_of_secrets(folder: Path) -> bytes:
+    with h5py.File(folder / "other.h5", "w") as file:
+        file["secret"] = np.frombuffer(SECRET * 200, "<f8")
+        file["bytes"] = np.frombuffer(SECRET * 200, "u1")
+        file["objects/secret/secret"] = np.frombuffer(SECRET * 200, "u1")
+        file["objects/secret"].attrs["document"] = np.bytes_(SECRET)
+    return (folder / "other.h5").read_bytes()
+
+
+def _zeros(declared: documents.DeclaredVariable) -> np.ndarray[Any, Any]:
+    return np.zeros(declared.shape, declared.dtype)
 
 
 def _walk(seed: int) -> bytes:
@@ -307,6 +326,9 @@ class Campaign:
         self._folder = tempfile.TemporaryDirectory(prefix="fuzz-")
         self._place = Path(self._folder.name)
         self._sound: list[bytes] = []
+        self.n_containers = self.n_commands = self.most_bytes = 0
+        self.most_seconds = 0.0
+        self.slowest = self.largest = ""
         self._prepare()
 
     def _prepare(self) -> None:
@@ -318,7 +340,7 @@ class Campaign:
             ids = random.Random(1)
             uuid.uuid4 = lambda: uuid.UUID(int=ids.getrandbits(128), version=4)
             with os.fdopen(writer, "wb") as stream:
-                for content in sound_containers(self._place):
+                for content in [*sound_containers(self._place), _container_of_secrets(self._place)]:
                     stream.write(len(content).to_bytes(8, "little") + content)
             os._exit(0)
         os.close(writer)
@@ -326,6 +348,7 @@ class Campaign:
             while head := stream.read(8):
                 self._sound.append(stream.read(int.from_bytes(head, "little")))
         os.waitpid(pid, 0)
+        self._secret = self._sound.pop()
         import simarchive.storage.evaluator_directory
         import simarchive.storage.merging  # noqa: F401
         from simarchive import Substance
@@ -346,15 +369,35 @@ class Campaign:
             with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
                 main([name, "--help"])
         Substance.from_components("O")
+        # What is imported where it is used is imported once, not in each child.
+        for stored in (simulation("a"), equilibration("a"), free_energy(1.0)):
+            type(stored).from_document(
+                documents.decode(documents.encode(stored.to_document()).text, _zeros), 1
+            )
+            stored.index_values()
+            stored.validate()
 
-    def run(self, seed: str, seconds: float) -> int:
-        """Run cases until the time is over; return how many."""
+    def close(self) -> None:
+        """Remove the sound containers."""
+        self._folder.cleanup()
+
+    def run(self, seed: str, seconds: float, n_cases: int = 0) -> None:
+        """Run so many cases, or as many as the time allows."""
         end = time.monotonic() + seconds
-        for number in itertools.count():
-            if time.monotonic() > end:
-                return number
+        for number in range(n_cases) if n_cases else itertools.count():
+            if not n_cases and time.monotonic() > end:
+                return
             self.run_case(f"{seed}/{number}")
-        raise AssertionError
+            if (number + 1) % 100 == 0:
+                print(self.summary(), flush=True)
+
+    def summary(self) -> str:
+        """Return in a line what was done so far, and how much time and memory it took at most."""
+        return (
+            f"containers: {self.n_containers} cases, {self.n_commands} commands,"
+            f" {len(self.findings.seen)} findings, at most {self.most_seconds:.1f} s of work for a command"
+            f" ({self.slowest}) and {self.most_bytes / 1e6:.0f} MB for a process ({self.largest})"
+        )
 
     def run_case(self, case: str) -> None:
         """Make the container of a case, and run all commands on it."""
@@ -373,32 +416,51 @@ class Campaign:
 
     def run_content(self, content: bytes, case: str) -> None:
         """Run all commands on a container."""
+        self.run_prepared(lambda path: path.write_bytes(content), case)
+
+    def run_prepared(self, prepare: Callable[[Path], object], case: str) -> bool:
+        """Run all commands on a container that `prepare` makes, in a child, where it is told.
+
+        Returns whether it could make it: HDF5 refuses some things.
+
+        Beside it lies the container `sound.h5`, and in ``../outside`` what nobody may read or change: a file
+        ``secret`` and a container ``other.h5``, both full of `SECRET`.
+        """
         with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
             root = Path(folder)
-            for name in ("work", "tmp", "home"):
+            for name in ("work", "tmp", "home", "outside"):
                 (root / name).mkdir()
-            (root / "work" / FILE).write_bytes(content)
+            (root / "outside" / "secret").write_bytes(SECRET * 200)
+            (root / "outside" / "other.h5").write_bytes(self._secret)
             (root / "work" / "sound.h5").write_bytes(self._sound[1])
+            outside = _snapshot(root / "outside")
+            path = root / "work" / FILE
+            is_made = self._in_child(lambda: prepare(path))
+            content = path.read_bytes() if path.is_file() and path.stat().st_blocks < _LARGE_BLOCKS else b""
             self._watch(root, content, case)
             strange = [
-                path.relative_to(root).as_posix()
-                for path in root.rglob("*")
-                if path.relative_to(root).parts[0] != "work"
-                and path.name not in ("tmp", "home")
-                and not any(part.startswith(_MAY_STAY) for part in path.relative_to(root).parts)
+                place
+                for place in _files_below(root)
+                if place.parts[0] not in ("work", "outside")
+                and not any(part.startswith(_MAY_STAY) for part in place.parts)
             ]
-            if strange:
+            if strange or _snapshot(root / "outside") != outside:
                 self._note("file outside", f"{case}\n{strange}", content)
+            told = [place for place in _files_below(root / "work") if _holds(root / "work" / place, SECRET)]
+            if told:
+                self._note("secret", f"{case}\n{told}", content)
+        return is_made
 
     @staticmethod
-    def _in_child(action: Callable[[], object]) -> None:
+    def _in_child(action: Callable[[], object]) -> bool:
         pid = os.fork()
         if pid == 0:
-            signal.alarm(20)
+            signal.alarm(60)
             with contextlib.suppress(BaseException):
                 action()
-            os._exit(0)
-        os.waitpid(pid, 0)
+                os._exit(0)
+            os._exit(1)
+        return os.waitpid(pid, 0)[1] == 0
 
     def _note(self, kind: str, what: str, content: bytes) -> None:
         self.findings.add("container", kind, what, content, ".h5")
@@ -410,31 +472,81 @@ class Campaign:
             os.close(reader)
             _be_the_child(root, writer)
         os.close(writer)
-        said, doing, text = time.monotonic(), "start", b""
+        said, spent, doing, text = time.monotonic(), 0.0, "start", b""
         while True:
-            ready, _, _ = select.select([reader], [], [], max(said + MOST_SECONDS - time.monotonic(), 0))
+            ready, _, _ = select.select([reader], [], [], 1.0)
             if not ready:
+                # The machine may have other things to do: what counts is the work, or that there is none.
+                if _cpu_seconds(pid) - spent < MOST_SECONDS and time.monotonic() - said < _MOST_ASLEEP_S:
+                    continue
                 os.kill(pid, signal.SIGKILL)
                 break
             piece = os.read(reader, 1 << 16)
             if not piece:
                 break
             said, text = time.monotonic(), text + piece
+            spent = _cpu_seconds(pid)
             *lines, text = text.split(b"\n")
             for line in lines:
                 what = json.loads(line)
                 doing = what.get("begin", doing)
+                self.n_commands += "begin" in what
+                if what.get("took", 0.0) > self.most_seconds:
+                    self.most_seconds, self.slowest = what["took"], f"{case} {doing}"
+                if what.get("took", 0.0) > MOST_SECONDS:
+                    self._note("hang", f"{case}\n{doing} took {what['took']} s", content)
                 if "kind" in what:
                     self._note(what["kind"], f"{case}\n{what['command']}\n{what['what']}", content)
         os.close(reader)
         _, status, usage = os.wait4(pid, 0)
         code = os.waitstatus_to_exitcode(status)
+        self.n_containers += 1
+        if usage.ru_maxrss * 1024 > self.most_bytes:
+            self.most_bytes, self.largest = usage.ru_maxrss * 1024, case
         if not ready:
             self._note("hang", f"{case}\n{doing} took more than {MOST_SECONDS:g} s", content)
         elif code:
             self._note("crash", f"{case}\n{doing}: exit {code}", content)
         elif usage.ru_maxrss * 1024 > MOST_BYTES:
             self._note("memory", f"{case}\n{usage.ru_maxrss} kB", content)
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Return how long a process has worked; field 14 and 15 of proc(5)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _files_below(folder: Path) -> list[Path]:
+    return sorted(
+        path.relative_to(folder) for path in folder.rglob("*") if path.is_symlink() or path.is_file()
+    )
+
+
+def _snapshot(folder: Path) -> list[tuple[object, ...]]:
+    """Return what is in a folder, as far as it can be changed from outside."""
+    found: list[tuple[object, ...]] = []
+    for place in sorted(folder.rglob("*")):
+        status = place.lstat()
+        content = place.read_bytes() if place.is_file() else b""
+        found.append((place.name, status.st_ino, status.st_mode, status.st_mtime_ns, content))
+    return found
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    if path.is_symlink() or path.stat().st_blocks > _LARGE_BLOCKS:
+        return False
+    with path.open("rb") as file:
+        end = b""
+        for _ in range(64):  # MB; what is sparse holds nothing further on
+            piece = file.read(1 << 20)
+            if content in end + piece:
+                return True
+            end = piece[-len(content) :]
+    return False
 
 
 def _be_the_child(root: Path, writer: int) -> None:
@@ -473,6 +585,7 @@ def _run(arguments: tuple[str, ...], writer: int) -> tuple[int, str]:
     out, err = io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace"), io.StringIO()
     sys.stdout, sys.stderr = out, err
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    begin = time.process_time()
     try:
         main(arguments)
     except SystemExit as leaving:
@@ -482,10 +595,13 @@ def _run(arguments: tuple[str, ...], writer: int) -> tuple[int, str]:
         code = None
     finally:
         sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+    _say(writer, took=time.process_time() - begin)
     out.flush()
     out_text, err_text = out.buffer.getvalue().decode("utf-8", "replace"), err.getvalue()
     if code == 70 or "Traceback (most recent" in err_text:
         _say(writer, kind="foreign exception", command=line, what=err_text[-6000:])
+    elif SECRET in out.buffer.getvalue() or SECRET.decode() in err_text:
+        _say(writer, kind="secret", command=line, what="it is printed")
     elif code not in (*range(20), 130, 141):
         _say(writer, kind="exit code", command=line, what=f"exit {code}")
     elif arguments[0] != "cat" and (strange := _strange_lines(out_text + err_text)):

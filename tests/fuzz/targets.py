@@ -73,8 +73,8 @@ def read_document(data: bytes) -> None:
     stored.index_values()
 
 
-def _variable(name: str, dtype: np.dtype[object], shape: tuple[int, ...]) -> np.ndarray[object, object]:
-    return np.zeros([min(length, 4) for length in shape], dtype)
+def _variable(declared: documents.DeclaredVariable) -> np.ndarray[object, object]:
+    return np.zeros([min(length, 4) for length in declared.shape], declared.dtype)
 
 
 def _documents() -> list[bytes]:
@@ -95,7 +95,9 @@ DOCUMENT_WORDS = (
 
 def read_evaluator_json(data: bytes) -> None:
     """Make an object, and its JSON, of what Evaluator wrote."""
-    stored = evaluator_json.object_of(evaluator_json.parse_typed(data), with_files=True)
+    typed = evaluator_json.parse_typed(data)
+    evaluator_json.check_characters(typed, data)
+    stored = evaluator_json.object_of(typed, with_files=True)
     stored.validate()
     stored.index_values()
     stored.to_document()

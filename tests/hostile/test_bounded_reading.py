@@ -6,9 +6,8 @@ then run on them: none ends by an error that is not ours, and what lies beside i
 
 from __future__ import annotations
 
-import json
+import random
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,28 +15,37 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from hostile_containers import (
+    ARRAYS,
+    ATTRIBUTES,
+    BAD,
+    DOCUMENTS,
+    GOOD,
+    INDEXES,
+    LINKS,
+    TABLES,
+    WAYS,
+    Change,
+    edit,
+    setting,
+    sound_container,
+    unproved,
+)
 
-from simarchive import CorruptError, HDF5Storage, SmirnoffForceFieldSource, StorageError
+from simarchive import CorruptError, HDF5Storage, StorageError
 from simarchive.cli.application import main
+from simarchive.cli.document_text import lines_of
 from simarchive.queries import SimulationDataQuery
-from simarchive.testing.sample_objects import simulation, write_files
+from simarchive.testing.sample_objects import simulation
 
-BAD, GOOD = "bad", "good"
 UNEXPECTED = 70
 SECRET = b"PRIVATE-KEY-SECRET\n"
-Change = Callable[[h5py.Group], object]
 
 
 @pytest.fixture(scope="session")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A container with two simulations and a force field; not to be changed."""
-    place = tmp_path_factory.mktemp("sound")
-    with HDF5Storage(place / "sound.h5") as backend:
-        for key in (BAD, GOOD):
-            files = write_files(place / key, trajectory=key.encode() * 1000)
-            backend.store_object(simulation(key), files, storage_key=key)
-        backend.store_force_field(SmirnoffForceFieldSource("<SMIRNOFF></SMIRNOFF>"))
-    return place / "sound.h5"
+    return sound_container(tmp_path_factory.mktemp("sound"))
 
 
 @pytest.fixture
@@ -47,21 +55,8 @@ def path(sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return Path(shutil.copy(sound, tmp_path / "x.h5"))
 
 
-def edit(path: Path, change: Callable[[h5py.File], object]) -> None:
-    with h5py.File(path, "r+", libver=("v110", "v110"), track_order=True) as file:
-        change(file)
-
-
-def text(node: h5py.HLObject, name: str, content: str | bytes) -> None:
-    data = content.encode() if isinstance(content, str) else content
-    if name in node.attrs:
-        del node.attrs[name]
-    node.attrs.create(name, data, dtype=h5py.string_dtype("utf-8", max(1, len(data))))
-
-
 def code_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> int:
     """Run a command in this process; return its exit code."""
-    sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # as in a process of its own
     with pytest.raises(SystemExit) as left:
         main(arguments)
     captured = capsys.readouterr()
@@ -92,6 +87,7 @@ def many(path: Path, kinds: dict[str, Change]) -> dict[str, str]:
     def change(file: h5py.File) -> None:
         for key, kind in keys.items():
             file["objects"].copy(BAD, key)
+            unproved(file[f"objects/{key}"])
             kinds[kind](file[f"objects/{key}"])
         file["objects"].move(GOOD, "last")
         file["objects"].move("last", GOOD)
@@ -156,28 +152,8 @@ def check_all_commands(
 
 # --- attributes -------------------------------------------------------------------------------------------
 
-ATTRIBUTES: dict[str, Callable[[], Any]] = {
-    "many texts": lambda: np.array([b"AAAAAAAA"] * 5000),
-    "two texts": lambda: np.array([b"A", b"B"]),
-    "many integers": lambda: np.full(5000, 0x41),
-    "eight integers of one byte": lambda: np.ones(8, "i1"),
-    "two integers of four bytes": lambda: np.ones(2, "<i4"),
-    "a table": lambda: np.ones((3, 3)),
-    "nothing": lambda: h5py.Empty("i8"),
-    "nothing of text": lambda: h5py.Empty("S8"),
-    "a float": lambda: np.float64(1.0),
-    "a great number": lambda: np.uint64(2**64 - 1),
-    "a compound": lambda: np.zeros((), [("a", "i4"), ("b", "f4")]),
-    "texts of any length": lambda: np.array(["a", "b"], h5py.string_dtype()),
-    "no UTF-8": lambda: np.bytes_(b"\xff\xfe"),
-    "an empty text": lambda: "",
-}
 NAMES = ("document", "data_class", "data_class_version", "identity", "stored_at", "has_ancillary_data")
 NAMES_OF_MEMBERS = ("member_size", "member_blake3", "member_codec", "member_chunk_crc32")
-
-
-def setting(name: str, kind: str, child: str = "") -> Change:
-    return lambda group: (group[child] if child else group).attrs.__setitem__(name, ATTRIBUTES[kind]())
 
 
 def test_an_attribute_of_another_kind_costs_its_object_only(
@@ -247,65 +223,6 @@ def test_a_format_of_another_kind_is_no_container(
 # --- arrays -----------------------------------------------------------------------------------------------
 
 
-def virtual(group: h5py.Group, name: str) -> None:
-    layout = h5py.VirtualLayout((40,), "f8")
-    layout[:] = h5py.VirtualSource("other.h5", "secret", (40,))
-    group.create_virtual_dataset(name, layout)
-
-
-def filtered(number: int) -> Callable[[h5py.Group, str], object]:
-    def change(group: h5py.Group, name: str) -> None:
-        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        properties.set_chunk((40,))
-        properties.set_filter(number, h5py.h5z.FLAG_OPTIONAL, ())
-        space = h5py.h5s.create_simple((40,))
-        dataset = h5py.h5d.create(group.id, name.encode(), h5py.h5t.IEEE_F64LE, space, properties)
-        dataset.write_direct_chunk((0,), bytes(320), 0)
-
-    return change
-
-
-ARRAYS: dict[str, Callable[[h5py.Group, str], object]] = {
-    "a group": lambda group, name: group.create_group(name),
-    "a named type": lambda group, name: group.__setitem__(name, np.dtype("f8")),
-    "nothing": lambda group, name: None,
-    "no values": lambda group, name: group.create_dataset(name, data=h5py.Empty("f8")),
-    "texts": lambda group, name: group.create_dataset(name, data=["a"] * 40, dtype=h5py.string_dtype()),
-    "a compound": lambda group, name: group.create_dataset(
-        name, data=np.zeros(40, [("a", "f8"), ("b", "S5")])
-    ),
-    "booleans": lambda group, name: group.create_dataset(name, data=np.zeros(40, bool)),
-    "half floats": lambda group, name: group.create_dataset(name, data=np.zeros(40, "f2")),
-    "references": lambda group, name: group.create_dataset(name, shape=(40,), dtype=h5py.ref_dtype),
-    "8 TB in chunks": lambda group, name: group.create_dataset(
-        name, shape=(10**12,), dtype="f8", chunks=(1024,)
-    ),
-    "8 TB": lambda group, name: group.create_dataset(name, shape=(10**12,), dtype="f8"),
-    "8 TB compressed": lambda group, name: group.create_dataset(
-        name, shape=(10**12,), dtype="f8", chunks=(1024,), compression="gzip"
-    ).__setitem__(slice(0, 1024), 1.0),
-    "a huge chunk": lambda group, name: group.create_dataset(
-        name, shape=(2**27,), dtype="f8", chunks=(2**27,), compression="gzip"
-    ),
-    "a soft link that leads nowhere": lambda group, name: group.__setitem__(name, h5py.SoftLink("/nowhere")),
-    "a soft link": lambda group, name: group.__setitem__(name, h5py.SoftLink(f"/objects/{GOOD}/{name}")),
-    "a link into another file": lambda group, name: group.__setitem__(
-        name, h5py.ExternalLink("other.h5", "secret")
-    ),
-    "external storage": lambda group, name: group.create_dataset(
-        name, shape=(40,), dtype="f8", external=[("secret", 0, h5py.h5f.UNLIMITED)]
-    ),
-    "a virtual dataset": virtual,
-    "an unknown filter": filtered(32999),
-    "LZF": lambda group, name: group.create_dataset(name, data=np.zeros(40), compression="lzf"),
-    "the object itself": lambda group, name: group.__setitem__(name, group),
-    "all objects": lambda group, name: group.__setitem__(name, group.parent),
-    "other values": lambda group, name: group.create_dataset(name, data=np.zeros(40)),
-    "fewer values": lambda group, name: group.create_dataset(name, data=np.zeros(38)),
-    "integers": lambda group, name: group.create_dataset(name, data=np.zeros(40, "i8")),
-}
-
-
 @pytest.fixture
 def secrets(path: Path) -> Path:
     """Files outside of the container that it is about to name."""
@@ -360,36 +277,6 @@ def test_arrays_as_h5repack_writes_them_are_read(path: Path) -> None:
 
 # --- links ------------------------------------------------------------------------------------------------
 
-LINKS: dict[str, Change] = {
-    "a soft link": lambda objects: objects.__setitem__("z", h5py.SoftLink(f"/objects/{GOOD}")),
-    "a soft link that leads nowhere": lambda objects: objects.__setitem__("z", h5py.SoftLink("/nowhere")),
-    "a link into another file": lambda objects: objects.__setitem__(
-        "z", h5py.ExternalLink("sound.h5", f"/objects/{GOOD}")
-    ),
-    "a dataset": lambda objects: objects.__setitem__("z", np.arange(3)),
-    "a named type": lambda objects: objects.__setitem__("z", np.dtype("f8")),
-    "an empty group": lambda objects: objects.create_group("z"),
-    "the objects": lambda objects: objects.__setitem__("z", objects),
-    "the root": lambda objects: objects.__setitem__("z", objects.parent),
-    "no UTF-8": lambda objects: objects.id.move(BAD.encode(), b"k\xff\xfe"),
-    "a control character": lambda objects: objects.move(BAD, "k\x1b[31m"),
-    "an empty list of lost links": lambda objects: text(objects, "lost_links", "[]"),
-    "a number of lost links": lambda objects: text(objects, "lost_links", "5"),
-    "a nested list of lost links": lambda objects: text(objects, "lost_links", "[[1]]"),
-    "a list of lost links that is deep": lambda objects: text(objects, "lost_links", "[" * 9999),
-    "lost links that are not there": lambda objects: text(
-        objects, "lost_links", json.dumps(list(map(str, range(40))))
-    ),
-    "lost links that are objects": lambda objects: text(objects, "lost_links", json.dumps([GOOD, BAD])),
-    "lost links of texts": lambda objects: objects.attrs.__setitem__("lost_links", np.array([b"a", b"b"])),
-    "data classes that are none": lambda objects: text(objects, "data_classes", "{}"),
-    "data classes of numbers": lambda objects: text(objects, "data_classes", "[1,2]"),
-    "data classes of texts": lambda objects: objects.attrs.__setitem__(
-        "data_classes", np.array([b"a", b"b"])
-    ),
-    "no data classes": lambda objects: objects.attrs.__delitem__("data_classes"),
-}
-
 
 @pytest.mark.parametrize("kind", LINKS)
 def test_what_is_wrong_among_the_objects_costs_no_other(
@@ -436,93 +323,6 @@ def test_what_stands_for_the_objects_or_the_index_is_a_group(
 # --- documents ---------------------------------------------------------------------------------------
 
 
-def field(**content: object) -> Change:
-    def change(group: h5py.Group) -> None:
-        document = json.loads(group.attrs["document"])
-        text(group, "document", json.dumps({**document, **content}))
-
-    return change
-
-
-def array(**content: object) -> Change:
-    return field(zzz={"@array": content})
-
-
-def tag(tag: str, value: object) -> Change:
-    return field(zzz={tag: value})
-
-
-VARIABLE = {"name": "observables.PotentialEnergy", "dtype": "<f8", "shape": [40, 1]}
-DOCUMENTS: dict[str, Change] = {
-    "an integer out of range": array(dtype="<i8", shape=[1], data=[10**30]),
-    "bytes out of range": array(dtype="|u1", shape=[1], data=[300]),
-    "a float of no end": array(dtype="<f8", shape=[1], data=[10**400]),
-    "a type that is none": array(dtype="(1,", shape=[1], data=[1]),
-    "another type that is none": array(dtype="<c3", shape=[1], base64=""),
-    "a type of fields": array(dtype=[["a", "<f8"]], shape=[1], data=[1]),
-    "a type of Python objects": array(dtype="|O", shape=[1], data=[1]),
-    "texts of 2 GB": array(dtype="S2000000000", shape=[4], data=["a", "b", "c", "d"]),
-    "floats that are texts": array(dtype="<f8", shape=[2], data=["1", "nan"]),
-    "lists in an array": array(dtype="<f8", shape=[2], data=[[1, 2], [3]]),
-    "a huge shape": array(dtype="<f8", shape=[2**62, 4], data=[1.0]),
-    "a negative shape": array(dtype="<f8", shape=[-1], data=[1.0]),
-    "a shape of texts": array(dtype="<f8", shape=["1"], data=[1.0]),
-    "too many axes": array(dtype="<f8", shape=[1] * 100, data=[1.0]),
-    "bad base64": array(dtype="<f8", shape=[1], base64="§§"),
-    "half of base64": array(dtype="<f8", shape=[1], base64="AAAA"),
-    "base64 that is a number": array(dtype="<f8", shape=[1], base64=5),
-    "texts beyond Unicode": array(dtype="<U1", shape=[1], base64="/////w=="),
-    "an array of nothing": array(),
-    "an array that is a number": tag("@array", 5),
-    "a float that is none": tag("@float", "one"),
-    "a float that is a list": tag("@float", []),
-    "a variable that is a number": tag("@variable", 5),
-    "a variable of numbers": tag("@variable", {"name": 5, "dtype": 5, "shape": 5}),
-    "a variable without a name": tag("@variable", {**VARIABLE, "name": ""}),
-    "a variable elsewhere": tag("@variable", {**VARIABLE, "name": f"../{GOOD}/observables.PotentialEnergy"}),
-    "a variable by a path": tag(
-        "@variable", {**VARIABLE, "name": f"/objects/{GOOD}/observables.PotentialEnergy"}
-    ),
-    "a variable with a zero": tag("@variable", {**VARIABLE, "name": "\0"}),
-    "a variable of a huge shape": tag("@variable", {**VARIABLE, "shape": [10**12]}),
-    "a variable of a negative shape": tag("@variable", {**VARIABLE, "shape": [-5, 2]}),
-    "a variable of another type": tag("@variable", {**VARIABLE, "dtype": "<i8"}),
-    "a tag that nobody knows": tag("@unknown", 1),
-    "deep objects": lambda group: text(group, "document", '{"a":' * 10_000 + "1" + "}" * 10_000),
-    "deep lists": lambda group: text(group, "document", "[" * 100_000 + "]" * 100_000),
-    "deep lists in the stack": lambda group: text(group, "document", '{"a":' + "[" * 900 + "]" * 900 + "}"),
-    "brackets without end": lambda group: text(group, "document", "[" * 1_000_000),
-    "a list": lambda group: text(group, "document", "[1]"),
-    "a number": lambda group: text(group, "document", "1"),
-    "null": lambda group: text(group, "document", "null"),
-    "NaN": lambda group: text(group, "document", '{"statistical_inefficiency":NaN}'),
-    "a float beyond range": lambda group: text(group, "document", '{"statistical_inefficiency":1e999}'),
-    "a number of many digits": lambda group: text(
-        group, "document", '{"number_of_molecules":' + "9" * 5000 + "}"
-    ),
-    "a number of 4000 digits": field(number_of_molecules=10**4000),
-    "a great number for a float": field(statistical_inefficiency=10**400),
-    "a key twice": lambda group: text(group, "document", '{"a":1,"a":2}'),
-    "half of a pair": lambda group: text(group, "document", '{"source_calculation_id":"\\ud800"}'),
-    "no UTF-8": lambda group: text(group, "document", b'{"a":"\xff"}'),
-    "no JSON": lambda group: text(group, "document", "{"),
-    "an empty object": lambda group: text(group, "document", "{}"),
-    "a reference that is a list": field(force_field_id=[1, {}]),
-    "a substance that is a number": field(substance=5),
-    "observables of a list": field(observables=[]),
-    "an identity that is no digest": lambda group: text(group, "identity", "zz" * 32),
-    "a short identity": lambda group: text(group, "identity", "a"),
-    "a class that nobody knows": lambda group: text(group, "data_class", "Unknown"),
-    "a class of another kind": lambda group: text(group, "data_class", "ForceFieldData"),
-    "a version below": lambda group: group.attrs.__setitem__("data_class_version", np.int64(-5)),
-    "a version above": lambda group: group.attrs.__setitem__("data_class_version", np.int64(2**62)),
-    "empty folders that are none": lambda group: text(group, "member_empty_folders", "5"),
-    "empty folders of numbers": lambda group: text(group, "member_empty_folders", "[1]"),
-    "empty folders that lead out": lambda group: text(group, "member_empty_folders", '["../../out"]'),
-    "empty folders that are deep": lambda group: text(group, "member_empty_folders", "[" * 9999),
-}
-
-
 def test_a_hostile_document_costs_its_object_only(
     path: Path, sound: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -532,82 +332,6 @@ def test_a_hostile_document_costs_its_object_only(
 
 
 # --- the index ---------------------------------------------------------------------------------------
-
-
-def segments(*numbers: int) -> Change:
-    def change(table: h5py.Group) -> None:
-        rows = np.zeros(len(table.attrs["segments"]), "i8")
-        rows[: len(numbers)] = numbers
-        table.attrs["segments"] = rows
-
-    return change
-
-
-def described(**content: object) -> Change:
-    def change(table: h5py.Group) -> None:
-        description = json.loads(table.attrs["table"])
-        text(table, "table", json.dumps({**description, **content}))
-
-    return change
-
-
-def tail(*lines: str) -> Change:
-    return lambda table: text(table, "tail", "\n".join(lines))
-
-
-def column(name: str, numbers: Any) -> Change:
-    def change(table: h5py.Group) -> None:
-        segment = table.create_group("segment_0000000")
-        segment.attrs["_dead"] = np.zeros(1, "u1")
-        segment.attrs["_key"] = np.zeros(3, "<u8")
-        segment.attrs["_key._lengths"] = np.array([2**63, 2**63, 4], "<u8")
-        segment.attrs["_key._texts"] = np.frombuffer(b"abcd", "u1")
-        segment.attrs[name] = numbers
-        segments(0, 3, 0, 0, 2)(table)
-        text(table, "tail", "[3,1]")
-
-    return change
-
-
-INDEXES: dict[str, Change] = {
-    "8 TiB of rows": segments(1, 2**40, 0, 0, 2**40),
-    "2**62 rows": segments(1, 2**62, 0, 0, 2**62),
-    "2**63 - 1 rows": segments(2**63 - 1, 2**63 - 1, 0, 0, 2**63 - 1),
-    "a segment of negative rows": segments(1, -5, -6, 0, 4),
-    "a segment that is not there": segments(0, 1, 0, 0, 0),
-    "lengths that wrap around": column("identity", np.zeros(3, "i8")),
-    "floats for integers": column("identity", np.zeros(3)),
-    "unsigned integers": column("identity", np.zeros(3, "u8")),
-    "a column of two axes": column("identity", np.zeros((3, 1), "i8")),
-    "summaries of NaN": lambda table: table.attrs.__setitem__("summaries", np.full(10_000, np.nan)),
-    "summaries of one number": lambda table: table.attrs.__setitem__("summaries", np.zeros(1)),
-    "segments of floats": lambda table: table.attrs.__setitem__("segments", np.zeros(10)),
-    "segments of texts": lambda table: table.attrs.__setitem__("segments", np.array([b"a", b"b"])),
-    "no segments": lambda table: table.attrs.__delitem__("segments"),
-    "a tail of nothing": tail(""),
-    "a deep tail": tail("[" * 9999),
-    "a tail of great numbers": tail(f"[{10**30},{10**30}]"),
-    "a tail of infinity": tail("[Infinity,1]"),
-    "a tail of texts": tail('["a","b"]'),
-    "a row of nothing": tail("[3,3]", "[]"),
-    "a row of other values": tail("[3,3]", json.dumps([0, BAD, *(["x"] * 30)])),
-    "a row of a great number": tail("[3,3]", json.dumps([10**30, BAD])),
-    "a description of nothing": lambda table: text(table, "table", "{}"),
-    "a description of a list": lambda table: text(table, "table", "[]"),
-    "a deep description": lambda table: text(table, "table", "[" * 9999),
-    "a description of texts": lambda table: table.attrs.__setitem__("table", np.array([b"a", b"b"])),
-    "another format": described(format=99),
-    "a format that is a list": described(format=[]),
-    "columns that are a list": described(columns=[]),
-    "columns of no kind": described(columns={"identity": "unknown"}),
-    "other columns": described(columns={"identity": "real"}),
-    "vocabularies that are a list": described(vocabularies=[]),
-    "vocabularies of many texts": described(vocabularies={"phase": [[5, 2**62]]}),
-    "a vocabulary that is not there": described(vocabularies={"phase": [[5, 3]]}),
-    "a version of text": described(class_version="x"),
-    "keys left out that are none": described(left_out=5),
-    "keys left out that are not there": described(left_out=["k" * 32] * 40),
-}
 
 
 @pytest.mark.parametrize("kind", INDEXES)
@@ -621,20 +345,6 @@ def test_a_hostile_table_changes_no_answer(
     for command in (("verify", "x.h5"), ("repair", "x.h5"), ("verify", "x.h5")):
         code_of(capsys, *command)
     check_siblings("x.h5")
-
-
-TABLES: dict[str, Change] = {
-    "a dataset": lambda index: index.__setitem__("StoredSimulationData", np.arange(3)),
-    "a soft link": lambda index: index.__setitem__(
-        "StoredSimulationData", h5py.SoftLink("/index/ForceFieldData")
-    ),
-    "a link into another file": lambda index: index.__setitem__(
-        "StoredSimulationData", h5py.ExternalLink("sound.h5", "/index/StoredSimulationData")
-    ),
-    "the index": lambda index: index.__setitem__("StoredSimulationData", index),
-    "the objects": lambda index: index.__setitem__("StoredSimulationData", index.parent["objects"]),
-    "nothing": lambda index: None,
-}
 
 
 @pytest.mark.parametrize("kind", TABLES)
@@ -692,3 +402,45 @@ def test_a_file_of_zeros_that_are_not_there_is_refused_at_once(
         assert code_of(capsys, *command) in (11, 17)
     with HDF5Storage("m.h5", mode="r") as backend:
         assert GOOD in backend
+
+
+@pytest.mark.parametrize("kind", WAYS)
+def test_no_array_is_read_by_a_path(path: Path, secrets: Path, kind: str) -> None:
+    def change(file: h5py.File) -> None:
+        unproved(file[f"objects/{BAD}"])
+        WAYS[kind](file[f"objects/{BAD}"])
+
+    edit(path, change)
+    with HDF5Storage(path, mode="r") as backend, pytest.raises(CorruptError, match="is a path"):
+        np.asarray(backend.retrieve_document(BAD)[2]["zzz"])
+
+
+# --- what is shown ----------------------------------------------------------------------------------------
+
+NAMES_IN_DOCUMENTS = (
+    *("value", "unit", "error", "gradients", "components", "amounts", "temperature", "pressure"),
+    *("property_phase", "substance", "x"),
+)
+
+
+def any_tree(rng: random.Random, depth: int) -> Any:
+    """Return what a document can hold, often with the names of quantities, substances and states."""
+    if depth == 0 or rng.random() < 0.3:
+        return rng.choice([True, None, 0, -1.5, "kelvin", "", [], {}, np.zeros(3), np.zeros((2, 0))])
+    if rng.random() < 0.3:
+        return [any_tree(rng, depth - 1) for _ in range(rng.randrange(3))]
+    names = rng.choice(
+        (
+            *(("value", "unit"), ("value", "gradients"), ("value", "error", "gradients")),
+            *(("components", "amounts"), ("temperature",), ("temperature", "pressure")),
+            rng.sample(NAMES_IN_DOCUMENTS, 3),
+        )
+    )
+    return {name: any_tree(rng, depth - 1) for name in names}
+
+
+def test_every_document_can_be_shown() -> None:
+    rng = random.Random(1)
+    for _ in range(3000):
+        tree = {"x": any_tree(rng, 4), "property_phase": any_tree(rng, 1)}
+        assert all(isinstance(line, str) for line in lines_of(tree))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import struct
+import time
 
 import pytest
 
-from simarchive.errors import FormatError
+from simarchive.container import documents
+from simarchive.errors import FormatError, InvalidDataError
 from simarchive.ground import json_text
-from simarchive.ground.limits import Limits
+from simarchive.ground.limits import LIMITS, VARIABLE, Limits
 from simarchive.journal.superblock import end_of_file
 
 DEEP = json_text.MAX_DEPTH
@@ -65,7 +68,7 @@ def test_as_deep_as_the_limit_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [(None, Limits()), ("5", Limits(5, 5, 5)), ("many", Limits()), ("-1", Limits())]
+    ("text", "expected"), [(None, Limits()), ("5", Limits(5, 5, 5, 5)), ("many", Limits()), ("-1", Limits())]
 )
 def test_one_variable_of_the_environment_sets_all_limits(text: str | None, expected: Limits) -> None:
     assert Limits.of_environment(text) == expected
@@ -76,3 +79,34 @@ def test_a_superblock_whose_end_no_file_has_is_a_format_error(end: int) -> None:
     superblock = b"\x89HDF\r\n\x1a\n" + bytes([3, 8, 8, 0]) + bytes(16) + struct.pack("<Q", end) + bytes(12)
     with pytest.raises(FormatError, match="no file does"):
         end_of_file(superblock, "a.h5")
+
+
+def repeated(value: str, number: int) -> str:
+    return f"[{','.join([value] * number)}]"
+
+
+@pytest.mark.parametrize("value", ["[]", "{}", '""', '{"":0}', "0"])
+def test_many_values_are_refused_before_they_take_memory(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LIMITS, "values_bytes", 40_000_000)
+    text = repeated(value, 1_100_000)
+    with pytest.raises(ValueError, match=f"of memory.*{VARIABLE}"):
+        json_text.parse(text)
+
+
+def test_punctuation_in_a_string_is_no_value() -> None:
+    text = json.dumps('[{,:\\"' * 400_000)
+    assert len(json_text.parse(text)) == 2_400_000
+
+
+def test_what_could_not_be_read_again_is_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LIMITS, "values_bytes", 1_000_000)
+    with pytest.raises(InvalidDataError, match="cannot be stored"):
+        documents.encode({"a": [[]] * 20_000})
+
+
+def test_a_key_that_stands_twice_is_found_in_linear_time() -> None:
+    text = "{" + ",".join(f'"{number}":0' for number in range(100_000)) + ',"99999":0}'
+    begin = time.process_time()
+    with pytest.raises(ValueError, match="'99999' twice"):
+        json_text.parse(text)
+    assert time.process_time() - begin < 5

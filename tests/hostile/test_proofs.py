@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 from collections.abc import Callable
@@ -49,7 +50,7 @@ def change(path: Path, change: Change, *, early: bool = False) -> None:
     with h5py.File(path, "r+", libver=LIBVER) as file:
         group = file["objects"][KEY]
         if early:
-            del group.attrs["object_blake3"]
+            del group.attrs["object_summary"]
             edit_document(group, lambda variable: variable.pop("blake3"))
             for dataset in group.values():
                 dataset.attrs.pop("member_description_blake3", None)
@@ -71,26 +72,25 @@ def edit_document(group: h5py.Group, edit: Callable[[dict[str, Any]], Any]) -> N
 
 
 def seal(group: h5py.Group) -> None:
-    """Give an object the digest of its document and attributes as they are."""
+    """Give an object the summary that fits its document and attributes as they are."""
     attributes = group.attrs
-    parts = [
-        attributes["data_class"],
-        str(attributes["data_class_version"]).encode(),
+    line = b"%d %d %s %s %s" % (
+        attributes["data_class_version"],
+        attributes["has_ancillary_data"],
         attributes["identity"],
         attributes["stored_at"],
-        str(attributes["has_ancillary_data"]).encode(),
-        attributes.get("member_empty_folders", b""),
-        attributes["document"],
-    ]
-    write_text(group, "object_blake3", blake3(b"\0".join(map(bytes, parts))).hexdigest())
+        attributes["data_class"],
+    )
+    digest = blake3(line + b"\0" + attributes["document"]).hexdigest()
+    write_text(group, "object_summary", f"{digest} {line.decode()}")
 
 
 def test_digests_are_those_of_the_format_page(path: Path) -> None:
     with h5py.File(path, "r+", libver=LIBVER) as file:
         for group in file["objects"].values():
-            before = group.attrs["object_blake3"]
+            before = group.attrs["object_summary"]
             seal(group)
-            assert group.attrs["object_blake3"] == before
+            assert group.attrs["object_summary"] == before
 
             def compare(variable: dict[str, Any], group: h5py.Group = group) -> None:
                 content = group[variable["name"]][()].astype(variable["dtype"]).tobytes()
@@ -175,9 +175,8 @@ CHANGES = (
     a_shape_of_text,
     a_type,
     no_array,
-    another_class,
-    another_identity,
 )
+FOR_OTHER_PROGRAMS = (another_class, another_identity)
 SEALED = (an_element, a_shape, a_huge_shape, a_negative_shape, a_shape_of_text, a_type, no_array)
 
 
@@ -208,8 +207,12 @@ def check_refused(path: Path, tmp_path: Path) -> None:
                 assert sorted(target) == sorted(set(backend) - {KEY}), name
 
 
-@pytest.mark.parametrize("early", [False, True])
-@pytest.mark.parametrize("changed", CHANGES, ids=lambda changed: changed.__name__)
+@pytest.mark.parametrize(
+    ("changed", "early"),
+    # Without digests, only the identity digest says what was stored.
+    [*itertools.product(CHANGES, [False, True]), *((changed, True) for changed in FOR_OTHER_PROGRAMS)],
+    ids=lambda value: value.__name__ if callable(value) else "early" if value else "digests",
+)
 def test_a_changed_object_is_refused_and_no_copy_makes_it_sound(
     path: Path, tmp_path: Path, changed: Change, early: bool
 ) -> None:
@@ -234,6 +237,24 @@ def test_arrays_are_compared_with_a_document_that_is_sound(
     check_refused(path, tmp_path)
 
 
+@pytest.mark.parametrize("changed", FOR_OTHER_PROGRAMS, ids=lambda changed: changed.__name__)
+def test_a_changed_attribute_for_other_programs_costs_nothing_and_is_named(
+    path: Path, tmp_path: Path, changed: Change
+) -> None:
+    with HDF5Storage(path, mode="r") as backend:
+        before = backend.retrieve_object(KEY)[0]
+    change(path, changed)
+    name = changed.__name__.removeprefix("another_")
+    with HDF5Storage(path, mode="r") as backend, HDF5Storage(tmp_path / "merged.h5") as target:
+        assert backend.retrieve_object(KEY)[0] == before
+        (problem,) = backend.verify().problems
+        assert problem.key == KEY
+        assert name in problem.message
+        assert "it was stored with" in problem.message
+        assert not target.update(backend).unreadable
+        assert target.verify().ok
+
+
 def test_objects_without_digests_are_read(path: Path, tmp_path: Path) -> None:
     with HDF5Storage(path, mode="r") as backend:
         expected = values_of(backend.retrieve_object(KEY)[0])
@@ -243,7 +264,7 @@ def test_objects_without_digests_are_read(path: Path, tmp_path: Path) -> None:
             assert all(map(np.array_equal, values_of(stored), expected))
         assert not target.update(backend).unreadable
     with h5py.File(tmp_path / "b.h5", "r") as file:
-        assert "object_blake3" in file["objects"][KEY].attrs
+        assert "object_summary" in file["objects"][KEY].attrs
 
 
 def test_the_message_names_object_and_array(path: Path) -> None:

@@ -121,21 +121,24 @@ def test_a_missing_key_gives_nothing_and_a_wrong_type_an_error(copied: Path) -> 
 
 def test_keys_that_are_no_uuids_are_fine(copied: Path) -> None:
     for suffix in (".json", ""):
-        (copied / f"{A_SIMULATION}{suffix}").rename(copied / f"my run 1{suffix}")
-    write_registry(copied, StoredSimulationData=["my run 1"])
+        (copied / f"{A_SIMULATION}{suffix}").rename(copied / f"my-run.1{suffix}")
+    write_registry(copied, StoredSimulationData=["my-run.1"])
     backend = LocalFileStorage(copied)
-    assert backend.keys() == ["my run 1"]
-    assert backend.retrieve_object("my run 1")[0] is not None
+    assert backend.keys() == ["my-run.1"]
+    assert backend.retrieve_object("my-run.1")[0] is not None
 
 
 def test_dangling_and_impossible_keys_are_skipped_and_reported(copied: Path) -> None:
     write_registry(
-        copied, StoredSimulationData=[A_SIMULATION, "gone", "../outside", A_SIMULATION], ForceFieldData=[]
+        copied,
+        StoredSimulationData=[A_SIMULATION, "gone", "../outside", "my run", A_SIMULATION],
+        ForceFieldData=[],
     )
     backend = LocalFileStorage(copied)
     assert backend.keys() == [A_SIMULATION]
     assert "no file gone.json" in backend.problems["gone"]
-    assert "must not start with a dot" in backend.problems["../outside"]
+    assert "must not start with '.'" in backend.problems["../outside"]
+    assert "spaces" in backend.problems["my run"]
     assert A_SIMULATION not in backend.problems
 
 

@@ -533,7 +533,7 @@ def as_newer_version(path: Path) -> None:
         for name, group in file["objects"].items():
             if name.startswith("thing"):
                 group.attrs["data_class_version"] = np.int64(2)
-                del group.attrs["object_blake3"]
+                del group.attrs["object_summary"]
         described(b'"class_version": 1', b'"class_version": 2')(file)
 
 

@@ -53,19 +53,30 @@ def _inline(value: Any) -> str | None:
 
 
 def _inline_fields(value: dict[str, Any]) -> str | None:
+    """Return what has a short form; a document may have the names of one, and other things under them."""
     fields = set(value)
-    if fields == {"value", "unit"}:
+    if _is_quantity(value):
         joint = " in " if is_array(value["value"]) and _unit(value["unit"]) else " "
         return f"{_inline(value['value'])}{joint}{_unit(value['unit'])}".rstrip()
     if fields == {"components", "amounts"}:
         return _substance(value)
-    if fields in ({"temperature"}, {"temperature", "pressure"}):
+    if fields in ({"temperature"}, {"temperature", "pressure"}) and all(map(_is_quantity, value.values())):
         return ", ".join(str(_inline(quantity)) for quantity in value.values())
-    if fields == {"value", "gradients"}:
-        return str(_inline(value["value"])) + _gradients(value)
-    if fields == {"value", "error", "gradients"}:
-        return _with_error(value["value"], value["error"]) + _gradients(value)
+    if "gradients" in fields and isinstance(value["gradients"], list) and _is_quantity(value.get("value")):
+        if fields == {"value", "gradients"}:
+            return str(_inline(value["value"])) + _gradients(value)
+        if fields == {"value", "error", "gradients"} and _is_quantity(value["error"]):
+            return _with_error(value["value"], value["error"]) + _gradients(value)
     return "none" if not value else None
+
+
+def _is_quantity(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() == {"value", "unit"}
+        and isinstance(value["unit"], str)
+        and _inline(value["value"]) is not None
+    )
 
 
 def _with_error(value: dict[str, Any], error: dict[str, Any]) -> str:
@@ -79,14 +90,15 @@ def _gradients(value: dict[str, Any]) -> str:
     return f", {count_text(number, 'gradient')}" if number else ""
 
 
-def _substance(value: dict[str, Any]) -> str:
+def _substance(value: dict[str, Any]) -> str | None:
     from simarchive.chemistry import Substance
     from simarchive.errors import InvalidDataError
 
     try:
         return substance_text(Substance.from_tree(value).identifier)
     except InvalidDataError:
-        return "|".join(str(name) for name in value["amounts"])
+        amounts = value["amounts"]
+        return "|".join(map(str, amounts)) if isinstance(amounts, dict) else None
 
 
 def _unit(text: str) -> str:

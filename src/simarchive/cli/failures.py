@@ -19,7 +19,8 @@ from typing import Any
 import click
 
 from simarchive.cli.streams import forget_output, json_text, one_line
-from simarchive.errors import StorageError
+from simarchive.errors import OutOfMemoryError, StorageError
+from simarchive.ground import attention
 from simarchive.ground.filesystem import error_of
 
 USAGE = 2
@@ -73,6 +74,11 @@ def as_exit_codes(*, as_json: bool) -> Iterator[None]:
         translated = _as_storage_error(error)
         _report(translated, as_json=as_json)
         raise SystemExit(translated.exit_code) from None
+    except MemoryError:
+        # Of what reads a container, the container has spoken.
+        short = OutOfMemoryError(f"this takes more memory than there is{attention.noted_place()}")
+        _report(short, as_json=as_json)
+        raise SystemExit(short.exit_code) from None
     except Exception as error:
         _report_fault(error, as_json=as_json)
         raise SystemExit(UNEXPECTED) from None

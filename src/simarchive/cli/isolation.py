@@ -27,6 +27,7 @@ import click
 
 from simarchive.cli import failures
 from simarchive.cli.output import size_text
+from simarchive.cli.streams import behind
 from simarchive.errors import CrashedError
 from simarchive.ground import attention
 from simarchive.journal.creation import sweep
@@ -155,7 +156,7 @@ def _run_apart(work: Callable[[], None], paths: Sequence[Path], as_json: bool) -
         status, is_late = _wait(pid, limits.time_s)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    code = os.waitstatus_to_exitcode(status)
+    code, place = os.waitstatus_to_exitcode(status), attention.noted_place()
     if code == 0:
         return
     if code > 0:
@@ -165,19 +166,19 @@ def _run_apart(work: Callable[[], None], paths: Sequence[Path], as_json: bool) -
         signal.raise_signal(-code)
     if sys.stderr is not None and sys.stderr.isatty():
         # A progress bar hides the cursor, and could not show it again.
-        sys.stderr.write(_CURSOR_AND_EMPTY_LINE)
+        behind(sys.stderr).write(_CURSOR_AND_EMPTY_LINE)
     if is_late or -code == signal.SIGXCPU:
         raise CrashedError(
-            f"reading {_named(paths)} took more than {limits.time_s:,} s{_place()} and was given up: "
+            f"reading {_named(paths)} took more than {limits.time_s:,} s{place} and was given up: "
             + _ways_out(TIME_VARIABLE)
         )
     if -code == signal.SIGKILL:
         raise CrashedError(
-            f"reading {_named(paths)} was killed{_place()}, as the system does when memory runs out:"
+            f"reading {_named(paths)} was killed{place}, as the system does when memory runs out:"
             " free some memory; if that does not help, take the file for damaged or hostile"
         )
     raise CrashedError(
-        f"reading {_named(paths)} crashed the HDF5 library ({signal.Signals(-code).name}){_place()}, in a"
+        f"reading {_named(paths)} crashed the HDF5 library ({signal.Signals(-code).name}){place}, in a"
         " process of its own: the file is damaged or hostile; restore it from a copy,"
         " and read it only with --isolated"
     )
@@ -185,12 +186,6 @@ def _run_apart(work: Callable[[], None], paths: Sequence[Path], as_json: bool) -
 
 def _named(paths: Sequence[Path]) -> str:
     return " and ".join(f"'{path}'" for path in paths[:3]) + (" and others" if len(paths) > 3 else "")
-
-
-def _place() -> str:
-    key, *member = attention.noted() or [""]
-    of_member = f", member {member[0]!r}" if member else ""
-    return f" at object {key!r}{of_member}" if key else ""
 
 
 def _ways_out(variable: str) -> str:
@@ -260,12 +255,12 @@ def _be_the_child(
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             try:
                 work()
-            except MemoryError as error:
+            except MemoryError as error:  # Ours is one too.
                 # Room to say so.
                 resource.setrlimit(resource.RLIMIT_AS, (resource.getrlimit(resource.RLIMIT_AS)[1],) * 2)
                 raise CrashedError(
                     f"reading {_named(paths)} took more than {size_text(limits.memory_bytes)} of memory"
-                    f"{_place()} and was given up: {_ways_out(MEMORY_VARIABLE)}"
+                    f"{attention.noted_place()} and was given up: {_ways_out(MEMORY_VARIABLE)}"
                 ) from error
         code = 0
     except SystemExit as leaving:

@@ -153,14 +153,30 @@ def _check_fits(
 def _dimension(root: h5py.Group, length: int) -> int:
     """Return the number of the dimension of a length, which is created if there is none yet."""
     name = f"{layout.DIMENSION_PREFIX}{length}"
-    if name not in root:
-        taken = sum(_is_dimension(link, root[link]) for link in root)
+    if not nodes.link_exists(root.id, name):
+        taken = sum(_may_be_dimension(root, link) for link in nodes.child_names(root.id))
         dimension = root.create_dataset(name, shape=(length,), dtype=">f4")
         dimension.make_scale(layout.DIMENSION_WITHOUT_VARIABLE.format(length))
         nodes.create_integer(dimension.id, layout.DIMENSION_ID, taken, "<i4")
-    return nodes.read_integer(root[name].id, layout.DIMENSION_ID)
+        return taken
+    try:
+        node = nodes.open_dataset(root.id, name)
+        if node is None:
+            raise TypeError("it is not a dataset")
+        return nodes.read_integer(node, layout.DIMENSION_ID)
+    except UNREADABLE as error:
+        raise CorruptError(
+            f"the dimension {name!r}, which netCDF programs need, cannot be read: {error};"
+            " repack makes it anew"
+        ) from error
 
 
-def _is_dimension(link: str, node: h5py.HLObject) -> bool:
-    """Return whether a root link is one of the dimensions that variables share."""
-    return link.startswith(layout.DIMENSION_PREFIX) and nodes.has_attribute(node.id, layout.DIMENSION_ID)
+def _may_be_dimension(root: h5py.Group, link: str) -> bool:
+    """Return whether a root link is one of the dimensions that variables share, or cannot be read."""
+    if not link.startswith(layout.DIMENSION_PREFIX):
+        return False
+    try:
+        node = nodes.open_dataset(root.id, link)
+        return node is not None and nodes.has_attribute(node, layout.DIMENSION_ID)
+    except UNREADABLE:
+        return True

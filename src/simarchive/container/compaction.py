@@ -12,6 +12,7 @@ from h5py import h5g
 from simarchive.container import arrays, layout, members, nodes, objects
 from simarchive.container.documents import Variable
 from simarchive.errors import CorruptError
+from simarchive.ground import attention
 
 LOGGER = logging.getLogger("simarchive")
 
@@ -36,6 +37,7 @@ def copy_objects(source: h5py.File, target: h5py.File, keys: Iterable[str]) -> i
     dimensions: dict[int, int] = {}
     count = 0
     for key in keys:
+        attention.note(key)
         try:
             group = h5py.Group(nodes.create_group(objects.id, key))
             node = nodes.open_group(nodes.open_group(source.id, layout.OBJECTS), key)

@@ -29,11 +29,13 @@ from simarchive.errors import (
     FormatError,
     LockedError,
     NotFoundError,
+    OutOfMemoryError,
     ReadOnlyError,
     StorageError,
     StorageFullError,
     StorageIOError,
 )
+from simarchive.ground import attention
 from simarchive.ground.signals import SIGNALS, Given, OpenBlock
 from simarchive.ground.thread_lock import ThreadLock
 from simarchive.journal import Durability, Journal, PagedFile, forget_log
@@ -45,7 +47,7 @@ from simarchive.journal.files import SYSTEM, Files, OpenFile, status_of
 METADATA_CACHE_BYTES = 1 << 20
 # How long the end of a program waits for a thread that is working.
 _EXIT_WAIT_S = 1.0
-HDF5_ERRORS = (*nodes.UNREADABLE, SystemError)
+HDF5_ERRORS = (*nodes.UNREADABLE, SystemError, MemoryError)
 """What h5py raises when HDF5 fails; a `SystemError` when Python code that HDF5 called failed."""
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -425,6 +427,13 @@ class Container:
             raise ClosedError(f"container '{self.path}' is closed: open it again")
         return self._journal
 
+    def _raise_if_out_of_memory(self, error: BaseException) -> None:
+        if isinstance(error, MemoryError) and not isinstance(error, StorageError):
+            raise OutOfMemoryError(
+                f"container '{self.path}' takes more memory than there is{attention.noted_place()}:"
+                " close other programs, or raise the limit of memory of this one"
+            ) from error
+
     def _reopen(self, journal: Journal) -> None:
         """Reopen the files after a clean-up that failed: no lock is held, and the last commit stands.
 
@@ -503,9 +512,10 @@ class _Reading(AbstractContextManager[Contents]):
         container._lock.__enter__()
         try:
             return container._begin_reading()
-        except BaseException:
+        except BaseException as error:
             container._close_if_due()
             container._lock.__exit__()
+            container._raise_if_out_of_memory(error)
             raise
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
@@ -513,6 +523,8 @@ class _Reading(AbstractContextManager[Contents]):
             self._container._end_reading(error)
         finally:
             self._container._lock.__exit__()
+        if error is not None:
+            self._container._raise_if_out_of_memory(error)
 
 
 class _Transaction(AbstractContextManager[Contents]):
@@ -529,9 +541,10 @@ class _Transaction(AbstractContextManager[Contents]):
         try:
             contents = container._begin_transaction(self._prepare)
             self._changes_before = contents.changes
-        except BaseException:
+        except BaseException as error:
             container._close_if_due()
             container._lock.__exit__()
+            container._raise_if_out_of_memory(error)
             raise
         return contents
 
@@ -540,6 +553,8 @@ class _Transaction(AbstractContextManager[Contents]):
             self._container._end_transaction(error, self._changes_before)
         finally:
             self._container._lock.__exit__()
+        if error is not None:
+            self._container._raise_if_out_of_memory(error)
 
 
 class _AroundProgram(AbstractContextManager[Contents]):
@@ -599,7 +614,7 @@ def _open_contents(
                 handle.close()
         if file.failure is not None:
             raise file.failure from error
-        if isinstance(error, StorageError) or not isinstance(error, HDF5_ERRORS):
+        if isinstance(error, StorageError | MemoryError) or not isinstance(error, HDF5_ERRORS):
             raise
         raise FormatError(
             f"'{path}' cannot be opened as HDF5: it is damaged or was cut short ({error})"

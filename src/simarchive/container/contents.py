@@ -26,10 +26,16 @@ from simarchive.container.members import MemberFault, MemberInfo, MemberNames, M
 from simarchive.container.members.pipeline import Progress
 from simarchive.container.members.shared import MIN_SHARED_BYTES, SharedMembers
 from simarchive.container.nodes import UNREADABLE
-from simarchive.container.objects import Loader, ObjectHeader, ReadDocument, StoredDocument
+from simarchive.container.objects import (
+    Loader,
+    MemberChecks,
+    ObjectHeader,
+    ReadDocument,
+    StoredDocument,
+)
 from simarchive.errors import ConflictError, CorruptError, CorruptMemberError, NotFoundError, StorageError
 from simarchive.ground import attention, json_text
-from simarchive.ground.keys import check_key, is_key
+from simarchive.ground.keys import are_keys, check_key, is_key
 from simarchive.ground.signals import SIGNALS
 from simarchive.journal import PagedFile
 
@@ -52,10 +58,11 @@ class Contents:
         self._file = file
         self._objects = nodes.open_group(handle.id, layout.OBJECTS)
         self.tables = IndexTables(handle, set() if distrusted is None else distrusted)
-        self.shared = SharedMembers(self.tables, self._member, file)
+        self.shared = SharedMembers(self.tables, self._own_member, file)
         self._data_classes: list[str] | None = None
         self._dimensions: dict[int, int] = {}
         self._names: tuple[str, MemberNames] | None = None  # of the members of one object
+        self._checks: tuple[str, MemberChecks] | None = None  # of them
         self._freed = False
         self.changes = 0  #: how many changes were made and not undone
         self.spoiled: BaseException | None = None  #: what left a change half done: nothing may be committed
@@ -101,7 +108,7 @@ class Contents:
         """
         names = self.names()
         # The names of a file that somebody else made go to shells and file systems as keys.
-        return names if all(map(is_key, names)) else [name for name in names if is_key(name)]
+        return names if are_keys(names) else [name for name in names if is_key(name)]
 
     def names(self) -> list[str]:
         """Return the names of all objects, in the same order: also those that are not keys.
@@ -124,7 +131,7 @@ class Contents:
 
     def rename(self, name: str, key: str) -> None:
         """Give an object a key in the place of its name; it comes last then."""
-        self._names = None
+        self._names = self._checks = None
         with self.in_one_piece():
             nodes.rename(self._objects, name, check_key(key))
         self.changes += 1
@@ -209,6 +216,10 @@ class Contents:
         """
         return objects.read_header(self._node(key), key)
 
+    def attribute_faults(self, key: str) -> list[str]:
+        """Return which attributes, which other programs read, are not what the object was stored with."""
+        return objects.attribute_faults(self._node(key), key)
+
     def class_name(self, key: str) -> str:
         """Return the name of an object's data class: the least that `header` reads.
 
@@ -219,7 +230,7 @@ class Contents:
         CorruptError
             If it cannot be read.
         """
-        return objects.read_text(self._node(key), key, layout.DATA_CLASS)
+        return objects.read_summary(self._node(key), key).data_class
 
     def identity(self, key: str) -> str:
         """Return the identity digest of an object.
@@ -231,7 +242,11 @@ class Contents:
         CorruptError
             If it cannot be read.
         """
-        return objects.read_text(self._node(key), key, layout.IDENTITY)
+        return objects.read_summary(self._node(key), key).identity
+
+    def mark(self, key: str) -> str:
+        """Return what tells the document of an object from one that takes its place; errors as `identity`."""
+        return objects.read_summary(self._node(key), key).mark
 
     def document(self, key: str, load: Loader | None = None) -> ReadDocument:
         """Return the document of an object and its class, opening the object once.
@@ -281,7 +296,7 @@ class Contents:
         """
         if identity is None:
             identity = documents.identity_digest(stored.data_class, stored.tree)
-        self._names = None
+        self._names = self._checks = None
         check_key(key)
         if key in self._lost:
             raise ConflictError(
@@ -328,7 +343,7 @@ class Contents:
         CorruptError
             If HDF5 cannot take it apart after all. Then the transaction cannot be committed.
         """
-        self._names = None
+        self._names = self._checks = None
         if not self.can_be_replaced(key):
             with self.in_one_piece():
                 self.set_aside(key)
@@ -353,7 +368,7 @@ class Contents:
 
     def set_aside(self, key: str) -> str:
         """Move what is under a key out of the objects, unread and undeleted; return where it is now."""
-        self._names = None
+        self._names = self._checks = None
         if not nodes.link_exists(self._objects, key) or key in self._lost:
             raise NotFoundError(f"the container has no object with the key {key!r}")
         self.shared.forget(key)
@@ -419,10 +434,7 @@ class Contents:
 
     def has_ancillary_data(self, key: str) -> bool:
         """Return whether an object came with a directory of files, which may have been empty."""
-        try:
-            return bool(nodes.read_integer(self._node(key), layout.ANCILLARY))
-        except UNREADABLE as error:
-            raise CorruptError(f"object {key!r} cannot be read: {error}") from error
+        return objects.read_summary(self._node(key), key).has_ancillary_data
 
     def empty_folders(self, key: str) -> tuple[str, ...]:
         """Return the folders of an object that hold no file."""
@@ -437,11 +449,12 @@ class Contents:
 
         So it is another text whenever they are others, and costs the same however many files there are.
         """
-        return objects.read_text(self._node(key), key, layout.STORED_AT)
+        return objects.read_summary(self._node(key), key).stored_at
 
     def generation(self, key: str) -> str:
         """Return a text that tells an object's document and files from any others of this container."""
-        return f"{self.identity(key)} {self.stored_at(key)}"
+        summary = objects.read_summary(self._node(key), key)
+        return f"{summary.identity} {summary.stored_at}"
 
     def names_of_parts(self, key: str) -> list[list[str]]:
         """Return the names of an object's members and arrays, its empty folders and its executable members.
@@ -498,14 +511,14 @@ class Contents:
         for info in self.members(key):
             if info.fault:
                 raise _unreadable(key, info.name, info.fault)
-            table = members.read_table(self._member(key, info.name))
+            table = members.read_table(self._own_member(key, info.name))
             found[info.name] = StoredMember(info, table, self._file)
         return found
 
     def stored_member(self, key: str, name: str) -> StoredMember:
         """Return one member as another container can copy it; errors as for `member`."""
         info = self.member(key, name)
-        return StoredMember(info, members.read_table(self._member(key, name)), self._file)
+        return StoredMember(info, members.read_table(self._own_member(key, name)), self._file)
 
     def node(self, key: str) -> h5g.GroupID:
         """Return the group of an object, for the other modules of this floor."""
@@ -522,7 +535,7 @@ class Contents:
 
     def verify_member(self, key: str, name: str, *, full: bool) -> tuple[MemberFault, ...]:
         """Check every stored byte of a member, with `full` also what it decodes to; return what is wrong."""
-        return members.verify_member(self._member(key, name), self._file, full=full)
+        return members.verify_member(self._own_member(key, name), self._file, full=full)
 
     def rebuild_shared(self) -> None:
         """Rebuild the table of shared members, without members that cannot be read."""
@@ -564,12 +577,26 @@ class Contents:
         except CorruptError:
             return frozenset()
 
-    def is_intact(self, key: str, name: str) -> bool:
-        """Return whether every stored byte of a member has its check; each dataset is read once."""
+    def has_intact_members(self, key: str, *, read: bool) -> bool:
+        """Return whether the members of an object can be read.
+
+        Parameters
+        ----------
+        read
+            Compare every stored byte with its check, too; each dataset is read once.
+        """
+        group = self._group(key)
         try:
-            return self.shared.is_intact(self._member(key, name))
-        except CorruptError:
+            for dataset, info in members.list_datasets(group, functools.partial(self._arrays_of, key, group)):
+                if dataset is None:
+                    return False
+                if read:
+                    self._checks_of(key).check(info.name, dataset)
+                    if not self.shared.is_intact(dataset):
+                        return False
+        except (CorruptError, *UNREADABLE):
             return False
+        return True
 
     def _member(self, key: str, name: str) -> h5py.Dataset:
         group = self._group(key)
@@ -589,6 +616,18 @@ class Contents:
         except UNREADABLE as error:
             raise _unreadable(key, name, error) from error
 
+    def _own_member(self, key: str, name: str) -> h5py.Dataset:
+        """Return what `_member` does, if it is what was stored with the object.
+
+        For whoever looks at all of it or copies it: to look it up takes as long as to open a small member.
+        """
+        dataset = self._member(key, name)
+        try:
+            self._checks_of(key).check(name, dataset)
+        except UNREADABLE as error:
+            raise _unreadable(key, name, error) from error
+        return dataset
+
     def _member_names(self, key: str) -> MemberNames:
         """Return the names that members may have, those of arrays among them; the last ones are kept."""
         if self._names is None or self._names[0] != key:
@@ -599,13 +638,34 @@ class Contents:
                 raise _unlistable(key, error) from error
         return self._names[1]
 
+    def _checks_of(self, key: str) -> MemberChecks:
+        """Return what the group of an object says of its members; the last one is kept."""
+        if self._checks is None or self._checks[0] != key:
+            self._checks = key, MemberChecks(self._node(key), key)
+        return self._checks[1]
+
+    def n_members_stored(self, key: str) -> int | None:
+        """Return how many members an object was stored with; ``None`` if that is not known.
+
+        Raises
+        ------
+        CorruptError
+            If it cannot be read.
+        """
+        try:
+            return self._checks_of(key).n_members
+        except UNREADABLE as error:
+            raise _unlistable(key, error) from error
+
     def _members_of(self, key: str, names: list[str]) -> list[MemberInfo]:
         found = []
         for name in names:
             try:
                 found.append(self.member(key, name))
-            except NotFoundError:  # an array of the document
-                continue
+            except NotFoundError as error:
+                if not members.has_link(self._group(key), name):
+                    found.append(members.faulty(name, f"it is listed, but cannot be found: {error}"))
+                # Else it is an array of the document.
             except CorruptMemberError as error:
                 if name not in self._arrays_of(key, self._group(key)):
                     found.append(members.faulty(name, str(error)))
@@ -615,10 +675,12 @@ class Contents:
         self, group: h5py.Group, stored: StoredDocument, identity: str, codec: str, progress: Progress | None
     ) -> list[MemberInfo]:
         """Write an object into an empty group; return what is known of its members."""
-        objects.write_object(group, stored, identity, self._dimensions)
-        return [
+        stored_at = objects.write_object(group, stored, identity, self._dimensions)
+        infos = [
             self.shared.store(group, name, path, codec, progress) for name, path in stored.members.items()
         ]
+        objects.write_member_checks(group, stored_at, infos)
+        return infos
 
     def _exchange(self, key: str, staged: h5py.Group) -> None:
         """Put a finished object in the place of the one under `key`, which keeps its place in the order."""
@@ -626,6 +688,7 @@ class Contents:
         self.shared.remove(key, self._listed(key, group))
         objects.replace_content(group, staged)
         nodes.unlink(self._handle.id, layout.STAGING)
+        self._checks = None
         self._freed = True
 
 

@@ -109,6 +109,10 @@ def encode(tree: Tree, taken: Iterable[str] = ()) -> EncodedDocument:
         raise InvalidDataError(
             f"a document of {in_bytes(len(text))} cannot be stored: {LIMITS.hint(LIMITS.document_bytes)}"
         )
+    try:
+        json_text.check_values(text)
+    except ValueError as error:
+        raise InvalidDataError(f"a document cannot be stored: {error}") from error
     return EncodedDocument(text, variables)
 
 

@@ -48,9 +48,8 @@ IDENTITY = "identity"
 STORED_AT = "stored_at"
 ANCILLARY = "has_ancillary_data"
 """1 if the object was stored with an ancillary directory, even an empty one."""
-OBJECT_DIGEST = "object_blake3"
-"""BLAKE3 of the attributes above, the document, the empty folders and the names of executable members; absent
-in objects of early versions."""
+OBJECT_SUMMARY = "object_summary"
+"""What the attributes above say, and a BLAKE3 of this and the document; early objects have none."""
 
 # --- arrays of a document ----------------------------------------------------------------------------
 UNITS = "units"
@@ -89,6 +88,10 @@ MEMBER_EMPTY_FOLDERS = "member_empty_folders"
 # Attribute of the group: JSON list of the members that are executable; absent if none is. Of the group,
 # because equal members of several objects are one dataset.
 MEMBER_EXECUTABLES = "member_executables"
+
+# Attribute of the group, uint64 for each member: the first 8 bytes of the BLAKE3 of when the object was
+# stored, the member's name and its digest; absent in objects of early versions, and without members.
+MEMBER_CHECKS = "member_checks"
 
 # Attribute of the group: JSON list of the members that could not be read when it was repacked or saved.
 LOST_MEMBERS = "lost_members"

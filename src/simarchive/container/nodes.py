@@ -31,8 +31,12 @@ LOGGER = logging.getLogger("simarchive")
 Node: TypeAlias = h5g.GroupID | h5d.DatasetID | h5f.FileID
 Array: TypeAlias = np.ndarray[Any, Any]
 
-UNREADABLE = (LookupError, OSError, RuntimeError, TypeError, ValueError, OverflowError, MemoryError)
-"""What HDF5, numpy, json and this module raise for what is missing, damaged or made to do damage."""
+UNREADABLE = (LookupError, OSError, RuntimeError, TypeError, ValueError, OverflowError)
+"""What HDF5, numpy, json and this module raise for what is missing, damaged or made to do damage.
+
+Not `MemoryError`: what a file claims is compared with limits before it is believed, so memory that does not
+suffice is no damage. Whoever took it for some would leave a sound object out of a copy.
+"""
 
 _NUMBER_TYPES: dict[str, h5t.TypeID] = {
     "|i1": h5t.STD_I8LE,
@@ -56,6 +60,18 @@ _LARGEST_INTEGER = (1 << 63) - 1
 _PLAIN_CLASSES = (h5t.INTEGER, h5t.FLOAT, h5t.STRING, h5t.BITFIELD, h5t.OPAQUE, h5t.ENUM)
 _LINK_KINDS = {h5l.TYPE_SOFT: "a soft link", h5l.TYPE_EXTERNAL: "a link into another file"}
 
+_LONG_TEXTS = frozenset(
+    {
+        layout.DOCUMENT,
+        layout.DATA_CLASSES,
+        layout.LOST_LINKS,
+        layout.MEMBER_EMPTY_FOLDERS,
+        layout.LOST_MEMBERS,
+        layout.INDEX_TABLE,
+    }
+)
+_LARGEST_SHORT_TEXT_BYTES = 1 << 20
+_LARGEST_FIXED_TEXT_BYTES = 16 << 20
 # So many bytes are read without asking for the size of the file.
 _FEW_BYTES = 1 << 16
 # No program of ours makes an array of chunks, h5repack and others do. These filters are part of HDF5, and no
@@ -104,7 +120,7 @@ def read_text(node: Node, name: str) -> str:
     if kind.is_variable_str():  # Not ours: edited by another program.
         return _variable_text(attribute, name)
     size = _checked_size(attribute, kind)
-    _check_size(node, size, LIMITS.document_bytes)
+    _check_size(node, size, _most_bytes(name))
     return _fixed_text(attribute, kind, size).decode()
 
 
@@ -127,7 +143,7 @@ def open_fixed_text(node: Node, name: str) -> FixedText:
     attribute, kind = _open_text(node, name)
     if kind.is_variable_str():
         raise TypeError(f"attribute {name!r} is not text of fixed length")
-    _check_size(node, kind.get_size(), LIMITS.document_bytes)
+    _check_size(node, kind.get_size(), _LARGEST_FIXED_TEXT_BYTES)
     return FixedText(attribute, kind)
 
 
@@ -234,11 +250,18 @@ def _variable_text(attribute: h5a.AttrID, name: str) -> str:
     value = np.empty((), attribute.dtype)
     attribute.read(value)
     text = bytes(value[()])
-    if len(text) > LIMITS.document_bytes:
-        raise ValueError(
-            f"attribute {name!r} claims {in_bytes(len(text))}; {LIMITS.hint(LIMITS.document_bytes)}"
-        )
+    if len(text) > (most_bytes := _most_bytes(name)):
+        raise ValueError(f"attribute {name!r} claims {in_bytes(len(text))}; {LIMITS.hint(most_bytes)}")
     return text.decode()
+
+
+def _most_bytes(name: str) -> int:
+    """Return how long a text of this name can be: most are digests, names, times."""
+    return (
+        LIMITS.document_bytes
+        if name in _LONG_TEXTS
+        else min(_LARGEST_SHORT_TEXT_BYTES, LIMITS.document_bytes)
+    )
 
 
 def _number_dtype(kind: h5t.TypeID) -> np.dtype[Any] | None:
@@ -345,6 +368,25 @@ def _copy_attribute(source: Node, target: Node, index: int) -> None:
     LOGGER.warning("the attribute %r of %r is not copied: its kind is not known", name, h5i.get_name(source))
 
 
+def check_attributes(node: Node | None) -> None:
+    """Have HDF5 read each attribute of a node whose values are all in its own bytes.
+
+    Raises
+    ------
+    TypeError
+        If there is no node. Damage raises one of `UNREADABLE`.
+    """
+    if node is None:
+        raise TypeError("it is not a dataset")
+    for index in range(h5a.get_num_attrs(node)):
+        attribute = h5a.open(node, index=index)
+        kind = attribute.get_type()
+        size = kind.get_size() * attribute.get_space().get_simple_extent_npoints()
+        if size and _is_plain(kind):
+            _check_size(node, size, LIMITS.document_bytes)
+            attribute.read(np.empty(size, np.uint8), kind)
+
+
 def _is_plain(kind: h5t.TypeID) -> bool:
     """Return whether the values of a type are all in its own bytes."""
     if isinstance(kind, h5t.TypeCompoundID):
@@ -429,9 +471,17 @@ def n_children(group: h5g.GroupID) -> int:
 
 def _check_link(parent: Node, encoded: bytes) -> None:
     """Refuse a link that may lead anywhere, into other files too."""
-    kind = parent.links.get_info(encoded).type
+    kind = _link_kind(parent, encoded)
     if kind != h5l.TYPE_HARD:
         raise TypeError(f"it is {_LINK_KINDS.get(kind, 'a link of an unknown kind')}, which is not followed")
+
+
+def _link_kind(parent: Node, encoded: bytes) -> int:
+    # HDF5 takes any name for a path, and follows what links it meets on the way.
+    if b"/" in encoded or encoded in (b"", b"."):
+        raise ValueError("it is a path, not the name of a link")
+    kind: int = parent.links.get_info(encoded).type
+    return kind
 
 
 @functools.cache
@@ -456,7 +506,7 @@ def open_dataset(parent: Node, link: str) -> h5d.DatasetID | None:
     """
     encoded = _encoded(link)
     # A link of another kind may lead anywhere, into other files too.
-    if parent.links.get_info(encoded).type != h5l.TYPE_HARD:
+    if _link_kind(parent, encoded) != h5l.TYPE_HARD:
         return None
     node = h5o.open(parent, encoded)
     return node if isinstance(node, h5d.DatasetID) else None

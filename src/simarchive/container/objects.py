@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,12 +16,12 @@ from h5py import h5g
 
 from simarchive.container import arrays, documents, layout, members, nodes
 from simarchive.container.documents import DeclaredVariable, Tree, VariableSource
-from simarchive.container.members import StoredMember
+from simarchive.container.members import MemberInfo, StoredMember
 from simarchive.container.nodes import UNREADABLE
 from simarchive.errors import CorruptError, InvalidDataError
 
 Loader = Callable[[str, str], np.ndarray[Any, Any]]
-"""Called with an object's identity digest and the name of an array, when its values are used."""
+"""Called with the mark of a document (`Summary.mark`) and the name of an array, when its values are used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,26 @@ class ObjectHeader:
     stored_at: str  #: ISO 8601, UTC
     has_ancillary_data: bool
     empty_folders: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What an object says of itself."""
+
+    data_class: str
+    data_class_version: int
+    identity: str
+    stored_at: str
+    has_ancillary_data: bool
+    digest: str | None = None  #: of this and the document; objects of early versions have none
+
+    @property
+    def mark(self) -> str:
+        """What tells a document from one that takes its place."""
+        return self.digest or self.identity
+
+
+_IN_ATTRIBUTES = ("data_class", "data_class_version", "identity", "stored_at", "has_ancillary_data")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,28 +85,56 @@ class StoredDocument:
 # `key` is how messages name the object whose group is `node`. All raise `CorruptError` if it cannot be read.
 
 
-def read_header(node: h5g.GroupID, key: str) -> ObjectHeader:
-    """Return what is known of an object without reading its document."""
+def read_summary(node: h5g.GroupID, key: str) -> Summary:
+    """Return what an object says of itself: its summary, or its attributes if it is of an early version."""
     try:
-        return ObjectHeader(
-            key=key,
-            empty_folders=empty_folders(node),
-            data_class=nodes.read_text(node, layout.DATA_CLASS),
-            data_class_version=nodes.read_integer(node, layout.DATA_CLASS_VERSION),
-            identity=nodes.read_text(node, layout.IDENTITY),
-            stored_at=nodes.read_text(node, layout.STORED_AT),
-            has_ancillary_data=bool(nodes.read_integer(node, layout.ANCILLARY)),
-        )
+        line = nodes.find_text(node, layout.OBJECT_SUMMARY)
+        return _attributes_of(node) if line is None else _parsed(line)
     except UNREADABLE as error:
         raise CorruptError(f"object {key!r} cannot be read: {error}") from error
 
 
-def read_text(node: h5g.GroupID, key: str, name: str) -> str:
-    """Return one of the texts that every object has."""
+def read_header(node: h5g.GroupID, key: str) -> ObjectHeader:
+    """Return what is known of an object without reading its document."""
+    summary = read_summary(node, key)
     try:
-        return nodes.read_text(node, name)
+        folders = empty_folders(node)
     except UNREADABLE as error:
-        raise CorruptError(f"object {key!r} cannot be read: its {name}: {error}") from error
+        raise CorruptError(f"object {key!r} cannot be read: {error}") from error
+    return ObjectHeader(
+        key,
+        summary.data_class,
+        summary.data_class_version,
+        summary.identity,
+        summary.stored_at,
+        summary.has_ancillary_data,
+        folders,
+    )
+
+
+def attribute_faults(node: h5g.GroupID, key: str) -> list[str]:
+    """Return which attributes, which other programs read, do not say what the summary of an object does."""
+    summary = read_summary(node, key)
+    if summary.digest is None:
+        return []
+    try:
+        found = _attributes_of(node)
+    except UNREADABLE as error:
+        return [f"an attribute for other programs cannot be read: {error}"]
+    said = [(name, getattr(found, name), getattr(summary, name)) for name in _IN_ATTRIBUTES]
+    return [
+        f"its attribute {name!r} is {value!r}, but it was stored with {stored!r}"
+        for name, value, stored in said
+        if value != stored
+    ]
+
+
+def read_text_of_document(node: h5g.GroupID, key: str) -> str:
+    """Return the document of an object as it stands there; it is not proved."""
+    try:
+        return nodes.read_text(node, layout.DOCUMENT)
+    except UNREADABLE as error:
+        raise CorruptError(f"object {key!r} cannot be read: its document: {error}") from error
 
 
 def read_document(node: h5g.GroupID, key: str, load: Loader | None) -> ReadDocument:
@@ -103,19 +151,19 @@ def read_document(node: h5g.GroupID, key: str, load: Loader | None) -> ReadDocum
         If something cannot be read, or does not match its digest. The values of an array that are read later
         are compared when they are read.
     """
-    header = _read_proved(node, key)
+    summary, text = _read_proved(node, key)
     return ReadDocument(
-        header.data_class,
-        header.data_class_version,
-        header.has_ancillary_data,
-        _tree(node, key, header, load),
-        header.stored_at if header.has_ancillary_data else "",
+        summary.data_class,
+        summary.data_class_version,
+        summary.has_ancillary_data,
+        _tree(node, key, summary, text, load),
+        summary.stored_at if summary.has_ancillary_data else "",
     )
 
 
 def read_tree(node: h5g.GroupID, key: str, load: Loader | None) -> Tree:
     """Return the document of an object as a tree; `load` and errors as for `read_document`."""
-    return _tree(node, key, _read_proved(node, key), load)
+    return _tree(node, key, *_read_proved(node, key), load)
 
 
 def variable_names(node: h5g.GroupID, key: str) -> frozenset[str]:
@@ -127,96 +175,89 @@ def variable_names(node: h5g.GroupID, key: str) -> frozenset[str]:
         If its document cannot be read.
     """
     names = set()
-    documents.decode(read_text(node, key, layout.DOCUMENT), lambda declared: names.add(declared.name))
+    documents.decode(read_text_of_document(node, key), lambda declared: names.add(declared.name))
     return frozenset(names)
 
 
-@dataclass(frozen=True, slots=True)
-class _Header:
-    """The attributes of an object that its digest covers."""
-
-    data_class: str
-    data_class_version: int
-    identity: str
-    stored_at: str
-    has_ancillary_data: bool
-    text: str  #: the document
-    is_proved: bool  #: False for one of an early version, which has no digest
+def _parsed(line: str) -> Summary:
+    digest, version, ancillary, identity, stored_at, data_class = line.split(" ", 5)
+    return Summary(data_class, int(version), identity, stored_at, ancillary == "1", digest)
 
 
-def _read_proved(node: h5g.GroupID, key: str) -> _Header:
+def _attributes_of(node: h5g.GroupID) -> Summary:
+    return Summary(
+        nodes.read_text(node, layout.DATA_CLASS),
+        nodes.read_integer(node, layout.DATA_CLASS_VERSION),
+        nodes.read_text(node, layout.IDENTITY),
+        nodes.find_text(node, layout.STORED_AT) or "",
+        bool(nodes.read_integer(node, layout.ANCILLARY)),
+    )
+
+
+def _read_proved(node: h5g.GroupID, key: str) -> tuple[Summary, str]:
+    """Return the summary of an object and its document, which is proved only if the summary has a digest."""
     try:
-        digest = nodes.find_text(node, layout.OBJECT_DIGEST)
-        data_class = nodes.read_text(node, layout.DATA_CLASS)
-        version = nodes.read_integer(node, layout.DATA_CLASS_VERSION)
-        ancillary = nodes.read_integer(node, layout.ANCILLARY)
-        identity = nodes.read_text(node, layout.IDENTITY)
-        stored_at = nodes.find_text(node, layout.STORED_AT) or ""
+        line = nodes.find_text(node, layout.OBJECT_SUMMARY)
         text = nodes.read_text(node, layout.DOCUMENT)
-        if digest is not None:
-            has_folders = nodes.has_attribute(node, layout.MEMBER_EMPTY_FOLDERS)
-            folders = nodes.read_text(node, layout.MEMBER_EMPTY_FOLDERS) if has_folders else ""
-            has_executables = ancillary and nodes.has_attribute(node, layout.MEMBER_EXECUTABLES)
-            executables = [nodes.read_text(node, layout.MEMBER_EXECUTABLES)] if has_executables else []
-            found = _digest(data_class, version, identity, stored_at, ancillary, folders, text, *executables)
+        if line is None:
+            return _attributes_of(node), text
+        digest, _, rest = line.partition(" ")
+        if digest == _digest(rest, text):
+            return _parsed(line), text
     except UNREADABLE as error:
         raise CorruptError(f"object {key!r} cannot be read: {error}") from error
-    if digest is not None and found != digest:
-        raise CorruptError(
-            f"object {key!r} is not what was stored: its document and attributes do not match their digest;"
-            f" {arrays.REMEDY}"
-        )
-    return _Header(data_class, version, identity, stored_at, bool(ancillary), text, digest is not None)
+    raise CorruptError(
+        f"object {key!r} is not what was stored: its document and summary do not match their digest;"
+        f" {arrays.REMEDY}"
+    )
 
 
-def _digest(*parts: str | int) -> str:
-    return blake3("\0".join(map(str, parts)).encode()).hexdigest()
+def _digest(summary: str, document: str) -> str:
+    return blake3(f"{summary}\0{document}".encode()).hexdigest()
 
 
-def _tree(node: h5g.GroupID, key: str, header: _Header, load: Loader | None) -> Tree:
-    late = load is not None
-
+def _tree(node: h5g.GroupID, key: str, summary: Summary, text: str, load: Loader | None) -> Tree:
     def now(declared: DeclaredVariable) -> np.ndarray[Any, Any]:
         return arrays.proved(arrays.read_variable(node, declared.name), declared, key)
 
     def later(declared: DeclaredVariable) -> arrays.LazyArray:
         assert load is not None
-        name, identity = declared.name, header.identity
+        name, mark = declared.name, summary.mark
         return arrays.LazyArray(
-            declared.shape, declared.dtype, lambda: arrays.proved(load(identity, name), declared, key)
+            declared.shape, declared.dtype, lambda: arrays.proved(load(mark, name), declared, key)
         )
 
     try:
-        if header.is_proved:
-            return documents.decode(header.text, later if late else now)
-        return _tree_without_digests(node, key, header, load, now)
+        if summary.digest is not None:
+            return documents.decode(text, now if load is None else later)
+        return _tree_without_digests(node, key, summary, text, load, now)
     except CorruptError as error:
         error.add_note(f"object {key!r}")
         raise
 
 
 def _tree_without_digests(
-    node: h5g.GroupID, key: str, header: _Header, load: Loader | None, now: VariableSource
+    node: h5g.GroupID, key: str, summary: Summary, text: str, load: Loader | None, now: VariableSource
 ) -> Tree:
     """Return the document of an early version: only the identity digest of all of it says what was stored."""
-    if load is None or layout.TAG_VARIABLE not in header.text:
-        tree = documents.decode(header.text, now)
-        _check_identity(key, header, tree)
+    if load is None or layout.TAG_VARIABLE not in text:
+        tree = documents.decode(text, now)
+        _check_identity(key, summary, tree)
         return tree
-    unproved = _Unproved(key, header, load)
+    unproved = _Unproved(key, summary, text, load)
 
     def later(declared: DeclaredVariable) -> arrays.LazyArray:
         arrays.check_declared(node, declared, key)
         return arrays.LazyArray(declared.shape, declared.dtype, lambda: unproved.values(declared.name))
 
-    return documents.decode(header.text, later)
+    return documents.decode(text, later)
 
 
 class _Unproved:
     """The arrays of a document of an early version: all are loaded and proved when one is wanted."""
 
-    def __init__(self, key: str, header: _Header, load: Loader) -> None:
-        self._key, self._header, self._load = key, header, load
+    def __init__(self, key: str, summary: Summary, text: str, load: Loader) -> None:
+        self._key, self._summary, self._text, self._load = key, summary, text, load
         self._found: dict[str, np.ndarray[Any, Any]] | None = None
 
     def values(self, name: str) -> np.ndarray[Any, Any]:
@@ -225,18 +266,18 @@ class _Unproved:
             found: dict[str, np.ndarray[Any, Any]] = {}
 
             def loaded(declared: DeclaredVariable) -> np.ndarray[Any, Any]:
-                values = self._load(self._header.identity, declared.name)
+                values = self._load(self._summary.mark, declared.name)
                 found[declared.name] = arrays.proved(values, declared, self._key)
                 return values
 
-            _check_identity(self._key, self._header, documents.decode(self._header.text, loaded))
+            _check_identity(self._key, self._summary, documents.decode(self._text, loaded))
             self._found = found
         return self._found[name]
 
 
-def _check_identity(key: str, header: _Header, tree: Tree) -> None:
+def _check_identity(key: str, summary: Summary, tree: Tree) -> None:
     try:
-        matches = documents.identity_digest(header.data_class, tree) == header.identity
+        matches = documents.identity_digest(summary.data_class, tree) == summary.identity
     except (InvalidDataError, RecursionError, ValueError, TypeError) as error:
         raise CorruptError(f"the document of object {key!r} cannot be read: {error}") from error
     if not matches:
@@ -244,6 +285,45 @@ def _check_identity(key: str, header: _Header, tree: Tree) -> None:
             f"object {key!r} is not what was stored: its document or one of its arrays does not match the"
             f" identity digest; {arrays.REMEDY}"
         )
+
+
+class MemberChecks:
+    """Which members an object was stored with, as far as its group says it.
+
+    A member is a dataset of its own, sound in itself: without this, one of another object or of an earlier
+    time could stand in its place, where a disk lost a write.
+    """
+
+    def __init__(self, node: h5g.GroupID, key: str) -> None:
+        self._checks: np.ndarray[Any, Any] | None = None
+        if nodes.has_attribute(node, layout.MEMBER_CHECKS):
+            self._stored_at = read_summary(node, key).stored_at
+            self._checks = nodes.read_numbers(node, layout.MEMBER_CHECKS)
+
+    @property
+    def n_members(self) -> int | None:
+        """How many members there were; ``None`` if the group does not say it, as in early versions."""
+        return None if self._checks is None else len(self._checks)
+
+    def check(self, name: str, dataset: h5py.Dataset) -> None:
+        """Check that a dataset is the member of this name that was stored with the object.
+
+        Raises
+        ------
+        ValueError
+            If it is not. Damage raises one of `UNREADABLE`.
+        """
+        if self._checks is None:
+            return
+        check = _member_check(self._stored_at, name, nodes.read_text(dataset.id, layout.MEMBER_DIGEST))
+        if not bool((self._checks == np.uint64(check)).any()):
+            raise ValueError("it is not the file that was stored with the object")
+
+
+def _member_check(stored_at: str, name: str, digest: str) -> int:
+    # No two contents of an object are stored at the same time.
+    text = "\0".join((stored_at, name, digest)).encode("utf-8", "backslashreplace")
+    return int.from_bytes(blake3(text).digest(8), "little")
 
 
 def empty_folders(node: h5g.GroupID) -> tuple[str, ...]:
@@ -295,10 +375,8 @@ def _touch(node: nodes.Node, names: Iterable[str]) -> None:
 # --- writing -----------------------------------------------------------------------------------------
 
 
-def write_object(
-    group: h5py.Group, stored: StoredDocument, identity: str, dimensions: dict[int, int]
-) -> None:
-    """Write all but the members of an object into an empty group.
+def write_object(group: h5py.Group, stored: StoredDocument, identity: str, dimensions: dict[int, int]) -> str:
+    """Write all but the members of an object into an empty group; return when it was stored.
 
     Parameters
     ----------
@@ -314,22 +392,23 @@ def write_object(
     nodes.create_text(node, layout.IDENTITY, identity, is_ascii=True)
     nodes.create_text(node, layout.STORED_AT, now, is_ascii=True)
     nodes.create_integer(node, layout.ANCILLARY, int(stored.has_ancillary_data), "|i1")
-    folders = members.keep_empty_folders(group, stored.empty_folders) if stored.empty_folders else ""
-    executables = members.keep_executables(group, {*stored.executables} & {*stored.members})
+    if stored.empty_folders:
+        members.keep_empty_folders(group, stored.empty_folders)
+    members.keep_executables(group, {*stored.executables} & {*stored.members})
     nodes.create_text(node, layout.DOCUMENT, encoded.text)
-    digest = _digest(
-        stored.data_class,
-        stored.data_class_version,
-        identity,
-        now,
-        int(stored.has_ancillary_data),
-        folders,
-        encoded.text,
-        *([executables] if executables else []),
-    )
-    nodes.create_text(node, layout.OBJECT_DIGEST, digest, is_ascii=True)
+    ancillary = int(stored.has_ancillary_data)
+    said = f"{stored.data_class_version} {ancillary} {identity} {now} {stored.data_class}"
+    nodes.create_text(node, layout.OBJECT_SUMMARY, f"{_digest(said, encoded.text)} {said}")
     for name, variable in encoded.variables.items():
         arrays.write_variable(group, name, variable, dimensions)
+    return now
+
+
+def write_member_checks(group: h5py.Group, stored_at: str, infos: Sequence[MemberInfo]) -> None:
+    """Note with an object which members it has; not for members of early versions, which nothing proves."""
+    if infos and all(members.has_proof(group, info.name) for info in infos):
+        checks = [_member_check(stored_at, info.name, info.digest) for info in infos]
+        nodes.create_numbers(group.id, layout.MEMBER_CHECKS, np.array(checks, "<u8"))
 
 
 def replace_content(group: h5py.Group, staged: h5py.Group) -> None:

@@ -12,6 +12,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from simarchive.ground.limits import LIMITS, in_bytes
+
 MAX_DEPTH = 200
 """Of lists and objects in each other."""
 
@@ -21,7 +23,11 @@ NOT_PARSED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticErro
 Mapping = Callable[[dict[str, Any]], Any]
 
 _INFINITIES = (math.inf, -math.inf)
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# So many characters are parsed without a look at how many values they are.
+_FEW_CHARACTERS = 2 << 20
+# What a list or mapping, the place of a value in it, a key and a string take at most in CPython of 64 bits.
+_NODE_BYTES, _PLACE_BYTES, _KEY_BYTES, _STRING_BYTES = 64, 40, 140, 56
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _BRACKETS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[{]}"))
 _MAYBE_HALF_A_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
@@ -47,6 +53,8 @@ def parse(text: str | bytes, mapping: Mapping | None = None) -> Any:
         text = text.decode()
     if text.count("[") + text.count("{") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
         raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
+    if len(text) > _FEW_CHARACTERS:
+        check_values(text)
     try:
         if mapping is None:
             tree = _PLAIN_DECODER.decode(text)
@@ -62,6 +70,32 @@ def parse(text: str | bytes, mapping: Mapping | None = None) -> Any:
     return tree
 
 
+def check_values(text: str) -> None:
+    """Refuse a JSON text whose values would take more memory than is believed.
+
+    Raises
+    ------
+    ValueError
+        If they would.
+    """
+    if _bytes_of_values(text) > LIMITS.values_bytes:
+        # Punctuation counts where it stands outside of strings.
+        size = _bytes_of_values(_STRING.sub('""', text))
+        if size > LIMITS.values_bytes:
+            raise ValueError(
+                f"its values take some {in_bytes(size)} of memory; {LIMITS.hint(LIMITS.values_bytes)}"
+            )
+
+
+def _bytes_of_values(text: str) -> int:
+    return (
+        _NODE_BYTES * (text.count("[") + text.count("{"))
+        + _PLACE_BYTES * text.count(",")
+        + _KEY_BYTES * text.count(":")
+        + _STRING_BYTES * text.count('"') // 2
+    )
+
+
 def _depth(text: str) -> int:
     """Return how deep the brackets of a text are nested at most."""
     depth = _depth_of_brackets(text)
@@ -71,8 +105,14 @@ def _depth(text: str) -> int:
 def _depth_of_brackets(text: str) -> int:
     import numpy as np  # the command line starts without
 
-    steps = text.encode("utf-8", "surrogatepass").translate(_BRACKETS, _ALL_BUT_BRACKETS)
-    return int(np.cumsum(np.frombuffer(steps, np.int8), dtype=np.int64).max(initial=0))
+    depth = deepest = 0
+    for start in range(0, len(text), _FEW_CHARACTERS):
+        piece = text[start : start + _FEW_CHARACTERS].encode("utf-8", "surrogatepass")
+        steps = np.frombuffer(piece.translate(_BRACKETS, _ALL_BUT_BRACKETS), np.int8)
+        depths = np.cumsum(steps, dtype=np.int32)
+        deepest = max(deepest, depth + int(depths.max(initial=0)))
+        depth += int(depths[-1]) if len(depths) else 0
+    return deepest
 
 
 def _finite(text: str) -> float:
@@ -89,8 +129,9 @@ def _no_number(text: str) -> float:
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     node = dict(pairs)
     if len(node) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        # What is left of the later one of each name is taken away first.
+        left = dict(pairs)
+        twice = next(name for name, _ in reversed(pairs) if left.pop(name, pairs) is pairs)
         raise ValueError(f"an object has the key {twice!r:.100} twice")
     return node
 

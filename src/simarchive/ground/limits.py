@@ -7,7 +7,7 @@ first, and with these limits, since a file may be large and hold nothing.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 VARIABLE = "SIMARCHIVE_MAX_BYTES"
 """Environment variable: another number of bytes in place of all of these limits."""
@@ -17,8 +17,9 @@ VARIABLE = "SIMARCHIVE_MAX_BYTES"
 class Limits:
     """The most bytes that are believed; they hold for the whole process, and may be changed at any time."""
 
-    array_bytes: int = 1 << 30  #: one array of a document
+    array_bytes: int = 512 << 20  #: one array of a document
     document_bytes: int = 64 << 20  #: the text of one document
+    values_bytes: int = 256 << 20  #: the memory that the values of one JSON text take
     unwritten_bytes: int = 4 << 30  #: the zeros of one file of an object that take no room in the container
 
     @classmethod
@@ -26,7 +27,7 @@ class Limits:
         """Return the limits that the environment variable sets; what is no number is ignored."""
         if text is None or not text.isascii() or not text.isdigit() or len(text) > 18:
             return cls()
-        return cls(int(text), int(text), int(text))
+        return cls(*[int(text)] * len(fields(cls)))
 
     @staticmethod
     def hint(limit_bytes: int) -> str:

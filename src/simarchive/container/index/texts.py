@@ -16,6 +16,7 @@ import numpy as np
 
 from simarchive.container.index.attributes import Array, Attributes
 from simarchive.container.layout import INDEX_LENGTHS_SUFFIX, INDEX_TEXTS_SUFFIX
+from simarchive.ground.keys import are_hexadecimal
 
 _is_hex = re.compile("[0-9a-f]{32}").fullmatch
 _HEX_ZERO = "0" * 32
@@ -36,15 +37,6 @@ def fingerprint_of(text: str) -> int:
     return word_of(text)
 
 
-def _all_hex(texts: Sequence[str], joined: str) -> bool:
-    return (
-        len(joined) == 32 * len(texts)
-        and joined.isascii()
-        and not joined.encode().translate(None, b"0123456789abcdef")
-        and set(map(len, texts)) == {32}
-    )
-
-
 class TextArray:
     """Texts, none missing: `words` and either `lows` (all are hexadecimal) or `data` with `offsets`."""
 
@@ -59,8 +51,8 @@ class TextArray:
     @classmethod
     def of(cls, texts: Sequence[str]) -> TextArray:
         """Return the texts in the form that takes the least room."""
-        joined = "".join(texts)
-        if texts and _all_hex(texts, joined):
+        if texts and are_hexadecimal(texts):
+            joined = "".join(texts)
             halves = np.frombuffer(bytes.fromhex(joined), ">u8").reshape(-1, 2).astype(WORD)
             return cls(np.ascontiguousarray(halves[:, 0]), np.ascontiguousarray(halves[:, 1]), b"", None)
         return cls._plain(
@@ -71,7 +63,7 @@ class TextArray:
     def of_optional(cls, texts: Sequence[str | None]) -> TextArray:
         """Return the texts, with a stand-in where one is missing."""
         present = [text for text in texts if text is not None]
-        hexadecimal = len(present) < len(texts) and _all_hex(present, "".join(present))
+        hexadecimal = len(present) < len(texts) and are_hexadecimal(present)
         stand_in = _HEX_ZERO if hexadecimal or not present else ""
         return cls.of([stand_in if text is None else text for text in texts])
 

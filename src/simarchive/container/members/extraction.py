@@ -19,7 +19,14 @@ from simarchive.codecs.planes import thread_array
 from simarchive.container.members.pipeline import Pipeline, Progress, Stage
 from simarchive.container.members.table import ChunkFile, MemberTable, read_table
 from simarchive.errors import ConflictError, CorruptMemberError, StorageError, StorageIOError
-from simarchive.ground.filesystem import WRITEBACK_BYTES, begin_writeback, error_of, whole_file, write_all
+from simarchive.ground.filesystem import (
+    WRITEBACK_BYTES,
+    begin_writeback,
+    error_of,
+    make_folder,
+    whole_file,
+    write_all,
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,7 @@ def extract_member(
     """
     table = dataset if isinstance(dataset, MemberTable) else read_table(dataset)
     with _errors_named(destination):
-        destination.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(destination.parent, sync=sync)
         with whole_file(destination, overwrite=overwrite, sync=sync) as fd:
             os.truncate(fd, table.size)
             _write_chunks(table, file, fd, progress, sync=sync)

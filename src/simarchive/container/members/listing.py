@@ -12,6 +12,7 @@ from simarchive.container import nodes
 from simarchive.container.layout import (
     LOST_MEMBERS,
     MEMBER_CODEC,
+    MEMBER_DESCRIPTION_DIGEST,
     MEMBER_DIGEST,
     MEMBER_EMPTY_FOLDERS,
     MEMBER_EXECUTABLES,
@@ -35,7 +36,7 @@ def list_members(group: h5py.Group, arrays: Arrays = frozenset) -> Iterator[Memb
 
     One whose description cannot be read has a `fault`, and costs no other.
     """
-    for _, info in _members(group, arrays):
+    for _, info in list_datasets(group, arrays):
         yield info
 
 
@@ -44,7 +45,7 @@ def list_nodes(group: h5py.Group, arrays: Arrays = frozenset) -> Iterator[tuple[
 
     Address and number are 0 for one with a `fault`.
     """
-    for dataset, info in _members(group, arrays):
+    for dataset, info in list_datasets(group, arrays):
         address, n_names = (0, 0) if dataset is None else nodes.address_and_names(dataset.id)
         yield address, n_names, info
 
@@ -77,7 +78,10 @@ def lost_members(group: h5py.Group) -> list[str]:
     return [] if text is None else _texts(text)
 
 
-def _members(group: h5py.Group, arrays: Arrays) -> Iterator[tuple[h5py.Dataset | None, MemberInfo]]:
+def list_datasets(
+    group: h5py.Group, arrays: Arrays = frozenset
+) -> Iterator[tuple[h5py.Dataset | None, MemberInfo]]:
+    """Yield the dataset of each member, ``None`` for one with a `fault`, and the member."""
     for link in nodes.child_names(group.id):
         try:
             dataset = _dataset(group, link)
@@ -141,15 +145,23 @@ def find_member(group: h5py.Group, name: str) -> h5py.Dataset:
     return dataset
 
 
-def keep_empty_folders(group: h5py.Group, folders: Iterable[str]) -> str:
-    """Record in `group` the folders that hold no files, replacing those recorded before; return the text."""
+def has_link(group: h5py.Group, name: str) -> bool:
+    """Return whether anything stands where a member of this name would."""
+    return nodes.link_exists(group.id, link_name(name))
+
+
+def has_proof(group: h5py.Group, name: str) -> bool:
+    """Return whether what a member of `group` says of itself can be compared with a digest."""
+    return nodes.has_attribute(find_member(group, name).id, MEMBER_DESCRIPTION_DIGEST)
+
+
+def keep_empty_folders(group: h5py.Group, folders: Iterable[str]) -> None:
+    """Record in `group` the folders that hold no files, replacing those recorded before."""
     names = sorted(check_member_name(folder) for folder in folders)
-    text = json.dumps(names) if names else ""
     if names:
-        nodes.write_text(group.id, MEMBER_EMPTY_FOLDERS, text, is_ascii=True)
+        nodes.write_text(group.id, MEMBER_EMPTY_FOLDERS, json.dumps(names), is_ascii=True)
     else:
         nodes.delete_attribute(group.id, MEMBER_EMPTY_FOLDERS)
-    return text
 
 
 def empty_folders(group: h5py.Group) -> tuple[str, ...]:
@@ -167,13 +179,11 @@ def empty_folders(group: h5py.Group) -> tuple[str, ...]:
         raise CorruptError(f"the empty folders of {group.name} cannot be read: {error}") from error
 
 
-def keep_executables(group: h5py.Group, names: Iterable[str]) -> str:
-    """Record in a new `group` the members that are executable; return the text, which is empty if none is."""
+def keep_executables(group: h5py.Group, names: Iterable[str]) -> None:
+    """Record in a new `group` the members that are executable."""
     chosen = sorted(names)
-    text = json.dumps(chosen) if chosen else ""
     if chosen:
-        nodes.create_text(group.id, MEMBER_EXECUTABLES, text, is_ascii=True)
-    return text
+        nodes.create_text(group.id, MEMBER_EXECUTABLES, json.dumps(chosen), is_ascii=True)
 
 
 def executables(group: h5py.Group) -> frozenset[str]:

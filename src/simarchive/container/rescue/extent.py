@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from simarchive.container.layout import CONTAINER_ID, FORMAT
 from simarchive.errors import FormatError
@@ -114,7 +116,7 @@ def extent_of(path: Path) -> Extent:
     """
     place = Path(real_path(path, SYSTEM))
     log = Path(log_path_of(str(place)))
-    with place.open("rb") as file:
+    with _opened(place) as file:
         first = file.read(SUPERBLOCK_BYTES)
         size = file.seek(0, 2)
         end, fault = None, ""
@@ -137,20 +139,26 @@ def extent_of(path: Path) -> Extent:
     return Extent(size, end, is_ours or has_log, fault, has_log, seal)
 
 
+def _opened(path: Path) -> BinaryIO:
+    """Open a file that a stranger may have put there: a link is not followed, and a FIFO not waited for."""
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+    return os.fdopen(os.open(path, flags), "rb")  # an OSError, too, if it is a FIFO or the like
+
+
 def _is_log(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        with _opened(path) as file:
             return file.read(len(_LOG_MAGIC)) == _LOG_MAGIC and file.seek(0, 2) > len(_LOG_MAGIC)
     except OSError:
         return False
 
 
-def _is_ours(file: object, size: int) -> bool:
+def _is_ours(file: BinaryIO, size: int) -> bool:
     """Return whether the first or last MiB has a name that only containers have."""
     names = (FORMAT.encode(), CONTAINER_ID.encode(), _SEAL_MAGIC)
     for at in (0, max(0, size - _PIECE_BYTES)):
-        file.seek(at)  # type: ignore[attr-defined]
-        piece = file.read(_PIECE_BYTES)  # type: ignore[attr-defined]
+        file.seek(at)
+        piece = file.read(_PIECE_BYTES)
         if names[0] in piece or names[2] in piece:
             return True
     return False

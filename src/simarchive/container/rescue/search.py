@@ -26,18 +26,21 @@ from h5py import h5g, h5o, h5r
 from simarchive.container import layout, nodes
 from simarchive.container.container import HDF5_ERRORS, Container
 from simarchive.container.contents import Contents
+from simarchive.container.index.table import IndexTable
 from simarchive.container.new_file import LIBVER
 from simarchive.container.nodes import UNREADABLE
+from simarchive.container.objects import read_summary
 from simarchive.container.rescue.overlay import Overlay
 from simarchive.errors import CorruptError, StorageError
 from simarchive.ground.keys import new_key
 from simarchive.journal import Journal, PagedFile
-from simarchive.journal.superblock import lookup3
+from simarchive.journal.superblock import SUPERBLOCK_BYTES, lookup3
 
 _HEADER = b"OHDR\x02"
 _ROOT_AT, _CHECKSUM_AT = 36, 44
 _NO_ADDRESS = (1 << 64) - 1
 _PIECE_BYTES = 64 << 20
+_MOST_SPARSE = 64
 _READABLE = (*UNREADABLE, StorageError)
 # The column of the identity, in every table of a data class (see `storage/hdf5/indexing.py`).
 _IDENTITY_COLUMN = "identity"
@@ -75,7 +78,11 @@ def searched(path: Path) -> Iterator[Search]:
     with contextlib.ExitStack() as stack:
         below = stack.enter_context(_bytes_of(path))
         handle = stack.enter_context(_with_new_root(below))
-        yield _found(handle, below)
+        try:
+            found = _found(handle, below, _holes(path))
+        except UNREADABLE as error:
+            raise CorruptError(f"it cannot be searched: {error}") from error
+        yield found
 
 
 @contextlib.contextmanager
@@ -173,7 +180,7 @@ def _reader(fd: int) -> Callable[[memoryview, int], None]:
 @contextlib.contextmanager
 def _with_new_root(below: Overlay) -> Iterator[h5py.File]:
     """Give a file with an empty root behind all that is there: nothing of the old one is needed."""
-    root, address = _empty_root(), -(-below.end // 8) * 8
+    root, address = _empty_root(), -(-max(below.end, SUPERBLOCK_BYTES) // 8) * 8
     below.patch(memoryview(root), address)
     start = b"\x89HDF\r\n\x1a\n" + bytes([3, 8, 8, 0])
     start += struct.pack("<QQQQ", 0, _NO_ADDRESS, address + len(root), address)
@@ -203,12 +210,30 @@ def _empty_root() -> bytes:
 # --- what is in it ---------------------------------------------------------------------------------------
 
 
-def _addresses(file: Overlay, end: int) -> list[int]:
+def _holes(path: Path) -> list[tuple[int, int]]:
+    """Return the long holes of a file that is nearly nothing else: to read them would take days."""
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        if status.st_size < _PIECE_BYTES + _MOST_SPARSE * status.st_blocks * 512:
+            return []
+        holes, start = [], 0
+        while start < status.st_size:
+            start = os.lseek(file.fileno(), start, os.SEEK_HOLE)
+            try:
+                end = os.lseek(file.fileno(), start, os.SEEK_DATA)
+            except OSError:  # ENXIO: none follows
+                end = status.st_size
+            holes.append((start, end))
+            start = end
+    return holes
+
+
+def _addresses(file: Overlay, end: int, holes: list[tuple[int, int]]) -> list[int]:
     """Return where headers begin, or what looks like one."""
     found, overlap = [], len(_HEADER) - 1
     space = mmap.mmap(-1, min(_PIECE_BYTES, max(end, 1)) + overlap)
     try:
-        for start in range(0, end, _PIECE_BYTES):
+        for start in _without_holes(end, holes):
             length = min(_PIECE_BYTES + overlap, end - start)
             with memoryview(space) as whole, whole[:length] as piece:
                 file.read_at(piece, start)
@@ -219,6 +244,18 @@ def _addresses(file: Overlay, end: int) -> list[int]:
     finally:
         space.close()
     return found
+
+
+def _without_holes(end: int, holes: list[tuple[int, int]]) -> Iterator[int]:
+    """Yield where the pieces of a file begin that are more than a hole."""
+    start = 0
+    while start < end:
+        hole_end = next((last for first, last in holes if first <= start and start + _PIECE_BYTES <= last), 0)
+        if hole_end:
+            start = max(start + _PIECE_BYTES, hole_end // _PIECE_BYTES * _PIECE_BYTES)
+        else:
+            yield start
+            start += _PIECE_BYTES
 
 
 def _nodes_at(handle: h5py.File, addresses: list[int]) -> Iterator[h5g.GroupID]:
@@ -250,39 +287,32 @@ class _Candidate:
     stored_at: str
 
 
-def _found(handle: h5py.File, file: Overlay) -> Search:
+def _found(handle: h5py.File, file: Overlay, holes: list[tuple[int, int]]) -> Search:
     placed: set[int | None] = set()
-    n_tables = 0
+    tables: list[h5g.GroupID] = []
     candidates: list[_Candidate] = []
-    addresses = _addresses(file, file.end)
+    addresses = _addresses(file, file.end, holes)
     own_root = h5o.get_info(handle.id).addr
-    index = nodes.create_group(handle.id, layout.INDEX)
     objects = nodes.create_group(handle.id, layout.OBJECTS)
     for node in _nodes_at(handle, [address for address in addresses if address != own_root]):
         try:
             if nodes.has_attribute(node, layout.DOCUMENT):
-                candidates.append(
-                    _Candidate(
-                        node,
-                        nodes.read_text(node, layout.IDENTITY),
-                        nodes.find_text(node, layout.STORED_AT) or "",
-                    )
-                )
+                summary = read_summary(node, "")
+                candidates.append(_Candidate(node, summary.identity, summary.stored_at))
             elif nodes.has_attribute(node, layout.INDEX_TABLE):
-                nodes.add_link(node, index, f"found_{n_tables}")
-                n_tables += 1
+                tables.append(node)
         except _READABLE:
             continue
     if not candidates:
         raise CorruptError("no object can be found in it any more")
     search = Search(Contents(handle, cast("PagedFile", file)))
-    expected = _expected(search.contents, n_tables)
+    expected = _expected(tables)
     for candidate in sorted(candidates, key=lambda candidate: candidate.stored_at):
         number = _identity_number(candidate.identity)
         keys = expected.get(number, []) if number is not None else []
         key = keys.pop(0) if keys else None
         if key is None:
-            if n_tables and number in placed:
+            if tables and number in placed:
                 continue  # An earlier one with the same content, of which the index knows.
             key = new_key()
             search.loose.append(key)
@@ -293,14 +323,13 @@ def _found(handle: h5py.File, file: Overlay) -> Search:
     return search
 
 
-def _expected(contents: Contents, n_tables: int) -> dict[int, list[str]]:
+def _expected(tables: list[h5g.GroupID]) -> dict[int, list[str]]:
     """Return the keys that the index has for each identity."""
     expected: dict[int, list[str]] = {}
     seen = set()
-    for number in range(n_tables):
+    for node in tables:
         try:
-            table = contents.tables.get(f"found_{number}")
-            rows = {} if table is None else table.rows()
+            rows = IndexTable.open(h5py.Group(node)).rows()
         except _READABLE:
             continue
         for key, row in rows.items():

@@ -19,7 +19,7 @@ from simarchive.container.documents import DeclaredVariable
 from simarchive.container.members import MemberInfo
 from simarchive.container.members.names import member_name
 from simarchive.container.nodes import UNREADABLE
-from simarchive.container.objects import read_text
+from simarchive.container.objects import read_text_of_document
 from simarchive.errors import CorruptError, StorageError
 
 
@@ -79,7 +79,7 @@ def document_text(contents: Contents, key: str) -> str:
     CorruptError
         If it cannot be read.
     """
-    return read_text(contents.node(key), key, layout.DOCUMENT)
+    return read_text_of_document(contents.node(key), key)
 
 
 def declared_arrays(contents: Contents, key: str) -> list[DeclaredVariable]:
@@ -144,8 +144,7 @@ def note_lost_members(contents: Contents, key: str, names: Iterable[str]) -> Non
 def names_set_aside(contents: Contents) -> list[str]:
     """Return the names of what `repair` set aside."""
     try:
-        group = contents.root.get(layout.SET_ASIDE)
-        return list(group) if isinstance(group, h5py.Group) else []
+        return nodes.child_names(nodes.open_group(contents.root.id, layout.SET_ASIDE))
     except UNREADABLE:
         return []
 
@@ -154,8 +153,8 @@ def root_faults(contents: Contents) -> Iterator[str]:
     """Yield in words what is wrong beside the objects and the index: in the root and its dimensions."""
     root = contents.root
     try:
-        links = list(root)
-        list(root.attrs.items())
+        links = nodes.child_names(root.id)
+        nodes.check_attributes(root.id)
     except (*UNREADABLE, SystemError) as error:
         yield f"the root of the file cannot be read: {error}"
         return
@@ -164,7 +163,7 @@ def root_faults(contents: Contents) -> Iterator[str]:
     for link in links:
         if link.startswith(layout.DIMENSION_PREFIX):
             try:
-                list(root[link].attrs.items())
+                nodes.check_attributes(nodes.open_dataset(root.id, link))
             except (*UNREADABLE, SystemError) as error:
                 yield f"the dimension {link!r} cannot be read, which netCDF programs need: {error}"
     try:

@@ -24,7 +24,7 @@ from simarchive.container.index import IndexTable
 from simarchive.data import BaseStoredData, data_class_named
 from simarchive.errors import CorruptError, FormatError, InvalidDataError, NotFoundError, StorageError
 from simarchive.ground.conditions import Column, ColumnKind, Condition, Equals, Value, is_missing
-from simarchive.ground.keys import is_key
+from simarchive.ground.keys import are_keys, is_key
 
 LOGGER = logging.getLogger("simarchive")
 
@@ -136,7 +136,7 @@ def checked_keys(keys: list[str]) -> list[str]:
     CorruptError
         If one cannot be the key of an object.
     """
-    if not all(map(is_key, keys)):
+    if not are_keys(keys):
         name = next(key for key in keys if not is_key(key))
         raise CorruptError(f"it has {name!r}, which is not a key")
     return keys

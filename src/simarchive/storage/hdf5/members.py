@@ -20,7 +20,7 @@ from simarchive.container.members import MemberInfo, StoredMember
 from simarchive.container.members.pipeline import Progress
 from simarchive.container.objects import ReadDocument
 from simarchive.errors import ConflictError, CorruptError, CorruptMemberError, InvalidDataError, NotFoundError
-from simarchive.ground.filesystem import PathLike
+from simarchive.ground.filesystem import PathLike, make_folder
 from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
 from simarchive.storage.scratch import (
     AncillaryPath,
@@ -84,9 +84,9 @@ class Members:
         with self._container.reading() as contents:
             chosen = [info.name for info in _members(contents, storage_key, patterns)]
             folders = contents.empty_folders(storage_key) if patterns is None else ()
-            directory.mkdir(parents=True, exist_ok=True)
+            make_folder(directory, sync=sync)
             _check_has_no_link(directory, [*chosen, *(f"{folder}/." for folder in folders)])
-            _make_folders(directory, folders)
+            _make_folders(directory, folders, sync=sync)
             damaged = []
             for name in chosen:
                 try:
@@ -316,10 +316,10 @@ def _parents(place: str) -> Iterator[str]:
     return (str(parent) for parent in PurePosixPath(place).parents if parent.name)
 
 
-def _make_folders(directory: Path, names: Sequence[str]) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
+def _make_folders(directory: Path, names: Sequence[str], *, sync: bool = False) -> None:
+    make_folder(directory, sync=sync)
     for name in names:
-        (directory / name).mkdir(parents=True, exist_ok=True)
+        make_folder(directory / name, sync=sync)
 
 
 def _stored_at(contents: Contents, key: str) -> str:

@@ -35,7 +35,7 @@ from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
 from simarchive.storage.backend import Match, StorageBackend, arranged_matches
 from simarchive.storage.evaluator_json import EvaluatorObject as EvaluatorObject  # registers its data class
 from simarchive.storage.hdf5 import answers, indexing, upkeep, verification
-from simarchive.storage.hdf5.members import ContainerFiles, Members, to_store
+from simarchive.storage.hdf5.members import Members, to_store
 from simarchive.storage.hdf5.upkeep import ContainerStatistics, RepairReport
 from simarchive.storage.hdf5.verification import VerificationReport
 from simarchive.storage.incoming import Incoming
@@ -521,7 +521,7 @@ class HDF5Storage(StorageBackend):
 
     def __len__(self) -> int:
         with self._container.reading() as contents:
-            return len(contents)
+            return len(contents.keys())
 
     def _register_key(self, storage_key: str, stored: BaseStoredData) -> None:
         """Do nothing: the objects themselves are the registry."""
@@ -622,16 +622,14 @@ class HDF5Storage(StorageBackend):
     def _is_damaged(self, storage_key: str, incoming: Incoming) -> bool:
         if storage_key in incoming.damaged_twins:
             return self._was_same(storage_key, incoming)
-        files = self.members(storage_key)
-        if not isinstance(files, ContainerFiles) or incoming.ancillary is None:
-            return False
-        if files.damaged:
-            return True
-        if not isinstance(incoming.ancillary, DirectoryFiles):
-            # Files of a container are known by their digests: none was read so far, and none is for this.
+        if incoming.ancillary is None:
             return False
         with self._container.reading() as contents:
-            return not all(contents.is_intact(storage_key, name) for name in files.names)
+            # Files of a container are known by their digests: none was read so far, and none is for this.
+            read = isinstance(incoming.ancillary, DirectoryFiles)
+            return contents.has_ancillary_data(storage_key) and not contents.has_intact_members(
+                storage_key, read=read
+            )
 
     def _was_same(self, storage_key: str, incoming: Incoming) -> bool:
         """Return whether an object that cannot be read was the same as another when it was stored."""
@@ -673,11 +671,11 @@ class HDF5Storage(StorageBackend):
         """Return an object whose arrays are read when someone looks at them."""
         return interpret(key, contents.document(key, functools.partial(self._array, key)))
 
-    def _array(self, key: str, identity: str, name: str) -> np.ndarray[Any, Any]:
+    def _array(self, key: str, mark: str, name: str) -> np.ndarray[Any, Any]:
         if self._container.closed:
             with contextlib.closing(Container(self._container.path, writable=False)) as container:
-                return _array_of(container, key, identity, name)
-        return _array_of(self._container, key, identity, name)
+                return _array_of(container, key, mark, name)
+        return _array_of(self._container, key, mark, name)
 
     def _columns(self, data_query: BaseDataQuery, names: Sequence[str] | None) -> dict[str, Any]:
         data_query.validate()
@@ -736,8 +734,8 @@ def interpret(key: str, document: ReadDocument, *, lazily: bool = False) -> Base
     return data_class.from_document(document.tree, document.data_class_version, lazily=lazily)
 
 
-def _array_of(container: Container, key: str, identity: str, name: str) -> np.ndarray[Any, Any]:
+def _array_of(container: Container, key: str, mark: str, name: str) -> np.ndarray[Any, Any]:
     with container.reading() as contents:
-        if key not in contents or contents.identity(key) != identity:
+        if key not in contents or contents.mark(key) != mark:
             raise ConflictError(f"object {key!r} was replaced or removed before its array {name!r} was read")
         return contents.variable(key, name)

@@ -116,7 +116,10 @@ def check_extent(path: Path) -> None:
     CorruptError
         If it is not; the message names the way out.
     """
-    faults = rescue.extent_of(path).faults()
+    try:
+        faults = rescue.extent_of(path).faults()
+    except OSError:
+        return  # Who opens it next says why it cannot be read.
     if faults:
         raise salvage.refuse_in_place(path, faults)
 

@@ -10,6 +10,7 @@ is then asked for is extracted again.
 A file is handed out if it is as it was when this `Scratch` extracted it or read all of it, or if its stamp
 says that it is as another program of this user extracted it. Where anybody else can write to one of the
 folders, or to the stamps, a stamp proves nothing, and the file is read and compared with its digest first.
+So it is once after each start of the system: nothing here is synced, and a power loss may have taken bytes.
 Links are never followed.
 
 Two containers may say the same of their objects, by chance or by malice, and hold other files. What one has
@@ -281,11 +282,15 @@ class Scratch:
         noted = stamps.noted(file.name)
         if noted is None or noted.stamp != stamp:
             return False
-        # Where others can write, they can have written the stamps, too: only the content is proof then.
-        if not is_trusted and not _is_proved(slot, file):
+        # Where others can write, they can have written the stamps, too; and a power loss may take bytes of a
+        # file that has a stamp. Only the content is proof then.
+        is_recent = stamps.is_of_this_boot(file.name)
+        if not (is_trusted and is_recent) and not _is_proved(slot, file):
             return False
         if _stamp(slot, file) != stamp:
             return False
+        if not is_recent:
+            stamps.put(file, stamp)
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
         self._known[place] = stamp

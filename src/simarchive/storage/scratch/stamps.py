@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import stat
 import struct
@@ -15,14 +16,15 @@ from blake3 import blake3
 
 from simarchive.storage.scratch.trust import is_one_file, is_ours_alone
 
-_MAGIC = b"simarchive-stam2"
+_MAGIC = b"simarchive-stmp3"
 # Slots in the table, slots in use, size of all files in use.
 _HEADER = struct.Struct("<16sQQQ")
-# Digest of the name, digest of the stamp, digest of the file's digest, size of the file.
-_ROW = struct.Struct("<16s16s16sQ")
-_Row = tuple[bytes, bytes, bytes, int]
+# Digest of the name, digest of the stamp, digest of the file's digest, size of the file, start of the system.
+_ROW = struct.Struct("<16s16s16sQ16s")
+_Row = tuple[bytes, bytes, bytes, int, bytes]
 _FREE = bytes(16)
 _FIRST_CAPACITY = 64
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, order=True)
@@ -73,6 +75,14 @@ class StampTable:
         _, row = self._find(_digest(name))
         return None if row is None else NotedFile(row[1], row[2], row[3])
 
+    def is_of_this_boot(self, name: str) -> bool:
+        """Return whether the file of this name was extracted since the system was started.
+
+        Scratch is not synced: after a power loss a file may have its size and its times, and lack its bytes.
+        """
+        _, row = self._find(_digest(name))
+        return row is not None and row[4] == boot()
+
     def size_of(self, name: str) -> int:
         """Return the size of the file of this name that was extracted last; 0 if none was."""
         noted = self.noted(name)
@@ -85,7 +95,8 @@ class StampTable:
         if old is None and 2 * (self._count + 1) > self._capacity:
             self._grow()
             slot, old = self._find(name)
-        os.pwrite(self._fd, _ROW.pack(name, stamp, _digest(file.digest), file.size), self._offset(slot))
+        row = _ROW.pack(name, stamp, _digest(file.digest), file.size, boot())
+        os.pwrite(self._fd, row, self._offset(slot))
         self._count += old is None
         self.total_bytes += file.size - (0 if old is None else old[3])
         self._write_header()
@@ -171,6 +182,14 @@ class StampTable:
         self.close()
         self._fd = self._opened()
         self._load()
+
+
+@functools.cache
+def boot() -> bytes:
+    """Return what tells this run of the system from every other; the same for all where it has no name."""
+    with contextlib.suppress(OSError):
+        return _digest(_BOOT_ID.read_text())
+    return _digest("")
 
 
 def remove_table(path: Path) -> None:
