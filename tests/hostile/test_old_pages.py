@@ -18,7 +18,8 @@ import h5py
 import numpy as np
 import pytest
 
-from simarchive import HDF5Storage, SmirnoffForceFieldSource
+from simarchive import CorruptMemberError, HDF5Storage, NotFoundError, SmirnoffForceFieldSource
+from simarchive.container import nodes
 from simarchive.storage.hdf5.salvage import salvage
 from simarchive.storage.hdf5.verification import verify_file
 
@@ -138,3 +139,32 @@ def test_a_sound_file_that_was_not_stored_with_an_object_is_named_and_not_copied
     assert verify_file(tmp_path / "new.h5", full=True).ok
     with HDF5Storage(tmp_path / "a.h5", mode="r") as source, HDF5Storage(tmp_path / "b.h5") as target:
         assert set(target.update(source).unreadable) == {"run-0", "run-1"}
+
+
+def test_a_file_that_is_listed_and_cannot_be_found_costs_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HDF5 lists links in one tree and finds them in another: one of the two may be older."""
+    flipped_bits.build(tmp_path / "a.h5", tmp_path / "files", n_runs=1)
+    link_exists, open_dataset = nodes.link_exists, nodes.open_dataset
+
+    def not_found(parent: nodes.Node, link: str) -> bool:
+        return link != "output.pdb" and link_exists(parent, link)
+
+    def not_opened(parent: nodes.Node, link: str) -> object:
+        if link == "output.pdb":
+            raise KeyError("Object 'output.pdb' doesn't exist")
+        return open_dataset(parent, link)
+
+    with HDF5Storage(tmp_path / "a.h5", mode="r") as backend:
+        names = {info.name for info in backend.list_members("run-0")}
+        monkeypatch.setattr(nodes, "link_exists", not_found)
+        monkeypatch.setattr(nodes, "open_dataset", not_opened)
+        with pytest.raises(CorruptMemberError, match="it is listed, but cannot be found"):
+            backend.extract("run-0", tmp_path / "one", ["output.pdb"])
+        with pytest.raises(CorruptMemberError, match="it is listed, but cannot be found"):
+            backend.extract("run-0", tmp_path / "all")
+        found = {str(path.relative_to(tmp_path / "all")) for path in (tmp_path / "all").rglob("*.*")}
+        assert found == names - {"output.pdb"}
+        with pytest.raises(NotFoundError, match="has no member"):
+            backend.open_member("run-0", "none.txt")
