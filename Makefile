@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint types check docs evaluator torture fuzz hostile soak bench clean
+.PHONY: help demo test lint types check docs evaluator torture fuzz hostile mutants soak bench clean
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -47,6 +47,10 @@ fuzz: $(VENV)/.installed  ## random bytes and damaged containers for five minute
 hostile: $(VENV)/.installed  ## a thousand hand-made hostile containers and 5,000 mutated ones through all commands: hours
 	SIMARCHIVE_HOSTILE_CONTAINERS=all $(BIN)/python -m pytest -q -s tests/hostile/test_hostile_containers.py
 	SIMARCHIVE_FUZZ_CONTAINERS=5000 $(BIN)/python tests/fuzz/fuzz.py containers
+
+mutants: $(VENV)/.installed  ## 86 changes to the code, one at a time: do tests notice? (an hour; SIMARCHIVE_MUTANTS)
+	$(BIN)/python -m pip install --quiet --editable '.[mutants]'
+	$(BIN)/python tests/mutants/mutants.py
 
 soak: $(VENV)/.installed  ## an hour of many processes with kills, full disks and jumping clocks (SIMARCHIVE_SOAK_SECONDS)
 	SIMARCHIVE_SOAK_SECONDS=60 $(BIN)/python -m pytest -q tests/journal tests/crash -k "processes"

@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def run(tmp_path: Path) -> Run:
 
 
 @pytest.fixture(scope="session")
-def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def imported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A container with the example data; not to be changed."""
     path = tmp_path_factory.mktemp("imported") / "water.h5"
     done = subprocess.run(
@@ -43,7 +44,10 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert done.returncode == 0, done.stderr.decode()
     path.chmod(0o444)
-    return path
+    before = path.read_bytes()
+    yield path
+    # Root writes where it may not.
+    assert path.read_bytes() == before
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,13 @@ def test_each_folder_holds_the_same() -> None:
 
 
 @pytest.fixture(params=FOLDERS)
-def container(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Return a copy that cannot be written to."""
+def container(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """Give a copy that cannot be written to, and has not been, not even by root, unless a test allows it."""
     path = Path(shutil.copy(DATA / request.param / "container.h5", tmp_path))
+    before = path.read_bytes()
     path.chmod(0o444)
-    return path
+    yield path
+    assert path.stat().st_mode & 0o200 or path.read_bytes() == before
 
 
 def test_the_container_is_small_and_of_format_1(container: Path) -> None:

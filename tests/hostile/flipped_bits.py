@@ -1,17 +1,15 @@
-"""A small container with a bit of everything, copies with one bit flipped, and all that is read of them."""
+"""A small container with a bit of everything, and all that is read of it or of a damaged copy."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import logging
-import random
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from simarchive import (
@@ -30,22 +28,26 @@ from simarchive import (
     unit,
 )
 from simarchive.container.documents import identity_digest
-from simarchive.container.layout import MEMBER_SIZE
 from simarchive.storage.hdf5.upkeep import repack
-
-Region = tuple[int, int]
-"""Offset and length in bytes."""
 
 LONG_NAME = "analysis/" + "long " * 60 + "name.txt"
 
 
-def build(path: Path, files: Path) -> None:
-    """Write the container: documents short and long, arrays, members shared and not, with long names."""
+def build(path: Path, files: Path, *, n_runs: int = 3) -> None:
+    """Write the container: documents short and long, arrays, members shared and not, with long names.
+
+    Its index has a sealed segment and rows of its tail, and it has room that removed objects left.
+    """
     generator = np.random.default_rng(5)
     with HDF5Storage(path) as backend:
         force_field = backend.store_force_field(SmirnoffForceFieldSource(_text(3_000)))
         backend.store_force_field(SmirnoffForceFieldSource(_text(70_000)))
-        for number in range(3):
+        with backend.transaction():
+            many = [backend.store_force_field(SmirnoffForceFieldSource(_text(n))) for n in range(70)]
+        with backend.transaction():
+            for key in many[1:]:
+                backend.remove_object(key)
+        for number in range(n_runs):
             folder = files / str(number)
             (folder / "empty").mkdir(parents=True)
             (folder / "analysis").mkdir()
@@ -53,18 +55,25 @@ def build(path: Path, files: Path) -> None:
             (folder / "trajectory.dcd").write_bytes(generator.normal(size=3_000).astype("<f4").tobytes())
             (folder / "shared.bin").write_bytes(bytes(range(256)) * 300)
             (folder / "zeros.bin").write_bytes(bytes(10_000))
-            if number == 1:
+            if number == 1 or n_runs == 1:
                 with contextlib.suppress(OSError):  # Not every file system has such names.
                     (folder / LONG_NAME).write_bytes(b"a long name")
-            stored = _simulation(number, force_field, generator)
+            # Another one before it leaves room when it is gone.
+            stored = simulation(10 + number, force_field, generator)
+            other = shutil.copytree(folder, files / f"removed-{number}")
+            (other / "shared.bin").write_bytes(generator.bytes(30_000))
+            backend.store_object(stored, other, storage_key=f"removed-{number}")
+            stored = simulation(number, force_field, generator)
             backend.store_object(stored, folder, storage_key=f"run-{number}")
+        for number in range(n_runs):
+            backend.remove_object(f"removed-{number}")
 
 
 def _text(size: int) -> str:
     return f"<SMIRNOFF><!-- {'x' * size} --></SMIRNOFF>"
 
 
-def _simulation(number: int, force_field: str, generator: np.random.Generator) -> StoredSimulationData:
+def simulation(number: int, force_field: str, generator: np.random.Generator) -> StoredSimulationData:
     def values(units: Any) -> ObservableArray:
         return ObservableArray(generator.normal(size=(200, 1)) * units)
 
@@ -87,47 +96,6 @@ def _simulation(number: int, force_field: str, generator: np.random.Generator) -
     )
 
 
-def regions(path: Path) -> dict[str, list[Region]]:
-    """Return where what lies in a container, by kind."""
-    found: dict[str, list[Region]] = {"arrays": [], "members": [], "headers": [], "documents": []}
-    with h5py.File(path, "r") as file:
-        for group in file["objects"].values():
-            found["headers"].append((h5py.h5o.get_info(group.id).addr, 600))
-            for dataset in group.values():
-                found["headers"].append((h5py.h5o.get_info(dataset.id).addr, 400))
-                if MEMBER_SIZE not in dataset.attrs:
-                    found["arrays"].append((dataset.id.get_offset(), dataset.nbytes))
-                    continue
-                for number in range(dataset.id.get_num_chunks()):
-                    chunk = dataset.id.get_chunk_info(number)
-                    found["members"].append((chunk.byte_offset, chunk.size))
-        texts = [bytes(group.attrs["document"]) for group in file["objects"].values()]
-    content = path.read_bytes()
-    for text in texts:
-        if (place := content.find(text)) >= 0:
-            found["documents"].append((place, len(text)))
-    assert all(found.values())
-    return found
-
-
-def choose(path: Path, count: int, seed: int) -> Iterator[tuple[str, int, int]]:
-    """Yield kind, offset and bit of single-bit flips, as many of each kind of place."""
-    chooser = random.Random(seed)
-    places = regions(path)
-    for number in range(count):
-        kind = list(places)[number % len(places)]
-        start, length = chooser.choice(places[kind])
-        end = min(start + length, path.stat().st_size)
-        yield kind, chooser.randrange(start, end), chooser.randrange(8)
-
-
-def flipped(sound: Path, path: Path, offset: int, bit: int) -> None:
-    """Write a copy of a container with one bit changed."""
-    content = bytearray(sound.read_bytes())
-    content[offset] ^= 1 << bit
-    path.write_bytes(content)
-
-
 # --- all that is read -------------------------------------------------------------------------------------
 
 Answers = dict[str, Any]
@@ -137,6 +105,7 @@ Answers = dict[str, Any]
 def read_all(path: Path, folder: Path) -> Answers:
     """Ask everything of a container, in every way, and return the answers that are no errors of ours."""
     answers: Answers = {}
+    folder.mkdir(exist_ok=True)
     with _quiet():
         _note(answers, "", lambda: _read(path, folder, answers))
         for name, copying in COPYING.items():
@@ -194,7 +163,12 @@ def _read(path: Path, folder: Path, answers: Answers, *, is_copy: bool = False) 
     backend = LocalFileStorage(path, mode="r") if path.is_dir() else HDF5Storage(path, mode="r")
     with backend:
         for key in list(backend):
-            _note(answers, f"{key}: retrieved", lambda key=key: _identity(backend.retrieve_object(key)[0]))
+            found: list[Any] = []
+            _note(answers, "", lambda key=key, found=found: found.extend(backend.retrieve_object(key)))
+            if found:
+                _note(answers, f"{key}: retrieved", lambda found=found: _identity(found[0]))
+            if found and found[1] is not None and not isinstance(backend, HDF5Storage):
+                answers[f"{key}: files"] = _files_below(Path(found[1]))
             if isinstance(backend, HDF5Storage):
                 _read_files(backend, key, folder, answers, is_copy=is_copy)
             if not is_copy:
@@ -208,6 +182,11 @@ def _read(path: Path, folder: Path, answers: Answers, *, is_copy: bool = False) 
                     _note(answers, f"{key}: queried", lambda stored=stored: _identity(stored))
             if isinstance(backend, HDF5Storage):
                 _note(answers, f"{name}: columns", lambda query=query: _rows(backend, query))
+
+
+def _files_below(folder: Path) -> dict[str, bytes]:
+    places = (place for place in folder.rglob("*") if place.is_file())
+    return {str(place.relative_to(folder)): place.read_bytes() for place in places}
 
 
 def _found(backend: Any, query: Any) -> list[Any]:

@@ -32,8 +32,9 @@ from directories import (
     say,
 )
 
-from simarchive import HDF5Storage, LocalFileStorage, StorageError, rebuild_registry
+from simarchive import HDF5Storage, InvalidDataError, LocalFileStorage, StorageError, rebuild_registry
 from simarchive.storage.ancillary import DirectoryFiles
+from simarchive.storage.evaluator_json import parse_typed
 
 SOURCE = Path(__file__).parents[2] / "src"
 LONGEST_S = 10
@@ -317,3 +318,21 @@ def test_the_command_names_what_it_leaves_out(directory: Path, what: str) -> Non
     assert all(c.isprintable() or c == "\n" for c in done.stderr)
     with HDF5Storage(directory.parent / "a.h5", mode="r") as backend:
         assert set(backend.keys()) >= set(SOUND)
+
+
+# --- numbers -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("before", [0, 1 << 16])
+@pytest.mark.parametrize(
+    "number", ["1" * 309, "-" + "9" * 210 + "e99", "1" * 220 + ".5E+99", "1e400", "2E0309"]
+)
+def test_a_number_beyond_all_is_refused_wherever_it_is(number: str, before: int) -> None:
+    for more in range(0, 150, 29):
+        text = f'{{"a": "{"x" * (before + more)}", "b": [{number}]}}'
+        try:
+            found = parse_typed(text)["b"][0]
+        except InvalidDataError as error:
+            assert "beyond the range" in str(error)
+        else:
+            assert isinstance(found, int)

@@ -18,10 +18,12 @@ from simarchive import (
     ForceFieldData,
     HDF5Storage,
     LocalFileStorage,
+    NotFoundError,
     SmirnoffForceFieldSource,
     StorageBackend,
     TrainedModelData,
 )
+from simarchive.storage.evaluator_directory import storage
 from simarchive.storage.evaluator_json import EvaluatorObject, TypedJSON
 
 FEW, MANY = 10, 80
@@ -302,3 +304,35 @@ def test_the_keys_of_a_class_are_gone_through_once(tmp_path: Path, monkeypatch: 
     backend.remove_object(key)
     # Once in all, when the class was first there.
     assert len(passes) <= 1
+
+
+def test_a_copy_reads_each_document_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    read_object = storage.read_object
+
+    def counted(root: Path, storage_key: str, max_bytes: int) -> object:
+        read.append(storage_key)
+        return read_object(root, storage_key, max_bytes)
+
+    with LocalFileStorage(tmp_path / "dir") as source:
+        run = files(tmp_path / "run", "text")
+        keys = [source.store_object(simulation(f"{number}"), run) for number in range(5)]
+        monkeypatch.setattr(storage, "read_object", counted)
+        with HDF5Storage(tmp_path / "a.h5") as target:
+            assert len(target.update(source).stored) == 5
+        assert sorted(read) == sorted(keys)
+
+
+def test_the_files_of_an_object_whose_document_changed_are_those_of_the_new_one(tmp_path: Path) -> None:
+    with LocalFileStorage(tmp_path / "dir") as backend:
+        key = backend.store_object(simulation("one"), files(tmp_path / "run", "text"))
+        model = backend.store_object(ForceFieldData(force_field_source=force_field(1)))
+        assert backend.load(key) is not None
+        assert backend.members(key) is not None
+        document = tmp_path / "dir" / f"{key}.json"
+        document.write_bytes((tmp_path / "dir" / f"{model}.json").read_bytes())
+        assert backend.members(key) is None
+        assert backend.members(model) is None
+        document.unlink()
+        with pytest.raises(NotFoundError):
+            backend.members(key)

@@ -119,7 +119,7 @@ def test_two_writers_by_two_names_one_of_them_killed_lose_nothing(kind: str, pla
             assert opened, f"round {turn}: neither name opens"
             if opened == 1:
                 tidy(str(real), name)
-        assert "0 problems" in (done := command("verify", real).ended_well()).out or done.code == 0
+        command("verify", real).ended_well()
     assert counts["stored"] > ROUNDS, counts
 
 

@@ -19,7 +19,7 @@ import pint
 from simarchive.chemistry import unit_texts
 from simarchive.chemistry.trees import Tree, describe, fields_of, same_array, same_number, shortened
 from simarchive.errors import InvalidDataError
-from simarchive.ground.arrays import is_array
+from simarchive.ground.arrays import check_says_no_more, is_array
 
 unit: Any = pint.get_application_registry()  # type: ignore[no-untyped-call]
 if TYPE_CHECKING:
@@ -258,6 +258,8 @@ def _plain_magnitude(magnitude: object, what: str) -> Any:
 
 def plain_array(array: np.ndarray[Any, Any], what: str) -> np.ndarray[Any, Any]:
     """Return an array of integers or floats of at most 64 bits, in native byte order."""
+    check_says_no_more(array, what)
+    array = np.asarray(array)
     if array.dtype.kind not in "iuf" or array.dtype.itemsize > 8:
         raise InvalidDataError(
             f"{what} must hold integers or floats of at most 64 bits, not {array.dtype}: convert it first"

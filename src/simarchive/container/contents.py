@@ -26,7 +26,13 @@ from simarchive.container.members import MemberFault, MemberInfo, MemberNames, M
 from simarchive.container.members.pipeline import Progress
 from simarchive.container.members.shared import MIN_SHARED_BYTES, SharedMembers
 from simarchive.container.nodes import UNREADABLE
-from simarchive.container.objects import Loader, ObjectHeader, ReadDocument, StoredDocument
+from simarchive.container.objects import (
+    Loader,
+    MemberChecks,
+    ObjectHeader,
+    ReadDocument,
+    StoredDocument,
+)
 from simarchive.errors import ConflictError, CorruptError, CorruptMemberError, NotFoundError, StorageError
 from simarchive.ground import attention, json_text
 from simarchive.ground.keys import are_keys, check_key, is_key
@@ -52,10 +58,11 @@ class Contents:
         self._file = file
         self._objects = nodes.open_group(handle.id, layout.OBJECTS)
         self.tables = IndexTables(handle, set() if distrusted is None else distrusted)
-        self.shared = SharedMembers(self.tables, self._member, file)
+        self.shared = SharedMembers(self.tables, self._own_member, file)
         self._data_classes: list[str] | None = None
         self._dimensions: dict[int, int] = {}
         self._names: tuple[str, MemberNames] | None = None  # of the members of one object
+        self._checks: tuple[str, MemberChecks] | None = None  # of them
         self._freed = False
         self.changes = 0  #: how many changes were made and not undone
         self.spoiled: BaseException | None = None  #: what left a change half done: nothing may be committed
@@ -124,7 +131,7 @@ class Contents:
 
     def rename(self, name: str, key: str) -> None:
         """Give an object a key in the place of its name; it comes last then."""
-        self._names = None
+        self._names = self._checks = None
         with self.in_one_piece():
             nodes.rename(self._objects, name, check_key(key))
         self.changes += 1
@@ -289,7 +296,7 @@ class Contents:
         """
         if identity is None:
             identity = documents.identity_digest(stored.data_class, stored.tree)
-        self._names = None
+        self._names = self._checks = None
         check_key(key)
         if key in self._lost:
             raise ConflictError(
@@ -336,7 +343,7 @@ class Contents:
         CorruptError
             If HDF5 cannot take it apart after all. Then the transaction cannot be committed.
         """
-        self._names = None
+        self._names = self._checks = None
         if not self.can_be_replaced(key):
             with self.in_one_piece():
                 self.set_aside(key)
@@ -361,7 +368,7 @@ class Contents:
 
     def set_aside(self, key: str) -> str:
         """Move what is under a key out of the objects, unread and undeleted; return where it is now."""
-        self._names = None
+        self._names = self._checks = None
         if not nodes.link_exists(self._objects, key) or key in self._lost:
             raise NotFoundError(f"the container has no object with the key {key!r}")
         self.shared.forget(key)
@@ -433,6 +440,10 @@ class Contents:
         """Return the folders of an object that hold no file."""
         return objects.empty_folders(self._node(key))
 
+    def executables(self, key: str) -> frozenset[str]:
+        """Return the names of an object's members that are executable files."""
+        return members.executables(self._group(key))
+
     def stored_at(self, key: str) -> str:
         """Return when the present document and files were stored under a key, to the microsecond.
 
@@ -441,9 +452,33 @@ class Contents:
         return objects.read_summary(self._node(key), key).stored_at
 
     def generation(self, key: str) -> str:
-        """Return a text that tells an object's document and files from any others, also elsewhere."""
+        """Return a text that tells an object's document and files from any others of this container."""
         summary = objects.read_summary(self._node(key), key)
         return f"{summary.identity} {summary.stored_at}"
+
+    def names_of_parts(self, key: str) -> list[list[str]]:
+        """Return the names of an object's members and arrays, its empty folders and its executable members.
+
+        None of them is opened.
+        """
+        group = self._group(key)
+        try:
+            parts = [*nodes.child_names(group.id), *members.lost_members(group)]
+            return [sorted(parts), [*self.empty_folders(key)], sorted(members.executables(group))]
+        except UNREADABLE as error:
+            raise _unlistable(key, error) from error
+
+    def content_of_files(self, key: str) -> str:
+        """Return a text that tells an object's files and empty folders from any others, also elsewhere.
+
+        Each member is opened for it.
+        """
+        group = self._group(key)
+        try:
+            files = sorted(members.listed_digests(group))
+        except UNREADABLE as error:
+            raise _unlistable(key, error) from error
+        return json.dumps(files)
 
     def extract_member(
         self,
@@ -455,7 +490,14 @@ class Contents:
         sync: bool = False,
     ) -> None:
         """Write one member to a file, checked against its digest before it gets its name."""
-        members.extract_member(self._member(key, name), self._file, destination, progress=progress, sync=sync)
+        members.extract_member(
+            self._member(key, name),
+            self._file,
+            destination,
+            progress=progress,
+            sync=sync,
+            executable=name in self.executables(key),
+        )
 
     def stored_members(self, key: str) -> dict[str, StoredMember]:
         """Return the members of an object as another container can copy them, while this view is good.
@@ -469,14 +511,14 @@ class Contents:
         for info in self.members(key):
             if info.fault:
                 raise _unreadable(key, info.name, info.fault)
-            table = members.read_table(self._member(key, info.name))
+            table = members.read_table(self._own_member(key, info.name))
             found[info.name] = StoredMember(info, table, self._file)
         return found
 
     def stored_member(self, key: str, name: str) -> StoredMember:
         """Return one member as another container can copy it; errors as for `member`."""
         info = self.member(key, name)
-        return StoredMember(info, members.read_table(self._member(key, name)), self._file)
+        return StoredMember(info, members.read_table(self._own_member(key, name)), self._file)
 
     def node(self, key: str) -> h5g.GroupID:
         """Return the group of an object, for the other modules of this floor."""
@@ -493,7 +535,7 @@ class Contents:
 
     def verify_member(self, key: str, name: str, *, full: bool) -> tuple[MemberFault, ...]:
         """Check every stored byte of a member, with `full` also what it decodes to; return what is wrong."""
-        return members.verify_member(self._member(key, name), self._file, full=full)
+        return members.verify_member(self._own_member(key, name), self._file, full=full)
 
     def rebuild_shared(self) -> None:
         """Rebuild the table of shared members, without members that cannot be read."""
@@ -545,12 +587,16 @@ class Contents:
         """
         group = self._group(key)
         try:
-            return all(
-                dataset is not None and (not read or self.shared.is_intact(dataset))
-                for dataset, _ in members.list_datasets(group, functools.partial(self._arrays_of, key, group))
-            )
-        except UNREADABLE as error:
-            raise _unlistable(key, error) from error
+            for dataset, info in members.list_datasets(group, functools.partial(self._arrays_of, key, group)):
+                if dataset is None:
+                    return False
+                if read:
+                    self._checks_of(key).check(info.name, dataset)
+                    if not self.shared.is_intact(dataset):
+                        return False
+        except (CorruptError, *UNREADABLE):
+            return False
+        return True
 
     def _member(self, key: str, name: str) -> h5py.Dataset:
         group = self._group(key)
@@ -570,6 +616,18 @@ class Contents:
         except UNREADABLE as error:
             raise _unreadable(key, name, error) from error
 
+    def _own_member(self, key: str, name: str) -> h5py.Dataset:
+        """Return what `_member` does, if it is what was stored with the object.
+
+        For whoever looks at all of it or copies it: to look it up takes as long as to open a small member.
+        """
+        dataset = self._member(key, name)
+        try:
+            self._checks_of(key).check(name, dataset)
+        except UNREADABLE as error:
+            raise _unreadable(key, name, error) from error
+        return dataset
+
     def _member_names(self, key: str) -> MemberNames:
         """Return the names that members may have, those of arrays among them; the last ones are kept."""
         if self._names is None or self._names[0] != key:
@@ -580,13 +638,34 @@ class Contents:
                 raise _unlistable(key, error) from error
         return self._names[1]
 
+    def _checks_of(self, key: str) -> MemberChecks:
+        """Return what the group of an object says of its members; the last one is kept."""
+        if self._checks is None or self._checks[0] != key:
+            self._checks = key, MemberChecks(self._node(key), key)
+        return self._checks[1]
+
+    def n_members_stored(self, key: str) -> int | None:
+        """Return how many members an object was stored with; ``None`` if that is not known.
+
+        Raises
+        ------
+        CorruptError
+            If it cannot be read.
+        """
+        try:
+            return self._checks_of(key).n_members
+        except UNREADABLE as error:
+            raise _unlistable(key, error) from error
+
     def _members_of(self, key: str, names: list[str]) -> list[MemberInfo]:
         found = []
         for name in names:
             try:
                 found.append(self.member(key, name))
-            except NotFoundError:  # an array of the document
-                continue
+            except NotFoundError as error:
+                if not members.has_link(self._group(key), name):
+                    found.append(members.faulty(name, f"it is listed, but cannot be found: {error}"))
+                # Else it is an array of the document.
             except CorruptMemberError as error:
                 if name not in self._arrays_of(key, self._group(key)):
                     found.append(members.faulty(name, str(error)))
@@ -596,10 +675,12 @@ class Contents:
         self, group: h5py.Group, stored: StoredDocument, identity: str, codec: str, progress: Progress | None
     ) -> list[MemberInfo]:
         """Write an object into an empty group; return what is known of its members."""
-        objects.write_object(group, stored, identity, self._dimensions)
-        return [
+        stored_at = objects.write_object(group, stored, identity, self._dimensions)
+        infos = [
             self.shared.store(group, name, path, codec, progress) for name, path in stored.members.items()
         ]
+        objects.write_member_checks(group, stored_at, infos)
+        return infos
 
     def _exchange(self, key: str, staged: h5py.Group) -> None:
         """Put a finished object in the place of the one under `key`, which keeps its place in the order."""
@@ -607,6 +688,7 @@ class Contents:
         self.shared.remove(key, self._listed(key, group))
         objects.replace_content(group, staged)
         nodes.unlink(self._handle.id, layout.STAGING)
+        self._checks = None
         self._freed = True
 
 

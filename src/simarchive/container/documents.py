@@ -35,7 +35,7 @@ from blake3 import blake3
 from simarchive.container import layout
 from simarchive.errors import CorruptError, InvalidDataError
 from simarchive.ground import json_text
-from simarchive.ground.arrays import is_array
+from simarchive.ground.arrays import check_says_no_more, is_array
 from simarchive.ground.limits import LIMITS, in_bytes
 
 Tree: TypeAlias = Any
@@ -212,6 +212,7 @@ def _encode_node(node: Any, path: tuple[str, ...], units: str | None, variables:
     if isinstance(node, (list, tuple)):
         return [_encode_node(value, (*path, str(i)), None, variables) for i, value in enumerate(node)]
     if is_array(node):
+        check_says_no_more(node, ".".join(path) or "the document")
         values = np.asarray(node)
         if _is_variable(values):
             if values.nbytes > LIMITS.array_bytes:
@@ -348,6 +349,7 @@ def _canonical(node: Any, path: tuple[str, ...] = ()) -> Any:
     if isinstance(node, (list, tuple)):
         return [_canonical(value, (*path, str(i))) for i, value in enumerate(node)]
     if is_array(node):
+        check_says_no_more(node, ".".join(path) or "the document")
         values = np.ascontiguousarray(node)
         if values.dtype.hasobject:
             _small_array(values, path)

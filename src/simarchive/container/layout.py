@@ -85,6 +85,13 @@ MEMBER_DESCRIPTION_DIGEST = "member_description_blake3"
 MEMBER_LONG_NAME_PREFIX = "member_name_"
 # Attribute of the group: JSON list of the folders that hold no files; absent if there are none.
 MEMBER_EMPTY_FOLDERS = "member_empty_folders"
+# Attribute of the group: JSON list of the members that are executable; absent if none is. Of the group,
+# because equal members of several objects are one dataset.
+MEMBER_EXECUTABLES = "member_executables"
+
+# Attribute of the group, uint64 for each member: the first 8 bytes of the BLAKE3 of when the object was
+# stored, the member's name and its digest; absent in objects of early versions, and without members.
+MEMBER_CHECKS = "member_checks"
 
 # Attribute of the group: JSON list of the members that could not be read when it was repacked or saved.
 LOST_MEMBERS = "lost_members"

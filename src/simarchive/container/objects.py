@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from h5py import h5g
 
 from simarchive.container import arrays, documents, layout, members, nodes
 from simarchive.container.documents import DeclaredVariable, Tree, VariableSource
-from simarchive.container.members import StoredMember
+from simarchive.container.members import MemberInfo, StoredMember
 from simarchive.container.nodes import UNREADABLE
 from simarchive.errors import CorruptError, InvalidDataError
 
@@ -77,6 +77,7 @@ class StoredDocument:
     tree: Tree
     has_ancillary_data: bool = False
     empty_folders: tuple[str, ...] = ()
+    executables: tuple[str, ...] = ()  #: names of the members that are executable
     members: Mapping[str, Path | StoredMember] = field(default_factory=dict)  #: by name, what to store
 
 
@@ -286,6 +287,45 @@ def _check_identity(key: str, summary: Summary, tree: Tree) -> None:
         )
 
 
+class MemberChecks:
+    """Which members an object was stored with, as far as its group says it.
+
+    A member is a dataset of its own, sound in itself: without this, one of another object or of an earlier
+    time could stand in its place, where a disk lost a write.
+    """
+
+    def __init__(self, node: h5g.GroupID, key: str) -> None:
+        self._checks: np.ndarray[Any, Any] | None = None
+        if nodes.has_attribute(node, layout.MEMBER_CHECKS):
+            self._stored_at = read_summary(node, key).stored_at
+            self._checks = nodes.read_numbers(node, layout.MEMBER_CHECKS)
+
+    @property
+    def n_members(self) -> int | None:
+        """How many members there were; ``None`` if the group does not say it, as in early versions."""
+        return None if self._checks is None else len(self._checks)
+
+    def check(self, name: str, dataset: h5py.Dataset) -> None:
+        """Check that a dataset is the member of this name that was stored with the object.
+
+        Raises
+        ------
+        ValueError
+            If it is not. Damage raises one of `UNREADABLE`.
+        """
+        if self._checks is None:
+            return
+        check = _member_check(self._stored_at, name, nodes.read_text(dataset.id, layout.MEMBER_DIGEST))
+        if not bool((self._checks == np.uint64(check)).any()):
+            raise ValueError("it is not the file that was stored with the object")
+
+
+def _member_check(stored_at: str, name: str, digest: str) -> int:
+    # No two contents of an object are stored at the same time.
+    text = "\0".join((stored_at, name, digest)).encode("utf-8", "backslashreplace")
+    return int.from_bytes(blake3(text).digest(8), "little")
+
+
 def empty_folders(node: h5g.GroupID) -> tuple[str, ...]:
     """Return the folders of an object that hold no file."""
     if not nodes.has_attribute(node, layout.MEMBER_EMPTY_FOLDERS):
@@ -316,7 +356,7 @@ def part_can_be_read(node: h5g.GroupID, link: str) -> bool:
     return True
 
 
-_ATTRIBUTES = (layout.DOCUMENT, layout.MEMBER_EMPTY_FOLDERS)
+_ATTRIBUTES = (layout.DOCUMENT, layout.MEMBER_EMPTY_FOLDERS, layout.MEMBER_EXECUTABLES)
 _MEMBER_ATTRIBUTES = (layout.MEMBER_CHUNK_CRC32,)
 _HDF5_FAILURES = (KeyError, OSError, RuntimeError)
 
@@ -335,10 +375,8 @@ def _touch(node: nodes.Node, names: Iterable[str]) -> None:
 # --- writing -----------------------------------------------------------------------------------------
 
 
-def write_object(
-    group: h5py.Group, stored: StoredDocument, identity: str, dimensions: dict[int, int]
-) -> None:
-    """Write all but the members of an object into an empty group.
+def write_object(group: h5py.Group, stored: StoredDocument, identity: str, dimensions: dict[int, int]) -> str:
+    """Write all but the members of an object into an empty group; return when it was stored.
 
     Parameters
     ----------
@@ -356,12 +394,21 @@ def write_object(
     nodes.create_integer(node, layout.ANCILLARY, int(stored.has_ancillary_data), "|i1")
     if stored.empty_folders:
         members.keep_empty_folders(group, stored.empty_folders)
+    members.keep_executables(group, {*stored.executables} & {*stored.members})
     nodes.create_text(node, layout.DOCUMENT, encoded.text)
     ancillary = int(stored.has_ancillary_data)
     said = f"{stored.data_class_version} {ancillary} {identity} {now} {stored.data_class}"
     nodes.create_text(node, layout.OBJECT_SUMMARY, f"{_digest(said, encoded.text)} {said}")
     for name, variable in encoded.variables.items():
         arrays.write_variable(group, name, variable, dimensions)
+    return now
+
+
+def write_member_checks(group: h5py.Group, stored_at: str, infos: Sequence[MemberInfo]) -> None:
+    """Note with an object which members it has; not for members of early versions, which nothing proves."""
+    if infos and all(members.has_proof(group, info.name) for info in infos):
+        checks = [_member_check(stored_at, info.name, info.digest) for info in infos]
+        nodes.create_numbers(group.id, layout.MEMBER_CHECKS, np.array(checks, "<u8"))
 
 
 def replace_content(group: h5py.Group, staged: h5py.Group) -> None:

@@ -21,7 +21,7 @@ from simarchive.chemistry.units import (
     same_quantity,
 )
 from simarchive.data.kinds import FieldKind, ScalarKind, Term
-from simarchive.ground.arrays import is_array
+from simarchive.ground.arrays import check_says_no_more, is_array
 from simarchive.ground.conditions import ColumnKind, Value
 
 TEMPERATURE_TOLERANCE_K = 1e-6
@@ -179,7 +179,10 @@ class ArrayKind(FieldKind):
         """Return the array; one that is not loaded stays so."""
         if not is_array(value):
             raise self.refuse(value)
-        return plain_array(value, "the array") if isinstance(value, np.ndarray) else value
+        if isinstance(value, np.ndarray):
+            return plain_array(value, "the array")
+        check_says_no_more(value, "the array")
+        return value
 
     def same(self, first: Any, second: Any) -> bool:
         """Return whether element type, shape and every bit agree."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, runtime_checkable
 
+from simarchive.errors import InvalidDataError
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -31,3 +33,38 @@ def is_array(leaf: object) -> TypeGuard[ArrayLeaf]:
     import numpy as np  # Loaded by now: this is an array or a scalar of its. The command line starts without.
 
     return not isinstance(leaf, np.generic)
+
+
+# What arrays of other programs have that say more than their elements: units, labels, gaps, gradients.
+_SAY_MORE = ("units", "unit", "magnitude", "mask", "isna", "coords", "attrs", "grad")
+
+
+def check_says_no_more(leaf: Any, what: str) -> None:
+    """Check that the elements of an array are all that it says; nothing is loaded.
+
+    What is kept of an array is its elements. Those of a masked array are made up where it has none, and those
+    of an array with units or labels are half of what it says.
+
+    Raises
+    ------
+    InvalidDataError
+        If it has masked elements, or is of a class that adds something to the elements.
+    """
+    import numpy as np  # As above.
+
+    kind = type(leaf)
+    if kind is np.ndarray or kind is np.memmap:
+        return
+    if isinstance(leaf, np.ma.MaskedArray) and leaf.dtype.names is None:
+        if not np.ma.is_masked(leaf):
+            return
+        n_masked = int(np.sum(np.ma.getmaskarray(leaf)))
+        raise InvalidDataError(
+            f"{what} has {n_masked} masked elements, which have no value: fill them first, as in"
+            " array.filled(numpy.nan), or leave them out, as in array.compressed()"
+        )
+    if isinstance(leaf, np.ndarray) or any(hasattr(kind, name) for name in _SAY_MORE):
+        raise InvalidDataError(
+            f"{what} is a {kind.__name__}, which says more than its elements: give these alone, as"
+            " numpy.array(...), and the rest, such as a unit, in fields of its own"
+        )

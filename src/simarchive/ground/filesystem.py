@@ -69,6 +69,25 @@ def sync_directory(directory: PathLike) -> None:
         os.close(fd)
 
 
+def make_folder(folder: Path, *, sync: bool = False) -> None:
+    """Make a folder and those on the way to it, unless they are there.
+
+    Parameters
+    ----------
+    sync
+        Whether the names of those that are made are on the device when this returns.
+    """
+    made = []
+    if sync:
+        place = folder.absolute()
+        while not place.exists():
+            made.append(place)
+            place = place.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    for place in reversed(made):
+        sync_directory(place.parent)
+
+
 @contextlib.contextmanager
 def whole_file(destination: Path, *, overwrite: bool = True, sync: bool = False) -> Iterator[int]:
     """Give the descriptor of a new file, which gets its name when the block ends without an error.

@@ -21,6 +21,7 @@ from simarchive.ground.keys import check_member_name
 
 _DEEPEST = 100
 _LARGEST_HOLE = 4 << 30
+_EXECUTABLE = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
 
 
 class AncillaryData(abc.ABC):
@@ -38,6 +39,11 @@ class AncillaryData(abc.ABC):
     @abc.abstractmethod
     def empty_folders(self) -> tuple[str, ...]:
         """The names of the folders that hold no file, in the order of their names."""
+
+    @property
+    def executables(self) -> tuple[str, ...]:
+        """The names of the files that are executable."""
+        return ()
 
     @abc.abstractmethod
     def size(self, name: str) -> int:
@@ -102,6 +108,11 @@ class DirectoryFiles(AncillaryData):
         """The names of the folders that hold no file."""
         return tuple(file.name for file in self._files if file.path is None)
 
+    @property
+    def executables(self) -> tuple[str, ...]:
+        """The names of the files that somebody may execute."""
+        return tuple(file.name for file in self._files if file.is_executable)
+
     @cached_property
     def _files(self) -> list[AncillaryFile]:
         return ancillary_files(self.path, within=self._within)
@@ -130,10 +141,13 @@ class AncillaryFile:
         Path relative to the directory, with "/" between its components: the name of the member.
     path
         Where the file is, or None for an empty folder. Whoever stores it opens it without following a link.
+    is_executable
+        Whether somebody may execute it.
     """
 
     name: str
     path: FileBelow | None
+    is_executable: bool = False
 
 
 def ancillary_files(directory: PathLike, *, within: Path | None = None) -> list[AncillaryFile]:
@@ -211,7 +225,7 @@ class _Walk:
         for entry in entries:
             name = check_member_name(f"{prefix}/{entry.name}" if prefix else entry.name)
             if not entry.is_dir(follow_symlinks=False):
-                yield AncillaryFile(name, self._file(entry, folder, name))
+                yield self._file(entry, folder, name)
                 continue
             try:
                 inner = open_folder(entry.name, within=folder)
@@ -222,7 +236,7 @@ class _Walk:
             finally:
                 os.close(inner)
 
-    def _file(self, entry: os.DirEntry[str], folder: int, name: str) -> FileBelow:
+    def _file(self, entry: os.DirEntry[str], folder: int, name: str) -> AncillaryFile:
         path = self.path / name
         status = entry.stat(follow_symlinks=False)
         found = FileBelow.of(self.base, self._name_in_base(name))
@@ -240,7 +254,7 @@ class _Walk:
             )
         if not os.access(entry.name, os.R_OK, dir_fd=folder):
             raise StorageIOError(f"file {str(path)!r} cannot be read: permission denied")
-        return found
+        return AncillaryFile(name, found, bool(status.st_mode & _EXECUTABLE))
 
     def _name_in_base(self, name: str) -> str:
         place = self.root.relative_to(self.base)

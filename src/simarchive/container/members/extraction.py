@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,14 @@ from simarchive.codecs.planes import thread_array
 from simarchive.container.members.pipeline import Pipeline, Progress, Stage
 from simarchive.container.members.table import ChunkFile, MemberTable, read_table
 from simarchive.errors import ConflictError, CorruptMemberError, StorageError, StorageIOError
-from simarchive.ground.filesystem import WRITEBACK_BYTES, begin_writeback, error_of, whole_file, write_all
+from simarchive.ground.filesystem import (
+    WRITEBACK_BYTES,
+    begin_writeback,
+    error_of,
+    make_folder,
+    whole_file,
+    write_all,
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,7 @@ def extract_member(
     progress: Progress | None = None,
     sync: bool = False,
     overwrite: bool = True,
+    executable: bool = False,
 ) -> None:
     """Write a member's bytes to the file `destination`, which appears complete and checked, or not at all.
 
@@ -54,6 +63,8 @@ def extract_member(
         Whether the file is on the disk, not only in the system's memory, when this returns.
     overwrite
         Whether a file that is there is replaced.
+    executable
+        Whether those who may read the file may execute it.
 
     Raises
     ------
@@ -66,10 +77,13 @@ def extract_member(
     """
     table = dataset if isinstance(dataset, MemberTable) else read_table(dataset)
     with _errors_named(destination):
-        destination.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(destination.parent, sync=sync)
         with whole_file(destination, overwrite=overwrite, sync=sync) as fd:
             os.truncate(fd, table.size)
             _write_chunks(table, file, fd, progress, sync=sync)
+            if executable:
+                mode = stat.S_IMODE(os.fstat(fd).st_mode)
+                os.fchmod(fd, mode | (mode & 0o444) >> 2)
 
 
 def verify_member(

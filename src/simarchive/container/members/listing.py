@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator
 
 import h5py
@@ -11,8 +12,10 @@ from simarchive.container import nodes
 from simarchive.container.layout import (
     LOST_MEMBERS,
     MEMBER_CODEC,
+    MEMBER_DESCRIPTION_DIGEST,
     MEMBER_DIGEST,
     MEMBER_EMPTY_FOLDERS,
+    MEMBER_EXECUTABLES,
     MEMBER_SIZE,
 )
 from simarchive.container.members.names import link_name, member_name
@@ -21,6 +24,8 @@ from simarchive.container.nodes import UNREADABLE
 from simarchive.errors import CorruptError, NotFoundError
 from simarchive.ground import json_text
 from simarchive.ground.keys import check_member_name
+
+LOGGER = logging.getLogger("simarchive")
 
 Arrays = Callable[[], frozenset[str]]
 """Gives the links of an object that are arrays of its document; called only if something is damaged."""
@@ -43,6 +48,20 @@ def list_nodes(group: h5py.Group, arrays: Arrays = frozenset) -> Iterator[tuple[
     for dataset, info in list_datasets(group, arrays):
         address, n_names = (0, 0) if dataset is None else nodes.address_and_names(dataset.id)
         yield address, n_names, info
+
+
+def listed_digests(group: h5py.Group) -> Iterator[tuple[str, str]]:
+    """Yield the name and the digest of each member of `group`, and nothing else that is known of it.
+
+    One whose digest cannot be read has an empty one.
+    """
+    for link in nodes.child_names(group.id):
+        try:
+            dataset = _dataset(group, link)
+            if dataset is not None:
+                yield member_name(group, link), nodes.read_text(dataset.id, MEMBER_DIGEST)
+        except (*UNREADABLE, CorruptError):
+            yield _name_or_link(group, link), ""
 
 
 def listed_names(group: h5py.Group) -> list[str]:
@@ -126,6 +145,16 @@ def find_member(group: h5py.Group, name: str) -> h5py.Dataset:
     return dataset
 
 
+def has_link(group: h5py.Group, name: str) -> bool:
+    """Return whether anything stands where a member of this name would."""
+    return nodes.link_exists(group.id, link_name(name))
+
+
+def has_proof(group: h5py.Group, name: str) -> bool:
+    """Return whether what a member of `group` says of itself can be compared with a digest."""
+    return nodes.has_attribute(find_member(group, name).id, MEMBER_DESCRIPTION_DIGEST)
+
+
 def keep_empty_folders(group: h5py.Group, folders: Iterable[str]) -> None:
     """Record in `group` the folders that hold no files, replacing those recorded before."""
     names = sorted(check_member_name(folder) for folder in folders)
@@ -148,6 +177,26 @@ def empty_folders(group: h5py.Group) -> tuple[str, ...]:
         return () if text is None else tuple(check_member_name(name) for name in _texts(text))
     except nodes.UNREADABLE as error:
         raise CorruptError(f"the empty folders of {group.name} cannot be read: {error}") from error
+
+
+def keep_executables(group: h5py.Group, names: Iterable[str]) -> None:
+    """Record in a new `group` the members that are executable."""
+    chosen = sorted(names)
+    if chosen:
+        nodes.create_text(group.id, MEMBER_EXECUTABLES, json.dumps(chosen), is_ascii=True)
+
+
+def executables(group: h5py.Group) -> frozenset[str]:
+    """Return the members that `keep_executables` recorded; none if that cannot be read."""
+    if not nodes.has_attribute(group.id, MEMBER_EXECUTABLES):
+        return frozenset()
+    try:
+        names = _texts(nodes.read_text(group.id, MEMBER_EXECUTABLES))
+    except nodes.UNREADABLE as error:
+        # The files are worth more than their permissions.
+        LOGGER.warning("which members of %s are executable cannot be read: %s", group.name, error)
+        return frozenset()
+    return frozenset(name for name in names if isinstance(name, str))
 
 
 def _texts(text: str) -> list[str]:

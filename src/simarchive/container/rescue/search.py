@@ -26,6 +26,7 @@ from h5py import h5g, h5o, h5r
 from simarchive.container import layout, nodes
 from simarchive.container.container import HDF5_ERRORS, Container
 from simarchive.container.contents import Contents
+from simarchive.container.index.table import IndexTable
 from simarchive.container.new_file import LIBVER
 from simarchive.container.nodes import UNREADABLE
 from simarchive.container.objects import read_summary
@@ -288,11 +289,10 @@ class _Candidate:
 
 def _found(handle: h5py.File, file: Overlay, holes: list[tuple[int, int]]) -> Search:
     placed: set[int | None] = set()
-    n_tables = 0
+    tables: list[h5g.GroupID] = []
     candidates: list[_Candidate] = []
     addresses = _addresses(file, file.end, holes)
     own_root = h5o.get_info(handle.id).addr
-    index = nodes.create_group(handle.id, layout.INDEX)
     objects = nodes.create_group(handle.id, layout.OBJECTS)
     for node in _nodes_at(handle, [address for address in addresses if address != own_root]):
         try:
@@ -300,20 +300,19 @@ def _found(handle: h5py.File, file: Overlay, holes: list[tuple[int, int]]) -> Se
                 summary = read_summary(node, "")
                 candidates.append(_Candidate(node, summary.identity, summary.stored_at))
             elif nodes.has_attribute(node, layout.INDEX_TABLE):
-                nodes.add_link(node, index, f"found_{n_tables}")
-                n_tables += 1
+                tables.append(node)
         except _READABLE:
             continue
     if not candidates:
         raise CorruptError("no object can be found in it any more")
     search = Search(Contents(handle, cast("PagedFile", file)))
-    expected = _expected(search.contents, n_tables)
+    expected = _expected(tables)
     for candidate in sorted(candidates, key=lambda candidate: candidate.stored_at):
         number = _identity_number(candidate.identity)
         keys = expected.get(number, []) if number is not None else []
         key = keys.pop(0) if keys else None
         if key is None:
-            if n_tables and number in placed:
+            if tables and number in placed:
                 continue  # An earlier one with the same content, of which the index knows.
             key = new_key()
             search.loose.append(key)
@@ -324,14 +323,13 @@ def _found(handle: h5py.File, file: Overlay, holes: list[tuple[int, int]]) -> Se
     return search
 
 
-def _expected(contents: Contents, n_tables: int) -> dict[int, list[str]]:
+def _expected(tables: list[h5g.GroupID]) -> dict[int, list[str]]:
     """Return the keys that the index has for each identity."""
     expected: dict[int, list[str]] = {}
     seen = set()
-    for number in range(n_tables):
+    for node in tables:
         try:
-            table = contents.tables.get(f"found_{number}")
-            rows = {} if table is None else table.rows()
+            rows = IndexTable.open(h5py.Group(node)).rows()
         except _READABLE:
             continue
         for key, row in rows.items():

@@ -85,6 +85,7 @@ def copy_files(source: DirectoryFiles, destination: Path) -> None:
     # Last, and the innermost first: a folder may forbid to write in it, and changes with what it holds.
     for folder in sorted(folders, reverse=True):
         shutil.copystat(source.path / folder, destination / folder, follow_symlinks=False)
+        _keep_plain(destination / folder)
 
 
 def _with_parents(name: str) -> Iterator[PurePosixPath]:
@@ -99,8 +100,16 @@ def _copy_file(source: int, destination: Path) -> None:
         while os.sendfile(target, source, None, _PIECE_BYTES):
             pass
         shutil.copystat(source, target)  # type: ignore[arg-type]
+        _keep_plain(target)
     finally:
         os.close(target)
+
+
+def _keep_plain(place: int | Path) -> None:
+    """Take from a file or folder what lets it act as its owner or group, or keeps others from removing it."""
+    mode = os.stat(place).st_mode  # noqa: PTH116 - of a descriptor, too
+    if stat.S_IMODE(mode) & ~0o777:
+        os.chmod(place, mode & 0o777)  # noqa: PTH101
 
 
 def make_directory(path: Path, access: Access) -> None:

@@ -31,7 +31,13 @@ from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
 from simarchive.storage.backend import Match, StorageBackend, arranged_matches, class_names
 from simarchive.storage.evaluator_directory.changes import Changes
 from simarchive.storage.evaluator_directory.documents import Filing, filing_of, read_object, text_of
-from simarchive.storage.evaluator_directory.files import copy_files, io_error, signature_of, write_text
+from simarchive.storage.evaluator_directory.files import (
+    Signature,
+    copy_files,
+    io_error,
+    signature_of,
+    write_text,
+)
 from simarchive.storage.evaluator_directory.possible_duplicates import PossibleDuplicates
 from simarchive.storage.evaluator_directory.registry import (
     EVALUATOR_REGISTRY,
@@ -108,6 +114,7 @@ class LocalFileStorage(StorageBackend):
         self.problems: dict[str, str] = {}
         self.max_json_bytes = max_json_bytes
         self._writable = mode == "a"
+        self._last_read: tuple[str, Signature | None, bool] = "", None, False
         self._registries = DirectoryRegistries(self.directory, self.problems, max_json_bytes)
         self._turns = Turns(self.directory, self._registries)
         self._duplicates = PossibleDuplicates(
@@ -197,27 +204,48 @@ class LocalFileStorage(StorageBackend):
 
     def _loaded(self, storage_key: str) -> tuple[BaseStoredData | None, Path | None]:
         """Return what there is under a key that is registered."""
+        signature = self._signature(storage_key)
         try:
             stored = read_object(self.directory, storage_key, self.max_json_bytes)
         except FileNotFoundError:
             return None, None
-        if not type(stored).has_ancillary_data():
-            return stored, None
+        has_files = type(stored).has_ancillary_data()
+        self._last_read = storage_key, signature, has_files
+        return stored, self._files_of(storage_key) if has_files else None
+
+    def _signature(self, storage_key: str) -> Signature | None:
+        """Return what changes with the document of an object; ``None`` if there is nothing to read."""
+        try:
+            return signature_of(self._document_path(storage_key))
+        except OSError:
+            return None
+
+    def _files_of(self, storage_key: str) -> Path | None:
         files = self.directory / storage_key
         if files.is_symlink():
             # It is given out only if it does not lead out of the directory.
             file_below(self.directory, storage_key)
         if not files.is_dir():
             self._report(storage_key, "its directory of files is missing")
-            return stored, None
-        return stored, files
+            return None
+        return files
 
     def members(self, storage_key: str, *, shared: SharedFiles | None = None) -> AncillaryData | None:
         """Return the files of an object, none of which may lie outside of the directory."""
-        files = super().members(storage_key, shared=shared)
-        if isinstance(files, DirectoryFiles):
-            return DirectoryFiles(files.path, within=self.directory)
-        return files
+        with self.lock:
+            key, signature, has_files = self._last_read
+            # Who copies an object has just read it: its document is not read again to know its class.
+            if key == storage_key and signature is not None and signature == self._signature(key):
+                path = self._files_of(storage_key) if has_files else None
+            else:
+                path = self._with_files(storage_key)
+        return None if path is None else DirectoryFiles(path, within=self.directory)
+
+    def _with_files(self, storage_key: str) -> Path | None:
+        stored, path = self._loaded(storage_key) if self._object_exists(storage_key) else (None, None)
+        if stored is None:
+            raise NotFoundError(f"no object has the key {storage_key!r}")
+        return path
 
     def _object_exists(self, storage_key: str) -> bool:
         return storage_key in self._filings() and os.path.isfile(self._document_path(storage_key))  # noqa: PTH113

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from simarchive.errors import InvalidDataError
-from simarchive.ground.arrays import is_array
+from simarchive.ground.arrays import check_says_no_more, is_array
 from simarchive.storage.evaluator_json.types import FORCE_FIELD_FIELDS, TYPE, TYPE_STRINGS
 
 Typed = dict[str, Any]
@@ -31,6 +31,7 @@ def quantity(tree: Mapping[str, Any]) -> Typed:
 
 def array(value: Any) -> Typed:
     """Return the typed form of an array; its values stay an array, for `dump_typed` to write out."""
+    check_says_no_more(value, "an array")
     return _tagged("ndarray", value=np.asarray(value))
 
 

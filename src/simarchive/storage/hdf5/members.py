@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NoReturn, cast
+
+from blake3 import blake3
 
 from simarchive.container.container import Container
 from simarchive.container.contents import Contents
@@ -17,7 +20,7 @@ from simarchive.container.members import MemberInfo, StoredMember
 from simarchive.container.members.pipeline import Progress
 from simarchive.container.objects import ReadDocument
 from simarchive.errors import CorruptError, CorruptMemberError, InvalidDataError, NotFoundError
-from simarchive.ground.filesystem import PathLike
+from simarchive.ground.filesystem import PathLike, make_folder
 from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
 from simarchive.storage.scratch import (
     AncillaryPath,
@@ -28,6 +31,8 @@ from simarchive.storage.scratch import (
     SharedFiles,
     TemporaryFolder,
 )
+
+_MOST_GENERATIONS = 1 << 15
 
 
 class Members:
@@ -48,6 +53,7 @@ class Members:
         self._scratch_directory = scratch_directory
         self._scratch_max_bytes = scratch_max_bytes
         self._scratch: Scratch | None = None
+        self._generations: dict[str, tuple[str, str]] = {}  # by key, with what they were made for
 
     def close(self) -> None:
         """Remove the scratch directory, unless it was named."""
@@ -77,9 +83,9 @@ class Members:
         directory = Path(destination)
         with self._container.reading() as contents:
             chosen = [info.name for info in _members(contents, storage_key, patterns)]
-            directory.mkdir(parents=True, exist_ok=True)
+            make_folder(directory, sync=sync)
             if patterns is None:
-                _make_folders(directory, contents.empty_folders(storage_key))
+                _make_folders(directory, contents.empty_folders(storage_key), sync=sync)
             damaged = []
             for name in chosen:
                 try:
@@ -135,8 +141,20 @@ class Members:
                 [ScratchFile(info.name, info.size, info.digest) for info in infos],
                 lambda wanted, destination: contents.extract_member(key, wanted, destination),
                 folders=folders,
-                generation=contents.generation(key),
+                generation=self._generation(contents, key),
+                content=lambda: contents.content_of_files(key),
             )
+
+    def _generation(self, contents: Contents, key: str) -> str:
+        """Return a text that is another one for other content under a key, and for other names of files."""
+        here = contents.generation(key)
+        known = self._generations.get(key)
+        if known is None or known[0] != here:
+            if len(self._generations) >= _MOST_GENERATIONS:
+                self._generations.clear()
+            text = json.dumps([here, contents.names_of_parts(key)])
+            known = self._generations[key] = here, blake3(text.encode()).hexdigest()
+        return known[1]
 
 
 class ContainerFiles(AncillaryData):
@@ -173,6 +191,12 @@ class ContainerFiles(AncillaryData):
         with self._reading() as contents:
             return contents.empty_folders(self.key)
 
+    @cached_property
+    def executables(self) -> tuple[str, ...]:
+        """The names of the files that are executable."""
+        with self._reading() as contents:
+            return tuple(sorted(contents.executables(self.key)))
+
     def size(self, name: str) -> int:
         """Return the size of a file in bytes; nothing is read."""
         return self._infos[name].size
@@ -191,7 +215,14 @@ class ContainerFiles(AncillaryData):
                 _make_folders(directory, contents.empty_folders(self.key))
                 extract = functools.partial(contents.extract_member, self.key)
                 if self._shared is not None:
-                    self._shared.extract(directory, contents.shared_members(self.key), extract)
+                    executables = contents.executables(self.key)
+                    members = contents.shared_members(self.key)
+                    # A second name of a file has the permissions of the first.
+                    shared = [member for member in members if member[0].name not in executables]
+                    self._shared.extract(directory, shared, extract)
+                    for info, _ in members:
+                        if info.name in executables:
+                            extract(info.name, directory / info.name)
                 else:
                     for name in self._infos:
                         extract(name, directory / name)
@@ -269,10 +300,10 @@ def _say_what_is_missing(damaged: list[CorruptMemberError], n_chosen: int, direc
     raise error
 
 
-def _make_folders(directory: Path, names: Sequence[str]) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
+def _make_folders(directory: Path, names: Sequence[str], *, sync: bool = False) -> None:
+    make_folder(directory, sync=sync)
     for name in names:
-        (directory / name).mkdir(parents=True, exist_ok=True)
+        make_folder(directory / name, sync=sync)
 
 
 def _stored_at(contents: Contents, key: str) -> str:

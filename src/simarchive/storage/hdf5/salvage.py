@@ -23,6 +23,7 @@ from simarchive.container.contents import Contents
 from simarchive.container.new_file import check_is_free, completed_at
 from simarchive.container.objects import ObjectHeader, StoredDocument
 from simarchive.container.rescue import LinkKind
+from simarchive.data import data_class_named
 from simarchive.errors import (
     CorruptError,
     FormatError,
@@ -181,6 +182,7 @@ class Proved:
             tree=self.tree,
             has_ancillary_data=self.header.has_ancillary_data,
             empty_folders=self.header.empty_folders,
+            executables=tuple(contents.executables(self.header.key)),
             members={name: contents.stored_member(self.header.key, name) for name in self.sound},
         )
 
@@ -209,7 +211,25 @@ def prove(contents: Contents, key: str) -> Proved:
         if fault is not None:
             raise CorruptError(f"the array {array.name!r}: {fault}")
     sound, lost, unexplained = sound_members(contents, key, {array.name for array in arrays})
+    with verification.as_damage():
+        missing = contents.n_members_stored(key) or 0
+    missing -= len(sound) + len(lost)
+    named = [name for name in _named_files(header, tree) if name not in lost and name not in sound]
+    lost |= dict.fromkeys(named, "it is not there any more")
+    for number in range(missing - len(named)):
+        lost[f"(lost name {number + 1})"] = "the object was stored with more files than it has"
     return Proved(header, tree, tuple(sound), lost, tuple(unexplained))
+
+
+def _named_files(header: ObjectHeader, tree: Any) -> tuple[str, ...]:
+    """Return the files that a document names, if its class is known here."""
+    data_class = data_class_named(header.data_class)
+    if data_class is None:
+        return ()
+    try:
+        return data_class.from_document(tree, header.data_class_version).member_names()
+    except (FormatError, InvalidDataError):
+        return ()
 
 
 def sound_members(

@@ -546,6 +546,7 @@ class HDF5Storage(StorageBackend):
                 tree=incoming.readable_document(),
                 has_ancillary_data=files is not None,
                 empty_folders=() if files is None else files.empty_folders,
+                executables=() if files is None else files.executables,
                 members=members,
             )
             row = indexing.row_of(incoming.index_values, incoming.identity)

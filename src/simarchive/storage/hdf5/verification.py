@@ -434,6 +434,8 @@ class _Walk:
         n_problems = len(self.report.problems)
         with self._checking(contents, key):
             links = rescue.survey(contents, key)
+            # Before anything is called missing: HDF5 may have taken a failure for that.
+            _raise_if_any(contents.failure)
             infos = [link.info for link in links if link.info is not None]
             unreadable = {link.name: link for link in links if link.kind is LinkKind.UNREADABLE}
             arrays = self._arrays.pop(key, None)
@@ -457,6 +459,9 @@ class _Walk:
             for name in self._named.pop(key, ()):
                 if name not in names and name not in lost:
                     self._note(key, "the document names it, but it is missing", member=name)
+            n_stored = contents.n_members_stored(key)
+            if n_stored is not None and not len(names) <= n_stored <= len(names.union(lost)):
+                self._note(key, f"it was stored with {n_stored} files, and has {len(names)}")
             if infos and key in self._headers and not self._headers[key].has_ancillary_data:
                 self._note(key, "it has files, but is said to have been stored without any")
             # Before the next object.

@@ -10,7 +10,11 @@ is then asked for is extracted again.
 A file is handed out if it is as it was when this `Scratch` extracted it or read all of it, or if its stamp
 says that it is as another program of this user extracted it. Where anybody else can write to one of the
 folders, or to the stamps, a stamp proves nothing, and the file is read and compared with its digest first.
+So it is once after each start of the system: nothing here is synced, and a power loss may have taken bytes.
 Links are never followed.
+
+Two containers may say the same of their objects, by chance or by malice, and hold other files. What one has
+extracted is never replaced by what the other has: that gets a directory of its own.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -49,7 +54,7 @@ from simarchive.storage.scratch.stamps import ScratchFile, StampTable, stamp_of
 from simarchive.storage.scratch.temporary_folder import STATE_FOLDER, TemporaryFolder
 from simarchive.storage.scratch.trust import are_ours_alone, is_one_file
 
-_GENERATION_DIGITS = 16
+_GENERATION_DIGITS = 32
 # Left free on the device for everyone else.
 _SPARE_BYTES = 16 << 20
 # What somebody removes while a program makes something is made again, but not for ever.
@@ -57,7 +62,22 @@ _ATTEMPTS = 3
 _ABANDONED_S = 600
 _MOST_KNOWN = 1 << 17
 _MOST_LOOKS = 1000
-_SLOT = re.compile(rf".+-[0-9a-f]{{{_GENERATION_DIGITS}}}", re.DOTALL)
+# Earlier versions gave a generation 16 digits.
+_SLOT = re.compile(rf".+-([0-9a-f]{{16}}|[0-9a-f]{{{_GENERATION_DIGITS}}})", re.DOTALL)
+
+
+class _OtherFilesError(Exception):
+    """A directory holds a file with another digest than the one of this name that is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is to be in a directory; where others may have the same one, their files are left alone."""
+
+    files: list[ScratchFile]
+    folders: list[str]
+    extract: Extract
+    may_be_others: bool
 
 
 class ScratchDirectory(os.PathLike[str]):
@@ -142,6 +162,7 @@ class Scratch:
         names: Iterable[str] | None = None,
         folders: Iterable[str] = (),
         generation: str | None = None,
+        content: Callable[[], str] | None = None,
     ) -> ScratchDirectory:
         """Return the directory of an object, with its files in it.
 
@@ -161,7 +182,11 @@ class Scratch:
         folders
             Empty folders of the object to be made.
         generation
-            A text that is another one for other content of the object; by default made from all files.
+            A text that is another one for other content of the object, and other names of files; by default
+            made from all files.
+        content
+            Returns a text that is another one for files of other digests, whoever stored them; called where
+            files of other digests were extracted for the same generation.
 
         Raises
         ------
@@ -184,17 +209,27 @@ class Scratch:
             generation = json.dumps(
                 [[[file.name, file.size, file.digest] for file in sorted(by_name.values())], folders]
             )
-        slot = ScratchSlot(self.directory, f"{check_key(key)}-{_short_digest(generation)}")
+        asked = _Asked([by_name[name] for name in wanted], folders, extract, content is not None)
         with _errors_named(f"scratch directory of object {key!r}"):
-            for _ in range(_ATTEMPTS - 1):
-                # Somebody may remove the folder, or parts of it, meanwhile.
-                with contextlib.suppress(FileNotFoundError):
-                    return self._extracted(slot, [by_name[name] for name in wanted], folders, extract)
-            return self._extracted(slot, [by_name[name] for name in wanted], folders, extract)
+            try:
+                return self._extracted(self._slot(key, generation), asked)
+            except _OtherFilesError:
+                assert content is not None
+                alone = replace(asked, may_be_others=False)
+                return self._extracted(self._slot(key, f"{generation} {content()}"), alone)
 
-    def _extracted(
-        self, slot: ScratchSlot, wanted: list[ScratchFile], folders: list[str], extract: Extract
-    ) -> ScratchDirectory:
+    def _slot(self, key: str, generation: str) -> ScratchSlot:
+        return ScratchSlot(self.directory, f"{check_key(key)}-{_short_digest(generation)}")
+
+    def _extracted(self, slot: ScratchSlot, asked: _Asked) -> ScratchDirectory:
+        for _ in range(_ATTEMPTS - 1):
+            # Somebody may remove the folder, or parts of it, meanwhile.
+            with contextlib.suppress(FileNotFoundError):
+                return self._extracted_once(slot, asked)
+        return self._extracted_once(slot, asked)
+
+    def _extracted_once(self, slot: ScratchSlot, asked: _Asked) -> ScratchDirectory:
+        wanted, folders = asked.files, asked.folders
         if self._temporary is not None:
             self._temporary.restore()
         self._locks.restore()
@@ -204,6 +239,8 @@ class Scratch:
         if wanted and not folders and self._are_known(slot, wanted) and slot.note_use():
             return directory
         with slot.extracting(self._timeout_s) as stamps:
+            if asked.may_be_others and any(_is_of_others(stamps, file) for file in wanted):
+                raise _OtherFilesError
             missing = self._missing(slot, wanted, stamps)
             if missing:
                 self._make_room(slot, stamps, missing)
@@ -212,7 +249,7 @@ class Scratch:
             if not wanted:
                 slot.make_folder("")
             if missing:
-                with slot.putting(extract, stamps) as put:
+                with slot.putting(asked.extract, stamps) as put:
                     for file in missing:
                         self._known[slot.name, file.name] = put(file)
             slot.finish(stamps.total_bytes)
@@ -242,13 +279,18 @@ class Scratch:
             return False
         if self._known.get(place) == stamp:
             return True
-        if not stamps.has(file.name, stamp):
+        noted = stamps.noted(file.name)
+        if noted is None or noted.stamp != stamp:
             return False
-        # Where others can write, they can have written the stamps, too: only the content is proof then.
-        if not is_trusted and not _is_proved(slot, file):
+        # Where others can write, they can have written the stamps, too; and a power loss may take bytes of a
+        # file that has a stamp. Only the content is proof then.
+        is_recent = stamps.is_of_this_boot(file.name)
+        if not (is_trusted and is_recent) and not _is_proved(slot, file):
             return False
         if _stamp(slot, file) != stamp:
             return False
+        if not is_recent:
+            stamps.put(file, stamp)
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
         self._known[place] = stamp
@@ -390,6 +432,11 @@ def _stamp(slot: ScratchSlot, file: ScratchFile) -> bytes | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     return stamp_of(file, status) if is_one_file(status) else None
+
+
+def _is_of_others(stamps: StampTable, file: ScratchFile) -> bool:
+    noted = stamps.noted(file.name)
+    return noted is not None and not noted.is_of(file)
 
 
 def _is_proved(slot: ScratchSlot, file: ScratchFile) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import stat
 import struct
@@ -15,13 +16,15 @@ from blake3 import blake3
 
 from simarchive.storage.scratch.trust import is_one_file, is_ours_alone
 
-_MAGIC = b"simarchive-stamp"
+_MAGIC = b"simarchive-stmp3"
 # Slots in the table, slots in use, size of all files in use.
 _HEADER = struct.Struct("<16sQQQ")
-# Digest of the name, digest of the stamp, size of the file.
-_ROW = struct.Struct("<16s16sQ")
+# Digest of the name, digest of the stamp, digest of the file's digest, size of the file, start of the system.
+_ROW = struct.Struct("<16s16s16sQ16s")
+_Row = tuple[bytes, bytes, bytes, int, bytes]
 _FREE = bytes(16)
 _FIRST_CAPACITY = 64
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, order=True)
@@ -31,6 +34,19 @@ class ScratchFile:
     name: str
     size: int
     digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotedFile:
+    """What a `StampTable` says of a file."""
+
+    stamp: bytes
+    content: bytes
+    size: int
+
+    def is_of(self, file: ScratchFile) -> bool:
+        """Return whether the file was extracted with the content that it should have."""
+        return self.content == _digest(file.digest)
 
 
 class StampTable:
@@ -54,15 +70,23 @@ class StampTable:
         """Whether nobody else can have written to the table."""
         return is_ours_alone(os.fstat(self._fd))
 
-    def has(self, name: str, stamp: bytes) -> bool:
-        """Return whether the file of this name had this stamp when it was extracted."""
+    def noted(self, name: str) -> NotedFile | None:
+        """Return what was noted of the file of this name when it was extracted; ``None`` if it was not."""
         _, row = self._find(_digest(name))
-        return row is not None and row[1] == stamp
+        return None if row is None else NotedFile(row[1], row[2], row[3])
+
+    def is_of_this_boot(self, name: str) -> bool:
+        """Return whether the file of this name was extracted since the system was started.
+
+        Scratch is not synced: after a power loss a file may have its size and its times, and lack its bytes.
+        """
+        _, row = self._find(_digest(name))
+        return row is not None and row[4] == boot()
 
     def size_of(self, name: str) -> int:
         """Return the size of the file of this name that was extracted last; 0 if none was."""
-        _, row = self._find(_digest(name))
-        return 0 if row is None else int(row[2])
+        noted = self.noted(name)
+        return 0 if noted is None else noted.size
 
     def put(self, file: ScratchFile, stamp: bytes) -> None:
         """Note that a file was extracted just now, and is as its stamp says."""
@@ -71,9 +95,10 @@ class StampTable:
         if old is None and 2 * (self._count + 1) > self._capacity:
             self._grow()
             slot, old = self._find(name)
-        os.pwrite(self._fd, _ROW.pack(name, stamp, file.size), self._offset(slot))
+        row = _ROW.pack(name, stamp, _digest(file.digest), file.size, boot())
+        os.pwrite(self._fd, row, self._offset(slot))
         self._count += old is None
-        self.total_bytes += file.size - (0 if old is None else old[2])
+        self.total_bytes += file.size - (0 if old is None else old[3])
         self._write_header()
 
     def close(self) -> None:
@@ -123,7 +148,7 @@ class StampTable:
     def _offset(self, slot: int) -> int:
         return _HEADER.size + slot * _ROW.size
 
-    def _find(self, name: bytes) -> tuple[int, tuple[bytes, bytes, int] | None]:
+    def _find(self, name: bytes) -> tuple[int, _Row | None]:
         """Return the slot of a name and what is in it, or the free slot where it would go."""
         slot = int.from_bytes(name[:8], "little") % self._capacity
         for _ in range(self._capacity):
@@ -147,7 +172,7 @@ class StampTable:
             while table[slot * _ROW.size : slot * _ROW.size + 16] != _FREE:
                 slot = (slot + 1) % capacity
             _ROW.pack_into(table, slot * _ROW.size, *row)
-        header = _HEADER.pack(_MAGIC, capacity, len(rows), sum(row[2] for row in rows))
+        header = _HEADER.pack(_MAGIC, capacity, len(rows), sum(row[3] for row in rows))
         # Beside it and renamed, so that a kill leaves the one or the other.
         larger = self._path.with_name(self._path.name + ".tmp")
         larger.unlink(missing_ok=True)
@@ -157,6 +182,14 @@ class StampTable:
         self.close()
         self._fd = self._opened()
         self._load()
+
+
+@functools.cache
+def boot() -> bytes:
+    """Return what tells this run of the system from every other; the same for all where it has no name."""
+    with contextlib.suppress(OSError):
+        return _digest(_BOOT_ID.read_text())
+    return _digest("")
 
 
 def remove_table(path: Path) -> None:
