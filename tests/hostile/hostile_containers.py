@@ -934,7 +934,6 @@ PLACES: dict[str, Make] = {
     "a link to a secret": _replaced(lambda path: path.symlink_to("../outside/secret")),
     "a link to a container of secrets": _replaced(lambda path: path.symlink_to("../outside/other.h5")),
     "a second name": lambda path: os.link(path, path.with_name("second.h5")),
-    "a scratch of others": lambda path: (path.parent / "out").symlink_to("../outside"),
     "a target that is a link": lambda path: (path.parent / "merged.h5").symlink_to("../outside/new.h5"),
     "a target that is a link to a secret": lambda path: (path.parent / "subset.h5").symlink_to(
         "../outside/secret"
