@@ -436,7 +436,9 @@ class Campaign:
             outside = _snapshot(root / "outside")
             path = root / "work" / FILE
             is_made = self._in_child(lambda: prepare(path))
-            content = path.read_bytes() if path.is_file() and path.stat().st_blocks < _LARGE_BLOCKS else b""
+            content = (
+                path.read_bytes() if path.is_file() and path.stat().st_size < _LARGE_BLOCKS * 512 else b""
+            )
             self._watch(root, content, case)
             strange = [
                 place

@@ -470,6 +470,36 @@ def test_a_writer_notices_that_a_logged_page_was_changed_by_others_between_its_t
     assert disk.image.bytes_of(PATH) == before
 
 
+class UnreadableDisk(SimulatedDisk):
+    """Fails to read while it is told to."""
+
+    fails = False
+
+    def pread(self, fd: int, size: int, offset: int) -> bytes:
+        if self.fails:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().pread(fd, size, offset)
+
+
+def test_a_handle_that_met_a_failed_read_is_not_used_again() -> None:
+    disk = UnreadableDisk()
+    journal = open_journal(disk)
+    transact(journal, (8192, b"1"))
+    assert not journal.begin_write()
+    disk.fails = True
+    journal.file.seek(4096)
+    with pytest.raises(StorageIOError):
+        journal.file.readinto(bytearray(100))
+    disk.fails = False
+    journal.end_write()
+    # HDF5 may have kept half of what it read.
+    assert journal.begin_write()
+    assert not journal.commit()
+    journal.end_write()
+    assert not journal.begin_write()
+    journal.end_write()
+
+
 # ---- spilled, then shortened --------------------------------------------------------------------
 
 

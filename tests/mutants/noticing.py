@@ -27,7 +27,7 @@ _TESTS = {
         "tests/hostile/test_proofs.py",
     ),
     "container/index": ("tests/index", "tests/queries/test_index_care.py", "tests/queries/test_order.py"),
-    "container/rescue": ("tests/hostile/test_damaged_files.py",),
+    "container/rescue": ("tests/storage/test_upkeep_rules.py", "tests/hostile/test_damaged_files.py"),
     "container/compaction": ("tests/storage/test_upkeep_rules.py", "tests/queries/test_index_care.py"),
     "container/objects": ("tests/storage/test_upkeep_rules.py", "tests/hostile/test_damaged_files.py"),
     "container": (
@@ -41,13 +41,9 @@ _TESTS = {
         "tests/queries/test_index_care.py",
     ),
     "storage/scratch": ("tests/members/test_scratch.py", "tests/members/test_scratch_trust.py"),
-    "storage/hdf5/salvage": ("tests/hostile/test_damaged_files.py",),
+    "storage/hdf5/salvage": ("tests/storage/test_upkeep_rules.py", "tests/hostile/test_damaged_files.py"),
     "storage/hdf5/upkeep": ("tests/storage/test_upkeep_rules.py", "tests/queries/test_index_care.py"),
-    "storage/hdf5/verification": (
-        "tests/storage/test_upkeep_rules.py",
-        "tests/storage/test_verification.py",
-        "tests/hostile/test_damaged_files.py",
-    ),
+    "storage/hdf5/verification": ("tests/storage/test_upkeep_rules.py", "tests/storage/test_verification.py"),
     "storage/hdf5/answers": ("tests/queries/test_limits.py", "tests/queries/test_order.py", "tests/queries"),
     "storage/hdf5": (
         "tests/storage/test_upkeep_rules.py",
@@ -58,7 +54,6 @@ _TESTS = {
         "tests/queries/test_unknown_classes.py",
         "tests/hostile/test_proofs.py",
         "tests/members/test_members_of_objects.py",
-        "tests/hostile/test_damaged_files.py",
     ),
     "storage": (
         "tests/storage/test_merging_rules.py",

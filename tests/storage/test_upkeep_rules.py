@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+import random
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -11,8 +13,9 @@ import pytest
 
 from simarchive import HDF5Storage
 from simarchive.container import layout, nodes, objects
-from simarchive.errors import CorruptMemberError, InvalidDataError, LockedError
-from simarchive.storage.hdf5 import upkeep
+from simarchive.container.rescue.overlay import Overlay
+from simarchive.errors import CorruptError, CorruptMemberError, InvalidDataError, LockedError
+from simarchive.storage.hdf5 import salvage, upkeep
 from simarchive.testing.sample_objects import simulation, write_files
 
 
@@ -100,6 +103,28 @@ def test_what_was_set_aside_is_kept_by_a_repack(path: Path) -> None:
         assert aside["lost"]["numbers"][:].tolist() == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize(
+    ("codecs", "chosen"),
+    [
+        (["trajectory", "deflate"], "trajectory"),
+        (["zstd-text", "trajectory"], "trajectory"),
+        (["raw", "zstd"], "zstd"),
+        (["zstd-text"], "zstd"),
+        (["deflate", "raw", "deflate-text"], "deflate"),
+        ([], "deflate"),
+    ],
+)
+def test_what_is_saved_keeps_the_codec_that_it_has(codecs: list[str], chosen: str) -> None:
+    names = [f"file{number}" for number in range(len(codecs))]
+
+    def member(key: str, name: str) -> SimpleNamespace:
+        assert key == "k"
+        return SimpleNamespace(codec=codecs[names.index(name)])
+
+    proved = salvage.Proved(SimpleNamespace(key="k"), {}, tuple(names), {}, ())
+    assert proved.codec(SimpleNamespace(member=member)) == chosen
+
+
 @pytest.mark.parametrize("error", [OSError("cannot be read"), RuntimeError("HDF5 failed")])
 def test_an_object_that_hdf5_cannot_read_cannot_be_taken_apart(
     path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
@@ -113,3 +138,67 @@ def test_an_object_that_hdf5_cannot_read_cannot_be_taken_apart(
         monkeypatch.setattr(objects, "_touch", fail)
         assert not objects.can_be_taken_apart(node)
         assert not objects.part_can_be_read(node, "trajectory.dcd")
+
+
+def test_what_is_set_aside_finds_room_beside_what_has_its_name(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file[layout.SET_ASIDE] = [1, 2, 3]
+        file.create_group("objects").create_group("bad").attrs["number"] = 1
+        objects_id = nodes.open_group(file.id, "objects")
+        assert nodes.put_aside(objects_id, "bad", "bad") == f"/{layout.SET_ASIDE}/bad"
+        assert list(file["objects"]) == []
+        assert file[layout.SET_ASIDE]["bad"].attrs["number"] == 1
+        # What was in its place is kept, too.
+        assert file[f"{layout.SET_ASIDE}~2"][:].tolist() == [1, 2, 3]
+        file["objects"].create_group("bad").attrs["number"] = 2
+        assert nodes.put_aside(objects_id, "bad", "bad") == f"/{layout.SET_ASIDE}/bad~2"
+        assert [file[layout.SET_ASIDE][name].attrs["number"] for name in ("bad", "bad~2")] == [1, 2]
+
+
+def test_objects_and_files_are_counted(path: Path) -> None:
+    with HDF5Storage(path, "r") as backend:
+        found = upkeep.statistics(backend._container)
+    assert found.n_objects == 2
+    assert found.objects_by_class == {"StoredSimulationData": 2}
+    assert found.n_damaged == 0
+
+
+def test_a_change_that_would_harm_a_sound_object_is_not_made(path: Path) -> None:
+    before = path.read_bytes()
+    with HDF5Storage(path) as backend:
+        container = backend._container
+        with container.transaction() as contents:
+            upkeep._rehearse(container, contents, lambda tried: None)
+        with (
+            pytest.raises(CorruptError, match="would damage 1 sound objects, such as 'k1'"),
+            container.transaction() as contents,
+        ):
+            upkeep._rehearse(container, contents, lambda tried: tried.remove("k1"))
+        assert backend.keys() == ["k0", "k1"]
+    assert path.read_bytes() == before
+
+
+def test_what_is_tried_in_memory_equals_an_array_of_bytes() -> None:
+    rng = random.Random(1)
+    model = bytearray(rng.randbytes(30_000))
+    below = bytes(model)
+
+    def read_below(buffer: memoryview, offset: int) -> None:
+        data = below[offset : offset + len(buffer)]
+        buffer[:] = data.ljust(len(buffer), b"\0")
+
+    overlay = Overlay(read_below, len(below))
+    for _ in range(60):
+        offset, size = rng.randint(0, 40_000), rng.choice((1, 10, 4095, 4096, 4097, 9000))
+        data = rng.randbytes(size)
+        overlay.seek(offset)
+        assert overlay.write(data) == size
+        model.extend(bytes(max(0, offset + size - len(model))))
+        model[offset : offset + size] = data
+        assert overlay.end == len(model)
+        start = rng.randint(0, len(model) - 1)
+        for low, high in ((0, len(model)), (start, rng.randint(start + 1, len(model)))):
+            overlay.seek(low)
+            assert overlay.read(high - low) == model[low:high]
+        assert overlay.dirty(offset, size)
+    assert not Overlay(read_below, len(below)).dirty(0, 30_000)
