@@ -242,10 +242,12 @@ def campaign(every: int = 1, *kinds: str) -> Summary:
     seen: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as root:
         running = Campaign(Path(root))
-        for hostile in directories.hostile_directories():
-            if seen[hostile.kind] % every == 0 and (not kinds or hostile.kind in kinds):
-                running.take(hostile)
-            seen[hostile.kind] += 1
+        # Ctrl-C ends it with what was found so far.
+        with contextlib.suppress(KeyboardInterrupt):
+            for hostile in directories.hostile_directories():
+                if seen[hostile.kind] % every == 0 and (not kinds or hostile.kind in kinds):
+                    running.take(hostile)
+                seen[hostile.kind] += 1
     return running.summary
 
 
