@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint types check docs evaluator torture fuzz mutants soak bench clean
+.PHONY: help demo test lint types check docs evaluator torture fuzz hostile mutants soak bench clean
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -43,6 +43,10 @@ torture: $(VENV)/.installed  ## 100,000 crash images, 200 real kills, signals at
 fuzz: $(VENV)/.installed  ## random bytes and damaged containers for five minutes (SIMARCHIVE_FUZZ_SECONDS)
 	$(BIN)/python -m pip install --quiet --editable '.[fuzz]'
 	$(BIN)/python tests/fuzz/fuzz.py
+
+hostile: $(VENV)/.installed  ## a thousand hand-made hostile containers and 5,000 mutated ones through all commands: hours
+	SIMARCHIVE_HOSTILE_CONTAINERS=all $(BIN)/python -m pytest -q -s tests/hostile/test_hostile_containers.py
+	SIMARCHIVE_FUZZ_CONTAINERS=5000 $(BIN)/python tests/fuzz/fuzz.py containers
 
 mutants: $(VENV)/.installed  ## 86 changes to the code, one at a time: do tests notice? (an hour; SIMARCHIVE_MUTANTS)
 	$(BIN)/python -m pip install --quiet --editable '.[mutants]'

@@ -366,7 +366,11 @@ class Campaign:
             "subset",
             "export",
         ):
-            with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+            with (
+                contextlib.suppress(SystemExit),
+                contextlib.redirect_stdout(io.StringIO()),
+                contextlib.redirect_stderr(io.StringIO()),
+            ):
                 main([name, "--help"])
         Substance.from_components("O")
         # What is imported where it is used is imported once, not in each child.
@@ -436,7 +440,9 @@ class Campaign:
             outside = _snapshot(root / "outside")
             path = root / "work" / FILE
             is_made = self._in_child(lambda: prepare(path))
-            content = path.read_bytes() if path.is_file() and path.stat().st_blocks < _LARGE_BLOCKS else b""
+            content = (
+                path.read_bytes() if path.is_file() and path.stat().st_size < _LARGE_BLOCKS * 512 else b""
+            )
             self._watch(root, content, case)
             strange = [
                 place

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import io
 import random
 import re
@@ -149,9 +150,12 @@ def _read(content: bytes, look: Callable[[h5py.File], object], mode: str = "r") 
     with h5py.File(watched, mode, libver=("v110", "v110")) as file:
         look(file)
     read = bytearray(len(content))
+    blocks = [match.start() for match in BLOCKS.finditer(content)]
     for start, end in watched.ranges:
-        # HDF5 reads more than a header has, because it does not know its length.
-        read[start:end] = b"\1" * (end - start)
+        # HDF5 does not know how long a header is, and reads on: the next block is no part of it.
+        following = bisect.bisect_right(blocks, start)
+        last = min([end, *blocks[following : following + 1]])
+        read[start:last] = b"\1" * (last - start)
     return read
 
 

@@ -6,7 +6,9 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -252,6 +254,9 @@ TEXTS: dict[str, bytes] = {
     "a document of wrong fields": own('"document": {"name": {"a": [1]}, "metrics": 3}').encode(),
 }
 
+# An object of a class that a program of the user may have: kept as it is.
+OF_A_USERS_CLASS = ("a type of nobody",)
+
 # --- what a registry says -----------------------------------------------------------------------------------
 
 KEYS: dict[str, Any] = {
@@ -295,3 +300,217 @@ REGISTRIES: dict[str, bytes] = {
     "too long": b'{"object_keys": {"A": ["' + b"x" * (65 << 20) + b'"]}}',
     "UTF-16": '{"object_keys": {}}'.encode("utf-16"),
 }
+
+
+# --- all of them -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class HostileDirectory:
+    """One way in which a directory can be hostile.
+
+    Attributes
+    ----------
+    kind
+        What it has in common with others.
+    change
+        Makes a sound directory hostile.
+    meanwhile
+        What another process does with it all the time.
+    is_directory
+        Whether it still is a directory of objects, most of which are sound.
+    expected
+        The exit code of an import; None if that depends.
+    """
+
+    kind: str
+    name: str
+    change: Change
+    meanwhile: Change | None = None
+    is_directory: bool = True
+    expected: int | None = None
+
+
+def _node(kind: int, major: int, minor: int) -> Change:
+    return lambda path: os.mknod(path, kind | 0o666, os.makedev(major, minor))
+
+
+def _deep(path: Path) -> None:
+    for _ in range(150):
+        path /= "d"
+    path.mkdir(parents=True)
+
+
+def _links_in_a_circle(path: Path) -> None:
+    path.symlink_to(path.with_name("second"))
+    path.with_name("second").symlink_to(path.with_name("third"))
+    path.with_name("third").symlink_to(path)
+
+
+MORE_IN_PLACE: dict[str, Change] = {
+    "a device": _node(stat.S_IFCHR, 1, 5),
+    "a device of blocks": _node(stat.S_IFBLK, 7, 200),
+    "a folder of folders": _deep,
+    "links in a circle": _links_in_a_circle,
+    "a link to a socket": lambda path: (_socket(path.with_name("s")), path.symlink_to("s")),
+    "a link to a FIFO": lambda path: (os.mkfifo(path.with_name("f")), path.symlink_to("f")),
+    "a link upwards": lambda path: path.symlink_to("../.."),
+    "a link to the root": lambda path: path.symlink_to("/"),
+    "a link to the memory": lambda path: path.symlink_to("/proc/self/mem"),
+    "a link to standard input": lambda path: path.symlink_to("/dev/stdin"),
+}
+REGISTRY_PLACES = {"its registry": REGISTRY, "its own registry": "simarchive_keys.json"}
+
+NAMES: dict[str, bytes] = {
+    "an option": b"-rf",
+    "a long option": b"--output=home",
+    "a line": b"a\nb",
+    "a terminal's command": b"\x1b]0;title\x07",
+    "other directions": "\u202egnp.exe".encode(),
+    "nothing to see": "\u200b\u2060".encode(),
+    "no text": b"\xff\xfe",
+    "half a character": b"\xed\xa0\x80",
+    "dots": b"...",
+    "a backslash": b"..\\..\\home",
+    "percents": b"%2e%2e%2fhome",
+    "a long one": b"x" * 255,
+    "a wide one": "\U0001f600".encode() * 63,
+    "a space": b" ",
+    "a quote": b"';touch home/executed;'",
+    "that of our log": b"a.h5-wal",
+}
+
+
+def _with_name(name: bytes, *, folder: bool) -> Change:
+    def change(directory: Path) -> None:
+        place = os.path.join(os.fsencode(directory / VICTIM), name)  # noqa: PTH118 - bytes
+        if folder:
+            os.mkdir(place)  # noqa: PTH102
+            place = os.path.join(place, name)  # noqa: PTH118
+        with open(place, "wb") as file:  # noqa: PTH123
+            file.write(b"content")
+
+    return change
+
+
+def _grow(directory: Path) -> None:
+    path = directory / VICTIM / "trajectory.dcd"
+    with path.open("ab") as file:
+        if file.tell() < 1 << 20:
+            file.write(b"more")
+
+
+def _shrink(directory: Path) -> None:
+    path = directory / VICTIM / "trajectory.dcd"
+    path.write_bytes(b"long" * 10_000)
+    os.truncate(path, 3)
+
+
+def _vanish(place: str) -> Change:
+    def change(directory: Path) -> None:
+        path = directory / place
+        path.rename(path.with_name("away"))
+        path.with_name("away").rename(path)
+
+    return change
+
+
+def _exchange(place: str, target: str) -> Change:
+    """Exchange a file or folder and a link out of the directory, again and again."""
+
+    def change(directory: Path) -> None:
+        path = directory / place
+        path.rename(path.with_name("away"))
+        path.symlink_to(directory.parent / "home" / target)
+        path.unlink()
+        path.with_name("away").rename(path)
+
+    return change
+
+
+MEANWHILE: dict[str, Change] = {
+    "a file grows": _grow,
+    "a file shrinks": _shrink,
+    "a document vanishes": _vanish(f"{VICTIM}.json"),
+    "a file vanishes": _vanish(f"{VICTIM}/trajectory.dcd"),
+    "a folder vanishes": _vanish(VICTIM),
+    "a document becomes a link": _exchange(f"{VICTIM}.json", "secret.json"),
+    "a file becomes a link": _exchange(f"{VICTIM}/trajectory.dcd", "id_rsa"),
+    "a folder becomes a link": _exchange(VICTIM, "."),
+    "a folder in a folder becomes a link": _exchange(f"{VICTIM}/inner", "inner"),
+}
+
+
+def _many_keys(directory: Path) -> None:
+    path = directory / REGISTRY
+    registry = json.loads(path.read_text())
+    registry["object_keys"]["StoredSimulationData"] += [f"{number:032x}" for number in range(100_000)]
+    path.write_text(json.dumps(registry))
+
+
+def _in_place_of_all(change: Change) -> Change:
+    def changed(directory: Path) -> None:
+        shutil.rmtree(directory)
+        change(directory)
+
+    return changed
+
+
+def hostile_directories() -> Iterator[HostileDirectory]:
+    """Yield all hostile directories, kind by kind."""
+    in_place = IN_PLACE | MORE_IN_PLACE
+    for what, change in in_place.items():
+        for place, name in PLACES.items():
+            # A file in the place of a folder in the folder is a file, and the other way round.
+            is_one_more = what == "a folder of folders" and place == "a folder in its folder"
+            yield HostileDirectory(
+                "in place",
+                f"{what} in the place of {place}",
+                lambda directory, name=name, change=change: put_in_place(directory, name, change),
+                expected=None if is_one_more else 17,
+            )
+        for place, name in REGISTRY_PLACES.items():
+            yield HostileDirectory(
+                "registries in place",
+                f"{what} in the place of {place}",
+                lambda directory, name=name, change=change: put_in_place(directory, name, change),
+            )
+        if what not in ("a link to a folder outside", "a folder of folders", "a link upwards"):
+            yield HostileDirectory(
+                "in place of all", f"{what} as the directory", _in_place_of_all(change), is_directory=False
+            )
+    for what, data in TEXTS.items():
+        yield HostileDirectory(
+            "texts",
+            f"a document that is {what}",
+            lambda directory, data=data: (directory / f"{VICTIM}.json").write_bytes(data),
+            expected=None if what in OF_A_USERS_CLASS else 17,
+        )
+    for where, place in WHERE.items():
+        for what, text in SAYS.items():
+            yield HostileDirectory(
+                "values",
+                f"{what} in the place of {where}",
+                lambda directory, place=place, text=text: say(directory, place, text),
+            )
+    for what, key in KEYS.items():
+        yield HostileDirectory(
+            "keys", f"the key {what}", lambda directory, key=key: list_key(directory, key), expected=17
+        )
+    yield HostileDirectory("keys", "100,000 keys without objects", _many_keys, expected=17)
+    for what, data in REGISTRIES.items():
+        yield HostileDirectory(
+            "registries",
+            f"a registry that is {what}",
+            lambda directory, data=data: (directory / REGISTRY).write_bytes(data),
+        )
+    for what, name in NAMES.items():
+        for folder in (False, True):
+            yield HostileDirectory(
+                "names",
+                f"a {'folder' if folder else 'file'} whose name is {what}",
+                _with_name(name, folder=folder),
+                expected=17 if what in ("no text", "half a character") else 0,
+            )
+    for what, change in MEANWHILE.items():
+        yield HostileDirectory("meanwhile", what, lambda directory: None, change)

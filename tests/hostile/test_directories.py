@@ -26,6 +26,7 @@ from directories import (
     VICTIM,
     WHERE,
     add_victims,
+    hostile_directories,
     list_key,
     make_directory,
     put_in_place,
@@ -336,3 +337,37 @@ def test_a_number_beyond_all_is_refused_wherever_it_is(number: str, before: int)
             assert "beyond the range" in str(error)
         else:
             assert isinstance(found, int)
+
+
+# --- all kinds, through all commands -----------------------------------------------------------------------
+
+EVERY = int(os.environ.get("SIMARCHIVE_HOSTILE_DIRECTORIES_EVERY", "0"))
+"""1 takes all hostile directories through all commands, in most of an hour; 10 every tenth of a kind."""
+SAMPLE = ("in place", "meanwhile")
+
+
+def test_every_command_withstands_hostile_directories() -> None:
+    # In a process of its own: those that are forked must not have touched HDF5.
+    arguments = [str(EVERY)] if EVERY else ["200", *SAMPLE]
+    done = subprocess.run(
+        [sys.executable, "directory_campaign.py", *arguments],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+    )
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["faults"] == []
+    assert summary["commands"] >= 10 * summary["directories"] - 10 > 0
+    if EVERY:
+        print(json.dumps(summary, indent=2))
+    if EVERY == 1:
+        assert summary["directories"] >= 800
+
+
+def test_there_are_hundreds_of_hostile_directories() -> None:
+    names = [hostile.name for hostile in hostile_directories()]
+    assert len(names) == len(set(names)) >= 800

@@ -388,3 +388,29 @@ def test_a_child_reads_what_its_parent_extracted_and_removes_nothing(tmp_path: P
                 os._exit(code)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert (Path(path) / "trajectory.dcd").read_bytes() == TRAJECTORY
+
+
+@pytest.mark.parametrize("place", ["inner", "inner/deep", "empty", "empty/more"])
+@pytest.mark.parametrize("is_dangling", [True, False])
+def test_files_are_never_extracted_through_a_link_in_the_directory(
+    tmp_path: Path, place: str, is_dangling: bool
+) -> None:
+    source = tmp_path / "source"
+    for folder in ("inner/deep", "empty/more"):
+        (source / folder).mkdir(parents=True)
+    for name in ("output.pdb", "trajectory.dcd", "inner/deep/notes.txt"):
+        (source / name).write_bytes(b"content")
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    (out / place).parent.mkdir(parents=True)
+    (out / place).symlink_to(elsewhere)
+    if not is_dangling:
+        elsewhere.mkdir()
+    with HDF5Storage(tmp_path / "a.h5") as backend:
+        key = backend.store_object(simulation("one"), source)
+        with pytest.raises(ConflictError, match="is a link"):
+            backend.extract(key, out)
+        assert not elsewhere.exists() or list(elsewhere.iterdir()) == []
+        (tmp_path / "link").symlink_to(tmp_path / "named")
+        (tmp_path / "named").mkdir()
+        backend.extract(key, tmp_path / "link")
+        assert (tmp_path / "named" / "inner" / "deep" / "notes.txt").read_bytes() == b"content"

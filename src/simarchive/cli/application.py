@@ -11,6 +11,7 @@ from typing import NoReturn
 import click
 
 from simarchive.cli import failures, streams
+from simarchive.ground.limits import LIMITS
 from simarchive.ground.version import __version__
 
 COMMANDS: dict[str, tuple[str, ...]] = {
@@ -57,8 +58,14 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--max-bytes",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Believe a file that claims up to N bytes for one array, document or gap of a file.",
+)
 @click.version_option(__version__, prog_name=_NAME)
-def application() -> None:
+def application(max_bytes: int | None) -> None:
     """Keep a whole collection of simulation data in one HDF5 file.
 
     \b
@@ -69,6 +76,8 @@ def application() -> None:
     Name an object by its key, or by the start of its key if no other key starts with it. For help with a
     command, and an example: simarchive COMMAND --help.
     """
+    if max_bytes is not None:
+        LIMITS.set_all(max_bytes)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

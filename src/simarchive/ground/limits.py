@@ -29,11 +29,17 @@ class Limits:
             return cls()
         return cls(*[int(text)] * len(fields(cls)))
 
+    def set_all(self, limit_bytes: int) -> None:
+        """Put another number of bytes in place of all of these limits."""
+        for limit in fields(self):
+            setattr(self, limit.name, limit_bytes)
+
     @staticmethod
     def hint(limit_bytes: int) -> str:
         """Return what a message says of a limit, and what to do about it."""
         return (
-            f"at most {in_bytes(limit_bytes)} are believed: if it is right, set {VARIABLE} to a higher number"
+            f"at most {in_bytes(limit_bytes)} are believed: if it is right, set {VARIABLE} to a higher"
+            " number, or use 'simarchive --max-bytes N'"
         )
 
 

@@ -14,12 +14,12 @@ from typing import BinaryIO, NoReturn, cast
 from blake3 import blake3
 
 from simarchive.container.container import Container
-from simarchive.container.contents import Contents
+from simarchive.container.contents import NOT_FOUND, Contents
 from simarchive.container.member_stream import MemberStream
 from simarchive.container.members import MemberInfo, StoredMember
 from simarchive.container.members.pipeline import Progress
 from simarchive.container.objects import ReadDocument
-from simarchive.errors import CorruptError, CorruptMemberError, InvalidDataError, NotFoundError
+from simarchive.errors import ConflictError, CorruptError, CorruptMemberError, InvalidDataError, NotFoundError
 from simarchive.ground.filesystem import PathLike, make_folder
 from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
 from simarchive.storage.scratch import (
@@ -83,15 +83,20 @@ class Members:
         directory = Path(destination)
         with self._container.reading() as contents:
             chosen = [info.name for info in _members(contents, storage_key, patterns)]
+            folders = contents.empty_folders(storage_key) if patterns is None else ()
             make_folder(directory, sync=sync)
-            if patterns is None:
-                _make_folders(directory, contents.empty_folders(storage_key), sync=sync)
+            _check_has_no_link(directory, [*chosen, *(f"{folder}/." for folder in folders)])
+            _make_folders(directory, folders, sync=sync)
             damaged = []
             for name in chosen:
                 try:
                     contents.extract_member(storage_key, name, directory / name, progress, sync=sync)
                 except CorruptMemberError as error:
                     damaged.append(error)
+                except NotFoundError:
+                    damaged.append(
+                        CorruptMemberError(f"member {name!r} of object {storage_key!r}: {NOT_FOUND}")
+                    )
             if damaged:
                 _say_what_is_missing(damaged, len(chosen), directory)
         return [directory / name for name in chosen]
@@ -298,6 +303,21 @@ def _say_what_is_missing(damaged: list[CorruptMemberError], n_chosen: int, direc
         error.add_note(str(other))
     error.add_note(f"the other {n_chosen - len(damaged)} of {n_chosen} files are in '{directory}'")
     raise error
+
+
+def _check_has_no_link(directory: Path, names: Sequence[str]) -> None:
+    """Check that no folder that files go to is a link: who made it could have the files written elsewhere."""
+    last = {name.rpartition("/")[0] for name in names} - {""}
+    for folder in sorted({*last, *(parent for place in last for parent in _parents(place))}):
+        if (directory / folder).is_symlink():
+            raise ConflictError(
+                f"'{directory / folder}' is a link, and files would be written to where it leads: remove it,"
+                " or name another directory"
+            )
+
+
+def _parents(place: str) -> Iterator[str]:
+    return (str(parent) for parent in PurePosixPath(place).parents if parent.name)
 
 
 def _make_folders(directory: Path, names: Sequence[str], *, sync: bool = False) -> None:
