@@ -106,6 +106,7 @@ def test_reading_commands_change_no_byte(run: Run, imported: Path) -> None:
 def test_one_damaged_object_hides_no_other(run: Run, water: Path) -> None:
     with h5py.File(water, "r+", libver=("v110", "v110")) as file:
         del file["index"]
+        del file[f"objects/{WATER}"].attrs["object_summary"]
         del file[f"objects/{WATER}"].attrs["data_class"]
     classes = {row["key"]: row["data_class"] for row in run("ls", water, "--json").json["objects"]}
     assert len(classes) == 13

@@ -366,7 +366,11 @@ class Campaign:
             "subset",
             "export",
         ):
-            with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+            with (
+                contextlib.suppress(SystemExit),
+                contextlib.redirect_stdout(io.StringIO()),
+                contextlib.redirect_stderr(io.StringIO()),
+            ):
                 main([name, "--help"])
         Substance.from_components("O")
         # What is imported where it is used is imported once, not in each child.

@@ -79,8 +79,27 @@ ATTRIBUTES: dict[str, Callable[[], Any]] = {
 }
 
 
+IN_SUMMARY = ("data_class", "data_class_version", "identity", "stored_at", "has_ancillary_data")
+
+
 def setting(name: str, kind: str, child: str = "") -> Change:
-    return lambda group: (group[child] if child else group).attrs.__setitem__(name, ATTRIBUTES[kind]())
+    """Return a change of an attribute; one that the summary has, too, is read where there is no summary."""
+
+    def change(group: h5py.Group) -> None:
+        attributes = (group[child] if child else group).attrs
+        if name in IN_SUMMARY:
+            attributes.pop("object_summary", None)
+        attributes[name] = ATTRIBUTES[kind]()
+
+    return change
+
+
+def of_class(name: str) -> Change:
+    def change(group: h5py.Group) -> None:
+        group.attrs.pop("object_summary", None)
+        text(group, "data_class", name)
+
+    return change
 
 
 # --- arrays and files -------------------------------------------------------------------------------------
@@ -281,8 +300,8 @@ DOCUMENTS: dict[str, Change] = {
     "observables of a list": field(observables=[]),
     "an identity that is no digest": lambda group: text(group, "identity", "zz" * 32),
     "a short identity": lambda group: text(group, "identity", "a"),
-    "a class that nobody knows": lambda group: text(group, "data_class", "Unknown"),
-    "a class of another kind": lambda group: text(group, "data_class", "ForceFieldData"),
+    "a class that nobody knows": of_class("Unknown"),
+    "a class of another kind": of_class("ForceFieldData"),
     "a version below": lambda group: group.attrs.__setitem__("data_class_version", np.int64(-5)),
     "a version above": lambda group: group.attrs.__setitem__("data_class_version", np.int64(2**62)),
     "empty folders that are none": lambda group: text(group, "member_empty_folders", "5"),
@@ -934,7 +953,6 @@ PLACES: dict[str, Make] = {
     "a link to a secret": _replaced(lambda path: path.symlink_to("../outside/secret")),
     "a link to a container of secrets": _replaced(lambda path: path.symlink_to("../outside/other.h5")),
     "a second name": lambda path: os.link(path, path.with_name("second.h5")),
-    "a scratch of others": lambda path: (path.parent / "out").symlink_to("../outside"),
     "a target that is a link": lambda path: (path.parent / "merged.h5").symlink_to("../outside/new.h5"),
     "a target that is a link to a secret": lambda path: (path.parent / "subset.h5").symlink_to(
         "../outside/secret"

@@ -21,6 +21,7 @@ from hostile_containers import (
     BAD,
     DOCUMENTS,
     GOOD,
+    IN_SUMMARY,
     INDEXES,
     LINKS,
     TABLES,
@@ -152,7 +153,7 @@ def check_all_commands(
 
 # --- attributes -------------------------------------------------------------------------------------------
 
-NAMES = ("document", "data_class", "data_class_version", "identity", "stored_at", "has_ancillary_data")
+NAMES = ("document", "object_summary", *IN_SUMMARY)
 NAMES_OF_MEMBERS = ("member_size", "member_blake3", "member_codec", "member_chunk_crc32")
 
 

@@ -15,8 +15,8 @@ import flipped_bits
 import pytest
 from anatomy import CLASSES, anatomy
 
-FLIPS = int(os.environ.get("SIMARCHIVE_FLIPS", "24"))
-OTHERS = int(os.environ.get("SIMARCHIVE_DAMAGES", "16"))
+FLIPS = int(os.environ.get("SIMARCHIVE_FLIPS", "16"))
+OTHERS = int(os.environ.get("SIMARCHIVE_DAMAGES", "10"))
 SEED = int(os.environ.get("SIMARCHIVE_SEED", "11"))
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import h5py
 import pytest
+from blake3 import blake3
 
 from simarchive import HDF5Storage
 from simarchive.cli.streams import PrintableStream, json_text, one_line, printable
@@ -77,11 +78,13 @@ def _tag(node: h5py.Group) -> None:
 
 
 def _class_name(node: h5py.Group) -> None:
+    del node.attrs["object_summary"]
     _write(node, "data_class", f"X{EVIL}")
     _write(node.parent, "data_classes", json.dumps([f"X{EVIL}"]))
 
 
 def _stored_at(node: h5py.Group) -> None:
+    del node.attrs["object_summary"]
     _write(node, "stored_at", f"2026{EVIL}")
 
 
@@ -111,13 +114,20 @@ def _digest(node: h5py.Group) -> None:
     _write(node["output.pdb"], "member_blake3", f"0{EVIL}")
 
 
+def _summary(node: h5py.Group) -> None:
+    # With the digest that belongs to it: what it says is believed.
+    line = f"1 1 {'0' * 64} 2026{EVIL} X{EVIL}"
+    digest = blake3(line.encode() + b"\0" + bytes(node.attrs["document"])).hexdigest()
+    _write(node, "object_summary", f"{digest} {line}")
+
+
 def _lines(node: h5py.Group) -> None:
     _change(node, lambda document: document.update(source_calculation_id="c\nsimarchive: all is well"))
 
 
 PLACES = [
     _smiles, _field_name, _field_text, _reference, _unit, _tag, _class_name, _stored_at, _created_by, _key,
-    _member_name, _encoded_member_name, _codec, _digest, _lines,
+    _member_name, _encoded_member_name, _codec, _digest, _summary, _lines,
 ]  # fmt: skip
 
 COMMANDS = [

@@ -500,6 +500,15 @@ def test_a_handle_that_met_a_failed_read_is_not_used_again() -> None:
     journal.end_write()
 
 
+def test_room_is_kept_for_the_pages_of_a_commit_and_some_more(disk: SimulatedDisk, journal: Journal) -> None:
+    container = disk.image.names[PATH]
+    for end, kept_to in ((9000, 12_288 + (128 << 10)), (9001, None), (200_000, 200_704 + (128 << 10))):
+        disk.operations.clear()
+        transact(journal, (end - 1, b"z"))
+        kept = [o.offset for o in disk.operations if (o.kind, o.inode) == ("allocate", container)]
+        assert kept == ([] if kept_to is None else [kept_to])
+
+
 # ---- spilled, then shortened --------------------------------------------------------------------
 
 

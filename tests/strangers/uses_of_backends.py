@@ -91,6 +91,7 @@ READS: dict[str, Use] = {
     "explain": lambda s: s.backend.explain(SimulationDataQuery()),
     "select": lambda s: s.backend.select(["ForceFieldData"]),
     "header": lambda s: s.backend.header(s.simulation_key),
+    "problems": lambda s: s.backend.problems,
     "headers": lambda s: list(s.backend.headers()),
     "retrieve_object": extract_by_path,
     "retrieve_force_field": lambda s: s.backend.retrieve_force_field(s.force_field_key),
@@ -122,6 +123,7 @@ CHANGES: dict[str, Use] = {
     "__iadd__": lambda s: s.backend.__iadd__(s.other),
     "rebuild_index": lambda s: s.backend.rebuild_index(),
     "repair": lambda s: s.backend.repair(),
+    "set_aside": lambda s: s.backend.set_aside(s.simulation_key),
 }
 UNBLOCKED: dict[str, Use] = {
     "path": lambda s: s.backend.path,

@@ -40,6 +40,7 @@ from simarchive.ground.signals import SIGNALS
 from simarchive.journal import PagedFile
 
 LOGGER = logging.getLogger("simarchive")
+NOT_FOUND = "it is listed, but cannot be found by its name"
 
 
 class Contents:
@@ -656,8 +657,10 @@ class Contents:
         for name in names:
             try:
                 found.append(self.member(key, name))
-            except NotFoundError:  # an array of the document
-                continue
+            except NotFoundError:
+                # HDF5 lists links in one tree and finds them in another. Else it is an array of the document.
+                if not members.has_link(self._group(key), name):
+                    found.append(members.faulty(name, NOT_FOUND))
             except CorruptMemberError as error:
                 if name not in self._arrays_of(key, self._group(key)):
                     found.append(members.faulty(name, str(error)))
@@ -711,12 +714,10 @@ def _unreadable(key: str, name: str, error: Exception | str) -> CorruptMemberErr
 
 
 def _missing(key: str, name: str, group: h5py.Group) -> StorageError:
-    """Return the error for a member that cannot be found: damage, if the object says that it has it."""
+    """Return the error for a member that cannot be found: damage, if the object says that it was lost."""
     try:
         if name in members.lost_members(group):
             return _unreadable(key, name, "it could not be read when the container was repacked")
-        if not members.has_link(group, name) and name in members.listed_names(group):
-            return _unreadable(key, name, "it is listed, but cannot be found by its name")
     except UNREADABLE as error:
         return _unreadable(key, name, error)
     return NotFoundError(f"object {key!r} has no member {name!r}: see list_members({key!r})")

@@ -14,7 +14,7 @@ from typing import BinaryIO, NoReturn, cast
 from blake3 import blake3
 
 from simarchive.container.container import Container
-from simarchive.container.contents import Contents
+from simarchive.container.contents import NOT_FOUND, Contents
 from simarchive.container.member_stream import MemberStream
 from simarchive.container.members import MemberInfo, StoredMember
 from simarchive.container.members.pipeline import Progress
@@ -93,6 +93,10 @@ class Members:
                     contents.extract_member(storage_key, name, directory / name, progress, sync=sync)
                 except CorruptMemberError as error:
                     damaged.append(error)
+                except NotFoundError:
+                    damaged.append(
+                        CorruptMemberError(f"member {name!r} of object {storage_key!r}: {NOT_FOUND}")
+                    )
             if damaged:
                 _say_what_is_missing(damaged, len(chosen), directory)
         return [directory / name for name in chosen]
