@@ -376,7 +376,7 @@ NAMES: dict[str, bytes] = {
     "a long one": b"x" * 255,
     "a wide one": "\U0001f600".encode() * 63,
     "a space": b" ",
-    "a quote": b"';touch home/executed;'",
+    "a quote": b"';touch executed;'",
     "that of our log": b"a.h5-wal",
 }
 
