@@ -24,6 +24,7 @@ from simarchive import (
     StorageError,
 )
 from simarchive.container.members import extraction
+from simarchive.storage.hdf5.salvage import salvage
 from simarchive.storage.hdf5.upkeep import repack
 
 KEY = "run-1"
@@ -74,7 +75,8 @@ def edit_document(group: h5py.Group, edit: Callable[[dict[str, Any]], Any]) -> N
 def seal(group: h5py.Group) -> None:
     """Give an object the summary that fits its document and attributes as they are."""
     attributes = group.attrs
-    line = b"%d %d %s %s %s" % (
+    line = b"%s %d %d %s %s %s" % (
+        group.name.rpartition("/")[2].encode(),
         attributes["data_class_version"],
         attributes["has_ancillary_data"],
         attributes["identity"],
@@ -480,3 +482,55 @@ def test_a_damaged_array_costs_no_file(path: Path, tmp_path: Path, name: str) ->
         assert name not in {info.name for info in backend.list_members(KEY)}
         assert name not in {info.name for info in backend.list_members(KEY, ["*"])}
         assert len(backend.extract(KEY, tmp_path / "out")) == len(backend.list_members(KEY))
+
+
+# --- the key that an object says it has -------------------------------------------------------------------
+
+
+def test_an_object_under_the_name_of_another_is_named(path: Path) -> None:
+    with h5py.File(path, "r+", libver=LIBVER) as file:
+        file.move(f"objects/{KEY}", "objects/elsewhere")
+    with HDF5Storage(path, mode="r") as backend:
+        assert backend.retrieve_object("elsewhere")[0] is not None
+        told = [problem.message for problem in backend.verify().problems if problem.key == "elsewhere"]
+        assert any(f"stored under the key {KEY!r}" in message for message in told)
+
+
+def test_repair_gives_an_object_its_own_key_back(path: Path) -> None:
+    with h5py.File(path, "r+", libver=LIBVER) as file:
+        file.move(f"objects/{KEY}", "objects/not a key")
+    with HDF5Storage(path) as backend:
+        assert backend.repair().new_keys == {"not a key": KEY}
+        assert backend.retrieve_object(KEY)[0] is not None
+        assert backend.verify().ok
+
+
+def test_another_key_is_noted_with_the_object(path: Path) -> None:
+    with h5py.File(path, "r+", libver=LIBVER) as file:
+        group = file["objects"][KEY]
+        digest, _, rest = group.attrs["object_summary"].decode().split(" ", 2)
+        said = f"-no-key {rest}"
+        digest = blake3(said.encode() + b"\0" + bytes(group.attrs["document"])).hexdigest()
+        write_text(group, "object_summary", f"{digest} {said}")
+        file.move(f"objects/{KEY}", "objects/-no-key")
+    with HDF5Storage(path) as backend:
+        (key,) = backend.repair().new_keys.values()
+        assert key != "-no-key"
+        assert backend.retrieve_object(key)[0] is not None
+        assert backend.verify().ok
+
+
+def test_objects_without_list_and_index_have_their_keys(path: Path, tmp_path: Path) -> None:
+    with HDF5Storage(path, mode="r") as backend:
+        keys = sorted(backend)
+    with h5py.File(path, "r+", libver=LIBVER) as file:
+        del file["index"]
+        addresses = [h5py.h5o.get_info(file["objects"].id).addr]
+    with path.open("r+b") as raw:
+        raw.seek(addresses[0])
+        raw.write(bytes(16))
+    report = salvage(path, tmp_path / "new.h5")
+    assert report.new_keys == {}
+    with HDF5Storage(tmp_path / "new.h5") as backend:
+        assert set(backend) - {"removed-1"} == set(keys)
+        assert backend.verify().ok

@@ -116,7 +116,7 @@ def _digest(node: h5py.Group) -> None:
 
 def _summary(node: h5py.Group) -> None:
     # With the digest that belongs to it: what it says is believed.
-    line = f"1 1 {'0' * 64} 2026{EVIL} X{EVIL}"
+    line = f"key 1 1 {'0' * 64} 2026{EVIL} X{EVIL}"
     digest = blake3(line.encode() + b"\0" + bytes(node.attrs["document"])).hexdigest()
     _write(node, "object_summary", f"{digest} {line}")
 

@@ -135,6 +135,7 @@ class Contents:
         self._names = self._checks = None
         with self.in_one_piece():
             nodes.rename(self._objects, name, check_key(key))
+            objects.write_key(self._node(key), name, key)
         self.changes += 1
 
     def __len__(self) -> int:
@@ -216,6 +217,10 @@ class Contents:
             If an attribute is missing or cannot be read.
         """
         return objects.read_header(self._node(key), key)
+
+    def stored_key(self, key: str) -> str | None:
+        """Return the key under which an object was stored, if it says it; errors as in `header`."""
+        return objects.read_summary(self._node(key), key).key
 
     def attribute_faults(self, key: str) -> list[str]:
         """Return which attributes, which other programs read, are not what the object was stored with."""
@@ -308,7 +313,7 @@ class Contents:
                 nodes.put_aside(self._handle.id, layout.STAGING, layout.STAGING)  # no program of ours left it
             staged = h5py.Group(nodes.create_group(self._handle.id, layout.STAGING))
             try:
-                infos = self._fill(staged, stored, identity, codec, progress)
+                infos = self._fill(staged, key, stored, identity, codec, progress)
             except BaseException:
                 with self.in_one_piece():
                     nodes.unlink(self._handle.id, layout.STAGING)
@@ -318,7 +323,7 @@ class Contents:
         else:
             group = h5py.Group(nodes.create_group(self._objects, key))
             try:
-                infos = self._fill(group, stored, identity, codec, progress)
+                infos = self._fill(group, key, stored, identity, codec, progress)
             except BaseException:
                 with self.in_one_piece():
                     nodes.unlink(self._objects, key)
@@ -667,10 +672,16 @@ class Contents:
         return found
 
     def _fill(
-        self, group: h5py.Group, stored: StoredDocument, identity: str, codec: str, progress: Progress | None
+        self,
+        group: h5py.Group,
+        key: str,
+        stored: StoredDocument,
+        identity: str,
+        codec: str,
+        progress: Progress | None,
     ) -> list[MemberInfo]:
         """Write an object into an empty group; return what is known of its members."""
-        stored_at = objects.write_object(group, stored, identity, self._dimensions)
+        stored_at = objects.write_object(group, key, stored, identity, self._dimensions)
         infos = [
             self.shared.store(group, name, path, codec, progress) for name, path in stored.members.items()
         ]

@@ -46,7 +46,8 @@ class Summary:
     identity: str
     stored_at: str
     has_ancillary_data: bool
-    digest: str | None = None  #: of this and the document; objects of early versions have none
+    key: str | None = None  #: under which it was stored; objects of early versions have none
+    digest: str | None = None  #: of this and the document; the same holds
 
     @property
     def mark(self) -> str:
@@ -180,8 +181,8 @@ def variable_names(node: h5g.GroupID, key: str) -> frozenset[str]:
 
 
 def _parsed(line: str) -> Summary:
-    digest, version, ancillary, identity, stored_at, data_class = line.split(" ", 5)
-    return Summary(data_class, int(version), identity, stored_at, ancillary == "1", digest)
+    digest, key, version, ancillary, identity, stored_at, data_class = line.split(" ", 6)
+    return Summary(data_class, int(version), identity, stored_at, ancillary == "1", key, digest)
 
 
 def _attributes_of(node: h5g.GroupID) -> Summary:
@@ -375,11 +376,15 @@ def _touch(node: nodes.Node, names: Iterable[str]) -> None:
 # --- writing -----------------------------------------------------------------------------------------
 
 
-def write_object(group: h5py.Group, stored: StoredDocument, identity: str, dimensions: dict[int, int]) -> str:
+def write_object(
+    group: h5py.Group, key: str, stored: StoredDocument, identity: str, dimensions: dict[int, int]
+) -> str:
     """Write all but the members of an object into an empty group; return when it was stored.
 
     Parameters
     ----------
+    key
+        Under which the object will be found; the group may be elsewhere until it is whole.
     dimensions
         As for `arrays.write_variable`.
     """
@@ -397,11 +402,21 @@ def write_object(group: h5py.Group, stored: StoredDocument, identity: str, dimen
     members.keep_executables(group, {*stored.executables} & {*stored.members})
     nodes.create_text(node, layout.DOCUMENT, encoded.text)
     ancillary = int(stored.has_ancillary_data)
-    said = f"{stored.data_class_version} {ancillary} {identity} {now} {stored.data_class}"
+    said = f"{key} {stored.data_class_version} {ancillary} {identity} {now} {stored.data_class}"
     nodes.create_text(node, layout.OBJECT_SUMMARY, f"{_digest(said, encoded.text)} {said}")
     for name, variable in encoded.variables.items():
         arrays.write_variable(group, name, variable, dimensions)
     return now
+
+
+def write_key(node: h5g.GroupID, name: str, key: str) -> None:
+    """Note that an object has another key from now on; not if nothing proves it, which is left as it is."""
+    with contextlib.suppress(CorruptError):
+        summary, text = _read_proved(node, name)
+        if summary.digest is not None:
+            _, _, rest = nodes.read_text(node, layout.OBJECT_SUMMARY).split(" ", 2)
+            said = f"{key} {rest}"
+            nodes.write_text(node, layout.OBJECT_SUMMARY, f"{_digest(said, text)} {said}")
 
 
 def write_member_checks(group: h5py.Group, stored_at: str, infos: Sequence[MemberInfo]) -> None:

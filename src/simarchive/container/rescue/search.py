@@ -32,7 +32,7 @@ from simarchive.container.nodes import UNREADABLE
 from simarchive.container.objects import read_summary
 from simarchive.container.rescue.overlay import Overlay
 from simarchive.errors import CorruptError, StorageError
-from simarchive.ground.keys import new_key
+from simarchive.ground.keys import is_key, new_key
 from simarchive.journal import Journal, PagedFile
 from simarchive.journal.superblock import SUPERBLOCK_BYTES, lookup3
 
@@ -55,14 +55,18 @@ class Search:
     contents
         The objects that were found, under their keys; good as long as the block.
     loose
-        Keys that had to be made up: neither the list of objects nor the index has one for them. Such an
-        object may be one that had been removed, or replaced, before.
+        Keys that had to be made up: neither the object nor the index has one, or another one has it. Such
+        an object may be one that had been removed, or replaced, before.
+    unlisted
+        Keys that objects say they have, and the index, of which something is there, does not. They may have
+        been removed before, too.
     missing
         Keys of the index for which no object was found.
     """
 
     contents: Contents
     loose: list[str] = field(default_factory=list)
+    unlisted: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 
 
@@ -285,6 +289,7 @@ class _Candidate:
     node: h5g.GroupID
     identity: str
     stored_at: str
+    key: str | None
 
 
 def _found(handle: h5py.File, file: Overlay, holes: list[tuple[int, int]]) -> Search:
@@ -298,7 +303,7 @@ def _found(handle: h5py.File, file: Overlay, holes: list[tuple[int, int]]) -> Se
         try:
             if nodes.has_attribute(node, layout.DOCUMENT):
                 summary = read_summary(node, "")
-                candidates.append(_Candidate(node, summary.identity, summary.stored_at))
+                candidates.append(_Candidate(node, summary.identity, summary.stored_at, summary.key))
             elif nodes.has_attribute(node, layout.INDEX_TABLE):
                 tables.append(node)
         except _READABLE:
@@ -310,17 +315,29 @@ def _found(handle: h5py.File, file: Overlay, holes: list[tuple[int, int]]) -> Se
     for candidate in sorted(candidates, key=lambda candidate: candidate.stored_at):
         number = _identity_number(candidate.identity)
         keys = expected.get(number, []) if number is not None else []
-        key = keys.pop(0) if keys else None
+        key = candidate.key if candidate.key in keys else keys[0] if keys else None
         if key is None:
             if tables and number in placed:
                 continue  # An earlier one with the same content, of which the index knows.
-            key = new_key()
-            search.loose.append(key)
+            key, is_own = _free_key(candidate, search, expected)
+            if not is_own:
+                search.loose.append(key)
+            elif tables:
+                search.unlisted.append(key)
+        else:
+            keys.remove(key)
         placed.add(number)
         with contextlib.suppress(*_READABLE):
             nodes.add_link(candidate.node, objects, key)
     search.missing = [key for keys in expected.values() for key in keys]
     return search
+
+
+def _free_key(candidate: _Candidate, search: Search, expected: dict[int, list[str]]) -> tuple[str, bool]:
+    """Return a key for an object for which the index has none, and whether it is its own."""
+    own = candidate.key
+    is_taken = own is None or own in search.contents or any(own in keys for keys in expected.values())
+    return (new_key(), False) if own is None or is_taken or not is_key(own) else (own, True)
 
 
 def _expected(tables: list[h5g.GroupID]) -> dict[int, list[str]]:

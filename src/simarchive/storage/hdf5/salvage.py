@@ -146,9 +146,15 @@ def _opened(path: Path, report: SalvageReport) -> Iterator[_Opened]:
                 if fault not in report.remarks:
                     report.remarks.append(fault)
             found = stack.enter_context(rescue.searched(path))
-            report.remarks.append("the objects were searched for, because they cannot be listed")
+            report.remarks.append(
+                "the objects were searched for, because they cannot be listed; some may have been removed before"
+            )
             report.lost += found.missing
             report.new_keys.update({f"(lost) {number}": key for number, key in enumerate(found.loose, 1)})
+            report.remarks += [
+                f"object {key!r} is saved, and the index does not have it: it may have been removed before"
+                for key in found.unlisted
+            ]
             contents = found.contents
             opened = _Opened(lambda: contextlib.nullcontext(contents), contents.keys(), has_index=False)
         yield opened

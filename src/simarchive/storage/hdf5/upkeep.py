@@ -182,7 +182,9 @@ def _repair(contents: Contents, report: RepairReport) -> None:
             message = f"it is kept without what cannot be read of it, {names}; as it was, it is there"
             report.set_aside.append(SetAside(key, place, message))
         if not is_key(key):
-            report.new_keys[key] = free_key(None, contents.__contains__)
+            stored_key = contents.stored_key(key)
+            wanted = stored_key if stored_key is not None and is_key(stored_key) else None
+            report.new_keys[key] = free_key(wanted, contents.__contains__)
             contents.rename(key, report.new_keys[key])
     report.rows = indexing.rebuild_all(contents)
 

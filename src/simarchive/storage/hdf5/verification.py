@@ -267,6 +267,9 @@ class _Walk:
             with rescue.searched(path) as found:
                 for key in found.missing:
                     self._note(key, "the index has it, but it cannot be found any more")
+                for key in found.unlisted:
+                    message = "the index does not have it: it may have been removed before"
+                    self._note(key, message, is_error=False)
                 for key in found.loose:
                     message = "its key is lost, and this one is made up; it may have been removed before"
                     self._note(key, message, is_error=False)
@@ -377,8 +380,11 @@ class _Walk:
         with self._checking(contents, key):
             header = contents.header(key)
             self._headers[key] = header
+            stored_key = contents.stored_key(key)
             if key not in contents:
                 self._note(key, NOT_A_KEY)
+            elif stored_key not in (key, None):
+                self._note(key, f"it was stored under the key {stored_key!r}, and is not that object")
             first = self._addresses.setdefault(contents.address(key), key)
             if first != key:
                 message = f"it is the same group as {first!r}: who changes one of them changes the other"
