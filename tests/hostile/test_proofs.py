@@ -532,5 +532,6 @@ def test_objects_without_list_and_index_have_their_keys(path: Path, tmp_path: Pa
     report = salvage(path, tmp_path / "new.h5")
     assert report.new_keys == {}
     with HDF5Storage(tmp_path / "new.h5") as backend:
-        assert set(backend) - {"removed-1"} == set(keys)
+        # Of what was removed before, the file may still have the bytes.
+        assert [key for key in sorted(backend) if not key.startswith("removed-")] == keys
         assert backend.verify().ok

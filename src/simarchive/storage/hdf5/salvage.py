@@ -147,7 +147,7 @@ def _opened(path: Path, report: SalvageReport) -> Iterator[_Opened]:
                     report.remarks.append(fault)
             found = stack.enter_context(rescue.searched(path))
             report.remarks.append(
-                "the objects were searched for, because they cannot be listed; some may have been removed before"
+                "the objects were searched for, because they cannot be listed; some may have been removed"
             )
             report.lost += found.missing
             report.new_keys.update({f"(lost) {number}": key for number, key in enumerate(found.loose, 1)})
