@@ -253,6 +253,9 @@ def test_a_signal_from_another_process_ends_parent_and_child(
     while process.poll() is None and time.monotonic() < end:
         (os.killpg if to == "group" else os.kill)(process.pid, number)
         time.sleep(1)
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        pytest.fail("still running")
     assert process.stderr is not None
     errors = process.stderr.read().decode()  # ends when no child is left
     process.stderr.close()
