@@ -255,6 +255,10 @@ def test_a_changed_attribute_for_other_programs_costs_nothing_and_is_named(
         assert "it was stored with" in problem.message
         assert not target.update(backend).unreadable
         assert target.verify().ok
+    with HDF5Storage(path) as backend:
+        assert backend.repair().set_aside == []
+        assert backend.verify().ok
+        assert backend.retrieve_object(KEY)[0] == before
 
 
 def test_objects_without_digests_are_read(path: Path, tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ def test_b24_one_bad_object_costs_only_itself(tmp_path, files, damage, caplog):
         if damage == "document":
             group.attrs[layout.DOCUMENT] = "{ this is no JSON"
         else:
+            del group.attrs[layout.OBJECT_SUMMARY]
             del group.attrs[layout.DATA_CLASS]
     with HDF5Storage(container) as backend:
         found = backend.query(SimulationDataQuery())

@@ -226,6 +226,12 @@ class Contents:
         """Return which attributes, which other programs read, are not what the object was stored with."""
         return objects.attribute_faults(self._node(key), key)
 
+    def restore_attributes(self, key: str) -> None:
+        """Write the attributes again that other programs read, as they were stored; errors as `header`."""
+        with self.in_one_piece():
+            objects.restore_attributes(self._node(key), key)
+        self.changes += 1
+
     def class_name(self, key: str) -> str:
         """Return the name of an object's data class: the least that `header` reads.
 

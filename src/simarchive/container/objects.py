@@ -392,21 +392,62 @@ def write_object(
     # So fine that it tells apart what was stored under one key, one after the other (`Contents.stored_at`).
     now = datetime.now(UTC).isoformat(timespec="microseconds")
     node = group.id
-    nodes.create_text(node, layout.DATA_CLASS, stored.data_class, is_ascii=True)
-    nodes.create_integer(node, layout.DATA_CLASS_VERSION, stored.data_class_version, "<i8")
-    nodes.create_text(node, layout.IDENTITY, identity, is_ascii=True)
-    nodes.create_text(node, layout.STORED_AT, now, is_ascii=True)
-    nodes.create_integer(node, layout.ANCILLARY, int(stored.has_ancillary_data), "|i1")
+    ancillary = int(stored.has_ancillary_data)
+    _create_attributes(
+        node, stored.data_class, stored.data_class_version, identity, now, has_ancillary_data=bool(ancillary)
+    )
     if stored.empty_folders:
         members.keep_empty_folders(group, stored.empty_folders)
     members.keep_executables(group, {*stored.executables} & {*stored.members})
     nodes.create_text(node, layout.DOCUMENT, encoded.text)
-    ancillary = int(stored.has_ancillary_data)
     said = f"{key} {stored.data_class_version} {ancillary} {identity} {now} {stored.data_class}"
     nodes.create_text(node, layout.OBJECT_SUMMARY, f"{_digest(said, encoded.text)} {said}")
     for name, variable in encoded.variables.items():
         arrays.write_variable(group, name, variable, dimensions)
     return now
+
+
+def _create_attributes(
+    node: h5g.GroupID,
+    data_class: str,
+    data_class_version: int,
+    identity: str,
+    stored_at: str,
+    *,
+    has_ancillary_data: bool,
+) -> None:
+    nodes.create_text(node, layout.DATA_CLASS, data_class, is_ascii=True)
+    nodes.create_integer(node, layout.DATA_CLASS_VERSION, data_class_version, "<i8")
+    nodes.create_text(node, layout.IDENTITY, identity, is_ascii=True)
+    nodes.create_text(node, layout.STORED_AT, stored_at, is_ascii=True)
+    nodes.create_integer(node, layout.ANCILLARY, int(has_ancillary_data), "|i1")
+
+
+def restore_attributes(node: h5g.GroupID, key: str) -> None:
+    """Write the attributes for other programs again, as the summary of an object has them.
+
+    Raises
+    ------
+    CorruptError
+        If nothing proves the summary.
+    """
+    summary, _ = _read_proved(node, key)
+    for name in (
+        layout.DATA_CLASS,
+        layout.DATA_CLASS_VERSION,
+        layout.IDENTITY,
+        layout.STORED_AT,
+        layout.ANCILLARY,
+    ):
+        nodes.delete_attribute(node, name)
+    _create_attributes(
+        node,
+        summary.data_class,
+        summary.data_class_version,
+        summary.identity,
+        summary.stored_at,
+        has_ancillary_data=summary.has_ancillary_data,
+    )
 
 
 def write_key(node: h5g.GroupID, name: str, key: str) -> None:

@@ -171,6 +171,8 @@ def _repair(contents: Contents, report: RepairReport) -> None:
             report.set_aside.append(SetAside(key, contents.set_aside(key), str(error)))
             continue
         report.n_objects += 1
+        if contents.attribute_faults(key):
+            contents.restore_attributes(key)
         unreadable = _unreadable_members(contents, key)
         if unreadable:
             # HDF5 can neither remove nor copy a file whose description it cannot read.
