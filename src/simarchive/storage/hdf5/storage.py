@@ -458,9 +458,10 @@ class HDF5Storage(StorageBackend):
 
         An object is damaged if its document or an array of it cannot be read or does not match its digest.
         It is moved to the group ``/set_aside`` of the container, where it is no longer an object; nothing is
-        deleted. Attributes that other programs read are written again where they are not as they were
-        stored, and an object whose name is not a key gets its own key back, or a new one. Members with damaged bytes stay where they are: `verify` names them. An object with members
-        of which not even the description can be read is kept without these.
+        deleted. Attributes for other programs are written again where they are not as they were stored, and
+        an object whose name is not a key gets its own key back, or a new one. Members with damaged bytes stay
+        where they are: `verify` names them. An object with members of which not even the description can be
+        read is kept without these.
 
         Raises
         ------
