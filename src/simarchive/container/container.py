@@ -88,6 +88,7 @@ class Container:
     ) -> None:
         self.path = Path(path).absolute()
         self.writable = writable
+        self.files = files
         self.lock_timeout_s = lock_timeout_s
         self._lock = lock or ThreadLock(f"container '{self.path}'", lock_timeout_s)
         self._journal: Journal | None = None
@@ -233,10 +234,15 @@ class Container:
             raise StorageIOError(f"no compact copy of '{self.path}' can be made: {error}") from error
         return count
 
+    @property
+    def log_path(self) -> str:
+        """Where the redo log lies, or would."""
+        return self._open_journal().log_path
+
     def log_bytes(self) -> int:
         """Return the size of the redo log; 0 if every commit is in the file."""
         try:
-            return Path(self._open_journal().log_path).stat().st_size
+            return Path(self.log_path).stat().st_size
         except FileNotFoundError:
             return 0
 

@@ -6,7 +6,7 @@
 - `survey`: what stands in the group of an object, link by link
 """
 
-from simarchive.container.rescue.extent import Extent, extent_of
+from simarchive.container.rescue.extent import Extent, extent_of, extent_of_open
 from simarchive.container.rescue.search import Rehearsal, Search, rehearsed, searched
 from simarchive.container.rescue.survey import (
     Link,
@@ -33,6 +33,7 @@ __all__ = [
     "declared_arrays",
     "document_text",
     "extent_of",
+    "extent_of_open",
     "lost_members",
     "names_set_aside",
     "note_lost_members",

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
+import contextlib
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
 
+from simarchive.container.container import Container
 from simarchive.container.layout import CONTAINER_ID, FORMAT
-from simarchive.errors import FormatError
+from simarchive.errors import FormatError, NotFoundError, StorageError
 from simarchive.journal.filepair import log_path_of, real_path
-from simarchive.journal.files import SYSTEM
+from simarchive.journal.files import SYSTEM, Files, OpenFile, status_of
 from simarchive.journal.seal import SEAL_BYTES, Seal
 from simarchive.journal.superblock import SUPERBLOCK_BYTES, end_of_file, is_guarded, is_intact
 
@@ -35,9 +35,12 @@ class Extent:
     superblock_fault
         What is wrong with the first bytes, in words; empty if nothing is.
     has_log
-        Whether a log lies beside it. Then the size alone says nothing.
+        Whether a log lies beside it, or may lie beside another name of it. Then the size alone says nothing.
     seal
         The bytes behind the end, as far as a seal goes.
+    may_have_rest
+        Whether a file lies in the place of a log, if only an empty one. Then bytes behind the end may be the
+        rest of a change that was broken off.
     """
 
     size: int
@@ -46,6 +49,7 @@ class Extent:
     superblock_fault: str
     has_log: bool
     seal: bytes
+    may_have_rest: bool = False
 
     @property
     def missing_bytes(self) -> int:
@@ -74,6 +78,8 @@ class Extent:
                 f"the file was cut short: {self.missing_bytes} bytes are missing at its end, it should have"
                 f" {self.end} and has {self.size}"
             ]
+        if self.may_have_rest:
+            return []
         behind = self.size - self.end
         seal = Seal.from_bytes(self.seal)
         if seal is None and 0 < behind < SEAL_BYTES:
@@ -106,59 +112,71 @@ class Extent:
         return []
 
 
-def extent_of(path: Path) -> Extent:
+def extent_of(path: Path, files: Files = SYSTEM, log_path: str | None = None) -> Extent:
     """Return what the first and the last bytes of a file say; nothing else is read, nothing written.
+
+    Parameters
+    ----------
+    files
+        The system calls.
+    log_path
+        Where its log lies, if not beside it.
 
     Raises
     ------
-    OSError
+    StorageError
         If the file cannot be read.
     """
-    place = Path(real_path(path, SYSTEM))
-    log = Path(log_path_of(str(place)))
-    with _opened(place) as file:
-        first = file.read(SUPERBLOCK_BYTES)
-        size = file.seek(0, 2)
+    place = real_path(path, files)
+    try:
+        file = OpenFile(files, place, writable=False)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"there is no container '{path}'") from error
+    try:
+        status = file.status()
+        size = status.st_size
+        first = file.read(SUPERBLOCK_BYTES, 0)
+        log_path = log_path_of(place) if log_path is None else log_path
+        log = status_of(files, log_path, follow=False)
+        has_log = (log is not None and _is_log(files, log_path)) or status.st_nlink > 1
         end, fault = None, ""
         try:
-            end = end_of_file(first, str(place))
+            end = end_of_file(first, place)
             if not is_intact(first):
                 end, fault = None, "the superblock, the first 48 bytes, is damaged: its checksum is wrong"
-            elif is_guarded(first):
+            elif is_guarded(first) and not has_log:
                 fault = "the file is marked as being written"
         except FormatError:
             fault = "the superblock, the first 48 bytes, is damaged or is none of a container"
-        seal = b""
-        if end is not None and end < size:
-            file.seek(end)
-            seal = file.read(SEAL_BYTES)
+        seal = file.read(SEAL_BYTES, end) if end is not None and end < size else b""
         # Of a file that was cut off early, nothing else may be left.
         is_rest = first.startswith(_SIGNATURE) and size < (end or SUPERBLOCK_BYTES)
         is_ours = _SEAL_MAGIC in seal or is_rest or _is_ours(file, size)
-    has_log = _is_log(log)
-    return Extent(size, end, is_ours or has_log, fault, has_log, seal)
+    finally:
+        file.close()
+    return Extent(size, end, is_ours or has_log, fault, has_log, seal, has_log or log is not None)
 
 
-def _opened(path: Path) -> BinaryIO:
-    """Open a file that a stranger may have put there: a link is not followed, and a FIFO not waited for."""
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
-    return os.fdopen(os.open(path, flags), "rb")  # an OSError, too, if it is a FIFO or the like
+def extent_of_open(container: Container) -> Extent:
+    """Return what `extent_of` does of a container that is open: where there is a log, that was believed."""
+    extent = extent_of(container.path, container.files, container.log_path)
+    return replace(extent, superblock_fault="") if extent.has_log else extent
 
 
-def _is_log(path: Path) -> bool:
+def _is_log(files: Files, path: str) -> bool:
     try:
-        with _opened(path) as file:
-            return file.read(len(_LOG_MAGIC)) == _LOG_MAGIC and file.seek(0, 2) > len(_LOG_MAGIC)
-    except OSError:
+        file = OpenFile(files, path, writable=False)
+    except (FileNotFoundError, StorageError):
         return False
+    with contextlib.closing(file):
+        return file.read(len(_LOG_MAGIC) + 1, 0)[:-1] == _LOG_MAGIC
 
 
-def _is_ours(file: BinaryIO, size: int) -> bool:
+def _is_ours(file: OpenFile, size: int) -> bool:
     """Return whether the first or last MiB has a name that only containers have."""
     names = (FORMAT.encode(), CONTAINER_ID.encode(), _SEAL_MAGIC)
     for at in (0, max(0, size - _PIECE_BYTES)):
-        file.seek(at)
-        piece = file.read(_PIECE_BYTES)
+        piece = file.read(_PIECE_BYTES, at)
         if names[0] in piece or names[2] in piece:
             return True
     return False

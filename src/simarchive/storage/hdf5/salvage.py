@@ -134,7 +134,7 @@ def _opened(path: Path, report: SalvageReport) -> Iterator[_Opened]:
     with contextlib.ExitStack() as stack:
         try:
             container = stack.enter_context(contextlib.closing(Container(path, writable=False)))
-            report.remarks += rescue.extent_of(container.path).faults()
+            report.remarks += rescue.extent_of_open(container).faults()
             with container.reading() as contents, verification.as_damage():
                 keys = contents.keys()
             opened = _Opened(container.reading, keys, has_index=True)

@@ -108,7 +108,7 @@ class RepairReport:
         return asdict(self)
 
 
-def check_extent(path: Path) -> None:
+def check_extent(path: Path, container: Container | None = None) -> None:
     """Check that a file is as long as it should be, before a transaction cuts off what lies behind its end.
 
     Raises
@@ -117,8 +117,8 @@ def check_extent(path: Path) -> None:
         If it is not; the message names the way out.
     """
     try:
-        faults = rescue.extent_of(path).faults()
-    except OSError:
+        faults = (rescue.extent_of(path) if container is None else rescue.extent_of_open(container)).faults()
+    except StorageError:
         return  # Who opens it next says why it cannot be read.
     if faults:
         raise salvage.refuse_in_place(path, faults)
@@ -153,7 +153,7 @@ def repair(container: Container) -> RepairReport:
 @contextlib.contextmanager
 def _repairing(container: Container) -> Iterator[None]:
     """Refuse in plain words where HDF5 cannot even list the objects, or open the file for a change."""
-    check_extent(container.path)
+    check_extent(container.path, container)
     try:
         with verification.as_damage("HDF5 says: "):
             yield

@@ -98,7 +98,7 @@ def verify(
         Called with the bytes of each member after it was checked.
     """
     walk = _Walk(VerificationReport(str(container.path), full), progress)
-    walk.pending.extendleft([walk.check_extent])
+    walk.pending.extendleft([functools.partial(walk.check_extent, container=container)])
     walk.last.append(functools.partial(walk.check_changes, container=container))
     walk.run(container.reading)
     if not walk.is_listed:
@@ -154,7 +154,7 @@ def faults_of_unopened(path: Path, error: StorageError) -> list[str]:
     """
     try:
         extent = rescue.extent_of(path)
-    except OSError:
+    except StorageError:
         raise error from None
     faults = extent.faults()
     is_of_another_version = error.__cause__ is None and not faults
@@ -289,10 +289,10 @@ class _Walk:
         """Note what is wrong with the file as a whole."""
         self._note("", message)
 
-    def check_extent(self, contents: Contents) -> None:
+    def check_extent(self, contents: Contents, container: Container) -> None:
         """Compare the size of the file with what it should be."""
         with self._checking(contents, what="the size of the file cannot be checked: "):
-            extent = rescue.extent_of(Path(self.report.path))
+            extent = rescue.extent_of_open(container)
             for fault in extent.faults():
                 self._note("", f"{fault}: {RESCUE}")
             self.report.notes += extent.oddities()
