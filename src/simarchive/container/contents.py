@@ -218,10 +218,6 @@ class Contents:
         """
         return objects.read_header(self._node(key), key)
 
-    def stored_key(self, key: str) -> str | None:
-        """Return the key under which an object was stored, if it says it; errors as in `header`."""
-        return objects.read_summary(self._node(key), key).key
-
     def attribute_faults(self, key: str) -> list[str]:
         """Return which attributes, which other programs read, are not what the object was stored with."""
         return objects.attribute_faults(self._node(key), key)

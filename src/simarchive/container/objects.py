@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ class ObjectHeader:
     stored_at: str  #: ISO 8601, UTC
     has_ancillary_data: bool
     empty_folders: tuple[str, ...] = ()
+    stored_key: str | None = None  #: under which it was stored; objects of early versions do not say it
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,7 @@ def read_header(node: h5g.GroupID, key: str) -> ObjectHeader:
         summary.stored_at,
         summary.has_ancillary_data,
         folders,
+        summary.key,
     )
 
 
@@ -183,6 +185,14 @@ def variable_names(node: h5g.GroupID, key: str) -> frozenset[str]:
 def _parsed(line: str) -> Summary:
     digest, key, version, ancillary, identity, stored_at, data_class = line.split(" ", 6)
     return Summary(data_class, int(version), identity, stored_at, ancillary == "1", key, digest)
+
+
+def _line(summary: Summary, document: str) -> str:
+    """Return what `_parsed` reads, with the digest of this and a document."""
+    ancillary = int(summary.has_ancillary_data)
+    state = f"{summary.identity} {summary.stored_at} {summary.data_class}"
+    said = f"{summary.key} {summary.data_class_version} {ancillary} {state}"
+    return f"{_digest(said, document)} {said}"
 
 
 def _attributes_of(node: h5g.GroupID) -> Summary:
@@ -392,35 +402,26 @@ def write_object(
     # So fine that it tells apart what was stored under one key, one after the other (`Contents.stored_at`).
     now = datetime.now(UTC).isoformat(timespec="microseconds")
     node = group.id
-    ancillary = int(stored.has_ancillary_data)
-    _create_attributes(
-        node, stored.data_class, stored.data_class_version, identity, now, has_ancillary_data=bool(ancillary)
+    summary = Summary(
+        stored.data_class, stored.data_class_version, identity, now, stored.has_ancillary_data, key
     )
+    _create_attributes(node, summary)
     if stored.empty_folders:
         members.keep_empty_folders(group, stored.empty_folders)
     members.keep_executables(group, {*stored.executables} & {*stored.members})
     nodes.create_text(node, layout.DOCUMENT, encoded.text)
-    said = f"{key} {stored.data_class_version} {ancillary} {identity} {now} {stored.data_class}"
-    nodes.create_text(node, layout.OBJECT_SUMMARY, f"{_digest(said, encoded.text)} {said}")
+    nodes.create_text(node, layout.OBJECT_SUMMARY, _line(summary, encoded.text))
     for name, variable in encoded.variables.items():
         arrays.write_variable(group, name, variable, dimensions)
     return now
 
 
-def _create_attributes(
-    node: h5g.GroupID,
-    data_class: str,
-    data_class_version: int,
-    identity: str,
-    stored_at: str,
-    *,
-    has_ancillary_data: bool,
-) -> None:
-    nodes.create_text(node, layout.DATA_CLASS, data_class, is_ascii=True)
-    nodes.create_integer(node, layout.DATA_CLASS_VERSION, data_class_version, "<i8")
-    nodes.create_text(node, layout.IDENTITY, identity, is_ascii=True)
-    nodes.create_text(node, layout.STORED_AT, stored_at, is_ascii=True)
-    nodes.create_integer(node, layout.ANCILLARY, int(has_ancillary_data), "|i1")
+def _create_attributes(node: h5g.GroupID, summary: Summary) -> None:
+    nodes.create_text(node, layout.DATA_CLASS, summary.data_class, is_ascii=True)
+    nodes.create_integer(node, layout.DATA_CLASS_VERSION, summary.data_class_version, "<i8")
+    nodes.create_text(node, layout.IDENTITY, summary.identity, is_ascii=True)
+    nodes.create_text(node, layout.STORED_AT, summary.stored_at, is_ascii=True)
+    nodes.create_integer(node, layout.ANCILLARY, int(summary.has_ancillary_data), "|i1")
 
 
 def restore_attributes(node: h5g.GroupID, key: str) -> None:
@@ -440,14 +441,7 @@ def restore_attributes(node: h5g.GroupID, key: str) -> None:
         layout.ANCILLARY,
     ):
         nodes.delete_attribute(node, name)
-    _create_attributes(
-        node,
-        summary.data_class,
-        summary.data_class_version,
-        summary.identity,
-        summary.stored_at,
-        has_ancillary_data=summary.has_ancillary_data,
-    )
+    _create_attributes(node, summary)
 
 
 def write_key(node: h5g.GroupID, name: str, key: str) -> None:
@@ -455,9 +449,7 @@ def write_key(node: h5g.GroupID, name: str, key: str) -> None:
     with contextlib.suppress(CorruptError):
         summary, text = _read_proved(node, name)
         if summary.digest is not None:
-            _, _, rest = nodes.read_text(node, layout.OBJECT_SUMMARY).split(" ", 2)
-            said = f"{key} {rest}"
-            nodes.write_text(node, layout.OBJECT_SUMMARY, f"{_digest(said, text)} {said}")
+            nodes.write_text(node, layout.OBJECT_SUMMARY, _line(replace(summary, key=key), text))
 
 
 def write_member_checks(group: h5py.Group, stored_at: str, infos: Sequence[MemberInfo]) -> None:

@@ -6,8 +6,8 @@ arrays of plain numbers, and ASCII texts of fixed length. None has zero elements
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import h5py
@@ -91,20 +91,15 @@ class Attributes:
         if number * least_bytes > _FEW_BYTES and number * least_bytes > nodes.file_size(self._id):
             raise self.corrupt(f"it claims {number:,} {what}, for which the file has no room")
 
-    @contextmanager
-    def making_sense(self) -> Iterator[None]:
+    def making_sense(self) -> AbstractContextManager[None]:
         """Say that the index is damaged where its numbers lead numpy or this package astray."""
-        try:
-            yield
-        except StorageError:
-            raise
-        except UNREADABLE as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise  # the device failed; what it holds may be sound
-            raise self.corrupt(f"it makes no sense ({type(error).__name__}: {error})") from error
+        return self._as_damage(lambda error: f"it makes no sense ({type(error).__name__}: {error})")
+
+    def _reading(self, name: str) -> AbstractContextManager[None]:
+        return self._as_damage(lambda error: f"{name!r} cannot be read ({error})")
 
     @contextmanager
-    def _reading(self, name: str) -> Iterator[None]:
+    def _as_damage(self, words: Callable[[Exception], str]) -> Iterator[None]:
         try:
             yield
         except StorageError:
@@ -112,7 +107,7 @@ class Attributes:
         except UNREADABLE as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # the device failed; what it holds may be sound
-            raise self.corrupt(f"{name!r} cannot be read ({error})") from error
+            raise self.corrupt(words(error)) from error
 
     def read(self, name: str, size: int | None = None) -> Array:
         """Return the array of an attribute.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from simarchive.container.container import Container
-from simarchive.container.layout import CONTAINER_ID, FORMAT
+from simarchive.container.layout import FORMAT
 from simarchive.errors import FormatError, NotFoundError, StorageError
 from simarchive.journal.filepair import log_path_of, real_path
 from simarchive.journal.files import SYSTEM, Files, OpenFile, status_of
@@ -174,9 +174,8 @@ def _is_log(files: Files, path: str) -> bool:
 
 def _is_ours(file: OpenFile, size: int) -> bool:
     """Return whether the first or last MiB has a name that only containers have."""
-    names = (FORMAT.encode(), CONTAINER_ID.encode(), _SEAL_MAGIC)
     for at in (0, max(0, size - _PIECE_BYTES)):
         piece = file.read(_PIECE_BYTES, at)
-        if names[0] in piece or names[2] in piece:
+        if FORMAT.encode() in piece or _SEAL_MAGIC in piece:
             return True
     return False

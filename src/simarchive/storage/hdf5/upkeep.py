@@ -184,7 +184,7 @@ def _repair(contents: Contents, report: RepairReport) -> None:
             message = f"it is kept without what cannot be read of it, {names}; as it was, it is there"
             report.set_aside.append(SetAside(key, place, message))
         if not is_key(key):
-            stored_key = contents.stored_key(key)
+            stored_key = proved.header.stored_key
             wanted = stored_key if stored_key is not None and is_key(stored_key) else None
             report.new_keys[key] = free_key(wanted, contents.__contains__)
             contents.rename(key, report.new_keys[key])

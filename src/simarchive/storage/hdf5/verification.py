@@ -380,11 +380,10 @@ class _Walk:
         with self._checking(contents, key):
             header = contents.header(key)
             self._headers[key] = header
-            stored_key = contents.stored_key(key)
             if key not in contents:
                 self._note(key, NOT_A_KEY)
-            elif stored_key not in (key, None):
-                self._note(key, f"it was stored under the key {stored_key!r}, and is not that object")
+            elif header.stored_key not in (key, None):
+                self._note(key, f"it was stored under the key {header.stored_key!r}, and is not that object")
             first = self._addresses.setdefault(contents.address(key), key)
             if first != key:
                 message = f"it is the same group as {first!r}: who changes one of them changes the other"
