@@ -190,6 +190,7 @@ def test_the_list_is_as_the_format_says(container: Path) -> None:
     assert json.loads(text) == sorted(SCRIPTS)
 
 
+SOUND = ('["trajectory.dcd"]', "[]", None)
 LISTS = ['["trajectory.dcd"]', "[]", "{", "7", '[["run.sh"]]', '["../../run.sh", 5, null]', "[" * 5000, None]
 
 
@@ -205,7 +206,22 @@ def test_a_list_that_was_changed_costs_no_file_and_no_object(
     assert {name: (place / name).read_bytes() for name in SCRIPTS} == SCRIPTS
     with HDF5Storage(container, mode="r") as backend:
         assert backend.retrieve_object("k1")[0] is not None
-        backend.verify()
+        assert backend.verify().ok == (text in SOUND)
+
+
+@pytest.mark.parametrize("attribute", ["member_executables", "member_empty_folders"])
+def test_verify_names_a_list_that_cannot_be_read_and_repair_ends_it(container: Path, attribute: str) -> None:
+    with h5py.File(container, "r+") as file:
+        file["objects/k1"].attrs[attribute] = '["../../out"]'
+    with HDF5Storage(container, mode="r") as backend:
+        before = backend.verify().problems
+        (problem,) = (problem for problem in before if problem.is_error)
+    assert problem.key == "k1"
+    assert attribute in problem.message
+    with HDF5Storage(container) as backend:
+        backend.repair()
+        assert backend.verify().problems == [other for other in before if other is not problem]
+        assert {info.name for info in backend.list_members("k1")} >= SCRIPTS.keys()
 
 
 def test_two_containers_do_not_share_a_file_that_only_one_may_execute(tmp_path: Path) -> None:

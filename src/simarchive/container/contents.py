@@ -445,8 +445,8 @@ class Contents:
         return objects.read_summary(self._node(key), key).has_ancillary_data
 
     def empty_folders(self, key: str) -> tuple[str, ...]:
-        """Return the folders of an object that hold no file."""
-        return objects.empty_folders(self._node(key))
+        """Return the folders of an object that hold no file; none if that cannot be read."""
+        return members.empty_folders(self._group(key))
 
     def executables(self, key: str) -> frozenset[str]:
         """Return the names of an object's members that are executable files."""

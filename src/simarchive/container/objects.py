@@ -99,10 +99,6 @@ def read_summary(node: h5g.GroupID, key: str) -> Summary:
 def read_header(node: h5g.GroupID, key: str) -> ObjectHeader:
     """Return what is known of an object without reading its document."""
     summary = read_summary(node, key)
-    try:
-        folders = empty_folders(node)
-    except UNREADABLE as error:
-        raise CorruptError(f"object {key!r} cannot be read: {error}") from error
     return ObjectHeader(
         key,
         summary.data_class,
@@ -110,22 +106,26 @@ def read_header(node: h5g.GroupID, key: str) -> ObjectHeader:
         summary.identity,
         summary.stored_at,
         summary.has_ancillary_data,
-        folders,
+        members.empty_folders(h5py.Group(node)),
         summary.key,
     )
 
 
 def attribute_faults(node: h5g.GroupID, key: str) -> list[str]:
-    """Return which attributes, which other programs read, do not say what the summary of an object does."""
+    """Return which attributes of an object cannot be read, or do not say what its summary does.
+
+    Without them it is what it was: those that the summary repeats are for other programs.
+    """
     summary = read_summary(node, key)
+    faults = [*members.faults_of_lists(h5py.Group(node)).values()]
     if summary.digest is None:
-        return []
+        return faults
     try:
         found = _attributes_of(node)
     except UNREADABLE as error:
-        return [f"an attribute for other programs cannot be read: {error}"]
+        return [*faults, f"an attribute for other programs cannot be read: {error}"]
     said = [(name, getattr(found, name), getattr(summary, name)) for name in _IN_ATTRIBUTES]
-    return [
+    return faults + [
         f"its attribute {name!r} is {value!r}, but it was stored with {stored!r}"
         for name, value, stored in said
         if value != stored
@@ -337,13 +337,6 @@ def _member_check(stored_at: str, name: str, digest: str) -> int:
     return int.from_bytes(blake3(text).digest(8), "little")
 
 
-def empty_folders(node: h5g.GroupID) -> tuple[str, ...]:
-    """Return the folders of an object that hold no file."""
-    if not nodes.has_attribute(node, layout.MEMBER_EMPTY_FOLDERS):
-        return ()
-    return members.empty_folders(h5py.Group(node))
-
-
 def can_be_taken_apart(node: h5g.GroupID) -> bool:
     """Return whether HDF5 can remove an object: it reads whatever describes the parts to free their space."""
     try:
@@ -427,6 +420,8 @@ def _create_attributes(node: h5g.GroupID, summary: Summary) -> None:
 def restore_attributes(node: h5g.GroupID, key: str) -> None:
     """Write the attributes for other programs again, as the summary of an object has them.
 
+    A list of empty folders or of executables that cannot be read is removed.
+
     Raises
     ------
     CorruptError
@@ -442,6 +437,8 @@ def restore_attributes(node: h5g.GroupID, key: str) -> None:
     ):
         nodes.delete_attribute(node, name)
     _create_attributes(node, summary)
+    for name in members.faults_of_lists(h5py.Group(node)):
+        nodes.delete_attribute(node, name)
 
 
 def write_key(node: h5g.GroupID, name: str, key: str) -> None:

@@ -21,7 +21,7 @@ from simarchive.container.layout import (
 from simarchive.container.members.names import link_name, member_name
 from simarchive.container.members.table import MemberInfo, is_member
 from simarchive.container.nodes import UNREADABLE
-from simarchive.errors import CorruptError, NotFoundError
+from simarchive.errors import CorruptError, InvalidDataError, NotFoundError
 from simarchive.ground import json_text
 from simarchive.ground.keys import check_member_name
 
@@ -165,18 +165,8 @@ def keep_empty_folders(group: h5py.Group, folders: Iterable[str]) -> None:
 
 
 def empty_folders(group: h5py.Group) -> tuple[str, ...]:
-    """Return the folders that `keep_empty_folders` recorded.
-
-    Raises
-    ------
-    CorruptError
-        If they cannot be read.
-    """
-    try:
-        text = nodes.find_text(group.id, MEMBER_EMPTY_FOLDERS)
-        return () if text is None else tuple(check_member_name(name) for name in _texts(text))
-    except nodes.UNREADABLE as error:
-        raise CorruptError(f"the empty folders of {group.name} cannot be read: {error}") from error
+    """Return the folders that `keep_empty_folders` recorded; none if that cannot be read."""
+    return _kept_names(group, MEMBER_EMPTY_FOLDERS)
 
 
 def keep_executables(group: h5py.Group, names: Iterable[str]) -> None:
@@ -188,15 +178,37 @@ def keep_executables(group: h5py.Group, names: Iterable[str]) -> None:
 
 def executables(group: h5py.Group) -> frozenset[str]:
     """Return the members that `keep_executables` recorded; none if that cannot be read."""
-    if not nodes.has_attribute(group.id, MEMBER_EXECUTABLES):
-        return frozenset()
+    return frozenset(_kept_names(group, MEMBER_EXECUTABLES))
+
+
+def faults_of_lists(group: h5py.Group) -> dict[str, str]:
+    """Return what is wrong with the lists of empty folders and of executables, by attribute."""
+    faults = {}
+    for attribute in (MEMBER_EMPTY_FOLDERS, MEMBER_EXECUTABLES):
+        try:
+            _names(group, attribute)
+        except CorruptError as error:
+            faults[attribute] = str(error)
+    return faults
+
+
+def _kept_names(group: h5py.Group, attribute: str) -> tuple[str, ...]:
     try:
-        names = _texts(nodes.read_text(group.id, MEMBER_EXECUTABLES))
-    except nodes.UNREADABLE as error:
-        # The files are worth more than their permissions.
-        LOGGER.warning("which members of %s are executable cannot be read: %s", group.name, error)
-        return frozenset()
-    return frozenset(name for name in names if isinstance(name, str))
+        return _names(group, attribute)
+    except CorruptError as error:
+        # The files are worth more than their permissions and the folders beside them.
+        LOGGER.warning("%s: %s", group.name, error)
+        return ()
+
+
+def _names(group: h5py.Group, attribute: str) -> tuple[str, ...]:
+    try:
+        if not nodes.has_attribute(group.id, attribute):
+            return ()
+        names = _texts(nodes.read_text(group.id, attribute))
+        return tuple(check_member_name(name) for name in names)
+    except (*UNREADABLE, InvalidDataError) as error:
+        raise CorruptError(f"its attribute {attribute!r} cannot be read: {error}") from error
 
 
 def _texts(text: str) -> list[str]:
