@@ -62,6 +62,20 @@ class Codec(Protocol):
         """
         ...
 
+    def decode_part(
+        self, stored: memoryview, filter_mask: int, chunk_bytes: int, start: int, out: memoryview
+    ) -> None:
+        """Fill `out` with the bytes from `start` on of a chunk of `chunk_bytes` bytes.
+
+        What can be left undone of the rest of the chunk is: a frame is often a twentieth of one.
+
+        Raises
+        ------
+        ValueError
+            As `decode`.
+        """
+        ...
+
 
 def keep_smaller(chunk: memoryview, encoded: Buffer, all_filters: int) -> EncodedChunk:
     """Return `encoded`, or the chunk itself with every filter skipped if encoding gained too little."""
@@ -75,3 +89,10 @@ def copy_stored(stored: memoryview, out: memoryview) -> None:
     if len(stored) != len(out):
         raise ValueError(f"the chunk has {len(stored)} stored bytes in place of {len(out)}")
     out[:] = stored
+
+
+def copy_part(plain: Buffer, chunk_bytes: int, start: int, out: memoryview) -> None:
+    """Fill `out` from `start` of a decoded chunk; raise ValueError if that has another length."""
+    if len(plain) != chunk_bytes:
+        raise ValueError(f"the chunk has {len(plain)} bytes in place of {chunk_bytes}")
+    out[:] = memoryview(plain)[start : start + len(out)]

@@ -19,7 +19,7 @@ import deflate
 import numpy as np
 from isal import isal_zlib
 
-from simarchive.codecs.codec import CHUNK_BYTES, EncodedChunk, copy_stored, keep_smaller
+from simarchive.codecs.codec import CHUNK_BYTES, EncodedChunk, copy_part, copy_stored, keep_smaller
 from simarchive.codecs.planes import (
     SHUFFLE_FILTER,
     WORD,
@@ -28,6 +28,7 @@ from simarchive.codecs.planes import (
     noise_rows,
     split_planes,
     unshuffle,
+    unshuffle_part,
 )
 
 DEFLATE_FILTER = (1, (1,))
@@ -67,6 +68,16 @@ class ShuffledDeflate:
         planes = inflate(stored, len(out))
         unshuffle(np.frombuffer(planes, np.uint8), np.frombuffer(out, np.uint8))
 
+    def decode_part(
+        self, stored: memoryview, filter_mask: int, chunk_bytes: int, start: int, out: memoryview
+    ) -> None:
+        """Fill `out` from `start` of the chunk; only the words in it are put together from their planes."""
+        if filter_mask & self._all_filters:
+            copy_part(stored, chunk_bytes, start, out)
+            return
+        planes = inflate(stored, chunk_bytes)
+        unshuffle_part(np.frombuffer(planes, np.uint8), start, np.frombuffer(out, np.uint8))
+
 
 class PlainDeflate:
     """Deflate without a shuffle: text, and whatever else shrinks more without one."""
@@ -87,6 +98,13 @@ class PlainDeflate:
     def decode(self, stored: memoryview, filter_mask: int, out: memoryview) -> None:
         """Fill `out` from one zlib stream, or from the chunk's own bytes if the filter was skipped."""
         copy_stored(stored if filter_mask & self._all_filters else memoryview(inflate(stored, len(out))), out)
+
+    def decode_part(
+        self, stored: memoryview, filter_mask: int, chunk_bytes: int, start: int, out: memoryview
+    ) -> None:
+        """Fill `out` from `start` of the chunk."""
+        plain = stored if filter_mask & self._all_filters else inflate(stored, chunk_bytes)
+        copy_part(plain, chunk_bytes, start, out)
 
 
 def inflate(stored: memoryview, n_bytes: int) -> bytearray:

@@ -60,6 +60,16 @@ def unshuffle(planes: Bytes, out: Bytes) -> None:
         out[plane::WORD] = planes[plane * n_words : (plane + 1) * n_words]
 
 
+def unshuffle_part(planes: Bytes, start: int, out: Bytes) -> None:
+    """Fill `out` with the bytes from `start` on of what `unshuffle` would make of all of `planes`."""
+    n_words = len(planes) // WORD
+    first, last = start // WORD, -(-(start + len(out)) // WORD)
+    words = thread_array("words", (last - first) * WORD)
+    for plane in range(WORD):
+        words[plane::WORD] = planes[plane * n_words + first : plane * n_words + last]
+    out[:] = words[start - first * WORD :][: len(out)]
+
+
 def entropy_bits(rows: Bytes) -> NDArray[np.float64]:
     """Return the entropy of each row, in bits per byte (0 to 8), from an evenly spaced sample of it."""
     n_rows, length = rows.shape

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simarchive.codecs.codec import CHUNK_BYTES, EncodedChunk, copy_stored
+from simarchive.codecs.codec import CHUNK_BYTES, EncodedChunk, copy_part, copy_stored
 
 
 class Raw:
@@ -20,3 +20,9 @@ class Raw:
     def decode(self, stored: memoryview, filter_mask: int, out: memoryview) -> None:
         """Fill `out` from `stored`."""
         copy_stored(stored, out)
+
+    def decode_part(
+        self, stored: memoryview, filter_mask: int, chunk_bytes: int, start: int, out: memoryview
+    ) -> None:
+        """Fill `out` from `start` of `stored`."""
+        copy_part(stored, chunk_bytes, start, out)

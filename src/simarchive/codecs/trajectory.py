@@ -47,10 +47,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simarchive.codecs.codec import CHUNK_BYTES, EncodedChunk, copy_stored, keep_smaller
+from simarchive.codecs.codec import CHUNK_BYTES, EncodedChunk, copy_part, copy_stored, keep_smaller
 from simarchive.codecs.deflate import inflate, zlib_stream
 from simarchive.codecs.frame_layout import FrameLayout
-from simarchive.codecs.planes import WORD, Words, entropy_bits, noise_rows, split_planes, unshuffle
+from simarchive.codecs.planes import (
+    WORD,
+    Words,
+    entropy_bits,
+    noise_rows,
+    split_planes,
+    thread_array,
+    unshuffle,
+)
 
 # Of the range 32768 to 65535, which the HDF Group leaves for private use.
 TRAJECTORY_FILTER = (33217, (1,))
@@ -149,6 +157,17 @@ class Trajectory:
                 raise ValueError("an exception lies outside the chunk")
             words[places] = pairs[n_exceptions:]
         np.frombuffer(out, ">u4" if big_endian else "<u4")[:] = words
+
+    def decode_part(
+        self, stored: memoryview, filter_mask: int, chunk_bytes: int, start: int, out: memoryview
+    ) -> None:
+        """Fill `out` from `start` of the chunk, of which each frame builds on the one before."""
+        if filter_mask & self._all_filters:
+            copy_part(stored, chunk_bytes, start, out)
+            return
+        whole = thread_array("chunk", chunk_bytes).data
+        self.decode(stored, filter_mask, whole)
+        copy_part(whole, chunk_bytes, start, out)
 
 
 def _best_residuals(words: Words, layout: FrameLayout) -> tuple[int, int, Words, NDArray[Any]]:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from simarchive.codecs.codec import CHUNK_BYTES, EncodedChunk, copy_stored, keep_smaller
+from simarchive.codecs.codec import CHUNK_BYTES, EncodedChunk, copy_part, copy_stored, keep_smaller
 from simarchive.codecs.planes import (
     SHUFFLE_FILTER,
     WORD,
@@ -28,6 +28,7 @@ from simarchive.codecs.planes import (
     noise_rows,
     split_planes,
     unshuffle,
+    unshuffle_part,
 )
 from simarchive.errors import InvalidDataError
 
@@ -120,6 +121,16 @@ class ShuffledZstd(_Zstd):
         planes = self.decompress(stored, len(out))
         unshuffle(np.frombuffer(planes, np.uint8), np.frombuffer(out, np.uint8))
 
+    def decode_part(
+        self, stored: memoryview, filter_mask: int, chunk_bytes: int, start: int, out: memoryview
+    ) -> None:
+        """Fill `out` from `start` of the chunk; only the words in it are put together from their planes."""
+        if filter_mask & self._all_filters:
+            copy_part(stored, chunk_bytes, start, out)
+            return
+        planes = self.decompress(stored, chunk_bytes)
+        unshuffle_part(np.frombuffer(planes, np.uint8), start, np.frombuffer(out, np.uint8))
+
 
 class PlainZstd(_Zstd):
     """Zstd without a shuffle: text, and whatever else shrinks more without one."""
@@ -142,6 +153,13 @@ class PlainZstd(_Zstd):
             copy_stored(stored, out)
         else:
             out[:] = self.decompress(stored, len(out))
+
+    def decode_part(
+        self, stored: memoryview, filter_mask: int, chunk_bytes: int, start: int, out: memoryview
+    ) -> None:
+        """Fill `out` from `start` of the chunk."""
+        plain = stored if filter_mask & self._all_filters else self.decompress(stored, chunk_bytes)
+        copy_part(plain, chunk_bytes, start, out)
 
 
 def _raw_blocks(data: Bytes) -> Iterator[bytes | memoryview]:

@@ -22,7 +22,16 @@ from h5py import h5g
 from simarchive.container import arrays, documents, layout, members, nodes, objects
 from simarchive.container.documents import Tree
 from simarchive.container.index import IndexTables
-from simarchive.container.members import MemberFault, MemberInfo, MemberNames, MemberReader, StoredMember
+from simarchive.container.members import (
+    ChunkFile,
+    FrameLengths,
+    MemberFault,
+    MemberInfo,
+    MemberNames,
+    MemberReader,
+    MemberTable,
+    StoredMember,
+)
 from simarchive.container.members.pipeline import Progress
 from simarchive.container.members.shared import MIN_SHARED_BYTES, SharedMembers
 from simarchive.container.nodes import UNREADABLE
@@ -519,14 +528,30 @@ class Contents:
         for info in self.members(key):
             if info.fault:
                 raise _unreadable(key, info.name, info.fault)
-            table = members.read_table(self._own_member(key, info.name))
-            found[info.name] = StoredMember(info, table, self._file)
+            found[info.name] = self._stored(info, self._own_member(key, info.name))
         return found
 
     def stored_member(self, key: str, name: str) -> StoredMember:
         """Return one member as another container can copy it; errors as for `member`."""
         info = self.member(key, name)
-        return StoredMember(info, members.read_table(self._own_member(key, name)), self._file)
+        return self._stored(info, self._own_member(key, name))
+
+    def _stored(self, info: MemberInfo, dataset: h5py.Dataset) -> StoredMember:
+        table = members.read_table(dataset)
+        lengths = (
+            members.read_frame_lengths(dataset, table.size, table.digest) if table.n_chunks > 1 else None
+        )
+        return StoredMember(info, table, self._file, lengths)
+
+    def member_chunks(self, key: str, name: str) -> tuple[MemberTable, ChunkFile]:
+        """Return where the chunks of a member lie, and what reads them as long as this view is good."""
+        return members.read_table(self._member(key, name)), self._file
+
+    def frame_lengths(self, key: str, name: str) -> FrameLengths | None:
+        """Return the lengths in bytes of a member's frames, if they were found when it was stored."""
+        dataset = self._member(key, name)
+        table = members.read_table(dataset)
+        return members.read_frame_lengths(dataset, table.size, table.digest)
 
     def node(self, key: str) -> h5g.GroupID:
         """Return the group of an object, for the other modules of this floor."""

@@ -80,6 +80,9 @@ MEMBER_CODEC = "member_codec"  # name in simarchive.codecs
 MEMBER_CHUNK_CRC32 = "member_chunk_crc32"  # uint32 per chunk: of its stored bytes; 0 if unwritten
 # BLAKE3 of size, digest, codec, chunk length, checks and filter masks; absent in members of early versions.
 MEMBER_DESCRIPTION_DIGEST = "member_description_blake3"
+# uint32: 8 bytes that check the rest, then the length in bytes of each frame of an XTC or TRR file; absent in
+# other members, in those of one chunk, and in those of early versions.
+MEMBER_FRAME_LENGTHS = "member_frame_lengths"
 # Attribute of the group, one for each member whose encoded name is too long for a link; followed by the
 # digits that end the link's name.
 MEMBER_LONG_NAME_PREFIX = "member_name_"

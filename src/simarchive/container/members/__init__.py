@@ -8,6 +8,7 @@ byte is covered, padding too. A chunk of zeros is not written.
 
 from simarchive.container.members.choice import MemberNames
 from simarchive.container.members.extraction import MemberFault, extract_member, verify_member
+from simarchive.container.members.frame_lengths import FrameLengths, read_frame_lengths
 from simarchive.container.members.listing import (
     empty_folders,
     executables,
@@ -36,15 +37,19 @@ from simarchive.container.members.table import (
     is_member,
     read_table,
 )
+from simarchive.container.members.window import ChunkWindow, StoredChunks
 from simarchive.container.members.writing import StoredMember, copy_member, link_member, store_member
 
 __all__ = [
     "ChunkFile",
+    "ChunkWindow",
+    "FrameLengths",
     "MemberFault",
     "MemberInfo",
     "MemberNames",
     "MemberReader",
     "MemberTable",
+    "StoredChunks",
     "StoredMember",
     "copy_member",
     "empty_folders",
@@ -69,6 +74,7 @@ __all__ = [
     "member_info",
     "member_name",
     "open_member",
+    "read_frame_lengths",
     "read_table",
     "size_of",
     "store_member",

@@ -130,12 +130,26 @@ def decode_chunk(table: MemberTable, file: ChunkFile, chunk: int, out: memoryvie
     CorruptMemberError
         If its stored bytes fail the CRC-32, or cannot be decoded.
     """
-    stored = read_stored(table, file, chunk)
+    decode_stored(table, chunk, read_stored(table, file, chunk), 0, out)
+
+
+def decode_stored(table: MemberTable, chunk: int, stored: memoryview, start: int, out: memoryview) -> None:
+    """Fill `out` with the bytes from `start` on of a chunk, from its stored bytes, which passed their check.
+
+    Raises
+    ------
+    CorruptMemberError
+        If they cannot be decoded.
+    """
     if not stored:
         out[:] = bytes(len(out))
         return
+    mask = int(table.filter_masks[chunk])
     try:
-        table.codec.decode(stored, int(table.filter_masks[chunk]), out)
+        if len(out) == table.chunk_bytes:
+            table.codec.decode(stored, mask, out)
+        else:
+            table.codec.decode_part(stored, mask, table.chunk_bytes, start, out)
     except ValueError as error:
         raise chunk_error(table, chunk, str(error)) from error
 
@@ -145,20 +159,36 @@ def read_stored(table: MemberTable, file: ChunkFile, chunk: int) -> memoryview:
 
     Empty for a chunk that was not written because it is all zeros.
     """
-    size = int(table.stored_sizes[chunk])
-    stored = thread_array("stored", size).data
-    offset = int(table.offsets[chunk])
+    stored = thread_array("stored", int(table.stored_sizes[chunk])).data
+    read_unchecked(table, file, chunk, 0, stored)
+    check_stored(table, chunk, stored)
+    return stored
+
+
+def read_unchecked(table: MemberTable, file: ChunkFile, chunk: int, start: int, out: memoryview) -> None:
+    """Fill `out` with the stored bytes of a chunk from `start` on, before any check.
+
+    Raises
+    ------
+    CorruptMemberError
+        If the container ends before.
+    StorageIOError
+        If the system cannot read them.
+    """
     try:
-        file.read_at(stored, offset)
+        file.read_at(out, int(table.offsets[chunk]) + start)
     except EOFError as error:
         raise chunk_error(table, chunk, f"the container ends before it ({error})") from error
     except StorageError:
         raise
     except OSError as error:
         raise StorageIOError(f"{table.label}: chunk {chunk} cannot be read: {error}") from error
+
+
+def check_stored(table: MemberTable, chunk: int, stored: memoryview) -> None:
+    """Raise CorruptMemberError if the stored bytes of a chunk do not match their CRC-32."""
     if isal_zlib.crc32(stored) != int(table.crcs[chunk]):
         raise chunk_error(table, chunk, "its stored bytes do not match their CRC-32")
-    return stored
 
 
 def chunk_error(table: MemberTable, chunk: int, what: str) -> CorruptMemberError:

@@ -12,6 +12,7 @@ from blake3 import blake3
 from isal import isal_zlib
 
 from simarchive.codecs import DEFAULT_CODEC, Codec, choose_codec
+from simarchive.codecs.xdr_frames import FrameScanner
 from simarchive.container import nodes
 from simarchive.container.layout import (
     MEMBER_CHUNK_CRC32,
@@ -21,6 +22,7 @@ from simarchive.container.layout import (
     MEMBER_SIZE,
 )
 from simarchive.container.members.extraction import read_stored, wrong_digest
+from simarchive.container.members.frame_lengths import FrameLengths, keep_frame_lengths
 from simarchive.container.members.names import keep_long_name, link_name
 from simarchive.container.members.pipeline import Pipeline, Progress, Stage
 from simarchive.container.members.reader import open_member
@@ -76,10 +78,13 @@ def store_member(
         chosen = choose_codec(codec, opened.sample())
         chunk_bytes = chunk_length(opened.size, chosen)
         dataset = _create_dataset(group, opened.size, chosen, chunk_bytes)
-        digest, crcs, masks = _store_chunks(dataset, opened, chosen, progress)
+        scanner = FrameScanner()
+        digest, crcs, masks = _store_chunks(dataset, opened, chosen, progress, scanner)
         opened.check_unchanged()
     described = description_digest(opened.size, digest, chosen.name, chunk_bytes, crcs, masks)
     _write_attributes(dataset, opened.size, digest, chosen.name, crcs, described)
+    if len(crcs) > 1:  # else who wants to know reads the one chunk anyway
+        keep_frame_lengths(dataset, digest, scanner.finish())
     nodes.add_link(dataset.id, group.id, link)
     keep_long_name(group, name)
     return MemberInfo(name, opened.size, nodes.stored_bytes(dataset.id), digest, chosen.name)
@@ -92,6 +97,7 @@ class StoredMember:
     info: MemberInfo
     table: MemberTable
     file: ChunkFile
+    frame_lengths: FrameLengths | None = None
 
 
 def copy_member(
@@ -146,6 +152,8 @@ def copy_member(
     # What nothing proves of a member of an early version must not be proved by its copy.
     described = table.description_digest() if table.is_proved else None
     _write_attributes(dataset, table.size, table.digest, table.codec.name, table.crcs, described)
+    if member.frame_lengths is not None:
+        keep_frame_lengths(dataset, table.digest, member.frame_lengths)
     nodes.add_link(dataset.id, group.id, link)
     keep_long_name(group, name)
     return MemberInfo(name, table.size, nodes.stored_bytes(dataset.id), table.digest, table.codec.name)
@@ -184,7 +192,11 @@ def _create_dataset(group: h5py.Group, size: int, codec: Codec, chunk_bytes: int
 
 
 def _store_chunks(
-    dataset: h5py.Dataset, source: MemberSource, codec: Codec, progress: Progress | None
+    dataset: h5py.Dataset,
+    source: MemberSource,
+    codec: Codec,
+    progress: Progress | None,
+    scanner: FrameScanner,
 ) -> tuple[str, np.ndarray, np.ndarray]:
     elements = int(dataset.chunks[0])
     chunk_bytes = elements * codec.element_size
@@ -198,6 +210,7 @@ def _store_chunks(
         with reading.turn(number):
             source.read_into(chunk[:length])
             hasher.update(chunk[:length])
+            scanner.feed(chunk[:length])
         chunk[length:] = bytes(chunk_bytes - length)
         # Readers believe only so many zeros that are not there.
         is_zero = _is_zero(chunk) and (number + 1) * chunk_bytes <= LIMITS.unwritten_bytes
