@@ -45,6 +45,8 @@ ONLY_IN = {
     "click": {"cli"},
     "rich": {"cli"},
     "pytest": {"testing"},
+    "MDAnalysis": {"storage"},
+    "mdtraj": {"storage"},
 }
 # Each holds one file per like thing, so it grows with what there is.
 OF_LIKE_THINGS = {"cli/commands", "codecs", "data", "queries"}
@@ -57,6 +59,11 @@ OF_OTHERS = {
     # How a unit is defined, in whatever registry: pint says it nowhere else.
     "chemistry/units.py": {"_REGISTRY", "_units"},
     "ground/signals.py": {"_getframe"},
+    # What its readers take frames from, where they are, and what copies of them are made with.
+    "storage/trajectories/mdanalysis.py": {
+        *("_auxs", "_current_frame", "_file", "_frame", "_kwargs"),
+        *("_read_next_timestep", "_reopen", "_xdr"),
+    },
     "interop/openff/merging.py": {"_stored_object_keys"},
     "interop/openff/queries.py": {"_set_value"},
     "interop/openff/values.py": {"_custom_supported_types"},

@@ -59,6 +59,7 @@ _HOMES = {
         "DetachedLogError",
         "ForeignChangeError",
         "FormatError",
+        "FrameReadError",
         "IncompleteError",
         "InvalidDataError",
         "LockedError",

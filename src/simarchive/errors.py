@@ -122,6 +122,15 @@ class OutOfMemoryError(StorageError, MemoryError):
     exit_code = 19
 
 
+class FrameReadError(StorageError):
+    """A frame of a trajectory that cannot be read.
+
+    It is no `OSError`, whatever the cause: MDAnalysis takes one for the end of the trajectory.
+    """
+
+    exit_code = 20
+
+
 class CrashedError(StorageError):
     """A process that read a file apart from this one crashed, or met its limit of memory or time."""
 

@@ -40,9 +40,14 @@ from simarchive.storage.hdf5.upkeep import ContainerStatistics, RepairReport
 from simarchive.storage.hdf5.verification import VerificationReport
 from simarchive.storage.incoming import Incoming
 from simarchive.storage.scratch import AncillaryPath, SharedFiles
+from simarchive.storage.trajectories import opening as trajectories
 
 if TYPE_CHECKING:
+    import MDAnalysis
     import pandas
+    from mdtraj import Trajectory as MdtrajTrajectory
+
+    from simarchive.storage.trajectories.frames import Frames
 
 # So many headers are read at a time: a walk that is given up early reads few in vain.
 _HEADERS_AT_ONCE = 256
@@ -325,6 +330,119 @@ class HDF5Storage(StorageBackend):
             Whether the files are on the disk, not only in the system's memory, when this returns.
         """
         return self._members.extract(storage_key, destination, patterns, progress=progress, sync=sync)
+
+    # --- trajectories, where they lie ------------------------------------------------------------------
+
+    def frames(self, storage_key: str, name: str | None = None) -> Frames:
+        """Return the frames of a trajectory as arrays: ``backend.frames(key)[10:1000:10].positions``.
+
+        Nothing is extracted, and only what is asked for is decoded. DCD, XTC, TRR and AMBER NetCDF
+        (NetCDF-3) can be read; for XTC, MDAnalysis or mdtraj has to be installed.
+
+        Parameters
+        ----------
+        name
+            The file. By default the one that the object's document names, or the only trajectory.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object or file.
+        InvalidDataError
+            If it is no trajectory that can be read, or the object has several.
+        """
+        return trajectories.frames(self._container, storage_key, name)
+
+    def universe(
+        self,
+        storage_key: str,
+        topology: str | None = None,
+        trajectory: str | Sequence[str] | None = None,
+        **options: Any,
+    ) -> MDAnalysis.Universe:
+        """Return a universe of MDAnalysis that reads an object's files where they lie.
+
+        It stays good when the backend is closed, and in other processes, which open the container
+        themselves. Needs MDAnalysis (``pip install 'simarchive[trajectories]'``).
+
+        Parameters
+        ----------
+        topology, trajectory
+            The files; several trajectories are read as one. By default those that the object's document
+            names, or the only ones; an object without a trajectory has a universe of its topology.
+        options
+            Those of `MDAnalysis.Universe`.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object or file.
+        InvalidDataError
+            If MDAnalysis is not installed, or the object has several files that could be meant.
+        """
+        return trajectories.universe(self._container, storage_key, topology, trajectory, options)
+
+    def mdtraj(
+        self,
+        storage_key: str,
+        name: str | None = None,
+        *,
+        top: Any = None,
+        stride: int = 1,
+        atom_indices: Sequence[int] | None = None,
+        frames: int | slice | Sequence[int] | None = None,
+    ) -> MdtrajTrajectory:
+        """Return frames of a trajectory as an `mdtraj.Trajectory`, in nanometres, read where they lie.
+
+        Needs mdtraj (``pip install 'simarchive[trajectories]'``).
+
+        Parameters
+        ----------
+        name
+            As for `frames`.
+        top
+            A topology of mdtraj or the name of a file of the object. By default chosen as by `universe`.
+        stride
+            Take each of so many frames.
+        atom_indices
+            The atoms that are wanted; all by default.
+        frames
+            The frames that are wanted, in this order, before `stride` is applied; all by default.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object or file.
+        InvalidDataError
+            If mdtraj is not installed or cannot read a file, or the object has several that could be meant.
+        """
+        return trajectories.mdtraj_frames(
+            self._container, storage_key, name, top, stride, atom_indices, frames
+        )
+
+    def mdtraj_chunks(
+        self,
+        storage_key: str,
+        name: str | None = None,
+        *,
+        top: Any = None,
+        chunk: int = 100,
+        stride: int = 1,
+        skip: int = 0,
+        atom_indices: Sequence[int] | None = None,
+    ) -> Iterator[MdtrajTrajectory]:
+        """Yield a trajectory in pieces of `chunk` frames, as `mdtraj.iterload` does with a file.
+
+        Parameters
+        ----------
+        skip
+            Frames that are left out at the start.
+        name, top, stride, atom_indices
+            As for `mdtraj`.
+        """
+        return trajectories.mdtraj_chunks(
+            self._container, storage_key, name, top, chunk, stride, skip, atom_indices
+        )
 
     # --- documents as they are kept ---------------------------------------------------------------------
 
