@@ -10,6 +10,9 @@ from material import CODECS, TRAJECTORIES, all_of, native, open_reader, small_ch
 
 import simarchive.interop.mdanalysis  # noqa: F401
 
+# MDAnalysis says it of any NetCDF file without times.
+pytestmark = pytest.mark.filterwarnings("ignore:Reader has no dt information:UserWarning")
+
 
 def orders(n_frames: int) -> dict[str, list[int]]:
     shuffled = random.Random(n_frames).sample(range(n_frames), min(n_frames, 20))

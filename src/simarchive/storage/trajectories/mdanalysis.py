@@ -12,17 +12,25 @@ processes, and a forked child opens the container anew.
 from __future__ import annotations
 
 import io
+import os
 from typing import Any
 
 import numpy as np
 
 from simarchive.container.members import ChunkWindow
-from simarchive.errors import FrameReadError, InvalidDataError
+from simarchive.errors import FrameReadError, InvalidDataError, StorageError
 from simarchive.storage.trajectories import address as addresses
 from simarchive.storage.trajectories.address import Address
 from simarchive.storage.trajectories.excerpt import excerpt
 from simarchive.storage.trajectories.layout import FORMATS
-from simarchive.storage.trajectories.source import DCDSource, NetCDFSource, Source, TRRSource, XTCSource
+from simarchive.storage.trajectories.source import (
+    DCDSource,
+    NetCDFSource,
+    Source,
+    TRRSource,
+    XTCSource,
+    open_source,
+)
 from simarchive.storage.trajectories.xtc import SlotFile
 
 try:
@@ -35,8 +43,9 @@ try:
     from MDAnalysis.core._get_readers import get_parser_for, get_reader_for
     from MDAnalysis.lib.formats.libdcd import DCDFrame
     from MDAnalysis.lib.formats.libmdaxdr import TRRFrame, XTCFile
-    from MDAnalysis.lib.util import NamedStream
+    from MDAnalysis.lib.util import NamedStream, guess_format
     from MDAnalysis.topology.base import TopologyReaderBase
+    from MDAnalysis.topology.MinimalParser import MinimalParser
 except ImportError as error:
     raise InvalidDataError(
         "MDAnalysis is not installed, or is not a version that is supported: "
@@ -49,8 +58,23 @@ _BINARY = (".tpr", ".gsd", ".mmtf", ".ncrst")
 
 
 def universe(topology: Address, *trajectories: Address, **options: Any) -> MDAnalysis.Universe:
-    """Return a universe of members; `options` are those of `MDAnalysis.Universe`."""
-    return MDAnalysis.Universe(str(topology), *map(str, trajectories), **options)
+    """Return a universe of members; `options` are those of `MDAnalysis.Universe`.
+
+    Raises
+    ------
+    InvalidDataError
+        If MDAnalysis cannot make one of them.
+    """
+    try:
+        return MDAnalysis.Universe(str(topology), *map(str, trajectories), **options)
+    except StorageError:
+        raise
+    except Exception as error:
+        # Its parsers raise whatever they stumble over.
+        names = ", ".join(address.name for address in (topology, *trajectories))
+        raise InvalidDataError(
+            f"object {topology.key!r}: MDAnalysis makes no universe of {names}: {error}"
+        ) from error
 
 
 def _named_stream(address: Address) -> NamedStream:
@@ -68,6 +92,15 @@ def _named_stream(address: Address) -> NamedStream:
         ) from error
 
 
+def _has_reader(name: str) -> bool:
+    """Return whether MDAnalysis has a reader for the extension of a name."""
+    try:
+        get_reader_for(name, format=guess_format(name))
+    except (ValueError, TypeError):
+        return False
+    return True
+
+
 class MemberReader(ReaderBase):  # type: ignore[misc]
     """Takes addresses; gives a reader of the format that ``format`` or the name of the member says."""
 
@@ -75,7 +108,8 @@ class MemberReader(ReaderBase):  # type: ignore[misc]
 
     @staticmethod
     def _format_hint(thing: Any) -> bool:
-        return addresses.is_address(thing)
+        # Not a topology that has no coordinates, which a universe does without.
+        return addresses.is_address(thing) and _has_reader(os.fspath(thing))
 
     def __new__(cls, filename: Any, *arguments: Any, **options: Any) -> Any:
         """Return a new reader of the class for the format."""
@@ -373,6 +407,12 @@ class MemberTopologyParser(TopologyReaderBase):  # type: ignore[misc]
 
     def parse(self, **options: Any) -> Any:
         """Return the topology that the member holds."""
-        stream = _named_stream(addresses.find(self.filename))
+        address = addresses.find(self.filename)
+        if address.extension in FORMATS:
+            source = open_source(address.chunks())
+            source.close()
+            with MinimalParser(str(address)) as minimal:
+                return minimal.parse(n_atoms=source.n_atoms, **options)
+        stream = _named_stream(address)
         with get_parser_for(stream)(stream) as parser:
             return parser.parse(**options)
