@@ -77,19 +77,30 @@ def universe(topology: Address, *trajectories: Address, **options: Any) -> MDAna
         ) from error
 
 
-def _named_stream(address: Address) -> NamedStream:
-    """Return a whole member as what MDAnalysis takes for an open file."""
-    window = ChunkWindow(address.chunks())
-    data = window.read(0, window.size)
-    window.close()
-    if address.extension in _BINARY:
-        return NamedStream(io.BytesIO(data), address.name)
-    try:
-        return NamedStream(io.StringIO(data.decode()), address.name)
-    except UnicodeDecodeError as error:
-        raise InvalidDataError(
-            f"member {address.name!r} of object {address.key!r} is no text: {error}"
-        ) from error
+class _WholeMember(NamedStream):  # type: ignore[misc]
+    """A whole member as what MDAnalysis takes for an open file; pickled, it is an address."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        window = ChunkWindow(address.chunks())
+        data = window.read(0, window.size)
+        window.close()
+        stream: io.IOBase
+        try:
+            is_binary = address.extension in _BINARY
+            stream = io.BytesIO(data) if is_binary else io.StringIO(data.decode())
+        except UnicodeDecodeError as error:
+            raise InvalidDataError(
+                f"member {address.name!r} of object {address.key!r} is no text: {error}"
+            ) from error
+        super().__init__(stream, address.name)
+
+    def __del__(self) -> None:
+        if "stream" in self.__dict__:
+            super().__del__()
+
+    def __reduce__(self) -> Any:
+        return type(self), (self._address,)
 
 
 def _has_reader(name: str) -> bool:
@@ -121,7 +132,7 @@ class MemberReader(ReaderBase):  # type: ignore[misc]
         if kind in READERS:
             return super().__new__(READERS[kind])
         # PDB, GRO and others are read whole. The reader is not of this class, so it is made here.
-        stream = _named_stream(address)
+        stream = _WholeMember(address)
         others = {name: value for name, value in options.items() if name != "format"}
         return get_reader_for(stream)(stream, **others)
 
@@ -413,6 +424,6 @@ class MemberTopologyParser(TopologyReaderBase):  # type: ignore[misc]
             source.close()
             with MinimalParser(str(address)) as minimal:
                 return minimal.parse(n_atoms=source.n_atoms, **options)
-        stream = _named_stream(address)
+        stream = _WholeMember(address)
         with get_parser_for(stream)(stream) as parser:
             return parser.parse(**options)
