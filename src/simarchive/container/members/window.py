@@ -6,6 +6,7 @@ the bytes alone that were asked for: of a chunk that is not looked at twice, no 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections import OrderedDict
@@ -16,6 +17,7 @@ from typing import Protocol
 from simarchive.container.members.extraction import check_stored, decode_stored
 from simarchive.container.members.pipeline import MAX_THREADS
 from simarchive.container.members.table import MemberTable
+from simarchive.errors import StorageError
 
 # Bytes decoded ahead of a reader: at 2 MiB a chunk, what two processors have ready when it gets there.
 _AHEAD_BYTES = 4 << 20
@@ -82,8 +84,13 @@ class ChunkWindow:
         self._joined = bytearray()
         self._pid = os.getpid()
 
-    def view(self, start: int, stop: int) -> memoryview:
+    def view(self, start: int, stop: int, *, read_ahead: bool = True) -> memoryview:
         """Return bytes `start` to `stop`, which have to be within the member; good until the next call.
+
+        Parameters
+        ----------
+        read_ahead
+            Whether what follows is likely to be wanted next.
 
         Raises
         ------
@@ -100,15 +107,16 @@ class ChunkWindow:
         numbers = range(first, last + 1)
         if self._is_jump(first, last):
             return self._parts(numbers, start, stop)
-        self._hold(numbers)
+        self._hold(numbers, read_ahead=read_ahead)
         if first == last:
             at = start - first * self._chunk_bytes
             return self._held[first].decoded[at : at + stop - start]
         return self._join(numbers, start, stop)
 
     def read(self, start: int, n_bytes: int) -> bytes:
-        """Return a copy of `n_bytes` bytes: fewer at the end."""
-        return bytes(self.view(min(start, self.size), min(self.size, start + n_bytes)))
+        """Return a copy of `n_bytes` bytes, fewer at the end, and decode no more for it."""
+        stop = min(self.size, start + n_bytes)
+        return bytes(self.view(min(start, self.size), stop, read_ahead=False))
 
     def close(self) -> None:
         """Wait for the threads, and forget all chunks."""
@@ -159,14 +167,17 @@ class ChunkWindow:
 
     # --- whole chunks ----------------------------------------------------------------------------------
 
-    def _hold(self, numbers: range) -> None:
+    def _hold(self, numbers: range, *, read_ahead: bool) -> None:
         """Have these chunks decoded; they stay until others are asked for."""
         first, last = numbers[0], numbers[-1]
         if (first, last) != (self._first, self._last) or any(number not in self._held for number in numbers):
-            ahead = self._wanted_next(first, last)
+            ahead = self._wanted_next(first, last) if read_ahead else []
             self._first, self._last = first, last
             self._make_room(numbers, ahead)
-            self._start([number for number in (*numbers, *ahead) if number not in self._held], set(numbers))
+            self._start([number for number in numbers if number not in self._held], is_ahead=False)
+            # What is wrong with a chunk that nobody wants yet is said when somebody does.
+            with contextlib.suppress(StorageError, OSError, EOFError):
+                self._start([number for number in ahead if number not in self._held], is_ahead=True)
         for number in numbers:
             held = self._held[number]
             if held.work is not None:
@@ -184,29 +195,31 @@ class ChunkWindow:
         for number in others[: max(0, len(others) - self._behind)]:
             self._drop(number)
 
-    def _start(self, missing: list[int], now: set[int]) -> None:
-        """Read the missing chunks; decode the first of those wanted now here, and have the others decoded."""
+    def _start(self, missing: list[int], *, is_ahead: bool) -> None:
+        """Read missing chunks and have them decoded; the first one here, unless all are read ahead."""
         if not missing:
             return
         buffers = [self._spare.pop() if self._spare else bytearray() for _ in missing]
         found = self._source.read(missing, buffers)
         table = self._source.table
-        here: tuple[int, memoryview, bytearray, memoryview] | None = None
-        for number, buffer, stored in zip(missing, buffers, found, strict=True):
-            out = self._free.pop() if self._free else memoryview(bytearray(self._chunk_bytes))
-            if number in now and here is None:
-                here = number, stored, buffer, out
-                self._held[number] = _Held(out, None)
-            else:
-                work = _pool().submit(self._decode, table, number, stored, buffer, out)
-                self._held[number] = _Held(out, work)
-        if here is not None:
-            number, stored, buffer, out = here
+        spaces = [
+            self._free.pop() if self._free else memoryview(bytearray(self._chunk_bytes)) for _ in missing
+        ]
+        jobs = list(zip(missing, found, buffers, spaces, strict=True))
+        for number, stored, buffer, out in jobs if is_ahead else jobs[1:]:
+            work = _pool().submit(self._decode, table, number, stored, buffer, out)
+            self._held[number] = _Held(out, work)
+        if not is_ahead:
+            number, stored, buffer, out = jobs[0]
             try:
                 self._decode(table, number, stored, buffer, out)
             except BaseException:
-                self._drop(number)
+                self._free.append(out)
                 raise
+            self._held[number] = _Held(out, None)
+
+    def _space(self) -> memoryview:
+        return self._free.pop() if self._free else memoryview(bytearray(self._chunk_bytes))
 
     def _decode(
         self, table: MemberTable, number: int, stored: memoryview, buffer: bytearray, out: memoryview

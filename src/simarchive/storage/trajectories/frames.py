@@ -113,7 +113,9 @@ class Frames:
         positions = np.empty((len(numbers), self.n_atoms, 3), np.float32)
         boxes, times = np.zeros((len(numbers), 6), np.float32), np.zeros(len(numbers))
         for place, number in enumerate(numbers):
-            boxes[place], times[place] = reader.read_into(int(number), positions[place])
+            box, times[place] = reader.read_into(int(number), positions[place])
+            if box[:3].any():  # else its angles say nothing
+                boxes[place] = box
         block = FrameBlock(
             numbers, positions, boxes if reader.has_box else None, times if reader.has_time else None
         )
