@@ -10,20 +10,12 @@ import numpy as np
 import pytest
 from material import DATA, TRAJECTORIES, small_chunks, store
 
-from simarchive import HDF5Storage, InvalidDataError
+from simarchive import HDF5Storage, InvalidDataError, LocalFileStorage
+from simarchive.storage.trajectories import mdtraj as excerpts
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:mdtraj")
 
-# What mdtraj itself does not open, or not with a topology made of nothing.
-NOT_READ = {
-    "Amber/cpptraj_traj.nc": "no time",
-    "cobrotoxin.trr": "its frames hold different things",
-    "aux_edr.xtc": "too large a topology for a test",
-    "adk_oplsaa.trr": "too large a topology for a test",
-    "adk_oplsaa.xtc": "too large a topology for a test",
-}
-READ = [name for name in TRAJECTORIES if name not in NOT_READ]
-PAIRS = {"adk_dims.dcd": "adk.psf", "Amber/bala.ncdf": "Amber/bala.prmtop", "traj.xtc": "conf.gro"}
+PAIRS = {"adk_dims.dcd": "adk.psf", "Amber/bala.ncdf": "Amber/bala.prmtop"}
 
 
 def topology_of(n_atoms: int) -> mdtraj.Topology:
@@ -37,11 +29,11 @@ def topology_of(n_atoms: int) -> mdtraj.Topology:
 @pytest.fixture(scope="module")
 def container(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("mdtraj")
-    files = {name: TRAJECTORIES[name] for name in READ} | {
+    files = TRAJECTORIES | {
         "adk.psf": DATA / "adk.psf",
         "Amber/bala.prmtop": DATA / "Amber" / "bala.prmtop",
         "notes.txt": b"notes",
-        "broken.pdb": b"ATOM  nonsense\n" * 3,
+        "broken.psf": b"PSF\n\n nonsense !NATOM\n",
         "topol.tpr": b"binary",
     }
     with pytest.MonkeyPatch.context() as patch:
@@ -59,7 +51,7 @@ def check_same(ours: mdtraj.Trajectory, theirs: mdtraj.Trajectory) -> None:
         assert np.array_equal(ours.unitcell_angles, theirs.unitcell_angles, equal_nan=True)
 
 
-@pytest.mark.parametrize("name", READ)
+@pytest.mark.parametrize("name", TRAJECTORIES)
 def test_all_that_mdtraj_reads(name: str, container: Path, tmp_path: Path) -> None:
     suffix = TRAJECTORIES[name].suffix
     copy = shutil.copyfile(TRAJECTORIES[name], tmp_path / f"x{suffix}")
@@ -86,8 +78,6 @@ def test_topologies_of_the_object(name: str, container: Path) -> None:
 
 
 def test_an_object_of_evaluator_needs_no_names(tmp_path: Path) -> None:
-    from simarchive import LocalFileStorage
-
     examples = Path(__file__).parents[2] / "examples" / "stored_data"
     key = "8d13dbc120154cbaade23403d2d22a29"
     with HDF5Storage(tmp_path / "a.h5") as backend, LocalFileStorage(examples, mode="r") as directory:
@@ -102,9 +92,7 @@ def test_an_object_of_evaluator_needs_no_names(tmp_path: Path) -> None:
 def test_long_ones_are_read_in_several_excerpts(
     container: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from simarchive.storage.trajectories import mdtraj as ours
-
-    monkeypatch.setattr(ours, "_EXCERPT_BYTES", 100_000)
+    monkeypatch.setattr(excerpts, "_EXCERPT_BYTES", 100_000)
     for name in ("adk_dims.dcd", "Amber/bala.ncdf"):
         copy = shutil.copyfile(TRAJECTORIES[name], tmp_path / f"x{TRAJECTORIES[name].suffix}")
         top = str(DATA / PAIRS[name])
@@ -117,7 +105,7 @@ def test_long_ones_are_read_in_several_excerpts(
     [
         ({"top": "notes.txt"}, "mdtraj reads no topology from 'notes.txt': name a file that ends in .pdb"),
         ({"top": "topol.tpr"}, "mdtraj reads no topology from 'topol.tpr'"),
-        ({"top": "broken.pdb"}, "'broken.pdb' of object 'k1' is no topology that mdtraj can read"),
+        ({"top": "broken.psf"}, "'broken.psf' of object 'k1' is no topology that mdtraj can read"),
         ({"top": "Amber/bala.prmtop"}, "has 3341 atoms, and the topology 2661"),
         ({"top": 5}, "top=5 is no topology that mdtraj can read"),
         ({}, "more than one topology"),
