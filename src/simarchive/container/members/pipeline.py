@@ -109,7 +109,7 @@ class Pipeline:
             for _ in range(self._n_threads - 1)
         ]
         if threads:
-            _keep_freed_memory()
+            keep_freed_memory()
         for thread in threads:
             thread.start()
         try:
@@ -148,7 +148,7 @@ class Pipeline:
             progress(self._done.popleft())
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Make glibc keep the memory of freed buffers, which else is mapped and cleared again for each chunk.
 
     Freeing one large block raises the limits above which glibc maps blocks singly and gives memory back. That

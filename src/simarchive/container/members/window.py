@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 from simarchive.container.members.extraction import check_stored, decode_stored
-from simarchive.container.members.pipeline import MAX_THREADS
+from simarchive.container.members.pipeline import MAX_THREADS, keep_freed_memory
 from simarchive.container.members.table import MemberTable
 from simarchive.errors import StorageError
 
@@ -82,7 +82,9 @@ class ChunkWindow:
         self._touched: OrderedDict[int, None] = OrderedDict()
         self._first, self._last, self._step, self._jumped = 0, -1, 0, False
         self._joined = bytearray()
+        self._current: tuple[int, memoryview] | None = None  # where the chunk that is read begins, and it
         self._pid = os.getpid()
+        keep_freed_memory()
 
     def view(self, start: int, stop: int, *, read_ahead: bool = True) -> memoryview:
         """Return bytes `start` to `stop`, which have to be within the member; good until the next call.
@@ -103,14 +105,19 @@ class ChunkWindow:
             return memoryview(b"")
         if self._pid != os.getpid():
             self._forget()
+        if self._current is not None:
+            begin, decoded = self._current
+            if begin <= start and stop <= begin + self._chunk_bytes:
+                return decoded[start - begin : stop - begin]
+        self._current = None
         first, last = start // self._chunk_bytes, (stop - 1) // self._chunk_bytes
         numbers = range(first, last + 1)
         if self._is_jump(first, last):
             return self._parts(numbers, start, stop)
         self._hold(numbers, read_ahead=read_ahead)
         if first == last:
-            at = start - first * self._chunk_bytes
-            return self._held[first].decoded[at : at + stop - start]
+            begin, decoded = self._current = first * self._chunk_bytes, self._held[first].decoded
+            return decoded[start - begin : stop - begin]
         return self._join(numbers, start, stop)
 
     def read(self, start: int, n_bytes: int) -> bytes:
@@ -127,6 +134,7 @@ class ChunkWindow:
 
     def _forget(self) -> None:
         """Begin anew: the threads of the process that was forked are not here."""
+        self._current = None
         self._held.clear()
         self._free.clear()
         self._spare.clear()
