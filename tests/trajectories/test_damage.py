@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import random
 import shutil
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from simarchive import (
     CorruptMemberError,
     FrameReadError,
     HDF5Storage,
+    StorageError,
 )
 from simarchive.container import member_chunks
 from simarchive.container.members import extraction, window
@@ -192,3 +194,31 @@ def test_a_trajectory_that_is_replaced_while_it_is_read_is_not_mixed_with_the_ne
     with pytest.raises(ConflictError, match="was replaced or removed"):
         for _ in reader:
             pass
+
+
+@pytest.mark.filterwarnings("ignore:member 'x:UserWarning")
+@pytest.mark.parametrize("kind", SMALL)
+def test_headers_with_damage_give_errors_of_our_tree(kind: str, tmp_path: Path) -> None:
+    """The file is stored with its damage, so no check of the container finds it."""
+    content, dice = SMALL[kind].read_bytes(), random.Random(kind)
+    files = {}
+    for number in range(30):
+        damaged = bytearray(content)
+        for _ in range(dice.choice((1, 1, 4))):
+            at = dice.randrange(min(len(content), 600 if kind == "ncdf" else 300))
+            damaged[at : at + 4] = dice.choice((b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\0", b"\1"))
+        files[f"x{number}.{kind}"] = bytes(damaged)
+    store(tmp_path / "a.h5", files, tmp_path / "files", codec="raw")
+    outcomes = set()
+    with HDF5Storage(tmp_path / "a.h5", mode="r") as backend:
+        for name in files:
+            try:
+                with backend.frames("k1", name) as frames:
+                    # What MDAnalysis' C code makes of a damaged XTC frame is its own affair.
+                    for number in range(len(frames) if kind != "xtc" else 0):
+                        frames[number]
+                    outcomes.add("read")
+            except StorageError as error:
+                outcomes.add(type(error).__name__)
+    assert outcomes <= {"read", "InvalidDataError", "FrameReadError"}
+    assert len(outcomes) >= 2

@@ -60,7 +60,7 @@ class FrameBlock:
 class Frames:
     """The frames of a member, in place: ``frames[10:1000:10]``, ``frames[-1]``, ``frames[[3, 1]]``.
 
-    Only what is asked for is decoded. Arrays are the caller's own.
+    Only what is asked for is decoded. Arrays are the caller's own. For one thread at a time.
 
     Parameters
     ----------
@@ -113,7 +113,9 @@ class Frames:
         positions = np.empty((len(numbers), self.n_atoms, 3), np.float32)
         boxes, times = np.zeros((len(numbers), 6), np.float32), np.zeros(len(numbers))
         for place, number in enumerate(numbers):
-            box, times[place] = reader.read_into(int(number), positions[place])
+            # Numbers too large for single precision are infinite, as they are in other readers.
+            with np.errstate(over="ignore", invalid="ignore"):
+                box, times[place] = reader.read_into(int(number), positions[place])
             if box[:3].any():  # else its angles say nothing
                 boxes[place] = box
         block = FrameBlock(

@@ -140,8 +140,10 @@ def dcd_layout(read: Read, size: int) -> Layout:
             if head[: width + 4] == struct.pack(order + kind, _HEADER_RECORD) + b"CORD":
                 try:
                     return _DCD(read, size, order, kind).layout()
-                except struct.error:
-                    raise LayoutError("its header is cut short") from None
+                except LayoutError:
+                    raise
+                except (struct.error, ValueError) as error:
+                    raise LayoutError(f"its header is cut short or damaged: {error}") from error
     raise LayoutError("it does not begin as a DCD file does")
 
 
@@ -249,6 +251,8 @@ _TYPES = {
     11: ">u8",
 }
 _UNKNOWN_COUNT = (-1, 0xFFFFFFFF)
+# A hundred times that of any program; what is longer is no header.
+_MOST_NETCDF_HEADER_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -287,10 +291,12 @@ def netcdf_layout(read: Read, size: int) -> Layout:
         try:
             return _NetCDF(data).layout(size)
         except struct.error:
-            if n_bytes >= min(size, _MOST_HEADER_BYTES):
+            if n_bytes >= min(size, _MOST_NETCDF_HEADER_BYTES):
                 raise LayoutError("its header is cut short") from None
             n_bytes *= 8
-        except (KeyError, IndexError, UnicodeDecodeError) as error:
+        except LayoutError:
+            raise
+        except (KeyError, IndexError, ValueError, OverflowError, TypeError) as error:
             raise LayoutError(f"its header is damaged: {error!r}") from error
 
 
@@ -307,6 +313,8 @@ class _NetCDF:
         attributes = dict(self._listed(self._attribute))
         variables = self._listed(self._variable)
         lengths = dict(dimensions)
+        if any(length < 0 for length in lengths.values()):
+            raise LayoutError("a dimension of its header is shorter than nothing")
         record = next((number for number, (_, length) in enumerate(dimensions) if length == 0), -1)
         names = [name for name, *_ in variables]
         conventions = str(attributes.get("Conventions", "")).replace(",", " ").split()

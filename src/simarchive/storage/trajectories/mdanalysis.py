@@ -337,11 +337,12 @@ class _TRRFrames:
             raise StopIteration
         header, raw = self._source.raw(self._next)
         self._next += 1
-        for name, out in (("x", positions), ("v", velocities), ("f", forces)):
-            if name in raw:
-                out[:] = raw[name]
-        box = raw["box"].astype(np.float32) if "box" in raw else np.zeros((3, 3), np.float32)
-        time, lambda_ = (float(np.float32(value)) for value in (header.time, header.lambda_))
+        with np.errstate(over="ignore", invalid="ignore"):  # from double to single precision
+            for name, out in (("x", positions), ("v", velocities), ("f", forces)):
+                if name in raw:
+                    out[:] = raw[name]
+            box = raw["box"].astype(np.float32) if "box" in raw else np.zeros((3, 3), np.float32)
+            time, lambda_ = (float(np.float32(value)) for value in (header.time, header.lambda_))
         held = (name in raw for name in "xvf")
         return TRRFrame(positions, velocities, forces, box, header.step, time, lambda_, *held)
 
