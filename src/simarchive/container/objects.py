@@ -434,8 +434,8 @@ def write_key(node: h5g.GroupID, name: str, key: str) -> None:
 
 
 def write_member_checks(group: h5py.Group, stored_at: str, infos: Sequence[MemberInfo]) -> None:
-    """Note with an object which members it has; not for members of early versions, which nothing proves."""
-    if infos and all(members.has_proof(group, info.name) for info in infos):
+    """Note with an object which members it has."""
+    if infos:
         checks = [_member_check(stored_at, info.name, info.digest) for info in infos]
         nodes.create_numbers(group.id, layout.MEMBER_CHECKS, np.array(checks, "<u8"))
 
