@@ -153,7 +153,10 @@ class QuantityKind(ScalarKind):
 
     def from_tree(self, tree: Tree) -> Any:
         """Return the quantity of a tree."""
-        return self.accept(quantity_from_tree(tree, "a quantity"))
+        quantity = quantity_from_tree(tree, "the value", compatible_with=self.unit_name)
+        if not isinstance(quantity.magnitude, int | float):
+            raise self.refuse(quantity)
+        return quantity
 
     def same(self, first: Any, second: Any) -> bool:
         """Return whether unit and bits agree."""
