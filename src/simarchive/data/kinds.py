@@ -18,7 +18,7 @@ import numpy as np
 
 from simarchive.chemistry.trees import Tree, describe
 from simarchive.errors import InvalidDataError
-from simarchive.ground.conditions import ColumnKind, Value
+from simarchive.ground.conditions import ColumnKind, Condition, Equals, Value, Within
 from simarchive.ground.keys import check_member_name
 
 
@@ -75,6 +75,22 @@ class ScalarKind(FieldKind):
     def tolerance(self, bound: float) -> float:
         """Return how far beyond a bound, or beside a number asked for, still matches."""
         return 0.0
+
+    def condition(self, value: Any, column: str) -> Condition:
+        """Return the condition on the index column for the values that count as the one asked for.
+
+        Raises
+        ------
+        InvalidDataError
+            If it is a value of another kind.
+        """
+        index_value = self.index_value(self.accept(value))
+        if index_value is None:
+            raise self.refuse(value)
+        if isinstance(index_value, float) and self.tolerance(index_value):
+            tolerance = self.tolerance(index_value)
+            return Within(column, index_value - tolerance, index_value + tolerance)
+        return Equals(column, index_value)
 
     def terms(self, name: str) -> tuple[Term, ...]:
         """Return the one term: the value itself."""

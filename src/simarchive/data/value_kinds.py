@@ -10,7 +10,7 @@ import numpy as np
 from simarchive.chemistry.force_fields import ForceFieldSource
 from simarchive.chemistry.phases import PropertyPhase
 from simarchive.chemistry.states import ThermodynamicState
-from simarchive.chemistry.substances import Substance
+from simarchive.chemistry.substances import NOMINAL_TOLERANCE, NearSubstances, Substance
 from simarchive.chemistry.trees import Tree, same_array
 from simarchive.chemistry.units import (
     as_quantity,
@@ -22,7 +22,7 @@ from simarchive.chemistry.units import (
 )
 from simarchive.data.kinds import FieldKind, ScalarKind, Term
 from simarchive.ground.arrays import check_says_no_more, is_array
-from simarchive.ground.conditions import ColumnKind, Value
+from simarchive.ground.conditions import ColumnKind, Condition, Satisfies, Value
 
 TEMPERATURE_TOLERANCE_K = 1e-6
 PRESSURE_TOLERANCE_PA = 1e-3
@@ -86,12 +86,21 @@ class SubstanceKind(ValueKind, ScalarKind):
 
     column_kind = ColumnKind.CATEGORY
 
-    def __init__(self) -> None:
+    def __init__(self, tolerance: float = NOMINAL_TOLERANCE) -> None:
         super().__init__(Substance)
+        self._tolerance = tolerance
 
     def index_value(self, value: Substance) -> Value:
         """Return the identifier."""
         return value.identifier
+
+    def condition(self, value: Any, column: str) -> Condition:
+        """Return the condition for the substance, and for boxes of whole molecules that stand for it."""
+        wanted: Substance = self.accept(value)
+        if not self._tolerance or not wanted.is_mixed_by_fractions:
+            return super().condition(wanted, column)
+        near = NearSubstances(wanted, self._tolerance)
+        return Satisfies(column, near.__contains__, f"is {wanted.identifier} within {self._tolerance:g}")
 
 
 class StateKind(ValueKind, ScalarKind):

@@ -174,7 +174,10 @@ class BaseDataQuery(ABC):
             part = self._values.get("substance_query")
             if part is not None and part.components_only and isinstance(criterion, Substance):
                 return (is_a_component_of(criterion, name),)
-            return conditions_of(criterion, name, term.kind)
+            kind = term.kind
+            if part is not None and isinstance(kind, SubstanceKind):
+                kind = SubstanceKind(part.mole_fraction_tolerance)
+            return conditions_of(criterion, name, kind)
         if name not in self._conditions:
             self._conditions[name] = conditions_of(criterion, name, term.kind)
         return self._conditions[name]

@@ -75,10 +75,16 @@ def _words(registry: Any, name: str) -> tuple[float, Mapping[str, float], tuple[
     named = texts.product_text({str(part): float(power) for part, power in definition.reference.items()})
     meaning = format(registry.Unit(named), "D")
     inner = _written(registry, texts.factors(meaning))
-    # pint multiplies by the same number where there is no prefix; it is taken as it is, without rounding.
-    one = registry.Quantity(1.0, name).to(meaning).magnitude if prefix else definition.converter.scale
-    size = float(one)
-    return size * inner.factor, texts.factors(inner.text), inner.strangers
+    size, parts = float(definition.converter.scale) * inner.factor, texts.factors(inner.text)
+    if prefix:
+        first = next((part for part, power in parts.items() if power == 1.0), None)
+        longer = f"{prefix}{first}"
+        if first is not None and meaning_of(longer) is not None and means_the_same(registry, longer):
+            # Numbers stay as they are: so many kilojoule / mole, not a thousand times as many joule / mole.
+            parts = {longer if part == first else part: power for part, power in parts.items()}
+        else:
+            size = float(registry.Quantity(1.0, name).to(meaning).magnitude) * inner.factor
+    return size, parts, inner.strangers
 
 
 @lru_cache(maxsize=4096)
