@@ -57,12 +57,12 @@ class ValueKind(FieldKind):
     """Values of a class with ``to_tree`` and ``from_tree``, such as observables."""
 
     def __init__(self, value_class: type[Any]) -> None:
-        self._value_class = value_class
+        self.value_class = value_class
         self.wanted = f"a {value_class.__name__}"
 
     def accept(self, value: Any) -> Any:
         """Return the value, if it is of the class."""
-        if not isinstance(value, self._value_class):
+        if not isinstance(value, self.value_class):
             raise self.refuse(value)
         return value
 
@@ -72,7 +72,7 @@ class ValueKind(FieldKind):
 
     def from_tree(self, tree: Tree) -> Any:
         """Return the value of a tree."""
-        return self._value_class.from_tree(tree)
+        return self.value_class.from_tree(tree)
 
     def validate(self, value: Any) -> None:
         """Validate the value, if its class knows how."""

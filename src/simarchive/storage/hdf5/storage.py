@@ -22,8 +22,9 @@ from simarchive.container.container import Container
 from simarchive.container.contents import Contents
 from simarchive.container.members import MemberInfo
 from simarchive.container.members.pipeline import Progress
-from simarchive.container.objects import ObjectHeader, ReadDocument, StoredDocument
-from simarchive.data import BaseStoredData, HashableStoredData, ReplaceableData, data_class_named
+from simarchive.container.objects import ObjectHeader, StoredDocument
+from simarchive.data import BaseStoredData, HashableStoredData, ReplaceableData
+from simarchive.data.schemas import UndescribedData
 from simarchive.errors import ConflictError, CorruptError, InvalidDataError, NotFoundError
 from simarchive.ground.conditions import Condition, Value
 from simarchive.ground.filesystem import PathLike
@@ -34,7 +35,7 @@ from simarchive.queries import BaseDataQuery
 from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
 from simarchive.storage.backend import Match, StorageBackend, arranged_matches
 from simarchive.storage.evaluator_json import EvaluatorObject as EvaluatorObject  # registers its data class
-from simarchive.storage.hdf5 import answers, indexing, upkeep, verification
+from simarchive.storage.hdf5 import answers, classes, indexing, upkeep, verification
 from simarchive.storage.hdf5.members import Members, to_store
 from simarchive.storage.hdf5.upkeep import ContainerStatistics, RepairReport
 from simarchive.storage.hdf5.verification import VerificationReport
@@ -331,15 +332,19 @@ class HDF5Storage(StorageBackend):
     def load(self, storage_key: str) -> BaseStoredData:
         """Return an object alone; its arrays are read when someone looks at them.
 
+        An object of a data class that is neither registered in this process nor described in the container is
+        an `UndescribedData`, which has the document as it was stored.
+
         Raises
         ------
         NotFoundError
             If there is no such object.
         InvalidDataError
-            If its data class is not registered in this process.
+            If it does not fit its data class.
         """
         with self._container.reading() as contents:
-            return self._load(contents, storage_key)
+            document = contents.document(storage_key, functools.partial(self._array, storage_key))
+            return classes.copied(contents, storage_key, document)
 
     def retrieve_document(self, storage_key: str) -> tuple[str, int, Any]:
         """Return the name and version of an object's data class, and its document as a tree.
@@ -551,7 +556,10 @@ class HDF5Storage(StorageBackend):
                 executables=() if files is None else files.executables,
                 members=members,
             )
-            row = indexing.row_of(incoming.index_values, incoming.identity)
+            row = None
+            if not isinstance(incoming.stored, UndescribedData):
+                row = indexing.row_of(incoming.index_values, incoming.identity)
+            classes.keep_schema(contents, type(incoming.stored))
             # Before the object is written: a table that has to be made must not find it.
             indexing.prepare(contents, stored.data_class)
             replaced = None if is_new else _class_name_if_readable(contents, storage_key)
@@ -575,7 +583,7 @@ class HDF5Storage(StorageBackend):
                 else:
                     indexing.forget(contents, replaced, storage_key)
                     # It keeps its place among the objects, so its row is not the last one of its new class.
-                    indexing.rebuild(contents, stored.data_class)
+                    indexing.put_between(contents, stored.data_class, storage_key)
 
     def _retrieve_object(
         self, storage_key: str, expected_type: type[BaseStoredData] | None = None
@@ -584,7 +592,7 @@ class HDF5Storage(StorageBackend):
             if storage_key not in contents:
                 return None, None
             found = contents.document(storage_key)
-            return interpret(storage_key, found), self._members.path(storage_key, found)
+            return classes.interpret(contents, storage_key, found), self._members.path(storage_key, found)
 
     def _remove_object(self, storage_key: str) -> None:
         with upkeep.changing(self.path, f"remove object {storage_key!r}"), self._changing() as contents:
@@ -601,7 +609,7 @@ class HDF5Storage(StorageBackend):
                 if key not in contents:
                     continue
                 try:
-                    stored = self._load(contents, key)
+                    stored = self._load(contents, key, type(incoming.stored))
                 except (CorruptError, *indexing.NOT_UNDERSTOOD) as error:
                     indexing.LOGGER.warning("object %r: %s: nothing is compared with it", key, error)
                     if isinstance(error, CorruptError):
@@ -653,7 +661,7 @@ class HDF5Storage(StorageBackend):
             for key in answers.candidates(contents, data_query) if keys is None else keys:
                 try:
                     document = contents.document(key, functools.partial(self._array, key))
-                    stored = interpret(key, document, lazily=True)
+                    stored = classes.interpret(contents, key, document, lazily=True)
                     matched = data_query.apply(stored)
                 except (CorruptError, NotFoundError, *indexing.NOT_UNDERSTOOD) as error:
                     indexing.LOGGER.warning("object %r is left out of a query: %s", key, error)
@@ -669,9 +677,10 @@ class HDF5Storage(StorageBackend):
 
     # --- the parts of the above ----------------------------------------------------------------------
 
-    def _load(self, contents: Contents, key: str) -> BaseStoredData:
-        """Return an object whose arrays are read when someone looks at them."""
-        return interpret(key, contents.document(key, functools.partial(self._array, key)))
+    def _load(self, contents: Contents, key: str, like: type[BaseStoredData]) -> BaseStoredData:
+        """Return an object to compare; its arrays are read when someone looks at them."""
+        document = contents.document(key, functools.partial(self._array, key))
+        return classes.interpret(contents, key, document, like=like)
 
     def _array(self, key: str, mark: str, name: str) -> np.ndarray[Any, Any]:
         if self._container.closed:
@@ -717,23 +726,6 @@ def _checked_durability(durability: str | Durability) -> Durability:
         return Durability(durability)
     except ValueError as error:
         raise InvalidDataError(f"durability {durability!r} is not known: use 'commit' or 'close'") from error
-
-
-def interpret(key: str, document: ReadDocument, *, lazily: bool = False) -> BaseStoredData:
-    """Return the object that a document says.
-
-    Raises
-    ------
-    InvalidDataError
-        If its data class is not registered in this process, or the document does not fit the class.
-    """
-    data_class = data_class_named(document.data_class)
-    if data_class is None:
-        raise InvalidDataError(
-            f"object {key!r} is of the data class {document.data_class!r}, which is not registered:"
-            " import the module that defines it"
-        )
-    return data_class.from_document(document.tree, document.data_class_version, lazily=lazily)
 
 
 def _array_of(container: Container, key: str, mark: str, name: str) -> np.ndarray[Any, Any]:
