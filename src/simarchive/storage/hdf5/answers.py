@@ -13,8 +13,8 @@ from simarchive.container.index import KEY_COLUMN, IndexTable
 from simarchive.errors import CorruptError, InvalidDataError
 from simarchive.ground.conditions import ColumnKind, Condition, Value
 from simarchive.queries import BaseDataQuery
-from simarchive.storage.backend import arranged
 from simarchive.storage.hdf5 import classes, indexing
+from simarchive.storage.matches import arranged
 
 if TYPE_CHECKING:
     import pandas

@@ -23,7 +23,7 @@ from simarchive.container.contents import Contents
 from simarchive.container.members import MemberInfo
 from simarchive.container.members.pipeline import Progress
 from simarchive.container.objects import ObjectHeader, StoredDocument
-from simarchive.data import BaseStoredData, HashableStoredData, ReplaceableData
+from simarchive.data import BaseStoredData, HashableStoredData, ReplaceableData, registered_data_classes
 from simarchive.data.schemas import UndescribedData
 from simarchive.errors import ConflictError, CorruptError, InvalidDataError, NotFoundError
 from simarchive.ground.conditions import Condition, Value
@@ -33,13 +33,14 @@ from simarchive.ground.thread_lock import ThreadLock
 from simarchive.journal import Durability
 from simarchive.queries import BaseDataQuery
 from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
-from simarchive.storage.backend import Match, StorageBackend, arranged_matches
+from simarchive.storage.backend import StorageBackend
 from simarchive.storage.evaluator_json import EvaluatorObject as EvaluatorObject  # registers its data class
 from simarchive.storage.hdf5 import answers, classes, indexing, upkeep, verification
 from simarchive.storage.hdf5.members import Members, to_store
 from simarchive.storage.hdf5.upkeep import ContainerStatistics, RepairReport
 from simarchive.storage.hdf5.verification import VerificationReport
 from simarchive.storage.incoming import Incoming
+from simarchive.storage.matches import Match, arranged_matches
 from simarchive.storage.scratch import AncillaryPath, SharedFiles
 
 if TYPE_CHECKING:
@@ -188,27 +189,38 @@ class HDF5Storage(StorageBackend):
 
     # --- queries that the index answers ------------------------------------------------------------------
 
-    def keys(self, data_query: BaseDataQuery | None = None) -> list[str]:
+    def keys(self, data_query: BaseDataQuery | str | None = None) -> list[str]:
         """Return the keys of the objects that match a query, or of all objects, in stored order.
 
         No document is read unless the index cannot be used.
         """
         if data_query is None:
             return super().keys()
-        data_query.validate()
+        data_query = self.asked(data_query)
         with self._container.reading() as contents:
             found = answers.select(contents, data_query)
         return super().keys(data_query) if found is None else found
 
-    def count(self, data_query: BaseDataQuery) -> int:
+    def count(self, data_query: BaseDataQuery | str) -> int:
         """Return how many objects match a query; no document is read unless the index cannot be used."""
+        data_query = self.asked(data_query)
         if data_query.limit is None:
-            data_query.validate()
             with self._container.reading() as contents:
                 number = answers.count(contents, data_query)
             if number is not None:
                 return number
         return len(self.keys(data_query))
+
+    def data_class(self, name: str) -> type[BaseStoredData] | None:
+        """Return the data class of a name: of this program, or made from what the container keeps of it."""
+        with self._container.reading() as contents:
+            return classes.class_of(contents, name)
+
+    def data_classes(self) -> list[type[BaseStoredData]]:
+        """Return the known data classes of the objects, and the registered ones."""
+        with self._container.reading() as contents:
+            described = (classes.class_of(contents, name) for name in contents.data_classes())
+            return list(dict.fromkeys([*registered_data_classes(), *filter(None, described)]))
 
     def select(self, class_names: Iterable[str], conditions: Sequence[Condition] = ()) -> list[str]:
         """Return the keys of the objects of some data classes whose indexed values fulfil all conditions.
@@ -219,26 +231,26 @@ class HDF5Storage(StorageBackend):
             return answers.select_by(contents, class_names, conditions)
 
     def columns(
-        self, data_query: BaseDataQuery, names: Sequence[str] | None = None
+        self, data_query: BaseDataQuery | str, names: Sequence[str] | None = None
     ) -> dict[str, list[Value]]:
         """Return the indexed values of the objects that match a query, as columns of equal length.
 
         The first column is ``"key"``; the others are those named, or all. Temperatures are in kelvin,
         pressures in pascals. No document is read unless the index cannot be used.
         """
-        return answers.plain(self._columns(data_query, names))
+        return answers.plain(self._columns(self.asked(data_query), names))
 
-    def table(self, data_query: BaseDataQuery) -> pandas.DataFrame:
+    def table(self, data_query: BaseDataQuery | str) -> pandas.DataFrame:
         """Return the indexed values of the objects that match a query, one row each, as a DataFrame.
 
         Needs pandas (``pip install 'simarchive[table]'``). The keys are its index; temperatures are in
         kelvin and pressures in pascals. No document is read unless the index cannot be used.
         """
-        return answers.data_frame(self._columns(data_query, None))
+        return answers.data_frame(self._columns(self.asked(data_query), None))
 
-    def explain(self, data_query: BaseDataQuery) -> str:
+    def explain(self, data_query: BaseDataQuery | str) -> str:
         """Return in words how the index answers a query in this container."""
-        data_query.validate()
+        data_query = self.asked(data_query)
         with self._container.reading() as contents:
             return answers.explain(contents, data_query)
 
@@ -689,7 +701,6 @@ class HDF5Storage(StorageBackend):
         return _array_of(self._container, key, mark, name)
 
     def _columns(self, data_query: BaseDataQuery, names: Sequence[str] | None) -> dict[str, Any]:
-        data_query.validate()
         chosen = answers.column_names(data_query, names)
         with self._container.reading() as contents:
             found = answers.columns_of_index(contents, data_query, chosen)
