@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import numpy as np
 
-from simarchive.codecs import CODEC_CHOICES
+from simarchive.codecs import check_codec
 from simarchive.container.container import Container
 from simarchive.container.contents import Contents
 from simarchive.container.members import MemberInfo
@@ -107,7 +107,8 @@ class HDF5Storage(StorageBackend):
         super().__init__(ThreadLock(f"container '{place}'", lock_timeout_s))
         if mode not in ("a", "r"):
             raise InvalidDataError(f"mode {mode!r} is not known: use 'a' to read and change, 'r' to read")
-        self.codec = _checked_codec(codec)
+        check_codec(codec)
+        self.codec = codec
         self._container = Container(
             place,
             writable=mode == "a",
@@ -724,12 +725,6 @@ def _checked_path(path: object) -> Path:
         return Path(path).absolute()
     except FileNotFoundError as error:
         raise NotFoundError(f"'{path}' names no container: the current directory was removed") from error
-
-
-def _checked_codec(codec: str) -> str:
-    if codec not in CODEC_CHOICES:
-        raise InvalidDataError(f"codec {codec!r} is not known: use one of {', '.join(CODEC_CHOICES)}")
-    return codec
 
 
 def _checked_durability(durability: str | Durability) -> Durability:
