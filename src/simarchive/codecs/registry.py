@@ -30,7 +30,7 @@ _CODECS: dict[str, Callable[[], Codec]] = {
 CODEC_CHOICES = ("deflate", "zstd", "trajectory", "raw")
 
 _PIECE_BYTES = 1 << 16
-_TEXT_PIECE_BYTES = 1 << 20
+_LARGE_PIECE_BYTES = 1 << 20
 _TEXT_BYTES = bytes([*b"\t\n\r\f\v\b\x1b", *range(0x20, 0x7F)])
 _CHARACTERS_TO_ONE_OTHER = 500
 
@@ -116,13 +116,11 @@ def choose_codec(choice: str, sample: Sample) -> Codec:
         return _smallest_codec(sample)
     plain, shuffled = codec_named(f"{choice}-text"), codec_named(choice)
     assert isinstance(plain, PlainDeflate | PlainZstd)
-    if not is_text(sample.head):
-        pieces = sample.pieces()
-    elif choice == "deflate":
+    if choice == "deflate" and is_text(sample.head):
         return plain  # No text was found that the shuffle makes smaller.
-    else:
-        # Larger, for what repeats in text does so far away, from one frame to the next.
-        pieces = [sample.middle(_TEXT_PIECE_BYTES)]
+    # What repeats in mdcrd and GSD does so far away, from one frame to the next.
+    has_known_frames = find_layout(sample.head) is not None
+    pieces = sample.pieces() if has_known_frames else [sample.middle(_LARGE_PIECE_BYTES)]
     # The shuffled variant is taken if both do as well.
     rough_size = sum(plain.rough_size(memoryview(piece)) for piece in pieces)
     return plain if rough_size < _encoded_size(shuffled, pieces) else shuffled
