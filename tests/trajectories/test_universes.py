@@ -210,7 +210,7 @@ def test_the_backend_opens_what_the_document_names_or_is_told(container: Path) -
         with pytest.raises(NotFoundError, match=r"nothing\.dcd"):
             backend.universe("adk-run", "adk.psf", "nothing.dcd")
         universe = backend.universe("adk-run", "adk.psf", "adk_dims.dcd")
-        chain = backend.universe("adk-run", "adk.psf", ["adk_dims.dcd"] * 2)
+        chain = backend.universe("adk", "adk.psf", ["adk_dims.dcd"] * 2)
         assert len(chain.trajectory) == 2 * len(universe.trajectory)
     # It reads on by itself when the backend is closed.
     assert universe.trajectory[50].frame == 50

@@ -355,6 +355,8 @@ class HDF5Storage(StorageBackend):
 
         Parameters
         ----------
+        storage_key
+            The key of the object, or a start of it that no other key shares.
         name
             The file. By default the one that the object's document names, or the only trajectory.
 
@@ -365,7 +367,7 @@ class HDF5Storage(StorageBackend):
         InvalidDataError
             If it is no trajectory that can be read, or the object has several.
         """
-        return trajectories.frames(self._container, storage_key, name)
+        return trajectories.frames(self._container, self.full_key(storage_key), name)
 
     def universe(
         self,
@@ -381,6 +383,8 @@ class HDF5Storage(StorageBackend):
 
         Parameters
         ----------
+        storage_key
+            The key of the object, or a start of it that no other key shares.
         topology, trajectory
             The files; several trajectories are read as one. By default those that the object's document
             names, or the only ones; an object without a trajectory has a universe of its topology.
@@ -394,7 +398,9 @@ class HDF5Storage(StorageBackend):
         InvalidDataError
             If MDAnalysis is not installed, or the object has several files that could be meant.
         """
-        return trajectories.universe(self._container, storage_key, topology, trajectory, options)
+        return trajectories.universe(
+            self._container, self.full_key(storage_key), topology, trajectory, options
+        )
 
     def mdtraj(
         self,
@@ -412,6 +418,8 @@ class HDF5Storage(StorageBackend):
 
         Parameters
         ----------
+        storage_key
+            The key of the object, or a start of it that no other key shares.
         name
             As for `frames`.
         top
@@ -431,7 +439,7 @@ class HDF5Storage(StorageBackend):
             If mdtraj is not installed or cannot read a file, or the object has several that could be meant.
         """
         return trajectories.mdtraj_frames(
-            self._container, storage_key, name, top, stride, atom_indices, frames
+            self._container, self.full_key(storage_key), name, top, stride, atom_indices, frames
         )
 
     def mdtraj_chunks(
@@ -449,13 +457,15 @@ class HDF5Storage(StorageBackend):
 
         Parameters
         ----------
+        storage_key
+            The key of the object, or a start of it that no other key shares.
         skip
             Frames that are left out at the start.
         name, top, stride, atom_indices
             As for `mdtraj`.
         """
         return trajectories.mdtraj_chunks(
-            self._container, storage_key, name, top, chunk, stride, skip, atom_indices
+            self._container, self.full_key(storage_key), name, top, chunk, stride, skip, atom_indices
         )
 
     # --- documents as they are kept ---------------------------------------------------------------------

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from simarchive.container.container import Container
 from simarchive.container.member_chunks import MemberChunks
-from simarchive.errors import InvalidDataError, NotFoundError
+from simarchive.errors import InvalidDataError
+from simarchive.storage import key_prefixes
 
 SEPARATOR = "::"
 
-_SHOWN = 5
 # Longer than any path that a system opens: what is longer is content, such as that of a PDB file.
 _MOST_CHARACTERS = 4096 + 512
 
@@ -76,7 +76,7 @@ def find(thing: object) -> Address:
     path, _, rest = next((place for place in places if Path(place[0]).is_file()), places[-1])
     key, _, name = rest.partition("/")
     absolute = os.path.abspath(path)  # noqa: PTH100
-    return Address(absolute, _whole_key(container_at(absolute), key), name)
+    return Address(absolute, _whole_key(absolute, key), name)
 
 
 def container_at(path: str) -> Container:
@@ -134,17 +134,6 @@ def _splits(text: str) -> list[tuple[str, str, str]]:
     return found
 
 
-def _whole_key(container: Container, text: str) -> str:
-    with container.reading() as contents:
-        if text in contents:
-            return text
-        keys = contents.keys()
-    found = [key for key in keys if key.startswith(text)]
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise NotFoundError(
-            f"container '{container.path}' has no object with a key that is or starts with {text!r}"
-        )
-    shown = ", ".join(found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
-    raise InvalidDataError(f"{len(found)} keys start with {text!r}: {shown}: write more of the key")
+def _whole_key(path: str, text: str) -> str:
+    with container_at(path).reading() as contents:
+        return key_prefixes.resolve(contents, text)
