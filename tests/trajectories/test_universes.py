@@ -232,7 +232,7 @@ def test_what_is_no_address_is_left_to_mdanalysis(
     ("text", "error", "message"),
     [
         ("{}::adk/missing.dcd", NotFoundError, "missing.dcd"),
-        ("{}::other/adk_dims.dcd", NotFoundError, "no object with a key that is or starts with 'other'"),
+        ("{}::other/adk_dims.dcd", NotFoundError, "no object has a key that is or starts with 'other'"),
         ("{}.missing::adk/adk_dims.dcd", NotFoundError, "missing"),
         ("{}::adk/adk.psf/adk_dims.dcd", NotFoundError, "adk.psf/adk_dims.dcd"),
     ],
