@@ -2,7 +2,7 @@
 
 from simarchive.data.base import UNSET, BaseStoredData, HashableStoredData, ReplaceableData
 from simarchive.data.equilibration import StoredEquilibrationData
-from simarchive.data.fields import InUnit, NotIndexed
+from simarchive.data.fields import InUnit, NotIndexed, Searched
 from simarchive.data.force_field import ForceFieldData
 from simarchive.data.free_energy import StoredFreeEnergyData
 from simarchive.data.kinds import FilePath
@@ -14,6 +14,7 @@ from simarchive.data.registry import (
     registered_name,
 )
 from simarchive.data.simulation import BaseSimulationData, StoredSimulationData
+from simarchive.data.simulation_run import SimulationRun
 from simarchive.data.trained_model import TrainedModelData
 
 __all__ = [
@@ -26,6 +27,8 @@ __all__ = [
     "InUnit",
     "NotIndexed",
     "ReplaceableData",
+    "Searched",
+    "SimulationRun",
     "StoredEquilibrationData",
     "StoredFreeEnergyData",
     "StoredSimulationData",

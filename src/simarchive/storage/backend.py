@@ -11,15 +11,14 @@ from __future__ import annotations
 import abc
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 from simarchive.chemistry.force_fields import ForceFieldSource
-from simarchive.data import BaseStoredData, ForceFieldData, name_and_subclasses
+from simarchive.data import BaseStoredData, ForceFieldData
 from simarchive.errors import InvalidDataError, NotFoundError, WrongTypeError
-from simarchive.ground.conditions import Value, places_in_order
 from simarchive.ground.filesystem import PathLike
 from simarchive.ground.keys import check_key, free_key
 from simarchive.ground.signals import OpenBlock
@@ -27,6 +26,7 @@ from simarchive.ground.thread_lock import ThreadLock
 from simarchive.queries import BaseDataQuery
 from simarchive.storage import duplicates, merging
 from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
+from simarchive.storage.arranging import Match, arranged_matches, class_names
 from simarchive.storage.duplicates import Action, StoreOutcome
 from simarchive.storage.incoming import Incoming
 from simarchive.storage.merging import MergeReport
@@ -36,12 +36,7 @@ if TYPE_CHECKING:
     from simarchive.chemistry.substances import Substance
     from simarchive.storage.scratch import SharedFiles
 
-Match = tuple[str, BaseStoredData, Any]
-"""One match of a query: key, object, and the path of its ancillary data or ``None``."""
-
 REGISTRY_KEY = "object_keys"
-
-Found = TypeVar("Found")
 
 
 class StoredObjectKeys(BaseStoredData):
@@ -496,46 +491,6 @@ class StorageBackend(abc.ABC):
     def _write_registry(self, registry: dict[str, str]) -> None:
         stored = StoredObjectKeys(object_keys=list(registry), object_classes=list(registry.values()))
         self._store_object(stored, REGISTRY_KEY, None)
-
-
-def class_names(data_query: BaseDataQuery) -> tuple[str, ...]:
-    """Return the names of the classes that a query searches."""
-    return name_and_subclasses(data_query.data_class())
-
-
-def arranged_matches(
-    data_query: BaseDataQuery, found: list[tuple[tuple[Any, ...], Match]]
-) -> Iterator[tuple[tuple[Any, ...], Match]]:
-    """Yield matched values and matches in the order, and up to the limit, that a query asks for.
-
-    Parameters
-    ----------
-    found
-        Of each class in the order in which its objects were stored.
-    """
-    ranks = {name: rank for rank, name in enumerate(class_names(data_query))}
-    by_class = sorted(found, key=lambda pair: ranks.get(pair[1][1].data_class_name, len(ranks)))
-    yield from arranged(data_query, by_class, lambda pair, name: pair[1][1].index_values().get(name))
-
-
-def arranged(
-    data_query: BaseDataQuery, found: Sequence[Found], value_of: Callable[[Found, str], Value]
-) -> list[Found]:
-    """Return what was found in the order that the query asks for, and no more than its limit.
-
-    Parameters
-    ----------
-    found
-        Class by class, and of each class in the order in which its objects were stored; equal values keep it.
-    value_of
-        Called with one of these and the name of an index column; returns the value to order by.
-    """
-    in_order = list(found)
-    if data_query.order_by is not None:
-        name, descending = data_query.order_by.removeprefix("-"), data_query.order_by.startswith("-")
-        values = [value_of(one, name) for one in in_order]
-        in_order = [in_order[place] for place in places_in_order(values, descending=descending)]
-    return in_order[: data_query.limit]
 
 
 def _check_class(stored: object) -> None:

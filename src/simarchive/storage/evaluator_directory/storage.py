@@ -28,7 +28,8 @@ from simarchive.ground.signals import OpenBlock
 from simarchive.ground.thread_lock import ThreadLock
 from simarchive.queries import BaseDataQuery
 from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
-from simarchive.storage.backend import Match, StorageBackend, arranged_matches, class_names
+from simarchive.storage.arranging import Match, arranged_matches, class_names
+from simarchive.storage.backend import StorageBackend
 from simarchive.storage.evaluator_directory.changes import Changes
 from simarchive.storage.evaluator_directory.documents import Filing, filing_of, read_object, text_of
 from simarchive.storage.evaluator_directory.files import (

@@ -32,7 +32,8 @@ from simarchive.ground.thread_lock import ThreadLock
 from simarchive.journal import Durability
 from simarchive.queries import BaseDataQuery
 from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
-from simarchive.storage.backend import Match, StorageBackend, arranged_matches
+from simarchive.storage.arranging import Match, arranged_matches
+from simarchive.storage.backend import StorageBackend
 from simarchive.storage.evaluator_json import EvaluatorObject as EvaluatorObject  # registers its data class
 from simarchive.storage.hdf5 import answers, indexing, upkeep, verification
 from simarchive.storage.hdf5.members import Members, to_store
