@@ -16,18 +16,18 @@ from simarchive.errors import InvalidDataError
 from simarchive.ground.conditions import Column, ColumnKind, Condition
 from simarchive.queries.base import BaseDataQuery
 from simarchive.queries.criteria import conditions_of
-from simarchive.queries.registry import register_query_class
 
 Terms = dict[str, tuple[Field, Term]]
 
 
-@register_query_class
 class AnyDataQuery(BaseDataQuery):
     """A query for objects of all registered data classes: ``class=any`` in an expression.
 
     There is a criterion for every searchable field of any class. An object whose class has no such field has
     no value for it: it fulfils no criterion but a `Not`. `contains_components` and `excludes_components` are
     about the substances of an object, whatever the field is called.
+
+    It is not registered as the queries for its class: those of users' own classes would be derived from it.
     """
 
     @classmethod

@@ -165,6 +165,7 @@ class BaseDataQuery(ABC):
     def asked_of(
         self, terms: dict[str, tuple[Field, Term]], substance_term: str | None
     ) -> Iterator[tuple[Field, Term, list[Condition]]]:
+        """Yield which of some terms are searched, each with its field and what is asked of it."""
         for name, (field, term) in terms.items():
             conditions: list[Condition] = []
             if name in self._values:
