@@ -89,6 +89,7 @@ _HOMES = {
         "parse_query",
         "register_query_class",
     ),
+    "simarchive.runs": ("RunReading", "read_run"),
     "simarchive.storage.backend": ("StorageBackend",),
     "simarchive.storage.evaluator_directory": ("LocalFileStorage", "rebuild_registry"),
     "simarchive.storage.evaluator_json": ("register_evaluator_type",),
@@ -113,6 +114,8 @@ if TYPE_CHECKING:
     from simarchive.data import *  # noqa: F403
     from simarchive.errors import *  # noqa: F403
     from simarchive.queries import *  # noqa: F403
+    from simarchive.runs import RunReading as RunReading
+    from simarchive.runs import read_run as read_run
     from simarchive.storage.backend import StorageBackend as StorageBackend
     from simarchive.storage.evaluator_directory import LocalFileStorage as LocalFileStorage
     from simarchive.storage.evaluator_directory import rebuild_registry as rebuild_registry

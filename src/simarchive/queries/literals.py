@@ -87,6 +87,12 @@ def read_any_value(text: str) -> Any:
     return text if meaning is None else AnyOf(meaning, text)
 
 
+def read_plain_value(text: str) -> Any:
+    """Return the one thing that a text means best: a number, a quantity, True or False, or the text."""
+    meaning: Any = {"true": True, "false": False}.get(text.lower(), _number_or_quantity(text))
+    return text if meaning is None else meaning
+
+
 def open_range_of_any(operator: str, text: str) -> Any:
     """Return the range that ``>=``, ``<=``, ``>`` or ``<`` and a bound mean for a value of any kind.
 

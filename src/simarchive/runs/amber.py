@@ -88,7 +88,8 @@ def read_mdout(file: RunFile) -> FileReading:
     reading = FileReading(file.name, Part.LOG, "AMBER output", "amber")
     settings: dict[str, str] = {}
     samples: list[dict[str, float]] = []
-    section, sample = 0, None
+    section, is_summary = 0, False
+    sample: dict[str, float] | None = None
     with file.open_text() as lines:
         for line in lines:
             if match := re.match(r"\s+(\d)\.\s+[A-Z]+", line):
@@ -102,11 +103,14 @@ def read_mdout(file: RunFile) -> FileReading:
             elif section == 3 and "begin time read from input coords" in line:
                 settings["begin"] = line.partition("=")[2].split()[0]
             elif section == 4:
-                if "A V E R A G E S" in line:
-                    break
+                # Averages and fluctuations are written like samples, also in the midst of a run.
+                if "A V E R A G E S" in line or "F L U C T U A T I O N S" in line or "AVERAGES OVER" in line:
+                    is_summary = True
                 if line.startswith(" NSTEP ="):
-                    sample = {}
-                    samples.append(sample)
+                    sample = None if is_summary else {}
+                    is_summary = False
+                    if sample is not None:
+                        samples.append(sample)
                 if sample is not None:
                     sample.update({name: _value(text) for name, text in _PARTS.findall(line)})
                     if line.startswith(" ---"):

@@ -300,7 +300,7 @@ def _take_observables(readings: Sequence[FileReading], stems: set[str], found: A
     for name in best[1]:
         _, unit_name = group[0].observables[name]
         arrays = [reading.observables[name][0] for reading in group]
-        values = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+        values: Any = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
         what = f"the observable {name!r}"
         observables[name] = ObservableArray(ArrayQuantity(values.reshape(-1, 1), unit_name, what))
     found.take("observables", observables, ", ".join(reading.file for reading in group))

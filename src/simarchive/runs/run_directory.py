@@ -13,6 +13,7 @@ from simarchive.chemistry.substances import Substance
 from simarchive.data import SimulationRun
 from simarchive.errors import InvalidDataError, NotFoundError, StorageError, StorageIOError
 from simarchive.ground.filesystem import PathLike
+from simarchive.runs import account
 from simarchive.runs.amber import read_mdcrd
 from simarchive.runs.assembly import assemble, natural_order, run_of
 from simarchive.runs.file_reading import FileReading, MissingReaderError, Part, RunFile
@@ -39,12 +40,24 @@ class RunReading:
         What was not read or not counted, and what is damaged: file and text.
     unknown
         The files that no reader is for; they are stored like all others.
+    n_files
+        How many files the directory holds.
     """
 
     run: SimulationRun
     files: list[FileReading] = field(default_factory=list)
     notes: list[tuple[str, str]] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+    n_files: int = 0
+
+    @property
+    def summary(self) -> str:
+        """The most important facts in one line."""
+        return account.summary(self.run)
+
+    def __str__(self) -> str:
+        lines = account.lines_of(self.run, self.notes, self.unknown, self.n_files)
+        return "\n".join([self.run.name, *lines])
 
 
 def read_run(
@@ -88,7 +101,7 @@ def read_run(
     assembly = assemble(readings)
     run = run_of(assembly, name if name is not None else place.absolute().name or "run")
     _add(run, tags, metadata, substance, parents, fields)
-    return RunReading(run, readings, [*notes, *assembly.notes], unknown)
+    return RunReading(run, readings, [*notes, *assembly.notes], unknown, len(found_files))
 
 
 def _files_of(place: Path) -> dict[str, Path]:

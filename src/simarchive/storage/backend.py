@@ -170,6 +170,36 @@ class StorageBackend(abc.ABC):
         """Store a force field source and return its key; one that is there already keeps its key."""
         return self.store_object(ForceFieldData(force_field_source=force_field))
 
+    def add_run(self, directory: PathLike, *, storage_key: str | None = None, **known: Any) -> str:
+        """Store a run of a simulation program with all of its files; return its key.
+
+        What its files say of it is filled in: see `simarchive.read_run`, which returns it and stores nothing.
+        The same run with the same files is stored once.
+
+        Parameters
+        ----------
+        directory
+            The directory of one run. It is copied, never moved.
+        storage_key
+            The key for a run that is new here; by default a random one.
+        known
+            What you know: `name`, `tags`, `metadata`, `substance`, `parents`, and other fields of
+            `SimulationRun`. It counts more than what the files say.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such directory.
+        InvalidDataError
+            If no file in it is one that a simulation program writes, a value cannot be accepted, or as
+            `store_object`.
+        """
+        from simarchive.runs import read_run
+
+        files = DirectoryFiles(directory)
+        reading = read_run(directory, files=files.paths, **known)
+        return self.put(reading.run, files, storage_key=storage_key).key
+
     def remove_object(self, storage_key: str) -> None:
         """Remove an object and its ancillary data.
 
