@@ -9,7 +9,7 @@ from typing import Any
 from simarchive.data.base import BaseStoredData
 from simarchive.data.collection_kinds import SubstanceListKind
 from simarchive.data.fields import Field, terms_of_class
-from simarchive.data.kinds import ScalarKind, Term
+from simarchive.data.kinds import ScalarKind, Term, TextKind
 from simarchive.data.registry import registered_data_classes
 from simarchive.data.value_kinds import QuantityKind, SubstanceKind
 from simarchive.errors import InvalidDataError
@@ -41,13 +41,13 @@ class AnyDataQuery(BaseDataQuery):
 
     @classmethod
     def term_kinds(cls, name: str) -> tuple[ScalarKind, ...]:
-        """Return the kinds of values that the classes have under a name."""
+        """Return the kinds of values that the classes have under a name, texts last: they may say anything."""
         kinds: list[ScalarKind] = []
         for data_class in registered_data_classes():
             found = terms_of_class(data_class).get(name)
             if found is not None and not any(_are_alike(found[1].kind, kind) for kind in kinds):
                 kinds.append(found[1].kind)
-        return tuple(kinds)
+        return tuple(sorted(kinds, key=lambda kind: isinstance(kind, TextKind)))
 
     def columns(self) -> tuple[Column, ...]:
         """Return the columns of all classes; one that differs from class to class holds texts of any kind."""

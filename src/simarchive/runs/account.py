@@ -23,8 +23,11 @@ def lines_of(
             yield from _wrapped(label, text)
     for field, reason in (run.guesses or {}).items():
         yield from _wrapped("guessed", f"{field.replace('_', ' ')}, from {reason}")
+    alike: dict[str, list[str]] = {}
     for file, text in notes:
-        yield from _wrapped("note", f"{file} {text}")
+        alike.setdefault(text, []).append(file)
+    for text, files in alike.items():
+        yield from _wrapped("note", f"{_names(files)}: {text}")
     if unknown:
         yield from _wrapped("not read", f"{_names(unknown)}: stored as {_it(unknown)}")
     yield from _wrapped("files", f"{n_files:,}")
@@ -36,9 +39,13 @@ def _it(unknown: list[str]) -> str:
 
 def summary(run: SimulationRun) -> str:
     """Return the most important facts of a run in one line."""
-    atoms = f"{run.n_atoms:,} atoms" if run.n_atoms is not None else ""
-    frames = f"{run.n_frames:,} frames" if run.n_frames is not None else ""
-    return ", ".join(filter(None, (_PROGRAMS.get(run.engine or "", run.engine), atoms, frames, _state(run))))
+    program = _PROGRAMS.get(run.engine or "", run.engine)
+    counts = (_count(run.n_atoms, "atom"), _count(run.n_frames, "frame"))
+    return ", ".join(filter(None, (program, *counts, _state(run))))
+
+
+def _count(number: int | None, what: str) -> str:
+    return "" if number is None else f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _facts(run: SimulationRun) -> Iterator[tuple[str, str]]:
@@ -50,30 +57,30 @@ def _facts(run: SimulationRun) -> Iterator[tuple[str, str]]:
     trajectories = [str(name) for name in run.trajectory_file_names or ()]
     if trajectories:
         interval = f", one each {_number(run.frame_interval)}" if run.frame_interval is not None else ""
-        yield "trajectory", f"{_names(trajectories)}: {run.n_frames:,} frames{interval}"
+        yield "trajectory", f"{_names(trajectories)}: {_count(run.n_frames, 'frame')}{interval}"
     yield "topology", str(run.topology_file_name or "")
     if run.observables:
         names = list(run.observables)
         n_samples = len(run.observables[names[0]])
-        yield "observables", f"{n_samples:,} samples of {_names(names)}"
+        yield "observables", f"{_count(n_samples, 'sample')} of {_names(names)}"
     yield "tags", ", ".join(run.tags or ())
     yield "metadata", ", ".join(f"{name} = {_value(value)}" for name, value in (run.metadata or {}).items())
 
 
 def _system(run: SimulationRun) -> str:
     counts = (
-        (run.n_atoms, "atoms"),
-        (run.n_residues, "residues"),
-        (run.number_of_molecules, "molecules"),
+        _count(run.n_atoms, "atom"),
+        _count(run.n_residues, "residue"),
+        _count(run.number_of_molecules, "molecule"),
     )
-    parts = [f"{number:,} {what}" for number, what in counts if number is not None]
-    if run.substance is not None:
-        parts.append(run.substance.identifier)
+    parts = list(filter(None, counts))
+    kinds = [] if run.substance is None else [run.substance.identifier]
     if run.composition:
-        most = sorted(run.composition, key=lambda name: -run.composition[name])  # type: ignore[index]
-        shown = ", ".join(f"{name} {run.composition[name]:,}" for name in most[:_MOST_NAMES])
-        parts.append(f"{shown}{' and others' if len(most) > _MOST_NAMES else ''}")
-    return "; ".join([", ".join(parts[:3]), *parts[3:]]) if len(parts) > 3 else ", ".join(parts)
+        ordered = sorted(run.composition.items(), key=lambda item: -item[1])
+        kinds += [f"{name} {number:,}" for name, number in ordered[:_MOST_NAMES]]
+        if len(ordered) > _MOST_NAMES:
+            kinds[-1] += " and others"
+    return "; ".join(filter(None, (", ".join(parts), ", ".join(kinds))))
 
 
 def _state(run: SimulationRun) -> str:

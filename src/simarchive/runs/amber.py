@@ -220,7 +220,7 @@ def read_mdcrd(file: RunFile, n_atoms: int) -> FileReading:
                 lines_each += 1  # a line of the box follows each frame
     reading.n_frames, left = divmod(n_lines, lines_each)
     if left:
-        reading.notes.append(f"is broken off after {reading.n_frames:,} whole frames, or of another topology")
+        reading.notes.append(f"broken off after {reading.n_frames:,} whole frames, or of another topology")
     return reading
 
 

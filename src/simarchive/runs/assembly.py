@@ -79,6 +79,10 @@ def assemble(readings: Sequence[FileReading]) -> Assembly:
     counted = [reading for reading in readings if id(reading) not in others]
     _take_engine(counted, found)
     _take_facts(counted, topology, found)
+    for reading in counted:
+        n_atoms = reading.facts.get("n_atoms")
+        if n_atoms not in (None, found.values.get("n_atoms")):
+            found.note(reading.file, f"of {n_atoms:,} atoms")
     _take_trajectories(trajectories, found)
     _take_observables(counted, stems, found)
     _take_guesses(counted, trajectories, found)
@@ -117,6 +121,8 @@ def _topology(readings: Sequence[FileReading]) -> FileReading | None:
     """Return the file that a trajectory is best opened with: bonds are better than names, both than less."""
     atoms = [reading for reading in readings if reading.part is Part.TRAJECTORY]
     wanted = {reading.facts.get("n_atoms") for reading in atoms}
+    longest = max(atoms, key=lambda reading: reading.n_frames or 0, default=None)
+    stem = "" if longest is None else _stem(longest.file)
     parts = (Part.TOPOLOGY, Part.STRUCTURE)
     candidates = [reading for reading in readings if reading.part in parts]
     candidates = [reading for reading in candidates if "restart" not in reading.format]
@@ -126,6 +132,7 @@ def _topology(readings: Sequence[FileReading]) -> FileReading | None:
             reading.facts.get("n_atoms") in wanted,
             reading.part is Part.TOPOLOGY and reading.has_bonds,
             "composition" in reading.facts,
+            _stem(reading.file) == stem,
         ),
         default=None,
     )
@@ -153,11 +160,9 @@ def _trajectories(
     for key, group in groups.items():
         for reading in group if key != best else ():
             if reading.part is Part.TRAJECTORY:
-                found.note(reading.file, f"has {reading.n_frames:,} frames, which are not counted")
+                found.note(reading.file, "other frames, not counted")
     if best is None:
         return []
-    if n_atoms not in (None, best[1]):
-        found.note(groups[best][0].file, f"has {best[1]:,} atoms, the topology {n_atoms:,}")
     return sorted(groups[best], key=lambda reading: (reading.first_ps or 0.0, natural_order(reading.file)))
 
 
@@ -177,7 +182,7 @@ def _of_other_runs(readings: Sequence[FileReading], stems: set[str], found: Asse
             if len(alike) > 1 and named and len(named) < len(alike):
                 for reading in alike:
                     if reading not in named:
-                        found.note(reading.file, "is named like none of the trajectories: not counted")
+                        found.note(reading.file, "named like no trajectory, not counted")
                         others.append(reading)
     return others
 
@@ -292,7 +297,7 @@ def _take_observables(readings: Sequence[FileReading], stems: set[str], found: A
     best = max(groups, key=lambda key: sum(reading.n_samples for reading in groups[key]), default=None)
     for key, group in groups.items():
         for reading in group if key != best else ():
-            found.note(reading.file, f"has {reading.n_samples:,} samples of other observables: not counted")
+            found.note(reading.file, "other observables, not counted")
     if best is None:
         return
     group = sorted(groups[best], key=_first_time)

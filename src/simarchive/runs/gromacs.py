@@ -111,7 +111,7 @@ def take_settings(reading: FileReading, settings: Mapping[str, str]) -> None:
         if temperatures and len(set(temperatures)) == 1:
             reading.facts["temperature"] = Measure(temperatures[0], "kelvin")
         elif temperatures:
-            reading.notes.append("sets groups to several temperatures: none was taken")
+            reading.notes.append("groups of several temperatures: none was taken")
     if has_barostat:
         pressures = _numbers(settings.get("ref_p", ""))
         if pressures:
@@ -211,7 +211,7 @@ def read_edr(file: RunFile) -> FileReading:
         if unit and array.shape == (n_samples,):
             reading.observables[name] = (array, unit)
     if not n_samples:
-        reading.notes.append("has no frames")
+        reading.notes.append("without frames")
     elif n_samples > 1:
         times = reading.observables["Time"][0]
         length = float(f"{times[-1] - times[0]:.6g}")

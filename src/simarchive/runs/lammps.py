@@ -93,7 +93,7 @@ class _Commands:
         if len(ends) < 2 or ends[0] is None:
             return
         if ends[0] != ends[1]:
-            self.notes.append(f"changes the {name} from {words[0]} to {words[1]}: none was taken")
+            self.notes.append(f"{name} from {words[0]} to {words[1]}: none was taken")
             return
         setattr(self, name, ends[0])
 
@@ -155,14 +155,14 @@ def read_log(file: RunFile) -> FileReading:
             ):
                 reading.facts["n_atoms"] = int(match[1])
             elif line.startswith(("ERROR", "Last command")):
-                reading.notes.append(f"says: {line.strip()[:120]}")
+                reading.notes.append(f"{line.strip()[:120]}")
             else:
                 commands.take(line)
     commands.say(reading)
     units = str(reading.metadata.get("lammps_units", ""))
     names, values = tables.best()
     if tables.n_left_out:
-        reading.notes.append(f"has {tables.n_left_out:,} more rows with other columns: left out")
+        reading.notes.append(f"{tables.n_left_out:,} more rows with other columns: left out")
     for name, column in zip(names, values.T, strict=False):
         unit = _unit_of(name, units)
         if unit is not None:
@@ -350,7 +350,7 @@ def read_dump(file: RunFile) -> FileReading:
         n_lines += not rest.endswith(b"\n")
     if n_lines < n_frames * (reading.facts["n_atoms"] + 9):
         n_frames -= 1
-        reading.notes.append(f"is broken off after {n_frames:,} whole frames")
+        reading.notes.append(f"broken off after {n_frames:,} whole frames")
     reading.n_frames = n_frames
     return reading
 

@@ -69,9 +69,9 @@ def read_state_data(file: RunFile) -> FileReading:
         if unit is not None:
             reading.observables[name] = (values, unit)
     if n_bad:
-        reading.notes.append(f"{n_bad:,} lines are no rows of the table: left out")
+        reading.notes.append(f"{n_bad:,} lines are no rows of the table, left out")
     if not rows:
-        reading.notes.append("has a header and no rows")
+        reading.notes.append("a header without rows")
     _take_times(reading)
     return reading
 

@@ -137,7 +137,7 @@ def _read_all(
         file = RunFile(name, paths[name])
         try:
             if is_empty_log(file):
-                notes.append((name, "is empty: nothing was read from it"))
+                notes.append((name, "empty, nothing was read from it"))
                 continue
             if is_text_trajectory(file):
                 later.append(file)
@@ -164,7 +164,7 @@ def _read_all(
     n_atoms = next((r.facts["n_atoms"] for r in readings if "n_atoms" in r.facts), None)
     for file in later:
         if n_atoms is None:
-            notes.append((file.name, "cannot be divided into frames without a topology"))
+            notes.append((file.name, "not divided into frames, for lack of a topology"))
         else:
             _read(file, lambda file: read_mdcrd(file, n_atoms), readings, notes)
     return readings, unknown, notes
@@ -181,11 +181,11 @@ def _read(file: RunFile, reader: Reader, readings: list[FileReading], notes: lis
     try:
         readings.append(reader(file))
     except MissingReaderError as error:
-        notes.append((file.name, f"was not read: {error}"))
+        notes.append((file.name, f"not read: {error}"))
         if file.suffix in (".tpr", ".edr"):
             readings.append(FileReading(file.name, Part.INPUT, file.suffix[1:].upper(), "gromacs"))
     except (StorageError, OSError, *_NONSENSE) as error:
-        notes.append((file.name, f"was not read: {_words(error)}"))
+        notes.append((file.name, f"not read: {_words(error)}"))
 
 
 def _words(error: Exception) -> str:

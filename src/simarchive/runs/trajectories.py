@@ -172,7 +172,7 @@ def interval_of(times: Sequence[float]) -> float:
 
 
 def _broken_off(n_frames: int) -> str:
-    return f"is broken off after {n_frames:,} whole frames"
+    return f"broken off after {n_frames:,} whole frames"
 
 
 def _take_gromacs_box(reading: FileReading, rows_nm: Sequence[float]) -> None:

@@ -229,9 +229,9 @@ def _print(done: Sequence[_Done], container: Path, *, dry_run: bool) -> None:
 
 
 def _heading(one: _Done, *, dry_run: bool) -> str:
-    if dry_run:
-        words = one.directory
-    else:
-        is_new = one.facts["action"] != "keep"
-        words = f"{one.directory} {'is' if is_new else 'was there already:'} {one.facts['key'][:8]}"
+    words = one.directory
+    if not dry_run:
+        words += f" -> {one.facts['key'][:8]}"
+        if one.facts["action"] == "keep":
+            words += " (there already)"
     return words if one.account or not one.summary else f"{words}  {one.summary}"

@@ -60,7 +60,7 @@ def _of_evaluator(source: LocalFileStorage, container: Path) -> Iterator[None]:
 
     if not source.has_registry:
         raise InvalidDataError(
-            f"'{source.directory}' is no directory of OpenFF Evaluator, which keeps its keys in object_keys.json;"
+            f"'{source.directory}' is no directory of OpenFF Evaluator, for it has no object_keys.json;"
             f" to store a run of a simulation program: simarchive add {container} DIR"
         )
     yield
