@@ -135,11 +135,11 @@ def test_replicas_and_continuations_never_replace_each_other(backend: StorageBac
 
 
 def test_equal_files_under_two_names_are_two_runs_and_lie_there_once(tmp_path: Path) -> None:
-    directory = make_run("lammps-lj", tmp_path)
+    directory = make_run("amber-netcdf", tmp_path)
     with HDF5Storage(tmp_path / "lab.h5") as backend:
         keys = {backend.add_run(directory, name=f"replica {number}") for number in range(3)}
         assert len(keys) == 3
-        assert backend.statistics().shared_bytes > 2 * (directory / "lj.dump").stat().st_size
+        assert backend.statistics().shared_bytes >= 2 * (directory / "ace_tip3p.nc").stat().st_size
 
 
 def test_what_a_person_knows_counts_more_than_what_files_say(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_runs_are_merged_with_what_they_continue(tmp_path: Path, files: Path) ->
             parent = backend.store_object(SimulationRun(name="parent"), files)
             backend.store_object(SimulationRun(name=f"child in {backend.path.name}", parents=[parent]), files)
         report = mine.update(theirs)
-        assert (len(report.stored), len(report.kept)) == (1, 0)
+        assert (len(report.stored), len(report.kept)) == (1, 1)
         [child] = mine.keys(RunQuery(name="child in theirs.h5"))
         [parent] = mine.keys(RunQuery(name="parent"))
         assert mine.load(child).parents == [parent]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
@@ -41,7 +42,7 @@ class AnyDataQuery(BaseDataQuery):
 
     @classmethod
     def term_kinds(cls, name: str) -> tuple[ScalarKind, ...]:
-        """Return the kinds of values that the classes have under a name, texts last: they may say anything."""
+        """Return the kinds of values that the classes have under a name; texts, which may say all, last."""
         kinds: list[ScalarKind] = []
         for data_class in registered_data_classes():
             found = terms_of_class(data_class).get(name)
@@ -83,7 +84,14 @@ class AnyDataQuery(BaseDataQuery):
     def _asked(self, name: str, term: Term, *, is_substance: bool) -> tuple[Condition, ...]:
         # Not kept: one name may be of another kind in each class.
         self._conditions.pop(name, None)
-        return super()._asked(name, term, is_substance=is_substance)
+        try:
+            return super()._asked(name, term, is_substance=is_substance)
+        except InvalidDataError:
+            # Another class has another kind, for whoever wants to know what is asked of all.
+            for kind in self.term_kinds(name):
+                with contextlib.suppress(InvalidDataError):
+                    return conditions_of(self._values[name], name, kind)
+            raise
 
     def _can_match(self, data_class: type[BaseStoredData]) -> bool:
         """Return whether what a class lacks is not asked for, and what it has may be what is asked for."""

@@ -7,6 +7,7 @@ LAMMPS manual, "units", "thermo_style", "read_data", "dump" and the fixes nve, n
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 
@@ -297,8 +298,8 @@ def read_data(file: RunFile) -> FileReading:
                 style = line.partition("#")[2].strip()
                 break
         if style in _BONDED:
-            lines.readline()
-            rows = (lines.readline().split() for _ in range(reading.facts.get("n_atoms", 0)))
+            next(lines, "")
+            rows = (line.split() for line in itertools.islice(lines, reading.facts.get("n_atoms", 0)))
             molecules = {row[1] for row in rows if len(row) > 4 and row[1] != "0"}
             if molecules:
                 reading.facts["number_of_molecules"] = len(molecules)

@@ -20,7 +20,7 @@ from simarchive.runs.file_reading import FileReading, MissingReaderError, Part, 
 from simarchive.runs.formats import Reader, is_empty_log, is_text_trajectory, reader_of
 
 # What bytes that are not what they claim raise in readers of our own.
-_NONSENSE = (ValueError, IndexError, KeyError, OverflowError, EOFError, struct.error, StopIteration)
+_NONSENSE = (ArithmeticError, AttributeError, LookupError, ValueError, EOFError, struct.error)
 SETTABLE = {
     name for name in SimulationRun.model_fields if name not in ("name", "tags", "metadata", "observables")
 }
