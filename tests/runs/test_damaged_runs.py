@@ -20,7 +20,7 @@ LIGHT = sorted(MAKERS.keys() - {"gromacs-tpr", "gromacs-protein", "lammps-protei
 @pytest.mark.parametrize(
     ("name", "file", "n_bytes", "n_frames"),
     [
-        ("gromacs-water", "md.xtc", 7000, 2),
+        ("gromacs-water", "md.xtc", 6000, 2),
         ("gromacs-water", "md.xtc", 13995, 5),
         ("openmm-water", "output.dcd", 40000, 4),
         ("lammps-argon", "argon.dcd", 22339, 6),
@@ -54,10 +54,11 @@ def test_files_that_end_anywhere_or_hold_nonsense_stop_nothing(name: str, tmp_pa
             for _ in range(4):
                 bytes_[chance.randrange(min(len(bytes_), 400))] = chance.randrange(256)
             flipped.append(bytes(bytes_))
-        for data in [*cut, *flipped, b"\0" * 5000, b"\xff" * 5000, b"\n" * 5000, b""]:
+        for number, data in enumerate([*cut, *flipped, b"\0" * 5000, b"\xff" * 5000, b"\n" * 5000, b""]):
             path.write_bytes(data)
             try:
-                reading = read_run(place)
+                # With the others once, for what they say together.
+                reading = read_run(place, files={path.name: path} if number else None)
             except StorageError:
                 continue
             reading.run.validate()

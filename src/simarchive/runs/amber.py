@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from simarchive.runs.file_reading import (
+    LONGEST_SETTING,
     FileReading,
     Measure,
     Part,
@@ -80,7 +81,7 @@ def read_prmtop(file: RunFile) -> FileReading:
 
 def is_mdout(file: RunFile) -> bool:
     """Return whether a file is the output of sander or pmemd."""
-    return bool(re.search(r"Amber\s+[\d.]+\s+(SANDER|PMEMD)", file.head_text))
+    return bool(re.search(r"Amber +[\d.]+ +(SANDER|PMEMD)", file.head_text))
 
 
 def read_mdout(file: RunFile) -> FileReading:
@@ -92,12 +93,12 @@ def read_mdout(file: RunFile) -> FileReading:
     sample: dict[str, float] | None = None
     with file.open_text() as lines:
         for line in lines:
-            if match := re.match(r"\s+(\d)\.\s+[A-Z]+", line):
+            if match := re.match(r" +(\d)\. +[A-Z]", line):
                 section = int(match[1])
-            elif section == 0 and (match := re.search(r"Amber\s+([\d.]+)\s+(SANDER|PMEMD)", line)):
+            elif section == 0 and (match := re.search(r"Amber +([\d.]+) +(SANDER|PMEMD)", line)):
                 reading.facts["engine_version"] = f"{match[1]} {match[2].lower()}"
             elif section in (1, 2):
-                settings.update(_SETTING.findall(line))
+                settings.update(_SETTING.findall(line[:LONGEST_SETTING]))
                 if "temperature regulation" in line:
                     settings["thermostat"] = line.strip().rpartition(" temperature")[0]
             elif section == 3 and "begin time read from input coords" in line:
@@ -112,7 +113,9 @@ def read_mdout(file: RunFile) -> FileReading:
                     if sample is not None:
                         samples.append(sample)
                 if sample is not None:
-                    sample.update({name: _value(text) for name, text in _PARTS.findall(line)})
+                    sample.update(
+                        {name: _value(text) for name, text in _PARTS.findall(line[:LONGEST_SETTING])}
+                    )
                     if line.startswith(" ---"):
                         sample = None
     _take_settings(reading, settings)
@@ -184,7 +187,7 @@ def read_mdin(file: RunFile) -> FileReading:
     settings = {"imin": "0"}
     with file.open_text() as lines:
         for line in lines:
-            settings.update(_SETTING.findall(line.partition("!")[0]))
+            settings.update(_SETTING.findall(line.partition("!")[0][:LONGEST_SETTING]))
     _take_settings(reading, settings)
     return reading
 

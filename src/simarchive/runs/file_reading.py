@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -24,6 +24,12 @@ from simarchive.ground.files_below import FileBelow
 
 HEAD_BYTES = 16384
 """So much of a file is looked at to find out what it is."""
+
+LONGEST_LINE = 4096
+"""So many characters of a line are read at once: a file without line ends is no text that a program wrote."""
+
+LONGEST_SETTING = 400
+"""So long may a line be in which names and values are looked for, which takes the square of its length."""
 
 Numbers = npt.NDArray[np.float64]
 
@@ -101,6 +107,30 @@ class FileReading:
         return max((len(values) for values, _ in self.observables.values()), default=0)
 
 
+class TextLines:
+    """The lines of a file, one after another, each of a bounded length."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def readline(self) -> str:
+        """Return the next line, empty at the end of the file."""
+        return self._stream.readline(LONGEST_LINE)
+
+    def read(self, n_characters: int) -> str:
+        """Return what follows, up to so many characters."""
+        return self._stream.read(n_characters)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(partial(self._stream.readline, LONGEST_LINE), "")
+
+    def __next__(self) -> str:
+        line = self.readline()
+        if not line:
+            raise StopIteration
+        return line
+
+
 class RunFile:
     """One file of a run, opened without following a link that was put in its place."""
 
@@ -133,13 +163,13 @@ class RunFile:
             yield stream
 
     @contextmanager
-    def open_text(self) -> Iterator[IO[str]]:
+    def open_text(self) -> Iterator[TextLines]:
         """Yield the file, opened for reading lines; what is no text becomes marks."""
         descriptor = (
             self.path.open_file() if isinstance(self.path, FileBelow) else os.open(self.path, os.O_RDONLY)
         )
         with open(descriptor, encoding="utf-8", errors="replace") as stream:  # noqa: PTH123
-            yield stream
+            yield TextLines(stream)
 
     @cached_property
     def size(self) -> int:

@@ -8,11 +8,13 @@ GROMACS reference manual, "File formats"; EDR by pyedr.
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Mapping
 
 import numpy as np
 
 from simarchive.runs.file_reading import (
+    LONGEST_SETTING,
     FileReading,
     Measure,
     Part,
@@ -144,7 +146,7 @@ def read_log(file: RunFile) -> FileReading:
         for line in lines:
             if line.startswith("GROMACS version:"):
                 reading.facts["engine_version"] = line.partition(":")[2].strip().removeprefix("VERSION ")
-            elif match := _LOG_SETTING.match(line):
+            elif match := _LOG_SETTING.match(line[:LONGEST_SETTING]):
                 settings.setdefault(_setting(match[1]), match[2])
             elif line.startswith("   ref-p (3x3)"):
                 row = next(lines, "")
@@ -165,14 +167,12 @@ def read_log(file: RunFile) -> FileReading:
     return reading
 
 
-_DIRECTIVE = re.compile(r"^\s*\[\s*(defaults|molecules|moleculetype|system)\s*\]", re.M)
+_DIRECTIVE = re.compile(r"^[ \t]*\[ *(defaults|molecules|moleculetype|system) *\]", re.M)
 
 
 def is_top(file: RunFile) -> bool:
     """Return whether a file is a topology for grompp: directives in brackets, and molecules."""
-    return bool(
-        re.search(r"^\s*\[\s*(defaults|molecules|moleculetype|system)\s*\]", file.head_text, re.M)
-    ) or ('#include "' in file.head_text)
+    return '#include "' in file.head_text or bool(_DIRECTIVE.search(file.head_text))
 
 
 def read_top(file: RunFile) -> FileReading:
@@ -198,6 +198,7 @@ def read_top(file: RunFile) -> FileReading:
 def read_edr(file: RunFile) -> FileReading:
     """Return the energies of an EDR file; the ones of two frames with different terms are left out."""
     reading = FileReading(file.name, Part.ENERGIES, "EDR", "gromacs")
+    _check_counts(file)
     with foreign_reader("pyedr"):
         import pyedr
 
@@ -219,6 +220,44 @@ def read_edr(file: RunFile) -> FileReading:
             reading.guesses["length"] = Measure(length, "picosecond"), "from the first energies to the last"
     _take_ensemble(reading)
     return reading
+
+
+_EDR_MAGIC = struct.pack(">i", -55555)
+_FRAME_MAGIC = struct.pack(">i", -7777777)
+
+
+def _check_counts(file: RunFile) -> None:
+    """Refuse counts that the file has no room for: pyedr makes lists of them before it reads.
+
+    References
+    ----------
+    GROMACS `enxio.cpp`: do_enxnms and do_eheader.
+    """
+    with file.open() as stream:
+        data = stream.read()
+    most = len(data) // 4
+    has_version = data.startswith(_EDR_MAGIC)
+    (n_terms,) = struct.unpack_from(">i", data, 8 if has_version else 0)
+    if not 0 < n_terms <= most:
+        raise UnreadableError("it is damaged, or no EDR file")
+    place = data.find(_FRAME_MAGIC)
+    while has_version and place >= 0:
+        (version,) = struct.unpack_from(">i", data, place + 4)
+        start = place + 8 + 8 + 8 + 4 + (8 if version >= 3 else 0) + (8 if version >= 5 else 0)
+        if start + 12 > len(data):
+            return  # broken off here
+        n_terms, _reserved, n_blocks = struct.unpack_from(">3i", data, start)
+        start += 12
+        if not 0 <= n_terms <= most or not 0 <= n_blocks <= most:
+            raise UnreadableError("a frame is damaged")
+        for _ in range(n_blocks if version >= 4 else 0):
+            if start + 8 > len(data):
+                return
+            (n_parts,) = struct.unpack_from(">i", data, start + 4)
+            if not 0 <= n_parts <= most:
+                raise UnreadableError("a frame is damaged")
+            start += 8 + 8 * n_parts
+        place = data.find(_FRAME_MAGIC, place + 4)
 
 
 def _take_ensemble(reading: FileReading) -> None:

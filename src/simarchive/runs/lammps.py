@@ -13,7 +13,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from simarchive.runs.file_reading import FileReading, Measure, Part, RunFile, UnreadableError, number_in
+from simarchive.runs.file_reading import (
+    LONGEST_SETTING,
+    FileReading,
+    Measure,
+    Part,
+    RunFile,
+    UnreadableError,
+    number_in,
+)
 from simarchive.runs.trajectories import box_of_vectors
 
 _ENERGY, _PRESSURE, _VOLUME, _DENSITY, _TIME, _LENGTH = range(6)
@@ -136,6 +144,9 @@ def _after(words: Sequence[str], names: Sequence[str]) -> Sequence[str]:
     return words[places[0] + 1 :] if places else ()
 
 
+_ATOMS = re.compile(r"(?:Created )?(\d{1,18}) atoms|Loop time of .{1,200} with (\d{1,18}) atoms")
+
+
 def is_log(file: RunFile) -> bool:
     """Return whether a file is a log of LAMMPS."""
     return file.head_text.startswith("LAMMPS (")
@@ -151,10 +162,8 @@ def read_log(file: RunFile) -> FileReading:
                 continue
             if line.startswith("LAMMPS ("):
                 reading.facts["engine_version"] = line.partition("(")[2].partition(")")[0]
-            elif (match := re.match(r"(?:Created|\s*)\s*(\d+) atoms\s*$", line)) or (
-                match := re.search(r"^Loop time of .* with (\d+) atoms", line)
-            ):
-                reading.facts["n_atoms"] = int(match[1])
+            elif match := _ATOMS.fullmatch(line.strip()):
+                reading.facts["n_atoms"] = int(match[1] or match[2])
             elif line.startswith(("ERROR", "Last command")):
                 reading.notes.append(f"{line.strip()[:120]}")
             else:
@@ -191,7 +200,7 @@ class _Tables:
             self._multi = {"Step": float(match[1])}
             return True
         if self._multi:
-            found = _MULTI_PART.findall(line)
+            found = _MULTI_PART.findall(line[:LONGEST_SETTING])
             if found:
                 self._multi.update({name: float(text) for name, text in found})
                 return True
@@ -249,7 +258,7 @@ def _unit_of(name: str, units: str) -> str | None:
     return None if kind is None or system is None else system[kind]
 
 
-_SCRIPT = re.compile(r"^\s*(units|atom_style|pair_style|read_data|fix|dump|thermo|timestep)\s+\S", re.M)
+_SCRIPT = re.compile(r"^[ \t]*(units|atom_style|pair_style|read_data|fix|dump|thermo|timestep)[ \t]+\S", re.M)
 
 
 def is_script(file: RunFile) -> bool:
@@ -271,7 +280,7 @@ def read_script(file: RunFile) -> FileReading:
 def is_data(file: RunFile) -> bool:
     """Return whether a file is a data file: counts and bounds after a line of its own."""
     text = file.head_text
-    return bool(re.search(r"^\s*\d+\s+atoms\s*$", text, re.M) and re.search(r"\bxlo\s+xhi\b", text))
+    return bool(re.search(r"^[ \t]*\d+[ \t]+atoms[ \t]*$", text, re.M) and re.search(r"\bxlo\s+xhi\b", text))
 
 
 def read_data(file: RunFile) -> FileReading:

@@ -115,7 +115,9 @@ def _take_state(
         reading.facts["ensemble"] = "NPT" if pressure is not None else "NVT" if temperature else "NVE"
 
 
-_CONFIGURATION = re.compile(r"^\s*(structure|coordinates|timestep|numsteps|langevin\w*)\s+\S", re.I | re.M)
+_CONFIGURATION = re.compile(
+    r"^[ \t]*(structure|coordinates|timestep|numsteps|langevin\w*)[ \t]+\S", re.I | re.M
+)
 
 
 def is_configuration(file: RunFile) -> bool:

@@ -22,8 +22,8 @@ from simarchive.runs.file_reading import (
     number_in,
 )
 
-_FIRST_LINE = re.compile(r'#"[^\n]*"?(Step|Time|Potential|Progress)')
-_QUANTITY = re.compile(r"(.+?)\s*\((.+)\)")
+_FIRST_LINE = re.compile(r'#"[^\n]{0,400}?(Step|Time|Potential|Progress)')
+_QUANTITY = re.compile(r"(.+?) \((.+)\)")
 _UNITS = {
     "kJ/mole": "kilojoule / mole",
     "K": "kelvin",
@@ -33,6 +33,7 @@ _UNITS = {
 }
 # Of the progress of the program, not of what was simulated.
 _PROGRESS = {"Progress (%)", "Speed (ns/day)", "Elapsed Time (s)", "Time Remaining"}
+_XML = re.compile(r"<\?xml[^>]{0,200}>\s{0,9}<(System|Integrator|State)\b")
 _ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')
 
 
@@ -108,7 +109,7 @@ def _take_times(reading: FileReading) -> None:
 
 def is_xml(file: RunFile) -> bool:
     """Return whether a file is a system, integrator or state as OpenMM serializes it."""
-    return bool(re.match(r"\s*<\?xml[^>]*>\s*<(System|Integrator|State)\b", file.head_text))
+    return bool(_XML.match(file.head_text))
 
 
 def read_xml(file: RunFile) -> FileReading:
