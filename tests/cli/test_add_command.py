@@ -1,4 +1,4 @@
-"""`simarchive add`: runs go in with one command; what is none is named, and what is there is not stored twice."""
+"""`simarchive add`: runs go in with one command, what is none is named, and nothing is stored twice."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from pathlib import Path
 import pytest
 from command_runs import ROOT, Run, command_line, environment
 
-from simarchive import HDF5Storage, IncompleteError, InvalidDataError, NotFoundError, RunQuery, parse_query
+from simarchive import (
+    HDF5Storage,
+    IncompleteError,
+    InvalidDataError,
+    NotFoundError,
+    RunQuery,
+    parse_query,
+)
 
 RUNS = ROOT / "tests" / "data" / "runs"
 TABLE = '#"Step","Potential Energy (kJ/mole)","Temperature (K)"\n10,-1.5,299.0\n20,-1.25,{temperature}\n'
@@ -31,16 +38,16 @@ def make_runs(place: Path, number: int) -> list[Path]:
 
 def test_one_run_goes_in_and_is_found_again(run: Run, tmp_path: Path) -> None:
     done = run("add", "lab.h5", RUNS / "openmm-water", "--tag", "apo", "--set", "seed=7", "--set", "T=310K")
-    assert (done.code, done.err) == (0, "")
-    assert max(map(len, done.out.splitlines()[1:])) <= 80
+    assert (done.exit_code, done.errors) == (0, "")
+    assert max(map(len, done.output.splitlines()[1:])) <= 80
     for words in ("OpenMM 8.6.1", "774 atoms, 258 residues", "NPT 310 K", "guessed", "lab.h5: 1 run stored"):
-        assert words in done.out
+        assert words in done.output
     found = run(
         "query", "lab.h5", "class=any tag=apo atoms>500 metadata.seed=7 T=310K engine=openmm", "--count"
     )
-    assert found.out == "1\n"
+    assert found.output == "1\n"
     listed = run("ls", "lab.h5")
-    assert listed.out.split() == [
+    assert listed.output.split() == [
         "KEY",
         "CLASS",
         "NAME",
@@ -48,30 +55,30 @@ def test_one_run_goes_in_and_is_found_again(run: Run, tmp_path: Path) -> None:
         "T",
         "P",
         "PHASE",
-        *listed.out.split()[7:],
+        *listed.output.split()[7:],
     ]
-    assert "openmm-water" in listed.out
+    assert "openmm-water" in listed.output
 
 
 def test_an_add_that_is_repeated_stores_nothing_twice(run: Run) -> None:
     first = run("add", "lab.h5", RUNS / "lammps-lj", RUNS / "lammps-argon")
-    assert "2 runs stored" in first.out
+    assert "2 runs stored" in first.output
     again = run("add", "lab.h5", RUNS / "lammps-lj", RUNS / "lammps-argon")
-    assert again.code == 0
-    assert "0 runs stored, 2 there already" in again.out
+    assert again.exit_code == 0
+    assert "0 runs stored, 2 there already" in again.output
 
 
 def test_a_dry_run_tells_all_and_makes_nothing(run: Run, tmp_path: Path) -> None:
     done = run("add", "lab.h5", RUNS / "lammps-lj", "--dry-run")
-    assert done.code == 0
-    assert "LAMMPS" in done.out
-    assert "1 run would be stored" in done.out
+    assert done.exit_code == 0
+    assert "LAMMPS" in done.output
+    assert "1 run would be stored" in done.output
     assert list(tmp_path.iterdir()) == []
 
 
 def test_json_says_what_was_done_and_understood(run: Run) -> None:
     done = run("add", "lab.h5", RUNS / "gromacs-water", "--json")
-    [told] = json.loads(done.out)["runs"]
+    [told] = json.loads(done.output)["runs"]
     assert told["action"] == "add"
     assert len(told["key"]) == 32
     assert (told["engine"], told["n_atoms"], told["temperature"], told["name"]) == (
@@ -90,11 +97,11 @@ def test_a_directory_that_is_no_run_is_named_and_the_rest_is_stored(run: Run, tm
     (runs[1] / "notes.txt").write_text("to do\n")
     (tmp_path / "a file").write_text("x")
     done = run("add", "lab.h5", *runs, tmp_path / "missing", tmp_path / "a file")
-    assert done.code == IncompleteError.exit_code
-    assert "2 runs stored" in done.out
-    assert "3 directories left out" in done.err
+    assert done.exit_code == IncompleteError.exit_code
+    assert "2 runs stored" in done.output
+    assert "3 directories left out" in done.errors
     for name in ("r0001", "missing", "a file"):
-        assert name in done.err
+        assert name in done.errors
 
 
 @pytest.mark.parametrize(("name", "error"), [("notes", InvalidDataError), ("missing", NotFoundError)])
@@ -104,10 +111,10 @@ def test_what_is_no_run_makes_no_container(
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "readme.txt").write_text("to do\n")
     done = run("add", "lab.h5", name)
-    assert done.code == error.exit_code  # type: ignore[attr-defined]
-    assert name in done.err
+    assert done.exit_code == error.exit_code
+    assert name in done.errors
     several = run("add", "lab.h5", name, name)
-    assert several.code == IncompleteError.exit_code
+    assert several.exit_code == IncompleteError.exit_code
     assert not (tmp_path / "lab.h5").exists()
 
 
@@ -115,7 +122,7 @@ def test_a_folder_of_runs_is_no_run_and_the_way_is_named(run: Run, tmp_path: Pat
     for made in make_runs(tmp_path / "runs", 2):
         (made / "output.csv").rename(made / "notes.txt")
     done = run("add", "lab.h5", "runs")
-    assert "'runs'/*/" in done.err
+    assert "'runs'/*/" in done.errors
 
 
 @pytest.mark.parametrize(
@@ -135,8 +142,8 @@ def test_options_that_make_no_sense_are_refused_at_once(
     arguments: tuple[str, ...], words: str, run: Run
 ) -> None:
     done = run("add", "lab.h5", *arguments)
-    assert done.code not in (0, 1, 70)
-    assert words.lower() in done.err.lower()
+    assert done.exit_code not in (0, 1, 70)
+    assert words.lower() in done.errors.lower()
 
 
 def test_a_continuation_names_its_parent_by_the_start_of_its_key(run: Run, tmp_path: Path) -> None:
@@ -146,7 +153,7 @@ def test_a_continuation_names_its_parent_by_the_start_of_its_key(run: Run, tmp_p
     done = run(
         "add", "lab.h5", RUNS / "lammps-argon", "--parent", key[:6], "--name", "next", "--substance", "[Ar]"
     )
-    assert done.code == 0, done.err
+    assert done.exit_code == 0, done.errors
     with HDF5Storage(tmp_path / "lab.h5", mode="r") as backend:
         [child] = backend.keys(RunQuery(name="next"))
         assert backend.load(child).parents == [key]
@@ -175,8 +182,8 @@ def test_an_add_that_is_killed_and_repeated_stores_each_run_once(run: Run, tmp_p
         n_before = len(backend)
     assert n_before < 300
     done = run("add", "lab.h5", *runs)
-    assert done.code == 0, done.err
-    assert f"{300 - n_before} runs stored" in done.out
+    assert done.exit_code == 0, done.errors
+    assert f"{300 - n_before} runs stored" in done.output
     with HDF5Storage(tmp_path / "lab.h5") as backend:
         names = [backend.load(key).name for key in backend]
         assert sorted(names) == [f"r{index:04}" for index in range(300)]
@@ -186,9 +193,9 @@ def test_an_add_that_is_killed_and_repeated_stores_each_run_once(run: Run, tmp_p
 def test_many_runs_take_few_commits(run: Run, tmp_path: Path) -> None:
     runs = make_runs(tmp_path / "runs", 200)
     done = run("add", "lab.h5", *runs)
-    assert "200 runs stored" in done.out
+    assert "200 runs stored" in done.output
     # No line for each of so many.
-    assert len(done.out.splitlines()) == 1
+    assert len(done.output.splitlines()) == 1
     from simarchive.storage import adding_runs
 
     class Counting(HDF5Storage):
@@ -219,7 +226,7 @@ def test_one_that_cannot_be_stored_stops_none_of_its_commit(tmp_path: Path) -> N
 
 def test_import_of_a_run_says_so_and_names_add(run: Run, tmp_path: Path) -> None:
     done = run("import", RUNS / "openmm-water", "lab.h5")
-    assert done.code == InvalidDataError.exit_code
-    assert "no directory of OpenFF Evaluator" in done.err
-    assert "simarchive add lab.h5" in done.err
+    assert done.exit_code == InvalidDataError.exit_code
+    assert "no directory of OpenFF Evaluator" in done.errors
+    assert "simarchive add lab.h5" in done.errors
     assert list(tmp_path.iterdir()) == []
