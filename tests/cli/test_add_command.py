@@ -118,11 +118,15 @@ def test_what_is_no_run_makes_no_container(
     assert not (tmp_path / "lab.h5").exists()
 
 
-def test_a_folder_of_runs_is_no_run_and_the_way_is_named(run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", ["runs", "notes"])
+def test_a_folder_of_folders_is_no_run_and_the_way_is_named(what: str, run: Run, tmp_path: Path) -> None:
     for made in make_runs(tmp_path / "runs", 2):
-        (made / "output.csv").rename(made / "notes.txt")
+        if what == "notes":
+            (made / "output.csv").write_text("to do\n")
     done = run("add", "lab.h5", "runs")
-    assert "'runs'/*/" in done.errors
+    assert done.exit_code == InvalidDataError.exit_code
+    assert "name its folders: runs/*/" in done.errors
+    assert not (tmp_path / "lab.h5").exists()
 
 
 @pytest.mark.parametrize(

@@ -212,3 +212,20 @@ def test_lists_and_dicts_of_own_classes_are_searched_if_they_say_so() -> None:
 
     with pytest.raises(InvalidDataError, match="cannot be searched"):
         fields_of_class(Wrong)
+
+
+def test_a_run_may_keep_its_files_in_folders(tmp_path: Path) -> None:
+    flat = make_run("openmm-water", tmp_path / "flat")
+    place = tmp_path / "in folders"
+    for folder, names in {
+        "input": ("start.pdb", "system.xml"),
+        "output": ("output.dcd", "output.csv"),
+    }.items():
+        (place / folder).mkdir(parents=True)
+        for name in names:
+            shutil.copyfile(flat / name, place / folder / name)
+    run = read_run(place).run
+    assert (run.n_atoms, run.n_frames, run.engine) == (774, 5, "openmm")
+    assert run.trajectory_file_names == ["output/output.dcd"]
+    with HDF5Storage(tmp_path / "lab.h5") as backend:
+        assert backend.load(backend.add_run(place)).topology_file_name == "input/start.pdb"

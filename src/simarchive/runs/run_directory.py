@@ -98,6 +98,7 @@ def read_run(
     readings, unknown, notes = _read_all(found_files)
     if not readings and not notes:
         raise _no_run(place, found_files)
+    _check_is_one(place, readings)
     assembly = assemble(readings)
     run = run_of(assembly, name if name is not None else place.absolute().name or "run")
     _add(run, tags, metadata, substance, parents, fields)
@@ -202,8 +203,19 @@ def _no_run(place: Path, paths: Mapping[str, Path]) -> InvalidDataError:
     if not paths:
         return InvalidDataError(message + "no file")
     shown = ", ".join(sorted(paths)[:3]) + (" and others" if len(paths) > 3 else "")
-    hint = f"; name its folders: '{place}'/*/" if below else ""
+    hint = f"; name its folders: {place}/*/" if below else ""
     return InvalidDataError(f"{message}nothing that a simulation program writes ({shown}){hint}")
+
+
+def _check_is_one(place: Path, readings: Iterable[FileReading]) -> None:
+    """Refuse a directory whose folders hold what several runs wrote, while it holds nothing of a run itself."""
+    written = (Part.TRAJECTORY, Part.ENERGIES, Part.LOG)
+    folders = {reading.file.partition("/")[0] for reading in readings if reading.part in written}
+    if len(folders) > 1 and all("/" in reading.file for reading in readings):
+        raise InvalidDataError(
+            f"'{place}' holds several runs, in {', '.join(sorted(folders)[:3])}"
+            f"{' and others' if len(folders) > 3 else ''}: name its folders: {place}/*/"
+        )
 
 
 def _add(
