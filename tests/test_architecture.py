@@ -37,7 +37,8 @@ FLOOR = {
     "__main__": 5,
 }
 # Within the wing of meaning, and on the ground, there is an order too.
-ORDER = {"chemistry": 0, "data": 1, "queries": 2, "runs": 3, "errors": 0, "ground": 1, "cli": 0, "__main__": 1}
+MEANING = {"chemistry": 0, "data": 1, "queries": 2, "runs": 3}
+ORDER = {**MEANING, "errors": 0, "ground": 1, "cli": 0, "__main__": 1}
 ONLY_IN = {
     "h5py": {"container"},
     "pydantic": {"chemistry", "data", "queries"},

@@ -208,7 +208,7 @@ def _no_run(place: Path, paths: Mapping[str, Path]) -> InvalidDataError:
 
 
 def _check_is_one(place: Path, readings: Iterable[FileReading]) -> None:
-    """Refuse a directory whose folders hold what several runs wrote, while it holds nothing of a run itself."""
+    """Refuse a directory that has nothing of a run but folders, in which several runs wrote."""
     written = (Part.TRAJECTORY, Part.ENERGIES, Part.LOG)
     folders = {reading.file.partition("/")[0] for reading in readings if reading.part in written}
     if len(folders) > 1 and all("/" in reading.file for reading in readings):
