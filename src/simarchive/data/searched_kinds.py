@@ -25,7 +25,7 @@ from simarchive.chemistry.units import (
 from simarchive.data.collection_kinds import ListKind, MappingKind
 from simarchive.data.kinds import BooleanKind, FieldKind, IntegerKind, RealKind, ScalarKind, TextKind
 from simarchive.errors import InvalidDataError
-from simarchive.ground.conditions import ColumnKind, Value
+from simarchive.ground.conditions import ColumnKind, Condition, Satisfies, Value
 
 Plain = bool | int | float | str | tuple[float, str]
 """What an index text says of one value: a quantity is a number in base units with their name."""
@@ -55,6 +55,11 @@ class TagsKind(ListKind, ScalarKind):
     def index_value(self, value: list[str]) -> Value:
         """Return the sorted tags, one a line; nothing for an empty list."""
         return "\n".join(sorted(set(value))) or None
+
+    def condition(self, value: Any, column: str) -> Condition:
+        """Return the condition for lists that hold one tag."""
+        [wanted] = self.accept([value])
+        return Satisfies(column, lambda text: wanted in text.split("\n"), f"has {wanted!r}")
 
 
 class AnyValueKind(FieldKind):
@@ -99,10 +104,6 @@ class ValuesByNameKind(MappingKind, ScalarKind):
     """Mappings from texts to values that are searched by name; they stand in the index as sorted JSON."""
 
     column_kind = ColumnKind.IDENTIFIER
-
-    def __init__(self, element: FieldKind) -> None:
-        super().__init__(element)
-        self.element = element
 
     def accept(self, value: Any) -> dict[str, Any]:
         """Return a new dict of the accepted values, whose names can be written in a query."""

@@ -17,7 +17,7 @@ from simarchive.data.kinds import BooleanKind, IntegerKind, RealKind, ScalarKind
 from simarchive.data.searched_kinds import TagsKind
 from simarchive.data.value_kinds import PhaseKind, QuantityKind, StateKind, SubstanceKind
 from simarchive.errors import InvalidDataError
-from simarchive.queries.criteria import AnyOf, Between
+from simarchive.queries.criteria import AnyOf, Between, Not
 from simarchive.queries.substance import ComponentPattern
 
 # Each digit fits one place of the pattern only, or a long number that does not fit would take forever.
@@ -120,6 +120,19 @@ def _number_or_quantity(text: str, default_unit: str | None = None) -> Any:
         return quantity_named(text, default_unit=default_unit)
     except (InvalidDataError, ValueError):  # a text, or a number of too many digits
         return None
+
+
+def read_criterion(criterion: Any, kind: ScalarKind) -> Any:
+    """Return a criterion in which texts that stand for phases, substances and states are read."""
+    if not isinstance(kind, PhaseKind | SubstanceKind | StateKind):
+        return criterion
+    if isinstance(criterion, str):
+        return read_literal(criterion, kind)
+    if isinstance(criterion, AnyOf):
+        return AnyOf(*(read_criterion(choice, kind) for choice in criterion.choices))
+    if isinstance(criterion, Not):
+        return Not(read_criterion(criterion.criterion, kind))
+    return criterion
 
 
 LONGEST_SMILES = 4000

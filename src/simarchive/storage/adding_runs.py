@@ -15,6 +15,7 @@ from simarchive.errors import (
     StorageError,
     StorageIOError,
 )
+from simarchive.ground.filesystem import PathLike
 from simarchive.storage.ancillary import DirectoryFiles
 from simarchive.storage.duplicates import StoreOutcome
 
@@ -47,6 +48,14 @@ class ReadRun:
         return 0 if self.files is None else sum(map(self.files.size, self.files.names))
 
 
+def read_files(directory: PathLike, **known: Any) -> tuple[DirectoryFiles, RunReading]:
+    """Return the files of one directory, and what they say as `simarchive.read_run` has it."""
+    from simarchive.runs import read_run
+
+    files = DirectoryFiles(directory)
+    return files, read_run(directory, files=files.paths, **known)
+
+
 def read_runs(directories: Iterable[Path], **known: Any) -> Iterator[ReadRun]:
     """Yield what the files of each directory say, with whatever is wrong with one in its place.
 
@@ -55,12 +64,9 @@ def read_runs(directories: Iterable[Path], **known: Any) -> Iterator[ReadRun]:
     known
         As for `StorageBackend.add_run`, for all of them.
     """
-    from simarchive.runs import read_run
-
     for directory in directories:
         try:
-            files = DirectoryFiles(directory)
-            reading = read_run(directory, files=files.paths, **known)
+            files, reading = read_files(directory, **known)
         except _ITS_OWN_FAULT as error:
             yield ReadRun(directory, problem=error)
         else:

@@ -17,38 +17,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from simarchive.chemistry.force_fields import ForceFieldSource
-from simarchive.data import BaseStoredData, ForceFieldData
+from simarchive.data import BaseStoredData, ForceFieldData, data_class_named
 from simarchive.errors import InvalidDataError, NotFoundError, WrongTypeError
 from simarchive.ground.filesystem import PathLike
 from simarchive.ground.keys import check_key, free_key
 from simarchive.ground.signals import OpenBlock
 from simarchive.ground.thread_lock import ThreadLock
-from simarchive.queries import BaseDataQuery
-from simarchive.storage import duplicates, merging
+from simarchive.queries import BaseDataQuery, parse_query
+from simarchive.storage import duplicates, key_prefixes, merging
 from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
-from simarchive.storage.arranging import Match, arranged_matches, class_names
 from simarchive.storage.duplicates import Action, StoreOutcome
 from simarchive.storage.incoming import Incoming
+from simarchive.storage.key_registry import REGISTRY_KEY, StoredObjectKeys
+from simarchive.storage.matches import Match, arranged_matches, class_names
 from simarchive.storage.merging import MergeReport
 
 if TYPE_CHECKING:
     from simarchive.chemistry.components import Component
     from simarchive.chemistry.substances import Substance
     from simarchive.storage.scratch import SharedFiles
-
-REGISTRY_KEY = "object_keys"
-
-
-class StoredObjectKeys(BaseStoredData):
-    """The registry that a backend without a better one keeps among its objects, in stored order."""
-
-    object_keys: list[str] | None = None
-    object_classes: list[str] | None = None
-
-    @classmethod
-    def has_ancillary_data(cls) -> bool:
-        """Return False: the registry is a document only."""
-        return False
 
 
 class StorageBackend(abc.ABC):
@@ -171,33 +158,13 @@ class StorageBackend(abc.ABC):
         return self.store_object(ForceFieldData(force_field_source=force_field))
 
     def add_run(self, directory: PathLike, *, storage_key: str | None = None, **known: Any) -> str:
-        """Store a run of a simulation program with all of its files; return its key.
+        """Store a run of a simulation program, with all of its files and what they say; return its key.
 
-        What its files say of it is filled in: see `simarchive.read_run`, which returns it and stores nothing.
-        The same run with the same files is stored once.
-
-        Parameters
-        ----------
-        directory
-            The directory of one run. It is copied, never moved.
-        storage_key
-            The key for a run that is new here; by default a random one.
-        known
-            What you know: `name`, `tags`, `metadata`, `substance`, `parents`, and other fields of
-            `SimulationRun`. It counts more than what the files say.
-
-        Raises
-        ------
-        NotFoundError
-            If there is no such directory.
-        InvalidDataError
-            If no file in it is one that a simulation program writes, a value cannot be accepted, or as
-            `store_object`.
+        Parameters and errors are those of `simarchive.read_run`, which only reads, and of `store_object`.
         """
-        from simarchive.runs import read_run
+        from simarchive.storage.adding_runs import read_files
 
-        files = DirectoryFiles(directory)
-        reading = read_run(directory, files=files.paths, **known)
+        files, reading = read_files(directory, **known)
         return self.put(reading.run, files, storage_key=storage_key).key
 
     def remove_object(self, storage_key: str) -> None:
@@ -342,10 +309,32 @@ class StorageBackend(abc.ABC):
     def __iter__(self) -> Iterator[str]:
         return iter(self.keys())
 
+    def __getitem__(self, storage_key: str) -> BaseStoredData:
+        """Return what `load` does; the start of a key is enough, as for `full_key`."""
+        return self.load(self.full_key(storage_key))
+
+    def full_key(self, text: str) -> str:
+        """Return the one key that is a text, or starts with it.
+
+        Raises
+        ------
+        NotFoundError
+            If no key starts with it.
+        InvalidDataError
+            If several keys do; the message names them.
+        """
+        return key_prefixes.resolve(self, text)
+
     # --- queries -----------------------------------------------------------------------------------------
 
-    def query(self, data_query: BaseDataQuery) -> dict[tuple[Any, ...], list[Match]]:
+    def query(self, data_query: BaseDataQuery | str) -> dict[tuple[Any, ...], list[Match]]:
         """Return the objects that match a query, grouped by the matched values.
+
+        Parameters
+        ----------
+        data_query
+            A query, or an expression such as ``"phase=liquid T=290..310K"``: see `parse_query`. So for all
+            methods that take a query.
 
         Returns
         -------
@@ -354,14 +343,14 @@ class StorageBackend(abc.ABC):
             criteria in the order in which the query class declares them. Its values are lists of
             ``(key, object, path)``; `path` is ``None`` for an object without ancillary data.
         """
-        data_query.validate()
+        data_query = self.asked(data_query)
         with self.lock:
             found: dict[tuple[Any, ...], list[Match]] = {}
             for matched, match in self._matches(data_query):
                 found.setdefault(matched, []).append(match)
             return found
 
-    def keys(self, data_query: BaseDataQuery | None = None) -> list[str]:
+    def keys(self, data_query: BaseDataQuery | str | None = None) -> list[str]:
         """Return the keys of the objects that match a query, or of all objects, in stored order.
 
         A query that finds several classes gives them class by class, unless it says how to order them.
@@ -369,12 +358,28 @@ class StorageBackend(abc.ABC):
         with self.lock:
             if data_query is None:
                 return self._object_keys()
-            data_query.validate()
-            return [key for _, (key, _, _) in self._matches(data_query)]
+            return [key for _, (key, _, _) in self._matches(self.asked(data_query))]
 
-    def count(self, data_query: BaseDataQuery) -> int:
+    def count(self, data_query: BaseDataQuery | str) -> int:
         """Return how many objects match a query."""
         return len(self.keys(data_query))
+
+    def asked(self, data_query: BaseDataQuery | str) -> BaseDataQuery:
+        """Return a query that was validated, given as such or as an expression.
+
+        Raises
+        ------
+        QuerySyntaxError, InvalidDataError
+            If it makes no sense.
+        """
+        if isinstance(data_query, str):
+            return parse_query(data_query, self.data_class)
+        data_query.validate()
+        return data_query
+
+    def data_class(self, name: str) -> type[BaseStoredData] | None:
+        """Return the data class of a name as this backend knows it, or ``None``."""
+        return data_class_named(name)
 
     # --- combining -------------------------------------------------------------------------------------
 

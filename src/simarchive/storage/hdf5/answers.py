@@ -10,12 +10,11 @@ import numpy as np
 
 from simarchive.container.contents import Contents
 from simarchive.container.index import KEY_COLUMN, IndexTable
-from simarchive.data import data_class_named, name_and_subclasses
 from simarchive.errors import CorruptError, InvalidDataError
 from simarchive.ground.conditions import ColumnKind, Condition, Value
 from simarchive.queries import BaseDataQuery
-from simarchive.storage.arranging import arranged
-from simarchive.storage.hdf5 import indexing
+from simarchive.storage.hdf5 import classes, indexing
+from simarchive.storage.matches import arranged
 
 if TYPE_CHECKING:
     import pandas
@@ -53,7 +52,7 @@ def count(contents: Contents, data_query: BaseDataQuery) -> int | None:
 def candidates(contents: Contents, data_query: BaseDataQuery) -> list[str]:
     """Return the keys of at least all objects that match, class by class, each in stored order."""
     found: list[str] = []
-    for name, conditions in searched(data_query):
+    for name, conditions in searched(contents, data_query):
         found += select_by(contents, (name,), conditions)
     return found
 
@@ -74,7 +73,7 @@ def explain(contents: Contents, data_query: BaseDataQuery) -> str:
     """Return in words how the index answers a query."""
     lines = [data_query.explain()]
     is_decided = True
-    for name, conditions in searched(data_query):
+    for name, conditions in searched(contents, data_query):
         table = indexing.usable_table(contents, name)
         if table is None:
             has_objects = name in contents.data_classes()
@@ -102,7 +101,7 @@ def _asked(
     try:
         return ask(found, data_query)
     except CorruptError as error:
-        for name in name_and_subclasses(data_query.data_class()):
+        for name in classes.names_of(contents, data_query.data_class()):
             indexing.distrust(contents, name, str(error))
         return None
 
@@ -138,10 +137,10 @@ def _count(found: list[AskedTable], data_query: BaseDataQuery) -> int:
     return sum(table.count(conditions) for table, conditions in found)
 
 
-def searched(data_query: BaseDataQuery) -> Iterator[tuple[str, tuple[Condition, ...]]]:
+def searched(contents: Contents, data_query: BaseDataQuery) -> Iterator[tuple[str, tuple[Condition, ...]]]:
     """Yield the classes that may hold a match, each with the conditions that a match fulfils there."""
-    for name in name_and_subclasses(data_query.data_class()):
-        data_class = data_class_named(name)
+    for name in classes.names_of(contents, data_query.data_class()):
+        data_class = classes.class_of(contents, name)
         assert data_class is not None
         conditions = data_query.conditions_in(data_class)
         if conditions is not None:
@@ -151,7 +150,7 @@ def searched(data_query: BaseDataQuery) -> Iterator[tuple[str, tuple[Condition, 
 def tables(contents: Contents, data_query: BaseDataQuery) -> list[AskedTable] | None:
     """Return the tables of all classes that a query is about, or ``None`` if one is missing or unusable."""
     found = []
-    for name, conditions in searched(data_query):
+    for name, conditions in searched(contents, data_query):
         table = indexing.usable_table(contents, name)
         if table is not None:
             found.append((table, conditions))
@@ -255,7 +254,7 @@ def _row(contents: Contents, key: str) -> dict[str, Value]:
             return table.row(key)
     except CorruptError as error:
         indexing.distrust(contents, class_name, str(error))
-    data_class = data_class_named(class_name)
+    data_class = classes.class_of(contents, class_name)
     if data_class is None:
         return {}
     document = contents.document(key, lambda _, name: contents.variable(key, name))

@@ -1,4 +1,4 @@
-"""Which classes a query searches, and in which order what was found is given."""
+"""What a query found: one match after another, in the order and up to the limit that the query asks for."""
 
 from __future__ import annotations
 
