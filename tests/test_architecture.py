@@ -28,7 +28,6 @@ FLOOR = {
     "chemistry": 2,
     "data": 2,
     "queries": 2,
-    "runs": 2,
     "storage": 3,
     "collection": 4,
     "testing": 4,
@@ -37,8 +36,7 @@ FLOOR = {
     "__main__": 5,
 }
 # Within the wing of meaning, and on the ground, there is an order too.
-MEANING = {"chemistry": 0, "data": 1, "queries": 2, "runs": 3}
-ORDER = {**MEANING, "errors": 0, "ground": 1, "cli": 0, "__main__": 1}
+ORDER = {"chemistry": 0, "data": 1, "queries": 2, "errors": 0, "ground": 1, "cli": 0, "__main__": 1}
 ONLY_IN = {
     "h5py": {"container"},
     "pydantic": {"chemistry", "data", "queries"},

@@ -89,7 +89,7 @@ _HOMES = {
         "parse_query",
         "register_query_class",
     ),
-    "simarchive.runs": ("RunReading", "read_run"),
+    "simarchive.storage.runs": ("RunReading", "read_run"),
     "simarchive.storage.backend": ("StorageBackend",),
     "simarchive.storage.evaluator_directory": ("LocalFileStorage", "rebuild_registry"),
     "simarchive.storage.evaluator_json": ("register_evaluator_type",),
@@ -114,14 +114,14 @@ if TYPE_CHECKING:
     from simarchive.data import *  # noqa: F403
     from simarchive.errors import *  # noqa: F403
     from simarchive.queries import *  # noqa: F403
-    from simarchive.runs import RunReading as RunReading
-    from simarchive.runs import read_run as read_run
     from simarchive.storage.backend import StorageBackend as StorageBackend
     from simarchive.storage.evaluator_directory import LocalFileStorage as LocalFileStorage
     from simarchive.storage.evaluator_directory import rebuild_registry as rebuild_registry
     from simarchive.storage.evaluator_json import register_evaluator_type as register_evaluator_type
     from simarchive.storage.hdf5.storage import HDF5Storage as HDF5Storage
     from simarchive.storage.hdf5.upkeep import repack as repack
+    from simarchive.storage.runs import RunReading as RunReading
+    from simarchive.storage.runs import read_run as read_run
 
 
 def __getattr__(name: str) -> Any:

@@ -31,6 +31,8 @@ class AnyDataQuery(BaseDataQuery):
     It is not registered as the queries for its class: those of users' own classes would be derived from it.
     """
 
+    _keeps_conditions = False
+
     @classmethod
     def data_class(cls) -> type[BaseStoredData]:
         """Return `BaseStoredData`."""
@@ -82,8 +84,6 @@ class AnyDataQuery(BaseDataQuery):
         return self.asked_of(terms, _substance_name(terms))
 
     def _asked(self, name: str, term: Term, *, is_substance: bool) -> tuple[Condition, ...]:
-        # Not kept: one name may be of another kind in each class.
-        self._conditions.pop(name, None)
         try:
             return super()._asked(name, term, is_substance=is_substance)
         except InvalidDataError:

@@ -57,6 +57,7 @@ class BaseDataQuery(ABC):
     excludes_components: Any
 
     _options: ClassVar[tuple[str, ...]] = ("limit", "order_by", *_SUBSTANCE_OPTIONS)
+    _keeps_conditions: ClassVar[bool] = True  # whether a name is of one kind in all classes
     _values: dict[str, Any]
     _conditions: dict[str, tuple[Condition, ...]]
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from simarchive.data import BaseStoredData
 from simarchive.errors import (
     CommitInDoubtError,
     InvalidDataError,
@@ -15,13 +17,24 @@ from simarchive.errors import (
     StorageError,
     StorageIOError,
 )
-from simarchive.ground.filesystem import PathLike
-from simarchive.storage.ancillary import DirectoryFiles
+from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
 from simarchive.storage.duplicates import StoreOutcome
 
 if TYPE_CHECKING:
-    from simarchive.runs import RunReading
-    from simarchive.storage.backend import StorageBackend
+    from simarchive.storage.runs import RunReading
+
+
+class Target(Protocol):
+    """Where runs are stored: any backend."""
+
+    def transaction(self) -> AbstractContextManager[Any]:
+        """Make all changes in the block one, or none, if it can."""
+
+    def put(
+        self, object_to_store: BaseStoredData, ancillary_data: AncillaryData | None = None
+    ) -> StoreOutcome:
+        """Store an object and its files."""
+
 
 MOST_TOGETHER = 64
 """So many runs are one commit at most, which costs more than a small run does."""
@@ -48,14 +61,6 @@ class ReadRun:
         return 0 if self.files is None else sum(map(self.files.size, self.files.names))
 
 
-def read_files(directory: PathLike, **known: Any) -> tuple[DirectoryFiles, RunReading]:
-    """Return the files of one directory, and what they say as `simarchive.read_run` has it."""
-    from simarchive.runs import read_run
-
-    files = DirectoryFiles(directory)
-    return files, read_run(directory, files=files.paths, **known)
-
-
 def read_runs(directories: Iterable[Path], **known: Any) -> Iterator[ReadRun]:
     """Yield what the files of each directory say, with whatever is wrong with one in its place.
 
@@ -64,16 +69,19 @@ def read_runs(directories: Iterable[Path], **known: Any) -> Iterator[ReadRun]:
     known
         As for `StorageBackend.add_run`, for all of them.
     """
+    from simarchive.storage.runs import read_run
+
     for directory in directories:
         try:
-            files, reading = read_files(directory, **known)
+            files = DirectoryFiles(directory)
+            reading = read_run(directory, files=files.paths, **known)
         except _ITS_OWN_FAULT as error:
             yield ReadRun(directory, problem=error)
         else:
             yield ReadRun(directory, files, reading)
 
 
-def add_runs(target: StorageBackend, runs: Iterable[ReadRun]) -> Iterator[ReadRun]:
+def add_runs(target: Target, runs: Iterable[ReadRun]) -> Iterator[ReadRun]:
     """Store runs, and yield each when it is committed, or with its problem.
 
     A few small ones become one commit. If the process is killed, those that were yielded are stored, and to
@@ -99,7 +107,7 @@ def add_runs(target: StorageBackend, runs: Iterable[ReadRun]) -> Iterator[ReadRu
     yield from _store(target, waiting)
 
 
-def _store(target: StorageBackend, runs: list[ReadRun]) -> list[ReadRun]:
+def _store(target: Target, runs: list[ReadRun]) -> list[ReadRun]:
     if len(runs) > 1:
         try:
             with target.transaction():
@@ -122,6 +130,6 @@ def _store(target: StorageBackend, runs: list[ReadRun]) -> list[ReadRun]:
     return runs
 
 
-def _put(target: StorageBackend, run: ReadRun) -> StoreOutcome:
+def _put(target: Target, run: ReadRun) -> StoreOutcome:
     assert run.reading is not None
     return target.put(run.reading.run, run.files)

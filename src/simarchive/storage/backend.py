@@ -162,9 +162,10 @@ class StorageBackend(abc.ABC):
 
         Parameters and errors are those of `simarchive.read_run`, which only reads, and of `store_object`.
         """
-        from simarchive.storage.adding_runs import read_files
+        from simarchive.storage.runs import read_run
 
-        files, reading = read_files(directory, **known)
+        files = DirectoryFiles(directory)
+        reading = read_run(directory, files=files.paths, **known)
         return self.put(reading.run, files, storage_key=storage_key).key
 
     def remove_object(self, storage_key: str) -> None:

@@ -38,7 +38,7 @@ _MOST_LINES = 50
     multiple=True,
     help="A field, such as temperature=300K, or metadata of any other name; may be repeated.",
 )
-@click.option("--substance", metavar="SMILES", help="What it is made of, as in queries: O, or O|CO.")
+@click.option("--substance", metavar="SMILES", help="What it is made of, as in queries: O is water.")
 @click.option("--parent", "parents", metavar="KEY", multiple=True, help="The object that it continues.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be stored.")
 @codec_option

@@ -13,11 +13,11 @@ from simarchive.chemistry.substances import Substance
 from simarchive.data import SimulationRun
 from simarchive.errors import InvalidDataError, NotFoundError, StorageError, StorageIOError
 from simarchive.ground.filesystem import PathLike
-from simarchive.runs import account
-from simarchive.runs.amber import read_mdcrd
-from simarchive.runs.assembly import assemble, natural_order, run_of
-from simarchive.runs.file_reading import FileReading, MissingReaderError, Part, RunFile
-from simarchive.runs.formats import Reader, is_empty_log, is_text_trajectory, reader_of
+from simarchive.storage.runs import account
+from simarchive.storage.runs.amber import read_mdcrd
+from simarchive.storage.runs.assembly import assemble, natural_order, run_of
+from simarchive.storage.runs.file_reading import FileReading, MissingReaderError, Part, RunFile
+from simarchive.storage.runs.formats import Reader, is_empty_log, is_text_trajectory, reader_of
 
 # What bytes that are not what they claim raise in readers of our own.
 _NONSENSE = (ArithmeticError, AttributeError, LookupError, ValueError, EOFError, struct.error)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from simarchive.runs.file_reading import (
+from simarchive.storage.runs.file_reading import (
     LONGEST_SETTING,
     FileReading,
     Measure,
@@ -24,8 +24,8 @@ from simarchive.runs.file_reading import (
     foreign_reader,
     number_in,
 )
-from simarchive.runs.structures import take_residues
-from simarchive.runs.trajectories import checked_box, interval_of
+from simarchive.storage.runs.structures import take_residues
+from simarchive.storage.runs.trajectories import checked_box, interval_of
 
 _PARTS = re.compile(r"([A-Za-z0-9/][\w()/.#-]*(?: (?:NB|EEL))?)\s*=\s*(-?[\d.]+(?:E[-+]?\d+)?|\*+|NaN)")
 _SETTING = re.compile(r"(\w+)\s*=\s*(-?[\d.]+(?:[EeDd][-+]?\d+)?)")

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from simarchive.runs.file_reading import (
+from simarchive.storage.runs.file_reading import (
     FileReading,
     Measure,
     Numbers,

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from simarchive.runs.file_reading import (
+from simarchive.storage.runs.file_reading import (
     FileReading,
     Part,
     RunFile,
@@ -20,7 +20,7 @@ from simarchive.runs.file_reading import (
     foreign_reader,
     number_in,
 )
-from simarchive.runs.trajectories import checked_box
+from simarchive.storage.runs.trajectories import checked_box
 
 _OPENMM = re.compile(r"CREATED WITH OPENMM ([\w.]+)")
 

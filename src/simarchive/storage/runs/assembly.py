@@ -13,7 +13,7 @@ from simarchive.chemistry.arrays import ArrayQuantity
 from simarchive.chemistry.observables import ObservableArray
 from simarchive.chemistry.units import unit
 from simarchive.data import FilePath, SimulationRun
-from simarchive.runs.file_reading import FileReading, Measure, Part
+from simarchive.storage.runs.file_reading import FileReading, Measure, Part
 
 # Settings that a program acted on come before those that lie beside it, statements before files of atoms.
 _SETTINGS = (Part.LOG, Part.INPUT, Part.ENERGIES, Part.TRAJECTORY, Part.TOPOLOGY, Part.STRUCTURE)

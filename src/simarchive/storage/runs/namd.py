@@ -11,8 +11,15 @@ import re
 
 import numpy as np
 
-from simarchive.runs.file_reading import FileReading, Measure, Part, RunFile, UnreadableError, number_in
-from simarchive.runs.structures import take_residues
+from simarchive.storage.runs.file_reading import (
+    FileReading,
+    Measure,
+    Part,
+    RunFile,
+    UnreadableError,
+    number_in,
+)
+from simarchive.storage.runs.structures import take_residues
 
 _UNITS = {
     "TS": "dimensionless",

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from simarchive.runs.file_reading import (
+from simarchive.storage.runs.file_reading import (
     LONGEST_SETTING,
     FileReading,
     Measure,
@@ -23,8 +23,8 @@ from simarchive.runs.file_reading import (
     foreign_reader,
     number_in,
 )
-from simarchive.runs.structures import take_residues
-from simarchive.runs.trajectories import box_of_vectors
+from simarchive.storage.runs.structures import take_residues
+from simarchive.storage.runs.trajectories import box_of_vectors
 
 _EDR_UNITS = {
     "ps": "picosecond",

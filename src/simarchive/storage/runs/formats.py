@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from simarchive.runs import amber, gromacs, lammps, namd, openmm, structures, trajectories
-from simarchive.runs.file_reading import FileReading, RunFile
+from simarchive.storage.runs import amber, gromacs, lammps, namd, openmm, structures, trajectories
+from simarchive.storage.runs.file_reading import FileReading, RunFile
 
 Reader = Callable[[RunFile], FileReading]
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from simarchive.runs.file_reading import (
+from simarchive.storage.runs.file_reading import (
     LONGEST_SETTING,
     FileReading,
     Measure,
@@ -22,7 +22,7 @@ from simarchive.runs.file_reading import (
     UnreadableError,
     number_in,
 )
-from simarchive.runs.trajectories import box_of_vectors
+from simarchive.storage.runs.trajectories import box_of_vectors
 
 _ENERGY, _PRESSURE, _VOLUME, _DENSITY, _TIME, _LENGTH = range(6)
 _SYSTEMS = {

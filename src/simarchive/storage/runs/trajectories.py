@@ -14,7 +14,7 @@ import struct
 from collections.abc import Sequence
 from typing import IO
 
-from simarchive.runs.file_reading import FileReading, Part, RunFile, UnreadableError
+from simarchive.storage.runs.file_reading import FileReading, Part, RunFile, UnreadableError
 
 AKMA_PS = 4.888821e-2
 """The unit of time of CHARMM in picoseconds."""
