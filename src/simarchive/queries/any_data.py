@@ -90,7 +90,7 @@ class AnyDataQuery(BaseDataQuery):
             # Another class has another kind, for whoever wants to know what is asked of all.
             for kind in self.term_kinds(name):
                 with contextlib.suppress(InvalidDataError):
-                    return conditions_of(self._values[name], name, kind)
+                    return conditions_of(self.criteria()[name], name, kind)
             raise
 
     def _can_match(self, data_class: type[BaseStoredData]) -> bool:
@@ -98,9 +98,9 @@ class AnyDataQuery(BaseDataQuery):
         if data_class is BaseStoredData:
             return True
         terms = terms_of_class(data_class)
-        if self._values.get("contains_components") and _substance_name(terms) is None:
+        if self.criteria().get("contains_components") and _substance_name(terms) is None:
             return False
-        for name, criterion in self._values.items():
+        for name, criterion in self.criteria().items():
             if name not in self._terms():
                 continue
             kind = terms[name][1].kind if name in terms else self._terms()[name][1].kind

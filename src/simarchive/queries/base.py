@@ -91,6 +91,10 @@ class BaseDataQuery(ABC):
         ]
         return (*cls._terms(), *options)
 
+    def criteria(self) -> dict[str, Any]:
+        """Return the criteria and options that are set, by name."""
+        return dict(self._values)
+
     @classmethod
     def term_kind(cls, name: str) -> ScalarKind:
         """Return the kind of values that a criterion is about."""
