@@ -57,8 +57,11 @@ class ReadRun:
 
     @property
     def size(self) -> int:
-        """The size of all files in bytes."""
-        return 0 if self.files is None else sum(map(self.files.size, self.files.names))
+        """The size of all files in bytes; of files that vanished, which storing will tell, nothing."""
+        try:
+            return 0 if self.files is None else sum(map(self.files.size, self.files.names))
+        except OSError:
+            return 0
 
 
 def read_runs(directories: Iterable[Path], **known: Any) -> Iterator[ReadRun]:
