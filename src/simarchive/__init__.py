@@ -43,6 +43,8 @@ _HOMES = {
         "InUnit",
         "NotIndexed",
         "ReplaceableData",
+        "Searched",
+        "SimulationRun",
         "StoredEquilibrationData",
         "StoredFreeEnergyData",
         "StoredSimulationData",
@@ -74,18 +76,21 @@ _HOMES = {
     ),
     "simarchive.queries": (
         "AnyOf",
+        "AnyDataQuery",
         "BaseDataQuery",
         "Between",
         "EquilibrationDataQuery",
         "ForceFieldQuery",
         "FreeEnergyDataQuery",
         "Not",
+        "RunQuery",
         "SimulationDataQuery",
         "SubstanceQuery",
         "TrainedModelQuery",
         "parse_query",
         "register_query_class",
     ),
+    "simarchive.storage.runs": ("RunReading", "read_run"),
     "simarchive.storage.backend": ("StorageBackend",),
     "simarchive.storage.evaluator_directory": ("LocalFileStorage", "rebuild_registry"),
     "simarchive.storage.evaluator_json": ("register_evaluator_type",),
@@ -116,6 +121,8 @@ if TYPE_CHECKING:
     from simarchive.storage.evaluator_json import register_evaluator_type as register_evaluator_type
     from simarchive.storage.hdf5.storage import HDF5Storage as HDF5Storage
     from simarchive.storage.hdf5.upkeep import repack as repack
+    from simarchive.storage.runs import RunReading as RunReading
+    from simarchive.storage.runs import read_run as read_run
 
 
 def __getattr__(name: str) -> Any:

@@ -36,6 +36,7 @@ def test_console_blocks_print_what_the_page_says(page: Path, tmp_path: Path) -> 
     place = tmp_path / "place"
     place.mkdir()
     shutil.copytree(EXAMPLES / "stored_data", place / "stored_data")
+    shutil.copytree(ROOT / "tests" / "data" / "runs", place / "runs")
     variables = environment() | {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
     steps = steps_of(page)
     assert steps

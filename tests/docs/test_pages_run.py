@@ -32,7 +32,7 @@ def label_of(page: Path) -> str:
 
 
 def run(page: Path, place: Path) -> subprocess.CompletedProcess[str]:
-    """Run a page in a directory that has a copy of the example data, and the command in its path."""
+    """Run a page in a directory that has copies of the example data, and the command in its path."""
     programs = place / ".programs"
     programs.mkdir()
     for name, arguments in (("simarchive", "-m simarchive"), ("python", ""), ("python3", "")):
@@ -40,6 +40,7 @@ def run(page: Path, place: Path) -> subprocess.CompletedProcess[str]:
         program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {arguments} "$@"\n')
         program.chmod(0o755)
     shutil.copytree(ROOT / "examples" / "stored_data", place / "stored_data")
+    shutil.copytree(ROOT / "tests" / "data" / "runs", place / "runs")
     variables = os.environ | {
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),

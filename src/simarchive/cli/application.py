@@ -15,7 +15,7 @@ from simarchive.ground.limits import LIMITS
 from simarchive.ground.version import __version__
 
 COMMANDS: dict[str, tuple[str, ...]] = {
-    "Import and export": ("import", "export", "extract", "cat"),
+    "Import and export": ("add", "import", "export", "extract", "cat"),
     "Inspect": ("info", "ls", "show", "query"),
     "Combine": ("merge", "subset", "diff"),
     "Maintain": ("verify", "repair", "repack", "rm"),
@@ -69,6 +69,7 @@ def application(max_bytes: int | None) -> None:
     """Keep a whole collection of simulation data in one HDF5 file.
 
     \b
+    simarchive add lab.h5 runs/*/
     simarchive import stored_data/ water.h5
     simarchive ls water.h5
     simarchive query water.h5 "substance=O phase=liquid"

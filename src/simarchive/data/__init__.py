@@ -2,7 +2,7 @@
 
 from simarchive.data.base import UNSET, BaseStoredData, HashableStoredData, ReplaceableData
 from simarchive.data.equilibration import StoredEquilibrationData
-from simarchive.data.fields import InUnit, NotIndexed
+from simarchive.data.fields import InUnit, NotIndexed, Searched
 from simarchive.data.force_field import ForceFieldData
 from simarchive.data.free_energy import StoredFreeEnergyData
 from simarchive.data.kinds import FilePath
@@ -15,6 +15,7 @@ from simarchive.data.registry import (
     registered_name,
 )
 from simarchive.data.simulation import BaseSimulationData, StoredSimulationData
+from simarchive.data.simulation_run import SimulationRun
 from simarchive.data.trained_model import TrainedModelData
 
 __all__ = [
@@ -27,6 +28,8 @@ __all__ = [
     "InUnit",
     "NotIndexed",
     "ReplaceableData",
+    "Searched",
+    "SimulationRun",
     "StoredEquilibrationData",
     "StoredFreeEnergyData",
     "StoredSimulationData",

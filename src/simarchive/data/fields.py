@@ -30,6 +30,7 @@ from simarchive.data.kinds import (
     TextKind,
     UnindexedTextKind,
 )
+from simarchive.data.searched_kinds import AnyValueKind, TagsKind, ValuesByNameKind
 from simarchive.data.value_kinds import (
     ArrayKind,
     ForceFieldKind,
@@ -48,6 +49,16 @@ class InUnit:
     """Marks a quantity with the unit of its index column: ``Annotated[Quantity, InUnit("picosecond")]``."""
 
     unit_name: str
+    absolute_tolerance: float | None = None  #: how far beside a bound, in this unit, still matches
+
+
+@dataclass(frozen=True)
+class Searched:
+    """Marks a list or dict whose elements queries search: ``Annotated[list[str], Searched()]``.
+
+    A ``list[str]`` holds tags, each found by itself; a ``dict`` from ``str`` to numbers, or to ``Any`` for
+    numbers, texts, truth values and quantities, holds values that are found by name, as ``field.name=value``.
+    """
 
 
 @dataclass(frozen=True)
@@ -136,6 +147,8 @@ def _kind_of(annotation: Any, metadata: tuple[Any, ...]) -> FieldKind:
         return _SIMPLE_KINDS[origin]
     if origin is str:
         return _text_kind(metadata)
+    if any(isinstance(marker, Searched) for marker in metadata):
+        return _searched_kind(annotation, origin, arguments)
     if origin in (list, tuple) and arguments and arguments[1:] in ((), (...,)):
         element = _kind_of(arguments[0], ())
         return SubstanceListKind() if isinstance(element, SubstanceKind) else ListKind(element)
@@ -146,14 +159,22 @@ def _kind_of(annotation: Any, metadata: tuple[Any, ...]) -> FieldKind:
     raise InvalidDataError(f"fields of type {annotation} cannot be stored")
 
 
+def _searched_kind(annotation: Any, origin: Any, arguments: tuple[Any, ...]) -> FieldKind:
+    if origin is list and arguments == (str,):
+        return TagsKind()
+    if origin is dict and arguments and arguments[0] is str and arguments[1] in (Any, int, float, str):
+        return ValuesByNameKind(AnyValueKind() if arguments[1] is Any else _kind_of(arguments[1], ()))
+    raise InvalidDataError(f"fields of type {annotation} cannot be searched: use list[str] or dict[str, Any]")
+
+
 def _kind_of_class(annotated: type[Any], metadata: tuple[Any, ...]) -> FieldKind:
     if issubclass(annotated, pint.Quantity):
-        units = [marker.unit_name for marker in metadata if isinstance(marker, InUnit)]
+        units = [marker for marker in metadata if isinstance(marker, InUnit)]
         if not units:
             raise InvalidDataError(
                 'a quantity needs the unit of its index: Annotated[Quantity, InUnit("picosecond")]'
             )
-        return QuantityKind(units[0])
+        return QuantityKind(units[0].unit_name, units[0].absolute_tolerance)
     if issubclass(annotated, ForceFieldSource):
         return ForceFieldKind()
     if issubclass(annotated, enum.Enum):

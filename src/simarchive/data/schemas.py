@@ -29,6 +29,7 @@ from simarchive.data.kinds import (
     UnindexedTextKind,
 )
 from simarchive.data.registry import data_class_named
+from simarchive.data.searched_kinds import AnyValueKind, TagsKind, ValuesByNameKind
 from simarchive.data.value_kinds import (
     ArrayKind,
     ForceFieldKind,
@@ -59,6 +60,8 @@ _SIMPLE_KINDS: dict[str, type[FieldKind]] = {
     "substances": SubstanceListKind,
     "unindexed_text": UnindexedTextKind,
     "tree": TreeKind,
+    "tags": TagsKind,
+    "any_value": AnyValueKind,
 }
 _VALUE_CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls for cls in (Observable, ObservableArray, ObservableFrame, ParameterGradient)
@@ -204,6 +207,8 @@ def _tree_of(kind: FieldKind) -> Tree:
         return {"list": _tree_of(kind.element)}
     if type(kind) is MappingKind:
         return {"mapping": _tree_of(kind.element)}
+    if type(kind) is ValuesByNameKind:
+        return {"values_by_name": _tree_of(kind.element)}
     if type(kind) is TextKind:
         return {"text": kind.column_kind.value}
     if type(kind) is ValueKind and _VALUE_CLASSES.get(kind.value_class.__name__) is kind.value_class:
@@ -287,6 +292,8 @@ def _kind_of(tree: Tree, depth: int) -> FieldKind:
         return ListKind(_kind_of(of, depth + 1))
     if kind == "mapping":
         return MappingKind(_kind_of(of, depth + 1))
+    if kind == "values_by_name":
+        return ValuesByNameKind(_kind_of(of, depth + 1))
     if kind == "text":
         return TextKind(ColumnKind(of))
     if kind == "value":

@@ -15,7 +15,7 @@ from simarchive.data.fields import Field, terms_of_class
 from simarchive.data.kinds import ScalarKind, Term
 from simarchive.data.value_kinds import SubstanceKind
 from simarchive.errors import InvalidDataError
-from simarchive.ground.conditions import Condition, in_words
+from simarchive.ground.conditions import Column, Condition, in_words
 from simarchive.queries.criteria import conditions_of
 from simarchive.queries.literals import read_criterion
 from simarchive.queries.substance import (
@@ -57,6 +57,7 @@ class BaseDataQuery(ABC):
     excludes_components: Any
 
     _options: ClassVar[tuple[str, ...]] = ("limit", "order_by", *_SUBSTANCE_OPTIONS)
+    _keeps_conditions: ClassVar[bool] = True  # whether a name is of one kind in all classes
     _values: dict[str, Any]
     _conditions: dict[str, tuple[Condition, ...]]
 
@@ -90,10 +91,19 @@ class BaseDataQuery(ABC):
         ]
         return (*cls._terms(), *options)
 
+    def criteria(self) -> dict[str, Any]:
+        """Return the criteria and options that are set, by name."""
+        return dict(self._values)
+
     @classmethod
     def term_kind(cls, name: str) -> ScalarKind:
         """Return the kind of values that a criterion is about."""
         return cls._terms()[name][1].kind
+
+    @classmethod
+    def term_kinds(cls, name: str) -> tuple[ScalarKind, ...]:
+        """Return the kinds of values that a criterion may be about; none for an option."""
+        return (cls._terms()[name][1].kind,) if name in cls._terms() else ()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name not in self.criterion_names():
@@ -158,10 +168,15 @@ class BaseDataQuery(ABC):
                 f"{type(self).__name__}.substance_query can only be used when {name} is set to a Substance"
             )
 
-    def _active(self) -> Iterator[tuple[Field, Term, list[Condition]]]:
+    def _active(self, data_class: type[BaseStoredData]) -> Iterator[tuple[Field, Term, list[Condition]]]:
         """Yield each searched term with what is asked of it, in the order the class declares them."""
-        substance_term = self._substance_term()
-        for name, (field, term) in self._terms().items():
+        return self.asked_of(self._terms(), self._substance_term())
+
+    def asked_of(
+        self, terms: dict[str, tuple[Field, Term]], substance_term: str | None
+    ) -> Iterator[tuple[Field, Term, list[Condition]]]:
+        """Yield which of some terms are searched, each with its field and what is asked of it."""
+        for name, (field, term) in terms.items():
             conditions: list[Condition] = []
             if name in self._values:
                 conditions += self._asked(name, term, is_substance=name == substance_term)
@@ -194,21 +209,37 @@ class BaseDataQuery(ABC):
         the object's own. A query without criteria gives ``()``.
         """
         self.validate()
-        if not isinstance(data_object, self.data_class()):
+        if not isinstance(data_object, self.data_class()) or not self._can_match(type(data_object)):
             return None
         matched = []
-        for field, term, conditions in self._active():
+        for field, term, conditions in self._active(type(data_object)):
             value = getattr(data_object, field.name)
             index_value = term.index_value(value)
             if not all(condition.matches(index_value) for condition in conditions):
                 return None
-            matched.append(_hashable(term.value_of(value)))
+            matched.append(_matched(term.value_of(value), self._values.get(term.name)))
         return tuple(matched)
+
+    def _can_match(self, data_class: type[BaseStoredData]) -> bool:
+        return True
 
     def conditions(self) -> tuple[Condition, ...]:
         """Return the conditions over the columns of the class's index that say what the query asks."""
+        return self.conditions_in(self.data_class()) or ()
+
+    def conditions_in(self, data_class: type[BaseStoredData]) -> tuple[Condition, ...] | None:
+        """Return the conditions over the columns of one of the classes that are searched.
+
+        ``None`` if no object of this class can match.
+        """
         self.validate()
-        return tuple(condition for _, _, conditions in self._active() for condition in conditions)
+        if not self._can_match(data_class):
+            return None
+        return tuple(condition for _, _, conditions in self._active(data_class) for condition in conditions)
+
+    def columns(self) -> tuple[Column, ...]:
+        """Return the columns of the index that a table of the matches has."""
+        return self.data_class().index_columns()
 
     @classmethod
     def from_data_object(cls, data_object: BaseStoredData) -> Self:
@@ -267,5 +298,9 @@ class BaseDataQuery(ABC):
         return f"{type(self).__name__}({criteria})"
 
 
-def _hashable(value: Any) -> Any:
+def _matched(value: Any, criterion: Any) -> Any:
+    """Return a value that can stand in the key of a dict; of values by name those that were asked for."""
+    if isinstance(value, dict):
+        asked = criterion if isinstance(criterion, dict) else {}
+        return tuple(value.get(name) for name in asked)
     return tuple(value) if isinstance(value, list) else value

@@ -7,12 +7,23 @@ over all objects cannot disagree.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
+from simarchive.chemistry.trees import describe
+from simarchive.chemistry.units import as_quantity, is_quantity
 from simarchive.data.kinds import ScalarKind
+from simarchive.data.searched_kinds import (
+    AnyValueKind,
+    Plain,
+    TagsKind,
+    ValuesByNameKind,
+    in_base_units,
+    value_by_name,
+)
 from simarchive.data.value_kinds import QuantityKind
 from simarchive.errors import InvalidDataError
-from simarchive.ground.conditions import Condition, Equals, Negated, OneOf, Or, Within
+from simarchive.ground.conditions import Condition, Equals, Negated, OneOf, Or, Satisfies, Within
 
 
 class Between:
@@ -107,8 +118,12 @@ def conditions_of(criterion: Any, column: str, kind: ScalarKind) -> tuple[Condit
     InvalidDataError
         If a value is of another kind, a range makes no sense for it, or is empty.
     """
+    if isinstance(kind, ValuesByNameKind):
+        return values_by_name(criterion, column, kind)
     if isinstance(criterion, Not) and isinstance(criterion.criterion, Not):
         return conditions_of(criterion.criterion.criterion, column, kind)
+    if isinstance(kind, TagsKind) and isinstance(criterion, list | tuple):
+        return tuple(_condition_of(tag, column, kind) for tag in kind.accept(criterion))
     if isinstance(criterion, Not) and isinstance(criterion.criterion, AnyOf):
         return tuple(
             condition
@@ -127,6 +142,92 @@ def _condition_of(criterion: Any, column: str, kind: ScalarKind) -> Condition:
     if isinstance(criterion, Between):
         return _range(criterion, column, kind)
     return kind.condition(criterion, column)
+
+
+def values_by_name(criterion: Any, column: str, kind: ValuesByNameKind) -> tuple[Condition, ...]:
+    """Return the conditions for mappings whose values fulfil one criterion each, by name.
+
+    Raises
+    ------
+    InvalidDataError
+        If this is no mapping of names to criteria, or one makes no sense.
+    """
+    if not isinstance(criterion, dict) or not criterion:
+        raise InvalidDataError(
+            f"a dict of names and what their values must be is expected, not {describe(criterion)}"
+        )
+    return tuple(
+        condition
+        for name, asked in criterion.items()
+        for condition in _value_named(name, asked, column, kind)
+    )
+
+
+def _value_named(name: Any, asked: Any, column: str, kind: ValuesByNameKind) -> tuple[Condition, ...]:
+    if not isinstance(name, str):
+        raise InvalidDataError(f"the name of a value must be a text, not {describe(name)}")
+    if isinstance(asked, Not):
+        if isinstance(asked.criterion, Not):
+            return _value_named(name, asked.criterion.criterion, column, kind)
+        return tuple(Negated(condition) for condition in _value_named(name, asked.criterion, column, kind))
+    test, reading = _test_of(asked, kind)
+
+    def holds(text: str) -> bool:
+        value = value_by_name(text, name)
+        return value is not None and test(value)
+
+    return (Satisfies(column, holds, f"has {name} {reading}"),)
+
+
+def _test_of(asked: Any, kind: ValuesByNameKind) -> tuple[Callable[[Plain], bool], str]:
+    """Return the test of one value for a criterion, and how it reads."""
+    if isinstance(asked, AnyOf):
+        tests = [_test_of(choice, kind) for choice in asked.choices]
+        readings = dict.fromkeys(reading for _, reading in tests)
+        return lambda value: any(test(value) for test, _ in tests), " or ".join(readings)
+    if isinstance(asked, Between):
+        return _range_test(asked)
+    if isinstance(asked, Not):
+        raise InvalidDataError(f"{asked} cannot be one of several values here: put Not around all of them")
+    value = AnyValueKind().accept(asked)
+    if is_quantity(value):
+        return _range_test(Between(value, value), f"equal to {value}")
+    # True is not the number 1.
+    is_truth = isinstance(value, bool)
+    return lambda found: isinstance(found, bool) is is_truth and found == value, f"equal to {value!r}"
+
+
+def _range_test(asked: Between, reading: str | None = None) -> tuple[Callable[[Plain], bool], str]:
+    bounds = [None if bound is None else _plain_bound(bound) for bound in (asked.low, asked.high)]
+    units = {unit for bound in bounds if bound is not None for unit in bound[1:]}
+    if len(units) > 1:
+        raise InvalidDataError(f"{asked} makes no sense: its ends are of different kinds")
+    low, high = (None if bound is None else bound[0] for bound in bounds)
+    if low is not None and high is not None and low > high:
+        raise InvalidDataError(f"{asked} is empty: the low end must not be above the high one")
+    wanted = units.pop() if units else None
+
+    def test(found: Plain) -> bool:
+        if wanted is None:
+            return True  # Between(): any value at all
+        number, unit = found if isinstance(found, tuple) else (found, "")
+        if unit != wanted or isinstance(number, bool | str):
+            return False
+        # Units were converted, as for other quantities.
+        slack = 1e-12 if unit else 0.0
+        return (low is None or number >= low - abs(low) * slack) and (
+            high is None or number <= high + abs(high) * slack
+        )
+
+    return test, reading or ("set" if wanted is None else f"in {asked}")
+
+
+def _plain_bound(bound: Any) -> tuple[float, str]:
+    if is_quantity(bound):
+        return in_base_units(as_quantity(bound, "a bound"))
+    if isinstance(bound, bool) or not isinstance(bound, int | float) or math.isnan(bound):
+        raise InvalidDataError(f"a number or a quantity is expected as a bound, not {describe(bound)}")
+    return bound, ""
 
 
 def _any_of(choices: list[Condition], column: str) -> Condition:

@@ -3,12 +3,18 @@
 An expression is a list of criteria with spaces between them; all of them must hold::
 
     substance=O phase=liquid temperature=290..310K pressure=1atm
+    class=run engine=gromacs atoms>10000 tag=apo metadata.seed=1..5
     contains=CCO excludes=O,CO class=equilibration molecules>=100 order_by=-temperature limit=10
 
 criterion
     ``name=value``, ``name!=value``, ``name>=bound``, ``name<=bound``; for plain numbers also ``name>bound``
     and ``name<bound``. Names are those of the fields, or short: phase, molecules, max_molecules, force_field,
-    calculation, layer, inefficiency, state, T, P, model.
+    calculation, layer, inefficiency, state, T, P, model, atoms, residues, frames, tag.
+tag
+    ``tag=apo,holo`` is one of several, ``tag!=apo`` none; ``tag`` may be given more than once.
+metadata.key, composition.name
+    A value by its name: ``metadata.seed=5``, ``metadata.coupling>=0.5ps``, ``metadata."force field"=opls``,
+    ``composition.SOL>1000``. What reads as a number, as a quantity, as true or false means that and the text.
 value
     One value, or several with commas: one of them. ``!`` in front of a value negates it; ``none`` is a number
     that is not set. A value with spaces or commas stands in single or double quotes.
@@ -23,14 +29,15 @@ contains, excludes
 state
     Temperature and pressure, ``298.15K@1atm``, or a temperature alone for a state without pressure.
 class
-    simulation (as is without this criterion), equilibration, free_energy, force_field, trained_model, or the
-    name of any registered data class.
+    simulation (as is without this criterion), run, equilibration, free_energy, force_field, trained_model,
+    the name of any registered data class, or any: all of them.
 limit, order_by
     How many objects at most, and the column that orders them, with ``-`` for descending order.
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 from collections.abc import Callable
@@ -42,10 +49,19 @@ from simarchive.chemistry.trees import shortened
 from simarchive.data.base import BaseStoredData
 from simarchive.data.kinds import ScalarKind
 from simarchive.data.registry import data_class_named, registered_data_classes
+from simarchive.data.searched_kinds import TagsKind, ValuesByNameKind
 from simarchive.errors import InvalidDataError, QuerySyntaxError
+from simarchive.queries.any_data import AnyDataQuery
 from simarchive.queries.base import BaseDataQuery
 from simarchive.queries.criteria import AnyOf, Between, Not
-from simarchive.queries.literals import open_range, read_component, read_literal, read_substance
+from simarchive.queries.literals import (
+    open_range,
+    open_range_of_any,
+    read_any_value,
+    read_component,
+    read_literal,
+    read_substance,
+)
 from simarchive.queries.registry import query_class_for
 from simarchive.queries.substance import SubstanceQuery
 
@@ -61,6 +77,10 @@ ALIASES = {
     "T": "temperature",
     "P": "pressure",
     "model": "name",
+    "atoms": "n_atoms",
+    "residues": "n_residues",
+    "frames": "n_frames",
+    "tag": "tags",
     "contains": "contains_components",
     "excludes": "excludes_components",
 }
@@ -68,6 +88,7 @@ ALIASES = {
 
 CLASS_ALIASES = {
     "simulation": "StoredSimulationData",
+    "run": "SimulationRun",
     "equilibration": "StoredEquilibrationData",
     "free_energy": "StoredFreeEnergyData",
     "force_field": "ForceFieldData",
@@ -82,7 +103,11 @@ LONGEST = 100_000
 _SHOWN_WHOLE = 400
 _SHOWN_BEFORE = 60
 
-_CRITERION = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_-]*)(?P<operator>!=|>=|<=|=|>|<)")
+ANY_CLASS = "any"
+"""What stands for all data classes."""
+
+_NAME = r"[A-Za-z_][A-Za-z0-9_-]*(?:\.(?:\"[^\"]*\"|[^\s\"'!<>=,]+))?"
+_CRITERION = re.compile(rf"(?P<name>{_NAME})(?P<operator>!=|>=|<=|=|>|<)")
 _LONGEST_LIMIT = 18  # digits, so that it fits 64 bits
 _VALUE = re.compile(r"[^ ,]*")
 _COMPONENT_LISTS = ("contains_components", "excludes_components")
@@ -160,6 +185,9 @@ class _Parser:
             if clause.name.text == "class":
                 continue
             name = self._criterion_name(clause, query)
+            if name in seen and _is_of(query, name, TagsKind):
+                self._add_tags(query, name, clause)
+                continue
             if name in seen:
                 self._fail(f"{clause.name.text} is given twice: use a range or commas", clause.name)
             seen.add(name)
@@ -226,9 +254,11 @@ class _Parser:
         if clause.operator.text != "=" or len(clause.values) > 1:
             self._fail("class takes one name after =", clause.name)
         wanted = clause.first.text
+        if wanted.lower() == ANY_CLASS:
+            return AnyDataQuery()
         name = CLASS_ALIASES.get(wanted.replace("-", "_").lower(), wanted)
         if self._data_class(name) is None:
-            known = [*CLASS_ALIASES, *(cls.data_class_name for cls in registered_data_classes())]
+            known = [ANY_CLASS, *CLASS_ALIASES, *(cls.data_class_name for cls in registered_data_classes())]
             self._fail(
                 f"there is no data class {shortened(wanted)}; there are {', '.join(known)}", clause.first
             )
@@ -240,7 +270,16 @@ class _Parser:
         return query_class_for(data_class)()
 
     def _criterion_name(self, clause: _Clause, query: BaseDataQuery) -> str:
-        written = clause.name.text
+        written, dot, inner = clause.name.text.partition(".")
+        name = self._name_of(written, clause, query)
+        has_values = _is_of(query, name, ValuesByNameKind)
+        if has_values and not dot:
+            self._fail(f"{written} needs the name of a value, such as {written}.key=value", clause.name)
+        if dot and not has_values:
+            self._fail(f"{written} has no values with names: leave out what follows the dot", clause.name)
+        return f"{name}.{inner}" if dot else name
+
+    def _name_of(self, written: str, clause: _Clause, query: BaseDataQuery) -> str:
         name = ALIASES.get(written, written.replace("-", "_"))
         names = query.criterion_names()
         if written in names:
@@ -263,6 +302,8 @@ class _Parser:
                     self._fail("contains and excludes take no !: use the other one", value)
                 patterns.append(self._try(partial(read_component, value.text), value))
             setattr(query, name, patterns)
+        elif "." in name:
+            self._set_value_named(query, name, clause)
         elif name == "components_of":
             self._only_equals(clause, single=True)
             substance = self._try(lambda: read_substance(clause.first.text), clause.first)
@@ -274,6 +315,34 @@ class _Parser:
         else:
             criterion = self._criterion(query, name, clause)
             self._try(lambda: setattr(query, name, criterion), clause.first)
+
+    def _add_tags(self, query: BaseDataQuery, name: str, clause: _Clause) -> None:
+        """Ask for one more tag besides those that were asked for."""
+        if clause.operator.text != "=" or len(clause.values) > 1 or clause.first.is_negated:
+            self._fail(f"{clause.name.text} is given twice: then each takes = and one value", clause.name)
+        known = getattr(query, name)
+        if not isinstance(known, str | list):
+            self._fail(f"{clause.name.text} is given twice: then each takes = and one value", clause.name)
+        tags = [known] if isinstance(known, str) else known
+        self._try(lambda: setattr(query, name, [*tags, clause.first.text]), clause.first)
+
+    def _set_value_named(self, query: BaseDataQuery, name: str, clause: _Clause) -> None:
+        """Ask for a value by its name, as ``metadata.seed=5`` does."""
+        name, _, inner = name.partition(".")
+        operator = clause.operator.text
+        if operator in ("=", "!="):
+            choices = [self._try(partial(read_any_value, value.text), value) for value in clause.values]
+            for value in clause.values:
+                if value.is_negated:
+                    self._fail("! is written before the = here", value)
+            criterion: Any = choices[0] if len(choices) == 1 else AnyOf(*choices)
+            criterion = criterion if operator == "=" else Not(criterion)
+        else:
+            if len(clause.values) > 1:
+                self._fail(f"{operator} takes one value", clause.values[1])
+            criterion = self._try(lambda: open_range_of_any(operator, clause.first.text), clause.first)
+        known = getattr(query, name) or {}
+        self._try(lambda: setattr(query, name, {**known, inner.strip('"'): criterion}), clause.first)
 
     def _only_equals(self, clause: _Clause, *, single: bool = False) -> None:
         if clause.operator.text != "=":
@@ -288,7 +357,13 @@ class _Parser:
             return self._fail(str(error), part, error)
 
     def _criterion(self, query: BaseDataQuery, name: str, clause: _Clause) -> Any:
-        kind = query.term_kind(name)
+        *others, last = query.term_kinds(name)
+        for kind in others:
+            with contextlib.suppress(QuerySyntaxError):
+                return self._criterion_of(kind, clause)
+        return self._criterion_of(last, clause)
+
+    def _criterion_of(self, kind: ScalarKind, clause: _Clause) -> Any:
         operator = clause.operator.text
         if operator in ("=", "!="):
             choices = [self._choice(value, kind) for value in clause.values]
@@ -313,6 +388,10 @@ class _Parser:
         upper = self._try(lambda: read_literal(high, kind), high_part) if high else None
         lower = self._try(lambda: read_literal(low, kind, unit_of=high), low_part) if low else None
         return Between(lower, upper)
+
+
+def _is_of(query: BaseDataQuery, name: str, kind: type[ScalarKind]) -> bool:
+    return any(isinstance(known, kind) for known in query.term_kinds(name))
 
 
 def _option(name: str, text: str) -> Any:

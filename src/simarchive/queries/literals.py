@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -13,6 +14,7 @@ from simarchive.chemistry.substances import Substance
 from simarchive.chemistry.trees import shortened
 from simarchive.chemistry.units import quantity_named
 from simarchive.data.kinds import BooleanKind, IntegerKind, RealKind, ScalarKind, TextKind
+from simarchive.data.searched_kinds import TagsKind
 from simarchive.data.value_kinds import PhaseKind, QuantityKind, StateKind, SubstanceKind
 from simarchive.errors import InvalidDataError
 from simarchive.queries.criteria import AnyOf, Between, Not
@@ -62,9 +64,62 @@ def read_literal(text: str, kind: ScalarKind, *, unit_of: str = "") -> Any:
     if isinstance(kind, StateKind):
         temperature, at, pressure = text.partition("@")
         return ThermodynamicState(temperature, pressure if at else None)
-    if isinstance(kind, TextKind):
+    if isinstance(kind, TextKind | TagsKind):
         return text
     return kind.accept(text)
+
+
+def read_any_value(text: str) -> Any:
+    """Return what a text may mean for a value of any kind: itself, and a number, quantity, truth or range.
+
+    Raises
+    ------
+    InvalidDataError
+        If it is a range that is empty.
+    """
+    low, dots, high = text.partition("..")
+    if dots and (low or high):
+        end = _UNIT_AT_END.fullmatch(high.strip())
+        bounds = [_number_or_quantity(part, end[1] if end else None) for part in (low, high)]
+        if all(bound is not None for bound, part in zip(bounds, (low, high), strict=True) if part):
+            return AnyOf(Between(*bounds), text)
+    meaning: Any = {"true": True, "false": False}.get(text.lower(), _number_or_quantity(text))
+    return text if meaning is None else AnyOf(meaning, text)
+
+
+def read_plain_value(text: str) -> Any:
+    """Return the one thing that a text means best: a number, a quantity, True or False, or the text."""
+    meaning: Any = {"true": True, "false": False}.get(text.lower(), _number_or_quantity(text))
+    return text if meaning is None else meaning
+
+
+def open_range_of_any(operator: str, text: str) -> Any:
+    """Return the range that ``>=``, ``<=``, ``>`` or ``<`` and a bound mean for a value of any kind.
+
+    Raises
+    ------
+    InvalidDataError
+        If the bound is neither a number nor a quantity, or its range would leave it out.
+    """
+    bound = _number_or_quantity(text)
+    if bound is None:
+        raise InvalidDataError(f"a number or a quantity is expected, not {shortened(text)}")
+    if operator in ("<", ">"):
+        if not isinstance(bound, int):
+            raise InvalidDataError(f"ranges include their ends: write {operator}= instead of {operator}")
+        # The next number, for a value may be no integer.
+        bound = math.nextafter(bound, math.inf if operator == ">" else -math.inf)
+    return Between(low=bound) if operator[0] == ">" else Between(high=bound)
+
+
+def _number_or_quantity(text: str, default_unit: str | None = None) -> Any:
+    """Return the number or quantity that a text means, or ``None``."""
+    try:
+        if default_unit is None and _PLAIN_NUMBER.fullmatch(text.strip()):
+            return int(text) if text.strip().lstrip("+-").isdecimal() else float(text)
+        return quantity_named(text, default_unit=default_unit)
+    except (InvalidDataError, ValueError):  # a text, or a number of too many digits
+        return None
 
 
 def read_criterion(criterion: Any, kind: ScalarKind) -> Any:

@@ -28,6 +28,7 @@ from simarchive.storage import duplicates, key_prefixes, merging
 from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
 from simarchive.storage.duplicates import Action, StoreOutcome
 from simarchive.storage.incoming import Incoming
+from simarchive.storage.key_registry import REGISTRY_KEY, StoredObjectKeys
 from simarchive.storage.matches import Match, arranged_matches, class_names
 from simarchive.storage.merging import MergeReport
 
@@ -35,20 +36,6 @@ if TYPE_CHECKING:
     from simarchive.chemistry.components import Component
     from simarchive.chemistry.substances import Substance
     from simarchive.storage.scratch import SharedFiles
-
-REGISTRY_KEY = "object_keys"
-
-
-class StoredObjectKeys(BaseStoredData):
-    """The registry that a backend without a better one keeps among its objects, in stored order."""
-
-    object_keys: list[str] | None = None
-    object_classes: list[str] | None = None
-
-    @classmethod
-    def has_ancillary_data(cls) -> bool:
-        """Return False: the registry is a document only."""
-        return False
 
 
 class StorageBackend(abc.ABC):
@@ -169,6 +156,17 @@ class StorageBackend(abc.ABC):
     def store_force_field(self, force_field: ForceFieldSource) -> str:
         """Store a force field source and return its key; one that is there already keeps its key."""
         return self.store_object(ForceFieldData(force_field_source=force_field))
+
+    def add_run(self, directory: PathLike, *, storage_key: str | None = None, **known: Any) -> str:
+        """Store a run of a simulation program, with all of its files and what they say; return its key.
+
+        Parameters and errors are those of `simarchive.read_run`, which only reads, and of `store_object`.
+        """
+        from simarchive.storage.runs import read_run
+
+        files = DirectoryFiles(directory)
+        reading = read_run(directory, files=files.paths, **known)
+        return self.put(reading.run, files, storage_key=storage_key).key
 
     def remove_object(self, storage_key: str) -> None:
         """Remove an object and its ancillary data.

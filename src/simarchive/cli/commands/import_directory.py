@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +13,9 @@ from simarchive.cli import opening
 from simarchive.cli.arguments import PATH, codec_option, container_argument, json_option, wait_option
 from simarchive.cli.merge_report import report_merge, with_problems
 from simarchive.cli.progress_bars import objects_bar
+
+if TYPE_CHECKING:
+    from simarchive.storage.evaluator_directory import LocalFileStorage
 
 
 @click.command("import", short_help="Copy a directory of OpenFF Evaluator into FILE.")
@@ -29,6 +35,8 @@ def command(directory: Path, container: Path, codec: str, wait_s: float, as_json
     Example:
       simarchive import stored_data/ water.h5
 
+    Runs of OpenMM, GROMACS, AMBER, LAMMPS or NAMD are stored by simarchive add.
+
     Exit code 17 means that something in DIR could not be read: it is named, and the rest is imported.
     """
     from simarchive.storage.evaluator_directory import LocalFileStorage
@@ -37,8 +45,22 @@ def command(directory: Path, container: Path, codec: str, wait_s: float, as_json
     with (
         # Opened first: a wrong DIR must not leave an empty container behind.
         LocalFileStorage(directory, mode="r") as source,
+        _of_evaluator(source, container),
         opening.existing_or_new(container, codec=codec, wait_s=wait_s) as target,
         objects_bar("importing", len(source.keys()), target) as progress,
     ):
         report = with_problems(merge(target, source, progress=progress), source)
     report_merge({str(directory): report}, container, as_json=as_json)
+
+
+@contextlib.contextmanager
+def _of_evaluator(source: LocalFileStorage, container: Path) -> Iterator[None]:
+    """Refuse a directory that OpenFF Evaluator did not write, before a container is made for it."""
+    from simarchive.errors import InvalidDataError
+
+    if not source.has_registry:
+        raise InvalidDataError(
+            f"'{source.directory}' is no directory of OpenFF Evaluator, for it has no object_keys.json;"
+            f" to store a run of a simulation program: simarchive add {container} DIR"
+        )
+    yield

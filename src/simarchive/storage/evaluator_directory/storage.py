@@ -139,6 +139,11 @@ class LocalFileStorage(StorageBackend):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.directory)!r})"
 
+    @property
+    def has_registry(self) -> bool:
+        """Whether the directory says which keys there are, as every directory of objects does."""
+        return self._registries.any_exists
+
     def is_same_store(self, other: object) -> bool:
         """Return whether another backend works on the same directory."""
         return isinstance(other, LocalFileStorage) and self.directory.samefile(other.directory)

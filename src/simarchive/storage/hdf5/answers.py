@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     import pandas
 
 Answer = TypeVar("Answer")
+
+AskedTable = tuple[IndexTable, tuple[Condition, ...]]
+"""A table, and the conditions that its rows have to fulfil."""
 
 KEY = "key"
 """The name of the first column of every table."""
@@ -48,7 +51,10 @@ def count(contents: Contents, data_query: BaseDataQuery) -> int | None:
 
 def candidates(contents: Contents, data_query: BaseDataQuery) -> list[str]:
     """Return the keys of at least all objects that match, class by class, each in stored order."""
-    return select_by(contents, classes.names_of(contents, data_query.data_class()), data_query.conditions())
+    found: list[str] = []
+    for name, conditions in searched(contents, data_query):
+        found += select_by(contents, (name,), conditions)
+    return found
 
 
 def select_by(contents: Contents, class_names: Iterable[str], conditions: Sequence[Condition]) -> list[str]:
@@ -67,7 +73,7 @@ def explain(contents: Contents, data_query: BaseDataQuery) -> str:
     """Return in words how the index answers a query."""
     lines = [data_query.explain()]
     is_decided = True
-    for name in classes.names_of(contents, data_query.data_class()):
+    for name, conditions in searched(contents, data_query):
         table = indexing.usable_table(contents, name)
         if table is None:
             has_objects = name in contents.data_classes()
@@ -80,7 +86,7 @@ def explain(contents: Contents, data_query: BaseDataQuery) -> str:
         lines.extend(
             f"  {step.column} {step.reading}: {step.remaining} remain"
             f" ({step.pruned} of {step.segments} segments not read)"
-            for step in table.explain(data_query.conditions())
+            for step in table.explain(conditions)
         )
     return "\n".join([*lines, "the index decides"] if is_decided else lines)
 
@@ -88,8 +94,8 @@ def explain(contents: Contents, data_query: BaseDataQuery) -> str:
 def _asked(
     contents: Contents,
     data_query: BaseDataQuery,
-    found: list[IndexTable],
-    ask: Callable[[list[IndexTable], BaseDataQuery], Answer],
+    found: list[AskedTable],
+    ask: Callable[[list[AskedTable], BaseDataQuery], Answer],
 ) -> Answer | None:
     """Return what tables answer, or ``None`` if one turns out to be damaged."""
     try:
@@ -100,18 +106,24 @@ def _asked(
         return None
 
 
-def _select_first(found: list[IndexTable], data_query: BaseDataQuery) -> list[str]:
-    return indexing.checked_keys(
-        found[0].select(data_query.conditions(), order_by=data_query.order_by, limit=data_query.limit)
-    )
+def _select_first(found: list[AskedTable], data_query: BaseDataQuery) -> list[str]:
+    [(table, conditions)] = found
+    order_by = data_query.order_by if _has_order(table, data_query) else None
+    return indexing.checked_keys(table.select(conditions, order_by=order_by, limit=data_query.limit))
 
 
-def _first_rows(found: list[IndexTable], data_query: BaseDataQuery) -> list[tuple[str, Value]]:
+def _has_order(table: IndexTable, data_query: BaseDataQuery) -> bool:
+    """Return whether a table has the column that a query is ordered by: other rows have no value there."""
+    wanted = (data_query.order_by or "").removeprefix("-")
+    return any(column.name == wanted for column in table.columns_spec)
+
+
+def _first_rows(found: list[AskedTable], data_query: BaseDataQuery) -> list[tuple[str, Value]]:
     """Return key, and value to order by, of the first matches of each table: as many as there can be."""
-    conditions, order_by, limit = data_query.conditions(), data_query.order_by, data_query.limit
+    order_by, limit = data_query.order_by, data_query.limit
     rows: list[tuple[str, Value]] = []
-    for table in found:
-        if order_by is None:
+    for table, conditions in found:
+        if order_by is None or not _has_order(table, data_query):
             rows += ((key, None) for key in table.select(conditions, limit=limit))
         else:
             names = [KEY_COLUMN, order_by.removeprefix("-")]
@@ -121,17 +133,27 @@ def _first_rows(found: list[IndexTable], data_query: BaseDataQuery) -> list[tupl
     return rows
 
 
-def _count(found: list[IndexTable], data_query: BaseDataQuery) -> int:
-    return sum(table.count(data_query.conditions()) for table in found)
+def _count(found: list[AskedTable], data_query: BaseDataQuery) -> int:
+    return sum(table.count(conditions) for table, conditions in found)
 
 
-def tables(contents: Contents, data_query: BaseDataQuery) -> list[IndexTable] | None:
+def searched(contents: Contents, data_query: BaseDataQuery) -> Iterator[tuple[str, tuple[Condition, ...]]]:
+    """Yield the classes that may hold a match, each with the conditions that a match fulfils there."""
+    for name in classes.names_of(contents, data_query.data_class()):
+        data_class = classes.class_of(contents, name)
+        assert data_class is not None
+        conditions = data_query.conditions_in(data_class)
+        if conditions is not None:
+            yield name, conditions
+
+
+def tables(contents: Contents, data_query: BaseDataQuery) -> list[AskedTable] | None:
     """Return the tables of all classes that a query is about, or ``None`` if one is missing or unusable."""
     found = []
-    for name in classes.names_of(contents, data_query.data_class()):
+    for name, conditions in searched(contents, data_query):
         table = indexing.usable_table(contents, name)
         if table is not None:
-            found.append(table)
+            found.append((table, conditions))
         elif any(True for _ in indexing.keys_by_scan(contents, (name,))):
             return None
     return found
@@ -148,7 +170,7 @@ def column_names(data_query: BaseDataQuery, names: Sequence[str] | None) -> list
     InvalidDataError
         If a name is none of them.
     """
-    known = [column.name for column in data_query.data_class().index_columns()]
+    known = [column.name for column in data_query.columns()]
     for name in names or ():
         if name not in known:
             raise InvalidDataError(f"there is no column {name!r}: there are {', '.join(known)}")
@@ -162,10 +184,13 @@ def columns_of_index(
     asked = tables(contents, data_query)
     if asked is None or len(asked) != 1:
         return None
+    there = {column.name for column in asked[0][0].columns_spec}
+    if not there.issuperset(names) or (data_query.order_by or "").removeprefix("-") not in {"", *there}:
+        return None
 
-    def columns(tables: list[IndexTable], query: BaseDataQuery) -> dict[str, Any]:
-        chosen, conditions = [KEY_COLUMN, *names], query.conditions()
-        found = tables[0].columns(chosen, conditions, order_by=query.order_by, limit=query.limit)
+    def columns(tables: list[AskedTable], query: BaseDataQuery) -> dict[str, Any]:
+        chosen, (table, conditions) = [KEY_COLUMN, *names], tables[0]
+        found = table.columns(chosen, conditions, order_by=query.order_by, limit=query.limit)
         indexing.checked_keys(list(found[KEY_COLUMN]))
         return found
 
@@ -177,7 +202,7 @@ def columns_of_keys(
     contents: Contents, data_query: BaseDataQuery, keys: list[str], names: list[str]
 ) -> dict[str, Any]:
     """Return what `columns_of_index` does, for some objects: from their rows, or from themselves."""
-    kinds = {column.name: column.kind for column in data_query.data_class().index_columns()}
+    kinds = {column.name: column.kind for column in data_query.columns()}
     rows = [_row(contents, key) for key in keys]
     columns: dict[str, Any] = {KEY: list(keys)}
     for name in names:
