@@ -268,4 +268,6 @@ class BaseDataQuery(ABC):
 
 
 def _hashable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return tuple(sorted(value.items(), key=lambda pair: pair[0]))
     return tuple(value) if isinstance(value, list) else value

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any, TypeAlias, TypeVar
 
+from simarchive.chemistry.trees import describe
+from simarchive.data.collection_kinds import ElementListKind, ElementMappingKind
 from simarchive.data.kinds import ScalarKind
 from simarchive.data.value_kinds import QuantityKind
 from simarchive.errors import InvalidDataError
@@ -124,9 +126,24 @@ def _condition_of(criterion: Any, column: str, kind: ScalarKind) -> Condition:
         return inner.condition if isinstance(inner, Negated) else Negated(inner)
     if isinstance(criterion, AnyOf):
         return _any_of([_condition_of(choice, column, kind) for choice in criterion.choices], column)
+    if isinstance(kind, ElementListKind) and not isinstance(criterion, list | tuple):
+        return kind.having(column, _condition_of(criterion, column, kind.scalar))
+    if isinstance(kind, ElementMappingKind):
+        return _has_keys(criterion, column, kind)
     if isinstance(criterion, Between):
         return _range(criterion, column, kind)
     return kind.condition(criterion, column)
+
+
+def _has_keys(criterion: Any, column: str, kind: ElementMappingKind) -> Condition:
+    if isinstance(criterion, str):
+        return kind.having(column, {criterion: None})
+    if not isinstance(criterion, dict):
+        raise InvalidDataError(f"a key, or a dict of keys and values, is expected, not {describe(criterion)}")
+    return kind.having(
+        column,
+        {kind.key.accept(key): _condition_of(value, column, kind.scalar) for key, value in criterion.items()},
+    )
 
 
 def _any_of(choices: list[Condition], column: str) -> Condition:
