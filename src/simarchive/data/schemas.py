@@ -46,7 +46,7 @@ from simarchive.data.value_kinds import (
     SubstanceKind,
     ValueKind,
 )
-from simarchive.errors import InvalidDataError
+from simarchive.errors import FormatError, InvalidDataError
 from simarchive.ground import json_text
 from simarchive.ground.conditions import ColumnKind
 
@@ -94,8 +94,8 @@ class StandIn(BaseStoredData):
 
     @classmethod
     def upgrade_document(cls, tree: Tree, version: int) -> Tree:
-        """Raise InvalidDataError: only the class itself knows how."""
-        raise InvalidDataError(
+        """Raise FormatError: only the class itself knows how."""
+        raise FormatError(
             f"a document of {cls.data_class_name} has version {version}, and the container describes version"
             f" {cls.data_class_version} of the class: import the module that defines it"
         )

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 from simarchive.chemistry.substances import Substance
 from simarchive.chemistry.trees import describe
 from simarchive.data.base import BaseStoredData, ReplaceableData
-from simarchive.data.collection_kinds import SubstanceListKind
+from simarchive.data.collection_kinds import ElementsKind, SubstanceListKind
 from simarchive.data.fields import Field, terms_of_class
 from simarchive.data.kinds import ScalarKind, Term
 from simarchive.data.value_kinds import SubstanceKind
@@ -226,7 +226,8 @@ class BaseDataQuery(ABC):
         query = cls()
         identity = data_object.identity_fields if isinstance(data_object, ReplaceableData) else None
         for name, (field, term) in cls._terms().items():
-            if term.part is not None or (identity is not None and name not in identity):
+            is_no_value = term.part is not None or isinstance(term.kind, ElementsKind)
+            if is_no_value or (identity is not None and name not in identity):
                 continue
             value = getattr(data_object, field.name)
             if value is not None:
