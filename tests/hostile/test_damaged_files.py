@@ -13,8 +13,9 @@ from pathlib import Path
 import campaign
 import h5py
 import pytest
+from anatomy import BLOCKS
 
-from simarchive import CorruptError, FormatError, HDF5Storage, SmirnoffForceFieldSource
+from simarchive import CorruptError, FormatError, HDF5Storage, SmirnoffForceFieldSource, StorageError
 from simarchive.container import rescue
 from simarchive.storage.hdf5.salvage import salvage
 from simarchive.storage.hdf5.upkeep import repack
@@ -285,3 +286,32 @@ def test_an_object_whose_files_cannot_be_listed_can_be_removed(path: Path) -> No
     # The key is free for a copy from a backup.
     with HDF5Storage(path) as backend:
         backend.store_object(simulation("6"), write_files(path.parent / "again"), storage_key=KEYS[6])
+
+
+def test_a_store_into_a_damaged_file_is_whole_or_refused_in_our_words(path: Path) -> None:
+    """One byte of each block of HDF5's own, in turn: headers, trees, heaps, lists of free space."""
+    content = path.read_bytes()
+    blocks = [match.start() for match in BLOCKS.finditer(content)][:: int(EACH_CUT**0.5) - 1 or 1]
+    files = write_files(path.parent / "again", b"other" * 500)
+    refused = stored = replaced = 0
+    for number, start in enumerate(blocks):
+        path.write_bytes(content)
+        flip(path, start + 11)
+        # One that replaces another, or a new one.
+        fresh = simulation(str(number % len(KEYS)) if number % 3 else f"new {number}", inefficiency=1.0)
+        place = f"byte {start + 11}"
+        try:
+            with HDF5Storage(path) as backend:
+                key = backend.store_object(fresh, files)
+        except StorageError:
+            refused += 1
+            continue
+        stored += 1
+        replaced += key in KEYS
+        with HDF5Storage(path, mode="r") as backend:
+            found, folder = backend.retrieve_object(key)
+            assert found == fresh, place
+            assert (Path(folder) / "trajectory.dcd").read_bytes() == b"other" * 500, place
+    assert replaced > 1
+    assert stored > replaced + 1
+    assert refused > 0

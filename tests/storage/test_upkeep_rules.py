@@ -135,7 +135,7 @@ def test_an_object_that_hdf5_cannot_read_cannot_be_taken_apart(
     with h5py.File(path, "r") as file:
         node = nodes.open_group(nodes.open_group(file.id, layout.OBJECTS), "k0")
         assert objects.can_be_taken_apart(node)
-        monkeypatch.setattr(objects, "_touch", fail)
+        monkeypatch.setattr(nodes, "check_attributes", fail)
         assert not objects.can_be_taken_apart(node)
         assert not objects.part_can_be_read(node, "trajectory.dcd")
 

@@ -716,7 +716,14 @@ class Contents:
         infos = [
             self.shared.store(group, name, path, codec, progress) for name, path in stored.members.items()
         ]
-        objects.write_member_checks(group, stored_at, infos)
+        # What was written from a file just now has its proof; what was linked or copied may have none.
+        doubtful = [
+            info.name
+            for info in infos
+            if info.size >= MIN_SHARED_BYTES or isinstance(stored.members[info.name], StoredMember)
+        ]
+        if all(members.has_proof(group, name) for name in doubtful):
+            objects.write_member_checks(group, stored_at, infos)
         return infos
 
     def _exchange(self, key: str, staged: h5py.Group) -> None:

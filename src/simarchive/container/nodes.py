@@ -38,6 +38,16 @@ Not `MemoryError`: what a file claims is compared with limits before it is belie
 suffice is no damage. Whoever took it for some would leave a sound object out of a copy.
 """
 
+
+def is_of_hdf5(error: BaseException) -> bool:
+    """Return whether it was HDF5 that raised an error, not our own code or that of a program."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    # h5py's compiled functions stand in tracebacks under the names of their sources.
+    return trace is not None and trace.tb_frame.f_code.co_filename.startswith("h5py")
+
+
 _NUMBER_TYPES: dict[str, h5t.TypeID] = {
     "|i1": h5t.STD_I8LE,
     "|u1": h5t.STD_U8LE,

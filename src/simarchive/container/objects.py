@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -340,9 +340,9 @@ def _member_check(stored_at: str, name: str, digest: str) -> int:
 def can_be_taken_apart(node: h5g.GroupID) -> bool:
     """Return whether HDF5 can remove an object: it reads whatever describes the parts to free their space."""
     try:
-        _touch(node, _ATTRIBUTES)
+        nodes.check_attributes(node)
         links = list(h5py.Group(node))
-    except _HDF5_FAILURES:
+    except UNREADABLE:
         return False
     return all(part_can_be_read(node, link) for link in links)
 
@@ -352,28 +352,12 @@ def part_can_be_read(node: h5g.GroupID, link: str) -> bool:
     try:
         dataset = nodes.open_dataset(node, link)
         if dataset is not None:
-            _touch(dataset, _MEMBER_ATTRIBUTES)
+            nodes.check_attributes(dataset)
             if h5py.Dataset(dataset).chunks is not None:
                 nodes.visit_chunks(dataset, lambda _: None)
-    except _HDF5_FAILURES:
+    except UNREADABLE:
         return False
     return True
-
-
-_ATTRIBUTES = (layout.DOCUMENT, layout.MEMBER_EMPTY_FOLDERS, layout.MEMBER_EXECUTABLES)
-_MEMBER_ATTRIBUTES = (layout.MEMBER_CHUNK_CRC32,)
-_HDF5_FAILURES = (KeyError, OSError, RuntimeError)
-
-
-def _touch(node: nodes.Node, names: Iterable[str]) -> None:
-    """Have HDF5 read attributes, whatever they hold, if they are there."""
-    for name in names:
-        if nodes.has_attribute(node, name):
-            with contextlib.suppress(TypeError, ValueError):  # Not as we write it, which does not matter.
-                if name in _ATTRIBUTES:
-                    nodes.read_text(node, name)
-                else:
-                    nodes.read_numbers(node, name)
 
 
 # --- writing -----------------------------------------------------------------------------------------
@@ -450,8 +434,8 @@ def write_key(node: h5g.GroupID, name: str, key: str) -> None:
 
 
 def write_member_checks(group: h5py.Group, stored_at: str, infos: Sequence[MemberInfo]) -> None:
-    """Note with an object which members it has; not for members of early versions, which nothing proves."""
-    if infos and all(members.has_proof(group, info.name) for info in infos):
+    """Note with an object which members it has."""
+    if infos:
         checks = [_member_check(stored_at, info.name, info.digest) for info in infos]
         nodes.create_numbers(group.id, layout.MEMBER_CHECKS, np.array(checks, "<u8"))
 

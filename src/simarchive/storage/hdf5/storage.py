@@ -559,7 +559,11 @@ class HDF5Storage(StorageBackend):
 
     def _put(self, incoming: Incoming, storage_key: str, *, is_new: bool) -> None:
         files = incoming.ancillary
-        with to_store(files) as members, self._container.reading() as contents:
+        with (
+            to_store(files) as members,
+            self._container.reading() as contents,
+            upkeep.storing(self.path, storage_key),
+        ):
             stored = StoredDocument(
                 data_class=incoming.class_name,
                 data_class_version=type(incoming.stored).data_class_version,

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from simarchive.container import rescue
+from simarchive.container import nodes, rescue
 from simarchive.container.container import Container
 from simarchive.container.contents import Contents
 from simarchive.container.rescue import LinkKind
@@ -125,8 +125,23 @@ def check_extent(path: Path, container: Container | None = None) -> None:
 
 
 def changing(path: Path, what: str) -> contextlib.AbstractContextManager[None]:
-    """Raise an error of HDF5 in a change as `CorruptError` that says what to do."""
-    return verification.as_damage(
+    """Raise whatever error a change of damaged things makes as `CorruptError` that says what to do."""
+    return verification.as_damage(_cannot(path, what))
+
+
+@contextlib.contextmanager
+def storing(path: Path, key: str) -> Iterator[None]:
+    """Raise an error of HDF5 as `changing` does, and no other: a program's own code runs in it, too."""
+    try:
+        yield
+    except nodes.UNREADABLE as error:
+        if not nodes.is_of_hdf5(error):
+            raise
+        raise CorruptError(f"{_cannot(path, f'store object {key!r}')}{error}") from error
+
+
+def _cannot(path: Path, what: str) -> str:
+    return (
         f"HDF5 cannot {what}, because '{path}' is damaged:"
         f" 'simarchive repair {path} -o NEW' saves what is sound into a new file. It said: "
     )
