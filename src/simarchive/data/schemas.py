@@ -224,6 +224,7 @@ def _tree_of(kind: FieldKind) -> Tree:
     return next((name for name, simple in _SIMPLE_KINDS.items() if type(kind) is simple), "tree")
 
 
+@lru_cache(maxsize=256)
 def schema_text(data_class: type[BaseStoredData]) -> str | None:
     """Return the JSON text of what `schema_of` returns, or None."""
     schema = schema_of(data_class)
