@@ -39,7 +39,11 @@ def test_usage_and_options_are_those_of_the_code(name: str) -> None:
     command = command_named(name)
     usage = command.get_usage(click.Context(command, info_name=name, parent=CONTEXT))
     assert f"```text\n{usage.removeprefix('Usage: ')}\n```" in SECTIONS[name]
-    options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
+    options = [
+        parameter
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and not parameter.hidden
+    ]
     documented = re.findall(r"^\| (`-.*?`) \|", SECTIONS[name], re.MULTILINE)
     written = {option.split()[0] for cell in documented for option in re.findall(r"`([^`]*)`", cell)}
     assert written == {text for option in options for text in option.opts}

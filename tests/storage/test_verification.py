@@ -26,6 +26,7 @@ from simarchive.container import rescue
 from simarchive.container.container import Container
 from simarchive.container.contents import Contents
 from simarchive.container.index import IndexTable
+from simarchive.container.layout import SCHEMA_PREFIX
 from simarchive.data import registry
 from simarchive.journal.files import Files
 from simarchive.storage.hdf5 import verification
@@ -552,6 +553,9 @@ def test_a_class_that_is_not_known_is_no_fault(
         as_newer_version(path)
     else:
         monkeypatch.delitem(registry._classes, NAME)
+        assert not verified(path).unknown_classes  # the container describes it
+        with h5py.File(path, "r+", libver=LIBVER) as file:
+            del file["objects"].attrs[SCHEMA_PREFIX + NAME]
     report = verified(path)
     assert found_in(report) == []
     assert report.unknown_classes == {NAME + (" version 2" if newer else ""): 80}

@@ -6,11 +6,12 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
 from simarchive.cli import failures, streams
+from simarchive.errors import InvalidDataError
 from simarchive.ground.limits import LIMITS
 from simarchive.ground.version import __version__
 
@@ -30,6 +31,26 @@ _NAME = "simarchive"
 _COMPLETION = "_SIMARCHIVE_COMPLETE"  # set by a shell that asks for completions
 
 
+def _import_modules(context: click.Context, parameter: click.Parameter, names: Sequence[str]) -> None:
+    """Import the modules of data classes that a person names, from the current directory, too."""
+    if names and "" not in sys.path:
+        sys.path.insert(0, "")
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # whatever a module of others raises
+            raise InvalidDataError(f"module {name!r} cannot be imported: {error}") from error
+
+
+_MODULES_OPTION = "modules"
+_IMPORTING: dict[str, Any] = {
+    "multiple": True,
+    "metavar": "NAME",
+    "expose_value": False,
+    "callback": _import_modules,
+}
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are asked for."""
 
@@ -43,6 +64,9 @@ class LazyGroup(click.Group):
             return None
         module = importlib.import_module(f"simarchive.cli.commands.{_MODULES.get(cmd_name, cmd_name)}")
         command: click.Command = module.command
+        if not any(parameter.name == _MODULES_OPTION for parameter in command.params):
+            # It may stand before the command, where it is explained, or after it.
+            command.params.append(click.Option(["--module", _MODULES_OPTION], hidden=True, **_IMPORTING))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -63,6 +87,12 @@ class LazyGroup(click.Group):
     metavar="N",
     type=click.IntRange(min=1),
     help="Believe a file that claims up to N bytes for one array, document or gap of a file.",
+)
+@click.option(
+    "--module",
+    _MODULES_OPTION,
+    help="First import this Python module, which defines data classes; may be repeated.",
+    **_IMPORTING,
 )
 @click.version_option(__version__, prog_name=_NAME)
 def application(max_bytes: int | None) -> None:

@@ -17,7 +17,7 @@ from simarchive.chemistry.force_fields import ForceFieldSource
 from simarchive.chemistry.phases import PropertyPhase
 from simarchive.chemistry.states import ThermodynamicState
 from simarchive.chemistry.substances import Substance
-from simarchive.data.collection_kinds import ListKind, MappingKind, SubstanceListKind
+from simarchive.data.collection_kinds import list_kind, mapping_kind
 from simarchive.data.kinds import (
     BooleanKind,
     EnumKind,
@@ -63,7 +63,7 @@ class Searched:
 
 @dataclass(frozen=True)
 class NotIndexed:
-    """Marks a text that queries do not search: ``Annotated[str, NotIndexed()]``."""
+    """Marks a text, list or dict that queries do not search: ``Annotated[str, NotIndexed()]``."""
 
 
 @dataclass(frozen=True)
@@ -149,11 +149,11 @@ def _kind_of(annotation: Any, metadata: tuple[Any, ...]) -> FieldKind:
         return _text_kind(metadata)
     if any(isinstance(marker, Searched) for marker in metadata):
         return _searched_kind(annotation, origin, arguments)
+    is_searched = not any(isinstance(marker, NotIndexed) for marker in metadata)
     if origin in (list, tuple) and arguments and arguments[1:] in ((), (...,)):
-        element = _kind_of(arguments[0], ())
-        return SubstanceListKind() if isinstance(element, SubstanceKind) else ListKind(element)
+        return list_kind(_kind_of(arguments[0], ()), is_searched=is_searched)
     if origin is dict and len(arguments) == 2 and arguments[0] is str:
-        return MappingKind(_kind_of(arguments[1], ()))
+        return mapping_kind(_kind_of(arguments[1], ()), is_searched=is_searched)
     if isinstance(origin, type):
         return _kind_of_class(origin, metadata)
     raise InvalidDataError(f"fields of type {annotation} cannot be stored")

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import re
 from collections.abc import Callable
-from typing import TypeVar, overload
+from typing import TYPE_CHECKING, TypeVar, overload
 
 from simarchive.data.base import BaseStoredData, ReplaceableData
 from simarchive.data.fields import fields_of_class, terms_of_class
 from simarchive.errors import ConflictError, InvalidDataError
 
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
 DataClass = TypeVar("DataClass", bound=type[BaseStoredData])
+
+ENTRY_POINTS = "simarchive.data_classes"
+"""The group of entry points by which installed packages name their data classes."""
+
+LOGGER = logging.getLogger("simarchive")
 
 _classes: dict[str, type[BaseStoredData]] = {}
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
@@ -85,8 +95,32 @@ def is_class_name(name: str) -> bool:
 
 
 def data_class_named(name: str) -> type[BaseStoredData] | None:
-    """Return the data class of a permanent name, or None if no such class was registered."""
-    return _classes.get(name)
+    """Return the data class of a permanent name, or None if no such class was registered.
+
+    An installed package can say where its classes are, by entry points of the group
+    ``simarchive.data_classes``: their names are those of the classes. It is imported when one is asked for.
+    """
+    known = _classes.get(name)
+    if known is None and name and name in _in_packages():
+        _import_package_of(name)
+        known = _classes.get(name)
+    return known
+
+
+@functools.cache
+def _in_packages() -> dict[str, EntryPoint]:
+    import importlib.metadata  # 20 ms, for those who meet a class that they do not have
+
+    return {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+
+
+@functools.cache
+def _import_package_of(name: str) -> None:
+    point = _in_packages()[name]
+    try:
+        point.load()
+    except Exception as error:  # whatever a package of others raises
+        LOGGER.warning("%s, which has the data class %r, cannot be imported: %s", point.value, name, error)
 
 
 def registered_data_classes() -> tuple[type[BaseStoredData], ...]:

@@ -7,14 +7,22 @@ reads, checks, indexes, compares and copies the objects. What only the class can
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Self
 
 from simarchive.chemistry import Observable, ObservableArray, ObservableFrame, ParameterGradient
 from simarchive.chemistry.trees import Tree
+from simarchive.chemistry.units import unit_named
 from simarchive.data.base import BaseStoredData, ReplaceableData
-from simarchive.data.collection_kinds import ListKind, MappingKind, SubstanceListKind
+from simarchive.data.collection_kinds import (
+    ElementListKind,
+    ElementMappingKind,
+    ListKind,
+    MappingKind,
+    SubstanceListKind,
+)
 from simarchive.data.fields import fields_of_class
 from simarchive.data.kinds import (
     BooleanKind,
@@ -39,7 +47,8 @@ from simarchive.data.value_kinds import (
     SubstanceKind,
     ValueKind,
 )
-from simarchive.errors import InvalidDataError
+from simarchive.errors import FormatError, InvalidDataError
+from simarchive.ground import json_text
 from simarchive.ground.conditions import ColumnKind
 
 SCHEMA_FORMAT = 1
@@ -66,6 +75,10 @@ _SIMPLE_KINDS: dict[str, type[FieldKind]] = {
 _VALUE_CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls for cls in (Observable, ObservableArray, ObservableFrame, ParameterGradient)
 }
+_COLLECTIONS: dict[type[Any], tuple[str, str, type[Any]]] = {
+    ListKind: ("list", "searched_list", ElementListKind),
+    MappingKind: ("mapping", "searched_mapping", ElementMappingKind),
+}
 # Who overrides one of these has other columns, or another document, than its fields say.
 _DECIDED_BY_METHODS = ("index_values", "index_columns", "to_document", "from_document", "member_names")
 
@@ -84,8 +97,8 @@ class StandIn(BaseStoredData):
 
     @classmethod
     def upgrade_document(cls, tree: Tree, version: int) -> Tree:
-        """Raise InvalidDataError: only the class itself knows how."""
-        raise InvalidDataError(
+        """Raise FormatError: only the class itself knows how."""
+        raise FormatError(
             f"a document of {cls.data_class_name} has version {version}, and the container describes version"
             f" {cls.data_class_version} of the class: import the module that defines it"
         )
@@ -203,12 +216,12 @@ def _tree_of(kind: FieldKind) -> Tree:
         return {"quantity": kind.unit_name}
     if isinstance(kind, EnumKind | ChoiceKind):
         return {"choice": kind.choices()}
-    if type(kind) is ListKind:
-        return {"list": _tree_of(kind.element)}
-    if type(kind) is MappingKind:
-        return {"mapping": _tree_of(kind.element)}
     if type(kind) is ValuesByNameKind:
         return {"values_by_name": _tree_of(kind.element)}
+    for collection, (name, searched_name, searched) in _COLLECTIONS.items():
+        if type(kind) is collection or type(kind) is searched:
+            assert isinstance(kind, ListKind | MappingKind)
+            return {searched_name if type(kind) is searched else name: _tree_of(kind.element)}
     if type(kind) is TextKind:
         return {"text": kind.column_kind.value}
     if type(kind) is ValueKind and _VALUE_CLASSES.get(kind.value_class.__name__) is kind.value_class:
@@ -216,11 +229,23 @@ def _tree_of(kind: FieldKind) -> Tree:
     return next((name for name, simple in _SIMPLE_KINDS.items() if type(kind) is simple), "tree")
 
 
+@lru_cache(maxsize=256)
+def schema_text(data_class: type[BaseStoredData]) -> str | None:
+    """Return the JSON text of what `schema_of` returns, or None."""
+    schema = schema_of(data_class)
+    if schema is None:
+        return None
+    return json.dumps(schema, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
 # --- reading ---------------------------------------------------------------------------------------------
 
 
-def stand_in_for(name: str, schema: Tree) -> type[BaseStoredData]:
-    """Return a class that stands in for the one that a schema describes.
+@lru_cache(maxsize=256)
+def stand_in_for(name: str, text: str) -> type[BaseStoredData]:
+    """Return a class that stands in for the one that the JSON text of a schema describes.
+
+    It is the same class for the same text.
 
     Raises
     ------
@@ -228,7 +253,7 @@ def stand_in_for(name: str, schema: Tree) -> type[BaseStoredData]:
         If it is no schema that this version can read.
     """
     try:
-        return _stand_in_for(name, schema)
+        return _stand_in_for(name, json_text.parse(text))
     except InvalidDataError:
         raise
     except Exception as error:  # of pydantic, of Python, for what is no schema
@@ -285,15 +310,16 @@ def _kind_of(tree: Tree, depth: int) -> FieldKind:
         raise InvalidDataError("its kinds lie too deep in each other")
     ((kind, of),) = tree.items()
     if kind == "quantity":
+        unit_named(of)
         return QuantityKind(of)
     if kind == "choice":
         return ChoiceKind(tuple(map(str, of)))
-    if kind == "list":
-        return ListKind(_kind_of(of, depth + 1))
-    if kind == "mapping":
-        return MappingKind(_kind_of(of, depth + 1))
     if kind == "values_by_name":
         return ValuesByNameKind(_kind_of(of, depth + 1))
+    for collection, (name, searched_name, searched) in _COLLECTIONS.items():
+        if kind in (name, searched_name):
+            made: FieldKind = (searched if kind == searched_name else collection)(_kind_of(of, depth + 1))
+            return made
     if kind == "text":
         return TextKind(ColumnKind(of))
     if kind == "value":

@@ -8,7 +8,7 @@ from simarchive.chemistry.observables import ObservableArray
 from simarchive.chemistry.substances import Substance
 from simarchive.chemistry.units import Quantity
 from simarchive.data.base import UNSET, BaseStoredData
-from simarchive.data.fields import InUnit, Searched
+from simarchive.data.fields import InUnit, NotIndexed, Searched
 from simarchive.data.kinds import FilePath
 from simarchive.data.registry import register_data_class
 from simarchive.data.value_kinds import PRESSURE_TOLERANCE_PA, TEMPERATURE_TOLERANCE_K
@@ -52,7 +52,7 @@ class SimulationRun(BaseStoredData):
     """How many molecules the system has."""
     n_frames: int | None = None
     """How many frames all trajectories have together."""
-    box: list[float] | None = None
+    box: Annotated[list[float], NotIndexed()] | None = None
     """The first known box: three lengths in angstroms and three angles in degrees, as MDAnalysis has them."""
     substance: Substance | None = None
     """The composition by SMILES."""
@@ -70,7 +70,7 @@ class SimulationRun(BaseStoredData):
     """The files with the configurations, in their order."""
     observables: dict[str, ObservableArray] | None = None
     """Observables by the names that the program gives them; those of one file have one length."""
-    guesses: dict[str, str] | None = None
+    guesses: Annotated[dict[str, str], NotIndexed()] | None = None
     """For each field that no file says outright: what its value was guessed from."""
 
     @classmethod

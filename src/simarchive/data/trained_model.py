@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 
 from simarchive.chemistry.substances import Substance
 from simarchive.data.base import UNSET, BaseStoredData
+from simarchive.data.fields import NotIndexed
 from simarchive.data.registry import register_data_class
 from simarchive.errors import InvalidDataError
 from simarchive.ground.conditions import ColumnKind
@@ -27,9 +28,9 @@ class TrainedModelData(BaseStoredData):
     """The substances it was trained for; needed if `domain` is not set."""
     domain: str | None = None
     """Where it may be used, in words; needed if `substances` is not set."""
-    training_data_keys: list[str] | None = None
+    training_data_keys: Annotated[list[str], NotIndexed()] | None = None
     """The keys of the data it was trained on."""
-    metrics: dict[str, float] | None = None
+    metrics: Annotated[dict[str, float], NotIndexed()] | None = None
     """Figures of merit by name."""
 
     @classmethod

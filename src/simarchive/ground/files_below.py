@@ -119,7 +119,8 @@ def file_below(root: Path, name: str) -> FileBelow:
         raise InvalidDataError(f"link {str(path)!r} leads nowhere: remove it") from error
     if not target.is_relative_to(root):
         raise InvalidDataError(
-            f"link {str(path)!r} leads out of the directory, to {str(target)!r}: put a copy in its place"
+            f"link {str(path)!r} leads out of the directory, to {str(target)!r}: put a copy in its place,"
+            " or follow links (--follow-links, follow_links=True) if it is yours"
         )
     return FileBelow.of(root, target.relative_to(root).as_posix())
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 from simarchive.chemistry.substances import Substance
 from simarchive.chemistry.trees import describe
 from simarchive.data.base import BaseStoredData, ReplaceableData
-from simarchive.data.collection_kinds import SubstanceListKind
+from simarchive.data.collection_kinds import ElementsKind, SubstanceListKind
 from simarchive.data.fields import Field, terms_of_class
 from simarchive.data.kinds import ScalarKind, Term
 from simarchive.data.value_kinds import SubstanceKind
@@ -257,7 +257,8 @@ class BaseDataQuery(ABC):
         query = cls()
         identity = data_object.identity_fields if isinstance(data_object, ReplaceableData) else None
         for name, (field, term) in cls._terms().items():
-            if term.part is not None or (identity is not None and name not in identity):
+            is_no_value = term.part is not None or isinstance(term.kind, ElementsKind)
+            if is_no_value or (identity is not None and name not in identity):
                 continue
             value = getattr(data_object, field.name)
             if value is not None:
@@ -301,6 +302,7 @@ class BaseDataQuery(ABC):
 def _matched(value: Any, criterion: Any) -> Any:
     """Return a value that can stand in the key of a dict; of values by name those that were asked for."""
     if isinstance(value, dict):
-        asked = criterion if isinstance(criterion, dict) else {}
-        return tuple(value.get(name) for name in asked)
+        if isinstance(criterion, dict):
+            return tuple(value.get(name) for name in criterion)
+        return tuple(sorted(value.items(), key=lambda pair: pair[0]))
     return tuple(value) if isinstance(value, list) else value

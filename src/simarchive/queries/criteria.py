@@ -12,6 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from simarchive.chemistry.trees import describe
 from simarchive.chemistry.units import as_quantity, is_quantity
+from simarchive.data.collection_kinds import ElementListKind, ElementMappingKind
 from simarchive.data.kinds import ScalarKind
 from simarchive.data.searched_kinds import (
     AnyValueKind,
@@ -139,6 +140,10 @@ def _condition_of(criterion: Any, column: str, kind: ScalarKind) -> Condition:
         return inner.condition if isinstance(inner, Negated) else Negated(inner)
     if isinstance(criterion, AnyOf):
         return _any_of([_condition_of(choice, column, kind) for choice in criterion.choices], column)
+    if isinstance(kind, ElementListKind) and not isinstance(criterion, list | tuple):
+        return kind.having(column, _condition_of(criterion, column, kind.scalar))
+    if isinstance(kind, ElementMappingKind):
+        return _has_keys(criterion, column, kind)
     if isinstance(criterion, Between):
         return _range(criterion, column, kind)
     return kind.condition(criterion, column)
@@ -228,6 +233,17 @@ def _plain_bound(bound: Any) -> tuple[float, str]:
     if isinstance(bound, bool) or not isinstance(bound, int | float) or math.isnan(bound):
         raise InvalidDataError(f"a number or a quantity is expected as a bound, not {describe(bound)}")
     return bound, ""
+
+
+def _has_keys(criterion: Any, column: str, kind: ElementMappingKind) -> Condition:
+    if isinstance(criterion, str):
+        return kind.having(column, {criterion: None})
+    if not isinstance(criterion, dict):
+        raise InvalidDataError(f"a key, or a dict of keys and values, is expected, not {describe(criterion)}")
+    return kind.having(
+        column,
+        {kind.key.accept(key): _condition_of(value, column, kind.scalar) for key, value in criterion.items()},
+    )
 
 
 def _any_of(choices: list[Condition], column: str) -> Condition:

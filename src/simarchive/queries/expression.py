@@ -31,6 +31,9 @@ state
 class
     simulation (as is without this criterion), run, equilibration, free_energy, force_field, trained_model,
     the name of any registered data class, or any: all of them.
+lists and mappings
+    ``tags=apo``: a list that has this element; ``metadata=engine:openmm``, ``metadata=n:3..5``: a mapping
+    with this key and value; ``metadata=engine``: with this key.
 limit, order_by
     How many objects at most, and the column that orders them, with ``-`` for descending order.
 """
@@ -47,6 +50,7 @@ from typing import Any, NoReturn
 
 from simarchive.chemistry.trees import shortened
 from simarchive.data.base import BaseStoredData
+from simarchive.data.collection_kinds import ElementMappingKind
 from simarchive.data.kinds import ScalarKind
 from simarchive.data.registry import data_class_named, registered_data_classes
 from simarchive.data.searched_kinds import TagsKind, ValuesByNameKind
@@ -245,6 +249,11 @@ class _Parser:
 
     # Meaning
 
+    @staticmethod
+    def _key_and_value(part: _Part) -> tuple[str, _Part | None]:
+        key, colon, text = part.text.partition(":")
+        return key, replace(part, text=text, start=part.start + len(key) + 1) if colon else None
+
     def _query_of_class(self, clauses: list[_Clause]) -> BaseDataQuery:
         if len(clauses) > 1:
             self._fail("class is given twice", clauses[1].name)
@@ -371,11 +380,19 @@ class _Parser:
             return criterion if operator == "=" else Not(criterion)
         if len(clause.values) > 1:
             self._fail(f"{operator} takes one value", clause.values[1])
+        if isinstance(kind, ElementMappingKind):
+            key, value = self._key_and_value(clause.first)
+            if value is None:
+                self._fail(f"{operator} takes a key and a value: key:3", clause.first)
+            return {key: self._try(lambda: open_range(operator, value.text, kind.scalar), value)}
         return self._try(lambda: open_range(operator, clause.first.text, kind), clause.first)
 
     def _choice(self, value: _Part, kind: ScalarKind) -> Any:
         if value.is_negated:
             return Not(self._choice(replace(value, is_negated=False), kind))
+        if isinstance(kind, ElementMappingKind):
+            key, rest = self._key_and_value(value)
+            return key if rest is None else {key: self._choice(rest, kind.scalar)}
         if value.text == "none" and kind.is_number:
             return Not(Between())
         low, dots, high = value.text.partition("..")

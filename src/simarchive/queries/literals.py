@@ -13,6 +13,7 @@ from simarchive.chemistry.states import ThermodynamicState
 from simarchive.chemistry.substances import Substance
 from simarchive.chemistry.trees import shortened
 from simarchive.chemistry.units import quantity_named
+from simarchive.data.collection_kinds import ElementListKind
 from simarchive.data.kinds import BooleanKind, IntegerKind, RealKind, ScalarKind, TextKind
 from simarchive.data.searched_kinds import TagsKind
 from simarchive.data.value_kinds import PhaseKind, QuantityKind, StateKind, SubstanceKind
@@ -44,6 +45,8 @@ def read_literal(text: str, kind: ScalarKind, *, unit_of: str = "") -> Any:
     InvalidDataError
         If the text means no such value.
     """
+    if isinstance(kind, ElementListKind):
+        return read_literal(text, kind.scalar, unit_of=unit_of)
     if isinstance(kind, QuantityKind):
         match = _UNIT_AT_END.fullmatch(unit_of.strip())
         if match is None and kind.unit_name != "dimensionless" and _PLAIN_NUMBER.fullmatch(text.strip()):
@@ -159,6 +162,8 @@ def open_range(operator: str, text: str, kind: ScalarKind) -> Between:
     InvalidDataError
         If the kind has no order, or an end of a range of quantities should be left out.
     """
+    if isinstance(kind, ElementListKind):
+        kind = kind.scalar
     if not kind.is_number:
         raise InvalidDataError(f"{operator} makes no sense here: {kind.wanted} has no order")
     bound = read_literal(text, kind)

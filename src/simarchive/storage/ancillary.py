@@ -82,6 +82,8 @@ class DirectoryFiles(AncillaryData):
     within
         A directory that the files have to lie in, an absolute path that was resolved: a link in the place of
         `path` must not lead out of it. Without it, `path` may be any link.
+    follow_links
+        A link to a file outside of the directory counts as that file, as git-annex and DataLad have them.
 
     Raises
     ------
@@ -89,9 +91,10 @@ class DirectoryFiles(AncillaryData):
         As `ancillary_files`, when something is asked for.
     """
 
-    def __init__(self, path: PathLike, *, within: Path | None = None) -> None:
+    def __init__(self, path: PathLike, *, within: Path | None = None, follow_links: bool = False) -> None:
         self.path = Path(path).absolute()
         self._within = within
+        self._follow_links = follow_links
 
     @cached_property
     def paths(self) -> dict[str, FileBelow]:
@@ -115,7 +118,7 @@ class DirectoryFiles(AncillaryData):
 
     @cached_property
     def _files(self) -> list[AncillaryFile]:
-        return ancillary_files(self.path, within=self._within)
+        return ancillary_files(self.path, within=self._within, follow_links=self._follow_links)
 
     def size(self, name: str) -> int:
         """Return the size of a file in bytes."""
@@ -150,7 +153,9 @@ class AncillaryFile:
     is_executable: bool = False
 
 
-def ancillary_files(directory: PathLike, *, within: Path | None = None) -> list[AncillaryFile]:
+def ancillary_files(
+    directory: PathLike, *, within: Path | None = None, follow_links: bool = False
+) -> list[AncillaryFile]:
     """Return every file and every empty folder below `directory`, in the order of their names.
 
     A symbolic link to a file inside the directory counts as that file.
@@ -159,6 +164,8 @@ def ancillary_files(directory: PathLike, *, within: Path | None = None) -> list[
     ----------
     within
         A directory out of which no link in the place of `directory` may lead.
+    follow_links
+        A link to a file outside of the directory counts as that file, too.
 
     Raises
     ------
@@ -196,7 +203,7 @@ def ancillary_files(directory: PathLike, *, within: Path | None = None) -> list[
     except OSError as error:
         raise StorageIOError(f"folder {str(path)!r} cannot be read: {error.strerror}") from error
     try:
-        return sorted(_Walk(path, root, base).below(folder, ""))
+        return sorted(_Walk(path, root, base, follow_links).below(folder, ""))
     finally:
         os.close(folder)
 
@@ -208,6 +215,7 @@ class _Walk:
     path: Path  # as the user calls it
     root: Path  # without a link
     base: Path  # what files are opened from
+    follow_links: bool
 
     def below(self, folder: int, prefix: str) -> Iterator[AncillaryFile]:
         """Yield the files and empty folders below an open folder."""
@@ -241,11 +249,14 @@ class _Walk:
         status = entry.stat(follow_symlinks=False)
         found = FileBelow.of(self.base, self._name_in_base(name))
         if stat.S_ISLNK(status.st_mode):
-            target = file_below(self.root, name)
+            target = self._target_of(name)
             status = target.stat()
             if stat.S_ISDIR(status.st_mode):
                 raise InvalidDataError(f"link {str(path)!r} leads to a folder: put a copy in its place")
-            found = FileBelow.of(self.base, target.relative_to(self.base).as_posix())
+            if target.is_relative_to(self.base):
+                found = FileBelow.of(self.base, target.relative_to(self.base).as_posix())
+            else:
+                found = FileBelow.of(target.parent, target.name)
         if not stat.S_ISREG(status.st_mode):
             raise InvalidDataError(f"{str(path)!r} is not a regular file: only files can be stored")
         if _is_hollow(status):
@@ -255,6 +266,16 @@ class _Walk:
         if not os.access(entry.name, os.R_OK, dir_fd=folder):
             raise StorageIOError(f"file {str(path)!r} cannot be read: permission denied")
         return AncillaryFile(name, found, bool(status.st_mode & _EXECUTABLE))
+
+    def _target_of(self, name: str) -> Path:
+        if not self.follow_links:
+            return file_below(self.root, name)
+        try:
+            return (self.root / name).resolve(strict=True)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise InvalidDataError(
+                f"link {str(self.path / name)!r} leads nowhere: fetch what it stands for, or remove it"
+            ) from error
 
     def _name_in_base(self, name: str) -> str:
         place = self.root.relative_to(self.base)

@@ -87,6 +87,7 @@ class StorageBackend(abc.ABC):
         ancillary_data_path: PathLike | None = None,
         *,
         storage_key: str | None = None,
+        follow_links: bool = False,
     ) -> str:
         """Store an object and a copy of its ancillary data; return its key.
 
@@ -103,6 +104,8 @@ class StorageBackend(abc.ABC):
             It is copied, never moved.
         storage_key
             The key for an object that is new here; by default a random one.
+        follow_links
+            Links to files outside of the directory count as these files.
 
         Raises
         ------
@@ -110,7 +113,8 @@ class StorageBackend(abc.ABC):
             If the object is incomplete or cannot be read back, a file that it names is missing, or the
             ancillary data is missing, unexpected, not a directory, or has links that lead out of it.
         """
-        files = None if ancillary_data_path is None else DirectoryFiles(ancillary_data_path)
+        path = ancillary_data_path
+        files = None if path is None else DirectoryFiles(path, follow_links=follow_links)
         return self.put(object_to_store, files, storage_key=storage_key).key
 
     def put(

@@ -21,10 +21,17 @@ if TYPE_CHECKING:
 @click.command("import", short_help="Copy a directory of OpenFF Evaluator into FILE.")
 @click.argument("directory", metavar="DIR", type=PATH)
 @container_argument
+@click.option(
+    "--follow-links",
+    is_flag=True,
+    help="Take the files that links in DIR lead to, as git-annex and DataLad have them.",
+)
 @codec_option
 @wait_option
 @json_option
-def command(directory: Path, container: Path, codec: str, wait_s: float, as_json: bool) -> None:
+def command(
+    directory: Path, container: Path, follow_links: bool, codec: str, wait_s: float, as_json: bool
+) -> None:
     """Copy a directory that OpenFF Evaluator wrote into FILE.
 
     FILE is created if it does not exist. DIR is not changed: nothing is moved. Objects keep their keys, and
@@ -44,7 +51,7 @@ def command(directory: Path, container: Path, codec: str, wait_s: float, as_json
 
     with (
         # Opened first: a wrong DIR must not leave an empty container behind.
-        LocalFileStorage(directory, mode="r") as source,
+        LocalFileStorage(directory, mode="r", follow_links=follow_links) as source,
         _of_evaluator(source, container),
         opening.existing_or_new(container, codec=codec, wait_s=wait_s) as target,
         objects_bar("importing", len(source.keys()), target) as progress,

@@ -6,11 +6,13 @@ other is kept as its document, under a type of our own.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from simarchive.data import BaseStoredData, data_class_named
-from simarchive.errors import CorruptError, InvalidDataError, StorageError, StorageIOError
+from simarchive.data import BaseStoredData, data_class_named, is_class_name
+from simarchive.data.schemas import schema_text, stand_in_for, undescribed_class
+from simarchive.errors import CorruptError, FormatError, InvalidDataError, StorageError, StorageIOError
 from simarchive.ground.files_below import read_file_below
 from simarchive.storage.evaluator_json import (
     TYPE,
@@ -86,10 +88,12 @@ def text_of(stored: BaseStoredData, tree: dict[str, Any]) -> str:
     name = type(stored).data_class_name
     if not filing_of(stored).is_own:
         return dump_typed(typed_of(name, tree))
+    schema = schema_text(type(stored))
     return dump_typed(
         {
             "data_class": name,
             "data_class_version": type(stored).data_class_version,
+            **({} if schema is None else {"data_class_schema": schema}),
             "document": with_tagged_arrays(tree),
             TYPE: _OWN_TYPE,
         }
@@ -143,4 +147,9 @@ def _object_of(text: bytes, max_bytes: int, files: Path) -> BaseStoredData:
     version = typed["data_class_version"]
     if type(version) is not int:
         raise InvalidDataError(f"the version of a data class must be a whole number, not {shown(version)}")
-    return stored_object(str(typed["data_class"]), read_fields(typed["document"], ""), version=version)
+    name, tree = str(typed["data_class"]), read_fields(typed["document"], "")
+    if data_class_named(name) is not None or not is_class_name(name):
+        return stored_object(name, tree, version=version)
+    with contextlib.suppress(FormatError, InvalidDataError):
+        return stand_in_for(name, str(typed.get("data_class_schema", ""))).from_document(tree, version)
+    return undescribed_class(name, version, has_files=files.is_dir()).from_document(tree)

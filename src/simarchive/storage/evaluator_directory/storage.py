@@ -75,6 +75,8 @@ class LocalFileStorage(StorageBackend):
     max_json_bytes
         How long the text of an object or a registry may be, 64 MiB by default; what is longer is refused
         before it is parsed. How many values it may have goes with it.
+    follow_links
+        Links to files outside of the directory, in the place of files of an object, count as these files.
 
     Attributes
     ----------
@@ -107,6 +109,7 @@ class LocalFileStorage(StorageBackend):
         mode: str = "a",
         lock_timeout_s: float = 10.0,
         max_json_bytes: int = MAX_JSON_BYTES,
+        follow_links: bool = False,
     ) -> None:
         super().__init__(ThreadLock("this LocalFileStorage", lock_timeout_s, can_fork=True))
         if mode not in ("a", "r"):
@@ -114,6 +117,7 @@ class LocalFileStorage(StorageBackend):
         self.directory = _checked_directory(directory, make=mode == "a")
         self.problems: dict[str, str] = {}
         self.max_json_bytes = max_json_bytes
+        self._follow_links = follow_links
         self._writable = mode == "a"
         self._last_read: tuple[str, Signature | None, bool] = "", None, False
         self._registries = DirectoryRegistries(self.directory, self.problems, max_json_bytes)
@@ -245,7 +249,11 @@ class LocalFileStorage(StorageBackend):
                 path = self._files_of(storage_key) if has_files else None
             else:
                 path = self._with_files(storage_key)
-        return None if path is None else DirectoryFiles(path, within=self.directory)
+        return (
+            None
+            if path is None
+            else DirectoryFiles(path, within=self.directory, follow_links=self._follow_links)
+        )
 
     def _with_files(self, storage_key: str) -> Path | None:
         stored, path = self._loaded(storage_key) if self._object_exists(storage_key) else (None, None)

@@ -5,16 +5,14 @@ What a program has not registered is made from the schema that a program which h
 
 from __future__ import annotations
 
-import json
 import logging
 from functools import lru_cache
 
 from simarchive.container.contents import Contents
 from simarchive.container.objects import ReadDocument
 from simarchive.data import BaseStoredData, data_class_named, is_class_name, name_and_subclasses
-from simarchive.data.schemas import is_stand_in, schema_of, stand_in_for, undescribed_class
+from simarchive.data.schemas import is_stand_in, schema_text, stand_in_for, undescribed_class
 from simarchive.errors import CorruptError, FormatError, InvalidDataError
-from simarchive.ground import json_text
 
 LOGGER = logging.getLogger("simarchive")
 
@@ -35,8 +33,8 @@ def class_of(contents: Contents, class_name: str) -> type[BaseStoredData] | None
 @lru_cache(maxsize=256)
 def _stand_in(class_name: str, text: str) -> type[BaseStoredData] | None:
     try:
-        return stand_in_for(class_name, json_text.parse(text))
-    except (InvalidDataError, ValueError) as error:
+        return stand_in_for(class_name, text)
+    except InvalidDataError as error:
         _say_once(f"the schema of {class_name!r} cannot be used: {error}")
         return None
 
@@ -73,10 +71,9 @@ def keep_schema(contents: Contents, data_class: type[BaseStoredData]) -> None:
             f"the data class {data_class.data_class_name or data_class.__name__!r} is not registered:"
             " decorate it with @register_data_class"
         )
-    schema = schema_of(data_class)
-    if schema is None:
+    name, text = data_class.data_class_name, schema_text(data_class)
+    if text is None:
         return
-    name, text = data_class.data_class_name, _schema_text(data_class)
     try:
         kept = contents.schema(name)
     except CorruptError:
@@ -91,11 +88,6 @@ def keep_schema(contents: Contents, data_class: type[BaseStoredData]) -> None:
         ):
             return
     contents.keep_schema(name, text)
-
-
-@lru_cache(maxsize=256)
-def _schema_text(data_class: type[BaseStoredData]) -> str:
-    return json.dumps(schema_of(data_class), ensure_ascii=False, separators=(",", ":"))
 
 
 def copy_schemas(source: Contents, target: Contents) -> None:
