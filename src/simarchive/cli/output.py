@@ -8,6 +8,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from simarchive.cli.streams import behind, json_text, one_line, printable
+from simarchive.ground.texts import count_text as count_text
+from simarchive.ground.texts import date_text as date_text
+from simarchive.ground.texts import size_text as size_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,7 +19,6 @@ PIPE_WIDTH = 400
 """Columns of a line that goes to a file or a program: nothing is cut there."""
 
 _GAP = 2
-_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 def print_json(document: Any) -> None:
@@ -130,13 +132,6 @@ def fitting_columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> i
     return len(headings)
 
 
-def date_text(stored: str) -> str:
-    """Return a time for people, ``2026-11-22 18:12:22 UTC``."""
-    if not stored.endswith("+00:00"):
-        return stored
-    return stored.replace("T", " ").removesuffix("+00:00").partition(".")[0] + " UTC"
-
-
 def print_facts(facts: Iterable[tuple[str, str]], *, indent: int = 0) -> None:
     """Print names and values side by side, the values in one column."""
     pairs = list(facts)
@@ -146,21 +141,6 @@ def print_facts(facts: Iterable[tuple[str, str]], *, indent: int = 0) -> None:
         print_line(f"{'':{indent}}{name:<{width}}  {first}".rstrip())
         for line in more:
             print_line(f"{'':{indent + width}}  {line}")
-
-
-def size_text(size_bytes: int) -> str:
-    """Return a size for people, in powers of 1000: ``2.98 MB``."""
-    size: float = size_bytes
-    for unit in _UNITS:
-        if size < 999.5 or unit == _UNITS[-1]:
-            break
-        size /= 1000
-    return f"{size_bytes} B" if unit == "B" else f"{size:.3g} {unit}"
-
-
-def count_text(number: int, singular: str, plural: str | None = None) -> str:
-    """Return a number with its noun: ``1 object``, ``1,200 objects``."""
-    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
 def _console() -> Console:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from simarchive.cli import opening, wording
+from simarchive.cli import opening
 from simarchive.cli.arguments import container_argument, json_option
 from simarchive.cli.isolation import isolated_option
 from simarchive.cli.output import count_text, date_text, print_facts, print_json, print_line, size_text
+from simarchive.storage.display import wording
 
 if TYPE_CHECKING:
     from simarchive.storage.hdf5.upkeep import ContainerStatistics

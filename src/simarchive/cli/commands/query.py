@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from simarchive.cli import listing, object_keys, opening, wording
+from simarchive.cli import listing, object_keys, opening
 from simarchive.cli.arguments import container_argument, json_option
 from simarchive.cli.isolation import isolated_option
 from simarchive.cli.output import (
@@ -18,6 +18,7 @@ from simarchive.cli.output import (
     print_notice,
     print_table,
 )
+from simarchive.storage.display import wording
 
 if TYPE_CHECKING:
     from simarchive.queries import BaseDataQuery

@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
-from simarchive.cli import document_text, object_keys, opening
+from simarchive.cli import object_keys, opening
 from simarchive.cli.arguments import container_argument, json_option, key_argument
 from simarchive.cli.isolation import isolated_option
 from simarchive.cli.output import date_text, print_facts, print_json, print_line, print_table, size_text
 from simarchive.ground.arrays import is_array
+from simarchive.storage.display import documents
 
 
 @click.command("show", short_help="Show one object: its document and its files.")
@@ -50,7 +51,7 @@ def command(container: Path, key: str, arrays: bool, as_json: bool) -> None:
         class_text = f"{header.data_class}, version {header.data_class_version}"
         print_facts([("class", class_text), ("stored", date_text(header.stored_at))])
         print_line()
-        for line in document_text.lines_of(tree):
+        for line in documents.lines_of(tree):
             print_line(line)
     if members:
         print_line()

@@ -33,8 +33,10 @@ from simarchive.journal import Durability
 from simarchive.queries import BaseDataQuery
 from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
 from simarchive.storage.backend import Match, StorageBackend, arranged_matches
+from simarchive.storage.display.rows import substances_of
 from simarchive.storage.evaluator_json import EvaluatorObject as EvaluatorObject  # registers its data class
-from simarchive.storage.hdf5 import answers, indexing, upkeep, verification
+from simarchive.storage.hdf5 import answers, grouping, indexing, upkeep, verification
+from simarchive.storage.hdf5.grouping import GroupStatistics
 from simarchive.storage.hdf5.members import Members, to_store
 from simarchive.storage.hdf5.upkeep import ContainerStatistics, RepairReport
 from simarchive.storage.hdf5.verification import VerificationReport
@@ -429,6 +431,19 @@ class HDF5Storage(StorageBackend):
     def statistics(self) -> ContainerStatistics:
         """Return how much the container holds, and how much room it takes."""
         return upkeep.statistics(self._container)
+
+    def statistics_by(self, by: str) -> tuple[list[GroupStatistics], int]:
+        """Return how much the container holds of each group, and how many objects could not be looked at.
+
+        No document is read. The group that takes most room is the first.
+
+        Parameters
+        ----------
+        by
+            ``"extension"`` of files, such as ``.dcd``; ``"class"``: the data class; or ``"substance"``.
+        """
+        substances = substances_of(self) if by == "substance" else {}
+        return grouping.statistics_by(self._container, by, substances)
 
     def verify(self, *, full: bool = False, progress: Progress | None = None) -> VerificationReport:
         """Check every object, member and index table; return what is wrong. Nothing is changed.
