@@ -115,7 +115,7 @@ def summary_of(series: Series, *, n_points: int, n_bins: int) -> Summary | None:
     n_points
         The most points of trace and running mean.
     n_bins
-        The bins of the histogram.
+        The most bins of the histogram; few values have fewer.
     """
     import numpy as np
 
@@ -136,6 +136,7 @@ def summary_of(series: Series, *, n_points: int, n_bins: int) -> Summary | None:
         width = highest - lowest
         counts = [n]
         if width > 0 and math.isfinite(width):
+            n_bins = min(n_bins, max(6, round(2 * math.sqrt(n))))
             places = np.minimum(((finite - lowest) / width * n_bins).astype(int), n_bins - 1)
             counts = np.bincount(places, minlength=n_bins).tolist()
         return Summary(

@@ -21,9 +21,7 @@ class GroupStatistics:
     n_objects: int = 0  #: that are in the group, or have a file in it
     n_files: int = 0
     logical_bytes: int = 0  #: the files as they were
-    stored_bytes: int = (
-        0  #: what they take in the container; a shared file counts where it is met first
-    )
+    stored_bytes: int = 0  #: what they take in the container; a shared file counts where it is met first
     shared_bytes: int = 0  #: of `logical_bytes`, files that are stored with an equal one
 
     def as_dict(self) -> dict[str, Any]:
