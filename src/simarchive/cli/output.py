@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ PIPE_WIDTH = 400
 """Columns of a line that goes to a file or a program: nothing is cut there."""
 
 _GAP = 2
+_NARROW = 18
 
 
 def print_json(document: Any) -> None:
@@ -58,6 +60,25 @@ def print_line(text: str = "", *, style: str | None = None) -> None:
         print(printable(text))
         return
     console.print(printable(text), style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_wrapped(text: str, *, indent: int = 0) -> None:
+    """Print a text as a paragraph: on a terminal it is wrapped at whole words."""
+    console = _console()
+    margin = " " * indent
+    if not console.is_terminal:
+        print(margin + one_line(text))
+        return
+    print(
+        textwrap.fill(
+            one_line(text),
+            max(console.width, 20),
+            initial_indent=margin,
+            subsequent_indent=margin,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    )
 
 
 def print_notice(text: str) -> None:
@@ -105,15 +126,24 @@ def _aligned(row: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -
 
 
 def _print_folded(
-    console: Console, headings: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str]
+    console: Console, headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str]
 ) -> None:
     """Print a table that is too wide for the terminal: long cells go on in the next line."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))
-    for heading in headings:
-        table.add_column(Text(heading), justify="right" if heading in right else "left", overflow="fold")
+    widths = _widths(headings, rows)
+    # Keys and numbers stay whole: what is wide goes on in the next line, unless the rest takes all room.
+    narrow = [width <= _NARROW for width in widths]
+    whole = sum(width + _GAP for width, is_narrow in zip(widths, narrow, strict=True) if is_narrow)
+    for heading, is_narrow in zip(headings, narrow, strict=True):
+        table.add_column(
+            Text(heading),
+            justify="right" if heading in right else "left",
+            overflow="fold",
+            no_wrap=is_narrow and whole <= console.width - _NARROW,
+        )
     for row in rows:
         table.add_row(*map(Text, row))
     console.print(table)

@@ -27,6 +27,8 @@ from simarchive.ground.thread_lock import ThreadLock
 from simarchive.queries import BaseDataQuery
 from simarchive.storage import duplicates, merging
 from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
+from simarchive.storage.display.views import Displayed, FoundData
+from simarchive.storage.display.views import Match as Match
 from simarchive.storage.duplicates import Action, StoreOutcome
 from simarchive.storage.incoming import Incoming
 from simarchive.storage.merging import MergeReport
@@ -35,9 +37,6 @@ if TYPE_CHECKING:
     from simarchive.chemistry.components import Component
     from simarchive.chemistry.substances import Substance
     from simarchive.storage.scratch import SharedFiles
-
-Match = tuple[str, BaseStoredData, Any]
-"""One match of a query: key, object, and the path of its ancillary data or ``None``."""
 
 REGISTRY_KEY = "object_keys"
 
@@ -56,7 +55,7 @@ class StoredObjectKeys(BaseStoredData):
         return False
 
 
-class StorageBackend(abc.ABC):
+class StorageBackend(Displayed, abc.ABC):
     """A store of simulation data: objects with unique keys, ancillary files, and queries.
 
     Attributes
@@ -319,19 +318,19 @@ class StorageBackend(abc.ABC):
 
     # --- queries -----------------------------------------------------------------------------------------
 
-    def query(self, data_query: BaseDataQuery) -> dict[tuple[Any, ...], list[Match]]:
+    def query(self, data_query: BaseDataQuery) -> FoundData:
         """Return the objects that match a query, grouped by the matched values.
 
         Returns
         -------
         matches
-            A plain dict. Its keys are tuples of the matched values: the substance first, then the
-            criteria in the order in which the query class declares them. Its values are lists of
-            ``(key, object, path)``; `path` is ``None`` for an object without ancillary data.
+            A dict that shows itself as a table. Its keys are tuples of the matched values: the substance
+            first, then the criteria in the order in which the query class declares them. Its values are lists
+            of ``(key, object, path)``; `path` is ``None`` for an object without ancillary data.
         """
         data_query.validate()
         with self.lock:
-            found: dict[tuple[Any, ...], list[Match]] = {}
+            found = FoundData()
             for matched, match in self._matches(data_query):
                 found.setdefault(matched, []).append(match)
             return found
@@ -481,7 +480,7 @@ class StorageBackend(abc.ABC):
                 continue
             matched = data_query.apply(stored)
             if matched is not None:
-                found.append((matched, (key, stored, path)))
+                found.append((matched, Match(key, stored, path)))
         yield from arranged_matches(data_query, found)
 
     # --- the parts of the above ----------------------------------------------------------------------------

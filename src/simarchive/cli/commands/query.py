@@ -139,6 +139,11 @@ def _print_table(answer: dict[str, Any], backend: HDF5Storage) -> None:
     headings = [wording.short_column_name(name).upper() for name in names]
     cells = [[wording.index_value_text(name, row[name]) for name in names] for row in rows]
     number = fitting_columns(headings, cells)
+    if number < len(names):
+        # Commands take short keys, too, and other columns say more than the rest of a key.
+        length = object_keys.short_length(backend.keys())
+        cells = [[line[0][:length], *line[1:]] for line in cells]
+        number = fitting_columns(headings, cells)
     right = [heading for name, heading in zip(names, headings, strict=True) if _is_number(rows, name)]
     print_table(headings[:number], (line[:number] for line in cells), right=right)
     if number < len(names):
@@ -161,8 +166,12 @@ def _print_groups(answer: dict[str, Any], backend: HDF5Storage) -> None:
             print_line(", ".join(group["values"]), style="bold")
         listing.print_rows(group["objects"], length)
         print_line()
-    objects = count_text(answer["n_objects"], "object")
-    print_line(f"{objects} in {count_text(len(groups), 'group')}")
+    if not groups:
+        print_line("no object matches")
+    elif len(groups) == 1:
+        print_line(f"{count_text(answer['n_objects'], 'object')}")
+    else:
+        print_line(f"{count_text(answer['n_objects'], 'object')} in {count_text(len(groups), 'group')}")
 
 
 _ANSWERS = {"count": _count, "keys": _keys, "table": _table, None: _groups}

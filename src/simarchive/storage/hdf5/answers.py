@@ -13,6 +13,7 @@ from simarchive.container.index import KEY_COLUMN, IndexTable
 from simarchive.data import data_class_named, name_and_subclasses
 from simarchive.errors import CorruptError, InvalidDataError
 from simarchive.ground.conditions import ColumnKind, Condition, Value
+from simarchive.ground.texts import count_text
 from simarchive.queries import BaseDataQuery
 from simarchive.storage.backend import arranged
 from simarchive.storage.hdf5 import indexing
@@ -77,12 +78,13 @@ def explain(contents: Contents, data_query: BaseDataQuery) -> str:
                 f"{name}: " + ("no usable index, every object is read" if has_objects else "no objects")
             )
             continue
-        lines.append(f"{name}: {len(table)} objects")
-        lines.extend(
-            f"  {step.column} {step.reading}: {step.remaining} remain"
-            f" ({step.pruned} of {step.segments} segments not read)"
-            for step in table.explain(data_query.conditions())
-        )
+        lines.append(f"{name}: {count_text(len(table), 'object')}")
+        for step in table.explain(data_query.conditions()):
+            spared = (
+                f"; {step.pruned:,} of {step.segments:,} parts of the index not read" if step.pruned else ""
+            )
+            remaining = "1 remains" if step.remaining == 1 else f"{step.remaining:,} remain"
+            lines.append(f"  {step.column} {step.reading}: {remaining}{spared}")
     return "\n".join([*lines, "the index decides"] if is_decided else lines)
 
 

@@ -678,7 +678,7 @@ class HDF5Storage(StorageBackend):
                     indexing.LOGGER.warning("object %r is left out of a query: %s", key, error)
                     continue
                 if matched is not None:
-                    found.append((matched, (key, stored, self._members.path(key, document))))
+                    found.append((matched, Match(key, stored, self._members.path(key, document))))
         yield from arranged_matches(data_query, found) if keys is None else found
 
     def _new_at(self, destination: PathLike) -> Self:
