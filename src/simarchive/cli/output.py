@@ -149,14 +149,22 @@ def _print_folded(
     console.print(table)
 
 
-def fitting_columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
-    """Return how many columns of a table fit side by side; all where no terminal shows them."""
+def fitting_columns(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], *, widest: int | None = None
+) -> int:
+    """Return how many columns of a table fit side by side; all where no terminal shows them.
+
+    Parameters
+    ----------
+    widest
+        A column that is wider counts as this: its cells go on in the next line.
+    """
     console = _console()
     if not console.is_terminal:
         return len(headings)
     used = -_GAP
     for number, width in enumerate(_widths(headings, rows)):
-        used += width + _GAP
+        used += (width if widest is None else min(width, widest)) + _GAP
         if used > console.width:
             return max(number, 1)
     return len(headings)

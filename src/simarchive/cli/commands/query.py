@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from simarchive.queries import BaseDataQuery
     from simarchive.storage.hdf5.storage import HDF5Storage
 
+_WIDEST = 32
+"""So many letters of a substance or another long text stand in a line of a table that has no room for more."""
+
 
 @click.command("query", short_help="Find the objects that match an expression.")
 @container_argument
@@ -138,12 +141,12 @@ def _print_table(answer: dict[str, Any], backend: HDF5Storage) -> None:
     names = sorted((name for name in names if name != "thermodynamic_state"), key=_is_identifier)
     headings = [wording.short_column_name(name).upper() for name in names]
     cells = [[wording.index_value_text(name, row[name]) for name in names] for row in rows]
-    number = fitting_columns(headings, cells)
+    number = fitting_columns(headings, cells, widest=_WIDEST)
     if number < len(names):
         # Commands take short keys, too, and other columns say more than the rest of a key.
         length = object_keys.short_length(backend.keys())
         cells = [[line[0][:length], *line[1:]] for line in cells]
-        number = fitting_columns(headings, cells)
+        number = fitting_columns(headings, cells, widest=_WIDEST)
     right = [heading for name, heading in zip(names, headings, strict=True) if _is_number(rows, name)]
     print_table(headings[:number], (line[:number] for line in cells), right=right)
     if number < len(names):
@@ -168,8 +171,6 @@ def _print_groups(answer: dict[str, Any], backend: HDF5Storage) -> None:
         print_line()
     if not groups:
         print_line("no object matches")
-    elif len(groups) == 1:
-        print_line(f"{count_text(answer['n_objects'], 'object')}")
     else:
         print_line(f"{count_text(answer['n_objects'], 'object')} in {count_text(len(groups), 'group')}")
 

@@ -57,8 +57,7 @@ class FoundData(dict[tuple[Any, ...], list[Match]]):
         return sum(map(len, self.values()))
 
     def _title(self) -> str:
-        found = count_text(self._n_matches(), "object")
-        return found if len(self) == 1 else f"{found} in {count_text(len(self), 'group')}"
+        return f"{count_text(self._n_matches(), 'object')} in {count_text(len(self), 'group')}"
 
     def _headings(self) -> tuple[str, ...]:
         return ("matched", *_HEADINGS) if any(self) else _HEADINGS
