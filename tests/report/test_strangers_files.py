@@ -142,6 +142,17 @@ def test_the_details_of_one_object_do_not_take_the_room_of_all(
     assert len(found.details) == len(found.table["rows"]) == 13
 
 
+def test_a_page_has_the_first_objects_and_counts_the_rest(
+    water: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gathering, "MOST_OBJECTS", 5)
+    with HDF5Storage(water, mode="r") as backend:
+        keys = backend.keys()
+        found = Page(page_of(gather(backend)))
+    assert [row[0] for row in found.table["rows"]] == keys[:5]
+    assert "Left out, to keep this page small: 8 objects that were stored last." in found.visible
+
+
 def test_a_report_replaces_a_report_and_nothing_else(water: Path, tmp_path: Path) -> None:
     with HDF5Storage(water, mode="r") as backend:
         facts = gather(backend)

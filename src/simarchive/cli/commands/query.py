@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from simarchive.storage.hdf5.storage import HDF5Storage
 
 _WIDEST = 32
-"""So many letters of a substance or another long text stand in a line of a table that has no room for more."""
+"""So many letters of a long text stand in a line of a table that has no room for more."""
 
 
 @click.command("query", short_help="Find the objects that match an expression.")

@@ -62,6 +62,7 @@ def command(container: Path, destination: Path, checks: bool, as_json: bool) -> 
                 "page": str(destination),
                 "n_bytes": n_bytes,
                 "n_objects": len(facts.objects),
+                "n_not_listed": facts.n_not_listed,
                 "n_without_plots": facts.n_without_plots,
                 "n_without_details": facts.n_without_details,
                 "problems": facts.problems,
@@ -84,6 +85,8 @@ def _checked(backend: HDF5Storage) -> VerificationReport:
 
 
 def _print_notices(facts: Facts) -> None:
+    if facts.n_not_listed:
+        print_notice(f"simarchive: the last {count_text(facts.n_not_listed, 'object')} are not on the page")
     if facts.n_without_plots or facts.n_without_details:
         print_notice(
             f"simarchive: to keep the page small, the curves of {count_text(facts.n_without_plots, 'object')}"

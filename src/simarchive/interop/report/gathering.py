@@ -22,6 +22,9 @@ from simarchive.storage.hdf5.storage import HDF5Storage
 from simarchive.storage.hdf5.upkeep import ContainerStatistics
 from simarchive.storage.hdf5.verification import VerificationReport
 
+MOST_OBJECTS = 20_000
+"""So many objects has a page: the first; those beyond are counted."""
+
 MOST_BYTES = 20_000_000
 """So many bytes do the details of all objects take in a page; what is beyond is counted, and left out."""
 
@@ -89,6 +92,7 @@ class Facts:
     details: list[str] = field(default_factory=list)  #: JSON text of each object, in the order of `objects`
     observables: dict[tuple[str, str], list[Mean]] = field(default_factory=dict)  #: by name and unit
     problems: dict[str, str] = field(default_factory=dict)  #: of objects that could not be read, or not whole
+    n_not_listed: int = 0
     n_without_plots: int = 0
     n_without_details: int = 0
     example: tuple[str, str, str] | None = None
@@ -119,8 +123,10 @@ def gather(
         metadata=metadata_of(backend),
         made_at=date_text(datetime.now(UTC).isoformat(timespec="seconds")),
         problems={one_line(name): problem for name, problem in backend.problems.items()},
+        n_not_listed=max(0, len(listed) - MOST_OBJECTS),
     )
     gathering = _Gathering(backend, facts, is_of_many=len(listed) > _MANY)
+    del listed[MOST_OBJECTS:]
     # Nothing is held between two objects: the device may fail at one, and be read again for the next.
     for row in listed:
         gathering.add(row)

@@ -27,6 +27,8 @@ def section(facts: Facts) -> str:
     body = "".join(map(_row, facts.objects[:ROWS_AT_ONCE]))
     shown = min(ROWS_AT_ONCE, len(facts.objects))
     left_out = []
+    if facts.n_not_listed:
+        left_out.append(f"{count_text(facts.n_not_listed, 'object')} that were stored last")
     if facts.n_without_plots:
         left_out.append(f"the curves of {count_text(facts.n_without_plots, 'object')}")
     if facts.n_without_details:
