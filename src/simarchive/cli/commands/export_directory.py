@@ -8,6 +8,7 @@ import click
 
 from simarchive.cli import opening
 from simarchive.cli.arguments import PATH, container_argument, json_option
+from simarchive.cli.isolation import isolated_option, of_others
 from simarchive.cli.merge_report import report_merge, with_problems
 from simarchive.cli.progress_bars import objects_bar
 from simarchive.errors import ConflictError
@@ -17,6 +18,7 @@ from simarchive.errors import ConflictError
 @container_argument
 @click.argument("directory", metavar="DIR", type=PATH)
 @json_option
+@isolated_option("container", rule=of_others)
 def command(container: Path, directory: Path, as_json: bool) -> None:
     """Write all objects of FILE into a new directory, in the layout of OpenFF Evaluator.
 

@@ -23,6 +23,9 @@ class Indexed(Protocol):
     def columns(self, data_query: Any, names: Sequence[str] | None = None) -> dict[str, list[Any]]:
         """Return the indexed values of the objects that match a query."""
 
+    def data_classes(self) -> Any:
+        """Return the data classes of its objects."""
+
     def header(self, storage_key: str) -> Any:
         """Return what is known of an object without reading its document."""
 
@@ -52,12 +55,11 @@ def substances_of(backend: Indexed) -> dict[str, str]:
 
 def _indexed_rows(backend: Indexed, column: str | None) -> dict[str, dict[str, Any]]:
     """Return the class and the indexed values, or one of them, of all objects that the index knows."""
-    from simarchive.data import registered_data_classes
     from simarchive.queries import query_class_for
 
     rows: dict[str, dict[str, Any]] = {}
     # A query on a class finds its subclasses too, so those come first: each object under its own name.
-    for data_class in sorted(registered_data_classes(), key=lambda cls: -len(cls.__mro__)):
+    for data_class in sorted(backend.data_classes(), key=lambda cls: -len(cls.__mro__)):
         if column is not None and column not in {known.name for known in data_class.index_columns()}:
             continue
         columns = backend.columns(query_class_for(data_class)(), None if column is None else (column,))
