@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import re
 import subprocess
@@ -148,3 +149,25 @@ def test_the_examples_of_the_page_run(name: str, water: Path, tmp_path: Path) ->
         assert f"{facts.example[2]} =" in done.stdout
     else:
         assert "observables" in done.stdout
+
+
+def test_it_shows_what_the_archive_says_of_itself(water: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from simarchive.interop.report import page_of
+
+    @dataclasses.dataclass
+    class Metadata:
+        title: str | None = "Water & methanol"
+        authors: tuple[str, ...] = ("Ada Lovelace", "Emmy Noether")
+        license: str | None = "CC-BY-4.0"
+        doi: str | None = None
+        readme: str = "word " * 1000
+
+    monkeypatch.setattr(HDF5Storage, "metadata", Metadata(), raising=False)
+    with HDF5Storage(water, mode="r") as backend:
+        found = Page(page_of(gather(backend)))
+    assert found.texts_in("h1") == found.texts_in("title")[:1] == ["Water & methanol"]
+    terms = dict(zip(found.texts_in("dt"), found.texts_in("dd"), strict=True))
+    assert terms["authors"] == "Ada Lovelace; Emmy Noether"
+    assert terms["license"] == "CC-BY-4.0"
+    assert "doi" not in terms
+    assert len(terms["readme"]) < 2100

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import json
 import math
@@ -39,6 +40,7 @@ _MOST_SERIES = 24
 _MOST_LINES, _LONGEST_LINE = 120, 240
 _MOST_FILES = 60
 _MOST_PROBLEMS = 500
+_LONGEST_METADATA = 2000
 
 _DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
@@ -136,23 +138,22 @@ def gather(
 
 
 def metadata_of(backend: object) -> list[tuple[str, str]]:
-    """Return what the container says of itself: names and texts, if the backend has such metadata."""
+    """Return what the container says of itself, such as title, authors and licence: names and texts.
+
+    That is the fields that are set of the dataclass which is the backend's `metadata`, if it has one.
+    """
     metadata = getattr(backend, "metadata", None)
-    if metadata is None:
+    if not dataclasses.is_dataclass(metadata):
         return []
-    described = metadata.as_dict() if hasattr(metadata, "as_dict") else metadata
-    if not isinstance(described, dict):
-        return []
-    found = ((str(name).replace("_", " "), _metadata_text(value)) for name, value in described.items())
-    return [(name, text) for name, text in found if text]
-
-
-def _metadata_text(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return "; ".join(filter(None, map(_metadata_text, value)))
-    if isinstance(value, dict):
-        return ", ".join(filter(None, map(_metadata_text, value.values())))
-    return "" if value is None else str(value)
+    found = []
+    for each in dataclasses.fields(metadata):
+        value = getattr(metadata, each.name)
+        text = "; ".join(map(str, value)) if isinstance(value, list | tuple) else str(value or "")
+        if len(text) > _LONGEST_METADATA:
+            text = f"{text[:_LONGEST_METADATA]} ..."
+        if text:
+            found.append((each.name.replace("_", " "), text))
+    return found
 
 
 class _Gathering:
