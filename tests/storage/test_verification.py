@@ -12,6 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from early_tables import forget_checks
 
 from simarchive import (
     BaseStoredData,
@@ -190,6 +191,7 @@ def described(old: bytes, new: bytes) -> Change:
     """Return the change that puts other words into the description of a table."""
 
     def change(file: h5py.File) -> None:
+        forget_checks(file[TABLE])
         text = text_of(file, "table")
         assert old in text
         attribute(TABLE, "table", np.bytes_(text.replace(old, new)))(file)
@@ -198,12 +200,14 @@ def described(old: bytes, new: bytes) -> Change:
 
 
 def flipped_key_in_tail(file: h5py.File) -> None:
+    forget_checks(file[TABLE])
     tail = text_of(file, "tail")
     assert b'"thing-75"' in tail
     attribute(TABLE, "tail", np.bytes_(tail.replace(b'"thing-75"', b'"thinf-75"').ljust(5000, b"\0")))(file)
 
 
 def flipped_key_in_segment(file: h5py.File) -> None:
+    forget_checks(file[TABLE])
     segment = next(part for name, part in file[TABLE].items() if name.startswith("segment"))
     texts = segment.attrs["_key._texts"]
     texts[0] ^= 1
@@ -211,6 +215,7 @@ def flipped_key_in_segment(file: h5py.File) -> None:
 
 
 def flipped_value(file: h5py.File, column: str = "number", row: int = 5) -> None:
+    forget_checks(file[TABLE])
     segment = next(part for name, part in file[TABLE].items() if name.startswith("segment"))
     values = segment.attrs[column]
     values[row] ^= 1
@@ -218,6 +223,7 @@ def flipped_value(file: h5py.File, column: str = "number", row: int = 5) -> None
 
 
 def wrong_bounds(file: h5py.File) -> None:
+    forget_checks(file[TABLE])
     summaries = file[TABLE].attrs["summaries"]
     summaries[1] = summaries[0]
     file[TABLE].attrs["summaries"] = summaries
@@ -225,6 +231,7 @@ def wrong_bounds(file: h5py.File) -> None:
 
 def segments_of(*fields: int) -> Change:
     def change(file: h5py.File) -> None:
+        forget_checks(file[TABLE])
         rows = file[TABLE].attrs["segments"]
         rows[: len(fields)] = fields
         file[TABLE].attrs["segments"] = rows

@@ -105,6 +105,7 @@ INDEX_FORMAT = 1
 INDEX_TABLE = "table"  #: JSON text: format, columns, and the pieces of each category's vocabulary
 INDEX_TAIL = "tail"  #: JSON lines: counters, then the newest rows
 INDEX_SEGMENTS = "segments"  #: int64: number, rows, removed rows, first and last sequence number of each
+INDEX_CHECKS = "_checks"  #: uint32 pairs: CRC-32 of the name and of the bytes of each array of a group
 INDEX_SUMMARIES = "summaries"  #: float64: lowest, highest, number missing of each segment and column
 
 INDEX_KEY = "_key"

@@ -11,10 +11,13 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import h5py
+import numpy as np
 import numpy.typing as npt
 from h5py import h5g
+from isal import isal_zlib
 
 from simarchive.container import nodes
+from simarchive.container.layout import INDEX_CHECKS
 from simarchive.container.nodes import UNREADABLE, FixedText
 from simarchive.errors import CorruptError, StorageError
 
@@ -31,12 +34,25 @@ are removed and others created, so that the file cannot be closed ("Pinned entry
 """
 
 
+def check_of(content: bytes | Array, start: int = 0) -> int:
+    """Return the CRC-32 of bytes, or of the bytes of an array; `start` is that of what stands before."""
+    data = content if isinstance(content, bytes) else np.ascontiguousarray(content).view(np.uint8).data
+    crc: int = isal_zlib.crc32(data, start)
+    return crc
+
+
 class Attributes:
-    """The attributes of one group, read and written as arrays and texts."""
+    """The attributes of one group, read and written as arrays and texts.
+
+    HDF5 has no check of what stands in attributes that it keeps in a heap. So a group whose arrays never
+    change has theirs, from `seal` on, and each array is compared when it is read.
+    """
 
     def __init__(self, group: h5g.GroupID, path: str) -> None:
         self._id = group
         self.path = path
+        self._created: dict[int, int] = {}
+        self._checks: dict[int, int] | None = None  # None: not read yet
 
     @classmethod
     def of(cls, group: h5py.Group) -> Attributes:
@@ -120,12 +136,42 @@ class Attributes:
         with self._reading(name):
             return nodes.read_numbers(self._id, name, size=size)
 
+    def read_sealed(self, name: str, size: int | None = None) -> Array:
+        """Return the array of an attribute that was there when the group was sealed.
+
+        Raises
+        ------
+        CorruptError
+            As `read`, and if it does not match its check. Groups of early versions have none.
+        """
+        values = self.read(name, size)
+        if self._checks is None:
+            with self._reading(INDEX_CHECKS):
+                self._checks = self._read_checks()
+        if self._checks and self._checks.get(check_of(name.encode())) != check_of(values):
+            raise self.corrupt(f"{name!r} does not match its check")
+        return values
+
+    def _read_checks(self) -> dict[int, int]:
+        if not nodes.has_attribute(self._id, INDEX_CHECKS):
+            return {}
+        pairs = nodes.read_numbers(self._id, INDEX_CHECKS)
+        if pairs.dtype != np.uint32 or pairs.size % 2 or not pairs.size:
+            raise TypeError("they are not pairs of numbers")
+        return dict(pairs.reshape(-1, 2).tolist())
+
     def create(self, name: str, values: Array) -> None:
-        """Write an array as a new attribute."""
+        """Write an array as a new attribute, which never changes."""
         nodes.create_numbers(self._id, name, values)
+        self._created[check_of(name.encode())] = check_of(values)
+
+    def seal(self) -> None:
+        """Write the checks of all arrays that `create` wrote."""
+        self._checks = dict(self._created)
+        nodes.create_numbers(self._id, INDEX_CHECKS, np.array([*self._created.items()], "<u4").reshape(-1))
 
     def write(self, name: str, values: Array) -> None:
-        """Write an array: in place if the attribute has this size and type already."""
+        """Write an array that may change: in place if the attribute has this size and type already."""
         nodes.write_numbers(self._id, name, values)
 
     def text(self, name: str) -> FixedText:

@@ -351,7 +351,7 @@ def read_values(attributes: Attributes, name: str, kind: ColumnKind, rows: int, 
         return IdentifierValues(
             TextArray.read(attributes, name, rows), _read_mask(attributes, name, rows, missing)
         )
-    values = attributes.read(name, rows)
+    values = attributes.read_sealed(name, rows)
     expected = {ColumnKind.INTEGER: "iu", ColumnKind.REAL: "f", ColumnKind.CATEGORY: "i"}[kind]
     if values.dtype.kind not in expected or values.dtype == np.uint64:
         raise attributes.corrupt(f"attribute {name!r} is of type {values.dtype}")
@@ -362,9 +362,10 @@ def read_values(attributes: Attributes, name: str, kind: ColumnKind, rows: int, 
     return IntegerValues(values, _read_mask(attributes, name, rows, missing))
 
 
-def read_bits(attributes: Attributes, name: str, rows: int) -> Array:
+def read_bits(attributes: Attributes, name: str, rows: int, *, is_sealed: bool = True) -> Array:
     """Return `rows` bits as booleans."""
-    packed = attributes.read(name, (rows + 7) // 8)
+    read = attributes.read_sealed if is_sealed else attributes.read
+    packed = read(name, (rows + 7) // 8)
     if packed.dtype != np.uint8:
         raise attributes.corrupt(f"attribute {name!r} is of type {packed.dtype}")
     return np.unpackbits(packed, count=rows).astype(bool)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simarchive.container.index.attributes import LARGE_BYTES, Array, Attributes
+from simarchive.container.index.attributes import LARGE_BYTES, Array, Attributes, check_of
 from simarchive.container.index.columns import (
     CategoryValues,
     ColumnValues,
@@ -103,7 +103,7 @@ class Segment(RowSet):
     def dead_mask(self) -> Array:
         """Return which rows were removed."""
         if self._dead_mask is None:
-            self._dead_mask = read_bits(self._group, INDEX_DEAD, self.size)
+            self._dead_mask = read_bits(self._group, INDEX_DEAD, self.size, is_sealed=False)
             if int(np.count_nonzero(self._dead_mask)) != self.dead:
                 raise self._group.corrupt("its removed rows are miscounted")
         return self._dead_mask
@@ -122,7 +122,7 @@ class Segment(RowSet):
             if self.last - self.first + 1 == self.size:
                 self._sequences = np.arange(self.first, self.last + 1)
             else:
-                offsets = self._group.read(INDEX_SEQUENCE, self.size)
+                offsets = self._group.read_sealed(INDEX_SEQUENCE, self.size)
                 if offsets.dtype.kind != "u" or int(offsets[-1]) != self.last - self.first:
                     raise self._group.corrupt(f"segment {self.number} has wrong sequence numbers")
                 self._sequences = offsets.astype(np.int64) + self.first
@@ -164,7 +164,7 @@ class Segment(RowSet):
         self._own_group = self._store.attributes.create_child(index_segment_group(self.number), dense=dense)
         self._keys, self._sequences = rows.keys(), rows.sequences()
         self._dead_mask = np.zeros(self.size, bool)
-        self._group.create(INDEX_DEAD, np.packbits(self._dead_mask))
+        self._group.write(INDEX_DEAD, np.packbits(self._dead_mask))
         self._keys.write(self._group, INDEX_KEY)
         if self.last - self.first + 1 != self.size:
             offsets = self._sequences - self.first
@@ -173,6 +173,7 @@ class Segment(RowSet):
         for column in self._store.kinds:
             self._columns[column] = rows.values(column)
             self._columns[column].write(self._group, column)
+        self._group.seal()
 
     def delete(self) -> None:
         """Remove the segment from the file; what was read of it stays in memory."""
@@ -196,6 +197,7 @@ class SegmentStore:
         self._shape = shape
         self._places = {column: place for place, column in enumerate(kinds)}
         self._summaries: dict[int, Array] | None = None
+        self._summaries_check: int | None = None  # None: not known, as in early versions
         self._segments: list[Segment] = []
 
     def create(self) -> None:
@@ -214,9 +216,7 @@ class SegmentStore:
         fields = self.attributes.read(INDEX_SEGMENTS)
         if fields.dtype != np.int64 or fields.size % _FIELDS:
             raise self.attributes.corrupt("the list of segments has a wrong form")
-        for number, size, dead, first, last in fields.reshape(-1, _FIELDS).tolist():
-            if not size:
-                break
+        for number, size, dead, first, last in self._checked_list(fields.reshape(-1, _FIELDS)).tolist():
             if not (
                 0 <= dead < size <= last - first + 1 and number >= 0 and 0 <= first <= last < MAX_COUNTER
             ):
@@ -225,6 +225,17 @@ class SegmentStore:
         self.attributes.check_room("rows", sum(segment.size for segment in self._segments), KEY_BYTES)
         if len({segment.number for segment in self._segments}) < len(self._segments):
             raise self.attributes.corrupt("a segment is listed twice")
+
+    def _checked_list(self, fields: Array) -> Array:
+        """Return the rows of the list that are segments; the one after them has the checks of both lists."""
+        n_used = int(np.flatnonzero(np.any(fields, axis=1)).max(initial=-1)) + 1
+        if not n_used or fields[n_used - 1, 1]:
+            return fields[:n_used]
+        check, _, summaries_check, _, _ = fields[n_used - 1].tolist()
+        if check_of(fields[: n_used - 1]) != check:
+            raise self.attributes.corrupt("the list of segments does not match its check")
+        self._summaries_check = summaries_check
+        return fields[: n_used - 1]
 
     def __iter__(self) -> Iterator[Segment]:
         return iter(self._segments)
@@ -248,6 +259,8 @@ class SegmentStore:
             numbers = self.attributes.read(INDEX_SUMMARIES) if width else np.zeros(0)
             if numbers.dtype != np.float64 or numbers.size < width * len(self._segments):
                 raise self.attributes.corrupt("the summaries of the segments have a wrong form")
+            if self._summaries_check not in (None, check_of(numbers[: width * len(self._segments)])):
+                raise self.attributes.corrupt("the summaries of the segments do not match their check")
             self._summaries = {
                 segment.number: numbers[place * width : (place + 1) * width].reshape(-1, 3)
                 for place, segment in enumerate(self._segments)
@@ -263,22 +276,30 @@ class SegmentStore:
 
     def write_lists(self, *, summaries: bool = True) -> None:
         """Write the list of segments, and their summaries too unless only removed rows changed."""
+        if summaries or self._summaries_check is None:
+            numbers = self._write_summaries()
+            self._summaries_check = check_of(numbers)
         room = _LEAST_ROOM
-        while room < len(self._segments):
+        while room <= len(self._segments):
             room *= 2
         fields = np.zeros((room, _FIELDS), np.int64)
         for place, segment in enumerate(self._segments):
             fields[place] = segment.number, segment.size, segment.dead, segment.first, segment.last
+        used = len(self._segments)
+        fields[used] = check_of(fields[:used]), 0, self._summaries_check, 0, 1
         self.attributes.write(INDEX_SEGMENTS, fields.reshape(-1))
-        if summaries and self.kinds:
-            known = self._all_summaries()
+
+    def _write_summaries(self) -> Array:
+        known = self._all_summaries()
+        numbers = np.concatenate(
+            [known[segment.number].reshape(-1) for segment in self._segments] or [np.zeros(0)]
+        )
+        if self.kinds:
             least = LARGE_BYTES // 8
-            numbers = np.concatenate(
-                [known[segment.number].reshape(-1) for segment in self._segments] or [np.zeros(0)]
-            )
             while least < numbers.size:
                 least *= 2
             self.attributes.write(INDEX_SUMMARIES, np.concatenate([numbers, np.zeros(least - numbers.size)]))
+        return numbers
 
     def add(self, rows: RowSet, number: int) -> None:
         """Write rows as a new segment, merged with others where that keeps the segments few.

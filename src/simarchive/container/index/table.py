@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from simarchive.container.index.absence import AbsenceFilter
-from simarchive.container.index.attributes import Array, Attributes
+from simarchive.container.index.attributes import Array, Attributes, check_of
 from simarchive.container.index.columns import checked_value, checked_values
 from simarchive.container.index.matching import ConditionReport, Matching
 from simarchive.container.index.rows import TableRows
@@ -34,6 +34,9 @@ KEY_COLUMN = INDEX_KEY
 
 Pieces = Mapping[str, list[tuple[int, int]]]
 """Number and size of each piece of the vocabularies, by column."""
+
+
+_CHECK = b', "check": '
 
 
 class IndexTable:
@@ -152,7 +155,8 @@ class IndexTable:
             description["class_version"] = self._class_version
         if self._left_out:
             description["left_out"] = sorted(self._left_out)
-        self._attributes.write_text(INDEX_TABLE, json.dumps(description).encode())
+        text = json.dumps(description).encode()
+        self._attributes.write_text(INDEX_TABLE, b"%b%b%d}" % (text[:-1], _CHECK, check_of(text)))
 
     # --- changes -----------------------------------------------------------------------------
 
@@ -409,12 +413,23 @@ def _check_key(key: object) -> None:
         raise InvalidDataError(f"key {key!r} is not valid Unicode") from error
 
 
+def _checked_text(attributes: Attributes) -> bytes:
+    """Return the text of a description without its check, which those of early versions do not have."""
+    found = attributes.read_text(INDEX_TABLE)
+    text, has_check, check = found.rpartition(_CHECK)
+    if not has_check:
+        return found
+    if check != b"%d}" % check_of(text + b"}"):
+        raise attributes.corrupt("its description does not match its check")
+    return text + b"}"
+
+
 def _read_description(
     attributes: Attributes,
 ) -> tuple[tuple[Column, ...], dict[str, list[tuple[int, int]]], int | None, frozenset[str]]:
     """Return the columns of a table, the pieces of their vocabularies, class version and keys left out."""
     try:
-        description = json_text.parse(attributes.read_text(INDEX_TABLE))
+        description = json_text.parse(_checked_text(attributes))
         found = description["format"]
         if found != INDEX_FORMAT:
             raise FormatError(

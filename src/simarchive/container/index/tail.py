@@ -1,6 +1,6 @@
 """The tail of a table: its newest rows and its counters, one text attribute written in place.
 
-The text is lines of JSON. The first is ``[next sequence, next number]``; each other one is a row: its
+The text is lines of JSON. The first is ``[next sequence, next number, check]``; each other one is a row: its
 sequence number, its key, and its values in the order of the columns. A category is a code where the
 vocabulary has the text already, else the text itself. Infinities are the texts ``inf`` and ``-inf``.
 """
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from simarchive.container.index.attributes import LARGE_BYTES, Attributes
+from simarchive.container.index.attributes import LARGE_BYTES, Attributes, check_of
 from simarchive.container.index.columns import (
     CategoryValues,
     ColumnValues,
@@ -33,7 +33,7 @@ from simarchive.errors import CorruptError, InvalidDataError
 from simarchive.ground.conditions import Column, ColumnKind, Value
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
-_HEADER_ROOM = 44
+_HEADER_ROOM = 56
 _INFINITIES = (math.inf, -math.inf)
 
 
@@ -76,7 +76,7 @@ class Tail:
 
     def create(self, size: int) -> None:
         """Write an empty tail with room for `size` bytes."""
-        self._text = self._attributes.create_text(INDEX_TAIL, b"[0,0]", size)
+        self._text = self._attributes.create_text(INDEX_TAIL, self._content(), size)
 
     def load(self) -> None:
         """Read the tail.
@@ -88,15 +88,28 @@ class Tail:
         """
         self._text = self._attributes.text(INDEX_TAIL)
         try:
-            lines = self._text.read().split(b"\n")
-            self.next_sequence, self.next_number = map(int, json.loads(lines[0]))
-            for line in lines[1:]:
+            header, _, rest = self._text.read().partition(b"\n")
+            lines = rest.split(b"\n") if rest else []
+            self._read_header(header, rest)
+            for line in lines:
                 self._read_row(line)
         except (InvalidDataError, *UNREADABLE) as error:
             raise self._corrupt(f"its newest rows cannot be read ({error})") from error
-        if len(self._rows) != len(lines) - 1:
+        if len(self._rows) != len(lines):
             raise self._corrupt("a key occurs twice in its newest rows")
-        self._bytes = sum(len(line) + 1 for line in lines[1:])
+        self._bytes = sum(len(line) + 1 for line in lines)
+
+    def _read_header(self, header: bytes, rest: bytes) -> None:
+        numbers = json.loads(header)
+        if not isinstance(numbers, list) or not all(type(number) is int for number in numbers):
+            raise TypeError("its counters are not numbers")
+        self.next_sequence, self.next_number, *checks = numbers
+        # Tails of early versions have no check.
+        if checks and checks != [self._check(rest)]:
+            raise ValueError("they do not match their check")
+
+    def _check(self, rest: bytes) -> int:
+        return check_of(rest, check_of(b"%d,%d" % (self.next_sequence, self.next_number)))
 
     def _corrupt(self, what: str) -> CorruptError:
         return self._attributes.corrupt(what)
@@ -157,8 +170,12 @@ class Tail:
 
     def write(self) -> None:
         """Write the tail in place; it must fit."""
-        header = b"[%d,%d]" % (self.next_sequence, self.next_number)
-        self._text.write(b"\n".join([header, *[row.line for row in self._rows.values()]]))
+        self._text.write(self._content())
+
+    def _content(self) -> bytes:
+        rest = b"\n".join([row.line for row in self._rows.values()])
+        header = b"[%d,%d,%d]" % (self.next_sequence, self.next_number, self._check(rest))
+        return header + b"\n" + rest if rest else header
 
     def sequence(self, key: str) -> int:
         """Return the sequence number of a row."""

@@ -160,12 +160,12 @@ class TextArray:
         CorruptError
             If an attribute is missing or has another size.
         """
-        words = attributes.read(name)
+        words = attributes.read_sealed(name)
         if words.dtype != WORD or words.size not in (size, 2 * size):
             raise attributes.corrupt(f"attribute {name!r} does not hold {size} texts")
         if words.size == 2 * size:
             return cls(words[:size], words[size:], b"", None)
-        lengths = attributes.read(name + INDEX_LENGTHS_SUFFIX, size)
+        lengths = attributes.read_sealed(name + INDEX_LENGTHS_SUFFIX, size)
         if lengths.dtype.kind != "u":
             raise attributes.corrupt(f"attribute {name + INDEX_LENGTHS_SUFFIX!r} does not hold lengths")
         # As floats, so that nothing wraps around.
@@ -173,7 +173,7 @@ class TextArray:
         offsets = np.zeros(size + 1, np.int64)
         np.cumsum(lengths, dtype=np.int64, out=offsets[1:])
         total = int(offsets[-1])
-        data = attributes.read(name + INDEX_TEXTS_SUFFIX, total).tobytes() if total else b""
+        data = attributes.read_sealed(name + INDEX_TEXTS_SUFFIX, total).tobytes() if total else b""
         if not _are_texts(data, offsets):
             raise attributes.corrupt(f"attribute {name + INDEX_TEXTS_SUFFIX!r} does not hold {size} texts")
         return cls(words, None, data, offsets)

@@ -95,6 +95,7 @@ class Vocabulary:
             size += old_size
         group = self._attributes.create_child(index_vocabulary_group(piece), dense=False)
         texts.take(np.arange(len(texts) - size, len(texts))).write(group, INDEX_PIECE_TEXTS)
+        group.seal()
         self.pieces.append((piece, size))
         self._texts = texts
         self.stored = len(texts)
