@@ -26,7 +26,7 @@ from simarchive.storage.hdf5.verification import VerificationReport
 MOST_OBJECTS = 20_000
 """So many objects has a page: the first; those beyond are counted."""
 
-MOST_BYTES = 20_000_000
+MOST_BYTES = 21_500_000
 """So many bytes do the details of all objects take in a page; what is beyond is counted, and left out."""
 
 MOST_BYTES_OF_ONE = 60_000
@@ -34,8 +34,8 @@ MOST_BYTES_OF_ONE = 60_000
 
 # A page of many objects draws each with fewer points.
 _MANY = 1500
-_POINTS, _POINTS_OF_MANY = 64, 24
-_BINS, _BINS_OF_MANY = 24, 16
+_POINTS, _POINTS_OF_MANY = 64, 16
+_BINS, _BINS_OF_MANY = 24, 12
 _MOST_SERIES = 24
 _MOST_LINES, _LONGEST_LINE = 120, 240
 _MOST_FILES = 60
