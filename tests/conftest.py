@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 from collections.abc import Generator
 from pathlib import Path
 
@@ -12,6 +13,15 @@ import pytest
 NO_SKIP = os.environ.get("SIMARCHIVE_NO_SKIP") == "1"
 HAS_EVALUATOR = bool(importlib.util.find_spec("openff") and importlib.util.find_spec("openff.evaluator"))
 
+HAS_BROWSER = bool(
+    importlib.util.find_spec("playwright")
+    and importlib.util.find_spec("axe_playwright_python")
+    and shutil.which("chromium")
+)
+
+# A browser is no Python package: what pip cannot install, no environment made with pip can run.
+collect_ignore = [] if HAS_BROWSER else ["report/browser"]
+
 # OpenFF Evaluator is on conda-forge only, so no environment made with pip can run these.
 collect_ignore_glob = [] if HAS_EVALUATOR else ["openff/test_evaluator_*.py"]
 
@@ -19,6 +29,10 @@ Report = pytest.TestReport | pytest.CollectReport
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if not HAS_BROWSER and {Path(argument).name for argument in config.args} & {"tests", "report"}:
+        terminalreporter.write_line(
+            "No browser is installed: tests/report/browser needs chromium and the extra 'browser'."
+        )
     if not HAS_EVALUATOR and {Path(argument).name for argument in config.args} & {"tests", "openff"}:
         terminalreporter.write_line(
             "OpenFF Evaluator is not installed: tests/openff/test_evaluator_*.py are run by 'make evaluator'."

@@ -35,8 +35,17 @@ FLOOR = {
     "interop": 5,
     "__main__": 5,
 }
-# Within the wing of meaning, and on the ground, there is an order too.
-ORDER = {"chemistry": 0, "data": 1, "queries": 2, "errors": 0, "ground": 1, "cli": 0, "__main__": 1}
+# Within the wing of meaning, on the ground and at the doors, there is an order too.
+ORDER = {
+    "chemistry": 0,
+    "data": 1,
+    "queries": 2,
+    "errors": 0,
+    "ground": 1,
+    "interop": 0,
+    "cli": 1,
+    "__main__": 2,
+}
 ONLY_IN = {
     "h5py": {"container"},
     "pydantic": {"chemistry", "data", "queries"},

@@ -35,8 +35,8 @@ from hostile_containers import (
 
 from simarchive import CorruptError, HDF5Storage, StorageError
 from simarchive.cli.application import main
-from simarchive.cli.document_text import lines_of
 from simarchive.queries import SimulationDataQuery
+from simarchive.storage.display.documents import lines_of
 from simarchive.testing.sample_objects import simulation
 
 UNEXPECTED = 70

@@ -104,7 +104,8 @@ def test_what_is_copied_out_means_the_same_and_the_files_are_identical(copied: P
 
 def test_a_query_groups_as_evaluator_does(copied: Path) -> None:
     found = LocalFileStorage(copied, mode="r").query(water_query())
-    assert type(found) is dict
+    assert isinstance(found, dict)
+    assert not hasattr(found, "__missing__")
     assert [[key for key, _, _ in matches] for matches in found.values()] == [
         [EXPECTED["StoredSimulationData"][index] for index in (0, 1, 2, 3)]
     ]

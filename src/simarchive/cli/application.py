@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import os
 import sys
@@ -17,7 +18,7 @@ from simarchive.ground.version import __version__
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "Import and export": ("add", "import", "export", "extract", "cat"),
-    "Inspect": ("info", "ls", "show", "query"),
+    "Inspect": ("info", "ls", "show", "query", "stats", "report"),
     "Combine": ("merge", "subset", "diff"),
     "Maintain": ("verify", "repair", "repack", "rm"),
 }
@@ -26,6 +27,24 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 # `import` is a keyword of Python, so its module has another name.
 _MODULES = {"import": "import_directory", "export": "export_directory"}
 
+_MEANT = {
+    "ls": ("list", "dir", "objects"),
+    "show": ("view", "print", "describe", "inspect", "display"),
+    "query": ("find", "search", "select", "grep"),
+    "stats": ("statistics", "du", "size", "sizes"),
+    "report": ("html", "summary", "page"),
+    "extract": ("get", "unpack", "fetch"),
+    "import": ("load", "store"),
+    "export": ("save", "dump"),
+    "merge": ("join", "combine", "concat"),
+    "subset": ("split", "filter", "copy", "cp"),
+    "diff": ("compare", "cmp"),
+    "verify": ("check", "validate", "test", "fsck"),
+    "repair": ("fix", "recover", "salvage", "rebuild"),
+    "repack": ("compact", "vacuum", "shrink", "optimize", "defragment"),
+    "rm": ("remove", "delete", "del"),
+}
+"""What people type who mean a command, as other programs name it."""
 
 _NAME = "simarchive"
 _COMPLETION = "_SIMARCHIVE_COMPLETE"  # set by a shell that asks for completions
@@ -69,6 +88,22 @@ class LazyGroup(click.Group):
             command.params.append(click.Option(["--module", _MODULES_OPTION], hidden=True, **_IMPORTING))
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that a line begins with; for an unknown one, say what may be meant.
+
+        Raises
+        ------
+        UsageError
+            If there is no such command.
+        """
+        name = args[0]
+        if name[:1] != "-" and name not in self.list_commands(ctx):
+            suggestion = _suggestion(name, self.list_commands(ctx))
+            raise click.UsageError(f"there is no command {name!r}{suggestion}", ctx)
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands under their headings."""
         for heading, names in COMMANDS.items():
@@ -79,6 +114,13 @@ class LazyGroup(click.Group):
                 rows.append((f"{name:<9}", command.get_short_help_str(limit=66)))
             with formatter.section(heading):
                 formatter.write_dl(rows)
+
+
+def _suggestion(name: str, known: Sequence[str]) -> str:
+    by_other_name = {other: command for command, others in _MEANT.items() for other in others}
+    close = difflib.get_close_matches(name.lower(), [*known, *by_other_name], 1)
+    meant = next(iter(close), None)
+    return f": do you mean '{_NAME} {by_other_name.get(meant, meant)}'?" if meant else ""
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -55,4 +55,6 @@ def _print_report(source: str, report: MergeReport, target: Path, *, dry_run: bo
     if report.unreadable:
         print_notice(f"simarchive: {count_text(len(report.unreadable), 'object')} left out:")
         for key, problem in report.unreadable.items():
-            print_notice(f"  {one_line(key)}: {one_line(problem)}")
+            # The key stands there already.
+            reason = problem.removeprefix(f"object {key!r} ")
+            print_notice(f"  {one_line(key)}: {one_line(reason)}")

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from simarchive.cli.streams import behind, json_text, one_line, printable
+from simarchive.ground.texts import count_text as count_text
+from simarchive.ground.texts import date_text as date_text
+from simarchive.ground.texts import size_text as size_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,7 +20,7 @@ PIPE_WIDTH = 400
 """Columns of a line that goes to a file or a program: nothing is cut there."""
 
 _GAP = 2
-_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+_NARROW = 18
 
 
 def print_json(document: Any) -> None:
@@ -56,6 +60,25 @@ def print_line(text: str = "", *, style: str | None = None) -> None:
         print(printable(text))
         return
     console.print(printable(text), style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_wrapped(text: str, *, indent: int = 0) -> None:
+    """Print a text as a paragraph: on a terminal it is wrapped at whole words."""
+    console = _console()
+    margin = " " * indent
+    if not console.is_terminal:
+        print(margin + one_line(text))
+        return
+    print(
+        textwrap.fill(
+            one_line(text),
+            max(console.width, 20),
+            initial_indent=margin,
+            subsequent_indent=margin,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    )
 
 
 def print_notice(text: str) -> None:
@@ -103,38 +126,48 @@ def _aligned(row: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -
 
 
 def _print_folded(
-    console: Console, headings: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str]
+    console: Console, headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str]
 ) -> None:
     """Print a table that is too wide for the terminal: long cells go on in the next line."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))
-    for heading in headings:
-        table.add_column(Text(heading), justify="right" if heading in right else "left", overflow="fold")
+    widths = _widths(headings, rows)
+    # Keys and numbers stay whole: what is wide goes on in the next line, unless the rest takes all room.
+    narrow = [width <= _NARROW for width in widths]
+    whole = sum(width + _GAP for width, is_narrow in zip(widths, narrow, strict=True) if is_narrow)
+    for heading, is_narrow in zip(headings, narrow, strict=True):
+        table.add_column(
+            Text(heading),
+            justify="right" if heading in right else "left",
+            overflow="fold",
+            no_wrap=is_narrow and whole <= console.width - _NARROW,
+        )
     for row in rows:
         table.add_row(*map(Text, row))
     console.print(table)
 
 
-def fitting_columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
-    """Return how many columns of a table fit side by side; all where no terminal shows them."""
+def fitting_columns(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], *, widest: int | None = None
+) -> int:
+    """Return how many columns of a table fit side by side; all where no terminal shows them.
+
+    Parameters
+    ----------
+    widest
+        A column that is wider counts as this: its cells go on in the next line.
+    """
     console = _console()
     if not console.is_terminal:
         return len(headings)
     used = -_GAP
     for number, width in enumerate(_widths(headings, rows)):
-        used += width + _GAP
+        used += (width if widest is None else min(width, widest)) + _GAP
         if used > console.width:
             return max(number, 1)
     return len(headings)
-
-
-def date_text(stored: str) -> str:
-    """Return a time for people, ``2026-11-22 18:12:22 UTC``."""
-    if not stored.endswith("+00:00"):
-        return stored
-    return stored.replace("T", " ").removesuffix("+00:00").partition(".")[0] + " UTC"
 
 
 def print_facts(facts: Iterable[tuple[str, str]], *, indent: int = 0) -> None:
@@ -146,21 +179,6 @@ def print_facts(facts: Iterable[tuple[str, str]], *, indent: int = 0) -> None:
         print_line(f"{'':{indent}}{name:<{width}}  {first}".rstrip())
         for line in more:
             print_line(f"{'':{indent + width}}  {line}")
-
-
-def size_text(size_bytes: int) -> str:
-    """Return a size for people, in powers of 1000: ``2.98 MB``."""
-    size: float = size_bytes
-    for unit in _UNITS:
-        if size < 999.5 or unit == _UNITS[-1]:
-            break
-        size /= 1000
-    return f"{size_bytes} B" if unit == "B" else f"{size:.3g} {unit}"
-
-
-def count_text(number: int, singular: str, plural: str | None = None) -> str:
-    """Return a number with its noun: ``1 object``, ``1,200 objects``."""
-    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
 def _console() -> Console:

@@ -14,29 +14,8 @@ import os
 import sys
 from typing import Any, TextIO, cast
 
-
-def printable(text: str) -> str:
-    """Return a text with everything escaped that a terminal may obey or show as nothing.
-
-    That is what Unicode calls control, format and separator characters (C0, DEL, C1, marks of text
-    direction, line and paragraph separators), and surrogates. Line ends and tabs stay.
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        letter if letter.isprintable() or letter in "\n\t" else _escaped(letter) for letter in text
-    )
-
-
-def one_line(text: str) -> str:
-    """Return a printable text whose line ends and tabs are escaped as well."""
-    if text.isprintable():
-        return text
-    return "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
-
-
-def _escaped(letter: str) -> str:
-    return letter.encode("unicode_escape").decode()
+from simarchive.ground.texts import one_line as one_line
+from simarchive.ground.texts import printable as printable
 
 
 def json_text(value: Any, *, indent: int | None = None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from simarchive.chemistry.trees import Tree, fields_of, same_tree
+from simarchive.data import shown
 from simarchive.data.fields import Field, fields_of_class, terms_of_class
 from simarchive.data.kinds import FilePath
 from simarchive.errors import FormatError, InvalidDataError
@@ -189,6 +191,18 @@ class BaseStoredData(BaseModel):
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         self._settle()
         return super().__repr_args__()
+
+    def _shown(self) -> list[tuple[str, str]]:
+        """Return what stands in the table of the object: its set fields in short; no array is read."""
+        names = fields_of_class(type(self))
+        return shown.rows_of({name: functools.partial(getattr, self, name) for name in names})
+
+    def __str__(self) -> str:
+        return shown.as_text(type(self).__name__, self._shown())
+
+    def _repr_html_(self) -> str:
+        """Return the object as a table, as notebooks ask for it."""
+        return shown.as_html(type(self).__name__, self._shown())
 
     def __copy__(self) -> Self:
         self._settle()

@@ -16,6 +16,7 @@ from simarchive.data.kinds import ScalarKind, Term
 from simarchive.data.value_kinds import SubstanceKind
 from simarchive.errors import InvalidDataError
 from simarchive.ground.conditions import Column, Condition, in_words
+from simarchive.ground.texts import count_text
 from simarchive.queries.criteria import conditions_of
 from simarchive.queries.literals import read_criterion
 from simarchive.queries.substance import (
@@ -276,7 +277,7 @@ class BaseDataQuery(ABC):
             direction = "descending" if self.order_by.startswith("-") else "ascending"
             lines.append(f"  ordered by {self.order_by.removeprefix('-')}, {direction}")
         if self.limit is not None:
-            lines.append(f"  at most {self.limit} objects")
+            lines.append(f"  at most {count_text(self.limit, 'object')}")
         return "\n".join(lines)
 
     def __eq__(self, other: object) -> bool:

@@ -26,6 +26,7 @@ from simarchive.ground.thread_lock import ThreadLock
 from simarchive.queries import BaseDataQuery, parse_query
 from simarchive.storage import duplicates, key_prefixes, merging
 from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
+from simarchive.storage.display.views import Displayed, FoundData
 from simarchive.storage.duplicates import Action, StoreOutcome
 from simarchive.storage.incoming import Incoming
 from simarchive.storage.key_registry import REGISTRY_KEY, StoredObjectKeys
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from simarchive.storage.scratch import SharedFiles
 
 
-class StorageBackend(abc.ABC):
+class StorageBackend(Displayed, abc.ABC):
     """A store of simulation data: objects with unique keys, ancillary files, and queries.
 
     Attributes
@@ -332,7 +333,7 @@ class StorageBackend(abc.ABC):
 
     # --- queries -----------------------------------------------------------------------------------------
 
-    def query(self, data_query: BaseDataQuery | str) -> dict[tuple[Any, ...], list[Match]]:
+    def query(self, data_query: BaseDataQuery | str) -> FoundData:
         """Return the objects that match a query, grouped by the matched values.
 
         Parameters
@@ -344,13 +345,13 @@ class StorageBackend(abc.ABC):
         Returns
         -------
         matches
-            A plain dict. Its keys are tuples of the matched values: the substance first, then the
-            criteria in the order in which the query class declares them. Its values are lists of
-            ``(key, object, path)``; `path` is ``None`` for an object without ancillary data.
+            A dict that shows itself as a table. Its keys are tuples of the matched values: the substance
+            first, then the criteria in the order in which the query class declares them. Its values are lists
+            of ``(key, object, path)``; `path` is ``None`` for an object without ancillary data.
         """
         data_query = self.asked(data_query)
         with self.lock:
-            found: dict[tuple[Any, ...], list[Match]] = {}
+            found = FoundData()
             for matched, match in self._matches(data_query):
                 found.setdefault(matched, []).append(match)
             return found
@@ -516,7 +517,7 @@ class StorageBackend(abc.ABC):
                 continue
             matched = data_query.apply(stored)
             if matched is not None:
-                found.append((matched, (key, stored, path)))
+                found.append((matched, Match(key, stored, path)))
         yield from arranged_matches(data_query, found)
 
     # --- the parts of the above ----------------------------------------------------------------------------

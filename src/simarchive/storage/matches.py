@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from simarchive.data import BaseStoredData, name_and_subclasses
+from simarchive.data import name_and_subclasses
 from simarchive.ground.conditions import Value, places_in_order
 from simarchive.queries import BaseDataQuery
-
-Match = tuple[str, BaseStoredData, Any]
-"""One match of a query: key, object, and the path of its ancillary data or ``None``."""
+from simarchive.storage.display.views import Match as Match
 
 Found = TypeVar("Found")
 

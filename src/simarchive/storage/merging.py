@@ -106,7 +106,7 @@ class MergeReport:
         if self.new_keys:
             parts.append(f"{len(self.new_keys)} under another key")
         if self.unreadable:
-            parts.append(f"{len(self.unreadable)} unreadable")
+            parts.append(f"{len(self.unreadable)} left out")
         return ", ".join(parts)
 
 

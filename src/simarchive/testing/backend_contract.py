@@ -268,7 +268,8 @@ class BackendContract:
         found = backend.query(query)
         assert list(found) == [(Substance.from_components("O"), PropertyPhase.Liquid)]
         assert [match[1].source_calculation_id for match in next(iter(found.values()))] == ["1", "2"]
-        assert type(found) is dict, "B21: looking up what is not there inserts nothing"
+        assert isinstance(found, dict)
+        assert not hasattr(found, "__missing__"), "B21: looking up what is not there inserts nothing"
 
     def test_b12_an_empty_query_matches_every_object_of_its_class(self, backend: Any, files: Path) -> None:
         key = backend.store_object(simulation(), files)

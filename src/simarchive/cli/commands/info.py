@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from simarchive.cli import opening, wording
+from simarchive.cli import opening
 from simarchive.cli.arguments import container_argument, json_option
 from simarchive.cli.isolation import isolated_option
 from simarchive.cli.output import count_text, date_text, print_facts, print_json, print_line, size_text
+from simarchive.ground.texts import share_text
+from simarchive.storage.display import wording
 
 if TYPE_CHECKING:
     from simarchive.storage.hdf5.upkeep import ContainerStatistics
@@ -60,9 +62,10 @@ def _classes(objects_by_class: dict[str, int]) -> list[str]:
 
 
 def _ratio(statistics: ContainerStatistics) -> str:
-    if not statistics.stored_bytes:
+    unshared = statistics.logical_bytes - statistics.shared_bytes
+    if not unshared:
         return ""
-    return f", {statistics.logical_bytes / statistics.stored_bytes:.2f} times smaller"
+    return f", {share_text(statistics.stored_bytes, unshared)} of the original"
 
 
 def _index(states: dict[str, str]) -> str:

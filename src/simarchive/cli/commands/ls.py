@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from simarchive.cli import listing, object_keys, opening, wording
+from simarchive.cli import listing, object_keys, opening
 from simarchive.cli.arguments import container_argument, json_option
 from simarchive.cli.isolation import isolated_option
 from simarchive.cli.output import print_json, print_table, size_text
+from simarchive.storage.display import wording
+from simarchive.storage.display.rows import DAMAGED, rows_of
 
 if TYPE_CHECKING:
     from simarchive.storage.hdf5.storage import HDF5Storage
@@ -37,7 +39,7 @@ def command(container: Path, class_name: str | None, is_long: bool, as_json: boo
       simarchive ls water.h5 --class simulation --long
     """
     with opening.for_reading(container) as backend:
-        rows = listing.rows_of(backend)
+        rows = rows_of(backend)
         keys = [row["key"] for row in rows]
         if class_name is not None:
             wanted = wording.class_named(class_name, dict.fromkeys(row["data_class"] for row in rows))
@@ -55,7 +57,7 @@ def command(container: Path, class_name: str | None, is_long: bool, as_json: boo
 
 
 def _add_files(backend: HDF5Storage, row: dict[str, Any]) -> None:
-    if row["data_class"] == listing.DAMAGED:
+    if row["data_class"] == DAMAGED:
         return
     members = backend.list_members(row["key"])
     row |= {

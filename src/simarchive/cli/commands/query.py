@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from simarchive.cli import listing, object_keys, opening, wording
+from simarchive.cli import listing, object_keys, opening
 from simarchive.cli.arguments import container_argument, json_option
 from simarchive.cli.isolation import isolated_option
 from simarchive.cli.output import (
@@ -18,10 +18,14 @@ from simarchive.cli.output import (
     print_notice,
     print_table,
 )
+from simarchive.storage.display import wording
 
 if TYPE_CHECKING:
     from simarchive.queries import BaseDataQuery
     from simarchive.storage.hdf5.storage import HDF5Storage
+
+_WIDEST = 32
+"""So many letters of a long text stand in a line of a table that has no room for more."""
 
 
 @click.command("query", short_help="Find the objects that match an expression.")
@@ -135,7 +139,12 @@ def _print_table(answer: dict[str, Any], backend: HDF5Storage) -> None:
     names = sorted((name for name in names if name != "thermodynamic_state"), key=_is_identifier)
     headings = [wording.short_column_name(name).upper() for name in names]
     cells = [[wording.index_value_text(name, row[name]) for name in names] for row in rows]
-    number = fitting_columns(headings, cells)
+    number = fitting_columns(headings, cells, widest=_WIDEST)
+    if number < len(names):
+        # Commands take short keys, too, and other columns say more than the rest of a key.
+        length = object_keys.short_length(backend.keys())
+        cells = [[line[0][:length], *line[1:]] for line in cells]
+        number = fitting_columns(headings, cells, widest=_WIDEST)
     right = [heading for name, heading in zip(names, headings, strict=True) if _is_number(rows, name)]
     print_table(headings[:number], (line[:number] for line in cells), right=right)
     if number < len(names):
@@ -158,8 +167,10 @@ def _print_groups(answer: dict[str, Any], backend: HDF5Storage) -> None:
             print_line(", ".join(group["values"]), style="bold")
         listing.print_rows(group["objects"], length)
         print_line()
-    objects = count_text(answer["n_objects"], "object")
-    print_line(f"{objects} in {count_text(len(groups), 'group')}")
+    if not groups:
+        print_line("no object matches")
+    else:
+        print_line(f"{count_text(answer['n_objects'], 'object')} in {count_text(len(groups), 'group')}")
 
 
 _ANSWERS = {"count": _count, "keys": _keys, "table": _table, None: _groups}

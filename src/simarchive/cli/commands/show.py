@@ -2,33 +2,60 @@
 
 from __future__ import annotations
 
+import fnmatch
+import itertools
+import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from simarchive.cli import document_text, object_keys, opening
+from simarchive.cli import object_keys, opening, text_plot
 from simarchive.cli.arguments import container_argument, json_option, key_argument
 from simarchive.cli.isolation import isolated_option
-from simarchive.cli.output import date_text, print_facts, print_json, print_line, print_table, size_text
+from simarchive.cli.output import (
+    date_text,
+    print_facts,
+    print_json,
+    print_line,
+    print_notice,
+    print_table,
+    size_text,
+)
+from simarchive.cli.streams import one_line
+from simarchive.errors import CorruptError, NotFoundError
 from simarchive.ground.arrays import is_array
+from simarchive.storage.display import documents, series, wording
+from simarchive.storage.display.series import Series, Summary
+
+_MOST_SERIES = 40
 
 
 @click.command("show", short_help="Show one object: its document and its files.")
 @container_argument
 @key_argument
 @click.option("--arrays", is_flag=True, help="With --json, give the values of arrays, not only their shapes.")
+@click.option(
+    "--plot",
+    "plotted",
+    metavar="NAME",
+    multiple=True,
+    help='Draw this observable, or those that a pattern such as "*Energy" names; may be repeated.',
+)
 @json_option
 @isolated_option("container")
-def command(container: Path, key: str, arrays: bool, as_json: bool) -> None:
+def command(container: Path, key: str, arrays: bool, plotted: tuple[str, ...], as_json: bool) -> None:
     """Show one object of FILE: its document, and its files with sizes and digests.
 
-    Digests are BLAKE3, as printed by the program b3sum.
+    Each observable has its mean and standard error, for which its values count as correlated. On a terminal
+    the first is drawn; --plot draws others. Digests are BLAKE3, as printed by the program b3sum.
 
     \b
-    Example:
+    Examples:
       simarchive show water.h5 8d13dbc1
+      simarchive show water.h5 8d13dbc1 --plot Density
     """
     with opening.for_reading(container) as backend:
         key = object_keys.resolve(backend, key)
@@ -50,12 +77,64 @@ def command(container: Path, key: str, arrays: bool, as_json: bool) -> None:
         class_text = f"{header.data_class}, version {header.data_class_version}"
         print_facts([("class", class_text), ("stored", date_text(header.stored_at))])
         print_line()
-        for line in document_text.lines_of(tree):
+        for line in documents.lines_of(tree):
             print_line(line)
+        _print_series(list(itertools.islice(series.series_of(tree), _MOST_SERIES)), plotted)
     if members:
         print_line()
         rows = ((info.name, size_text(info.size), info.codec, info.digest[:16]) for info in members)
         print_table(("FILE", "SIZE", "CODEC", "BLAKE3"), rows, right=("SIZE",))
+
+
+def _print_series(found: Sequence[Series], patterns: tuple[str, ...]) -> None:
+    """Print mean and error of each series, and draw those that are asked for."""
+    for pattern in patterns:
+        if not any(_is_named(one, pattern) for one in found):
+            names = ", ".join(one.short_name for one in found) or "none"
+            raise NotFoundError(f"no observable of the object is named {pattern!r}: it has {names}")
+    known = []
+    n_values = 0
+    for one in found:
+        n_values += one.n_values
+        # The values of very long ones are read only if they are asked for.
+        if n_values <= series.MOST_VALUES or any(_is_named(one, pattern) for pattern in patterns):
+            summary = _summary(one)
+            if summary is not None:
+                known.append((one, summary))
+    if not known:
+        return
+    print_line()
+    cells = [
+        (
+            one.short_name,
+            series.mean_text(summary, wording.unit_text(one.unit)),
+            f"{summary.inefficiency:.3g}",
+        )
+        for one, summary in known
+    ]
+    print_table(("OBSERVABLE", "MEAN", "INEFFICIENCY"), cells, right=("INEFFICIENCY",))
+    drawn = [pair for pair in known if any(_is_named(pair[0], pattern) for pattern in patterns)]
+    if not patterns and sys.stdout.isatty():
+        drawn = known[:1]
+    for one, summary in drawn:
+        print_line()
+        unit = wording.unit_text(one.unit)
+        print_line(one_line(f"{one.short_name} / {unit}" if unit else one.short_name), style="bold")
+        for line in text_plot.lines_of(summary):
+            print_line(line)
+
+
+def _is_named(one: Series, pattern: str) -> bool:
+    return any(fnmatch.fnmatchcase(name.lower(), pattern.lower()) for name in (one.name, one.short_name))
+
+
+def _summary(one: Series) -> Summary | None:
+    """Return what sums up a series; ``None``, and a notice, if it cannot be read."""
+    try:
+        return series.summary_of(one, n_points=text_plot.N_POINTS, n_bins=1)
+    except CorruptError as error:
+        print_notice(f"simarchive: {one.short_name} cannot be read: {error}")
+        return None
 
 
 def _described(tree: Any, *, arrays: bool) -> Any:

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from simarchive.cli.arguments import container_argument, json_option
 from simarchive.cli.failures import Findings
 from simarchive.cli.isolation import always, isolated_option
-from simarchive.cli.output import count_text, print_json, print_line, print_table, size_text
+from simarchive.cli.output import (
+    count_text,
+    fitting_columns,
+    print_json,
+    print_line,
+    print_table,
+    print_wrapped,
+    size_text,
+)
 from simarchive.cli.progress_bars import bytes_bar
+from simarchive.cli.streams import one_line
+
+if TYPE_CHECKING:
+    from simarchive.storage.hdf5.verification import VerificationReport
 
 
 @click.command("verify", short_help="Check every object, every stored byte and the index.")
@@ -37,9 +51,7 @@ def command(container: Path, full: bool, as_json: bool) -> None:
         print_json({**report.as_dict(), "path": str(container)})
     else:
         files = f"{count_text(report.n_members, 'file')} ({size_text(report.n_bytes)})"
-        errors = sum(problem.is_error for problem in report.problems)
-        state = "all is well" if report.ok else f"{count_text(errors, 'error')}"
-        print_line(f"{container}: {count_text(report.n_objects, 'object')}, {files}: {state}")
+        print_line(f"{container}: {count_text(report.n_objects, 'object')}, {files}: {_state(report)}")
         for name, number in report.unknown_classes.items():
             objects = count_text(number, "object")
             print_line(f"  not checked: the meaning of {objects} of the unknown data class {name}")
@@ -48,7 +60,7 @@ def command(container: Path, full: bool, as_json: bool) -> None:
         if report.n_not_checked:
             print_line(f"  not checked to the end: {count_text(report.n_not_checked, 'place')}, see below")
         if report.problems:
-            rows = (
+            rows = [
                 (
                     "error" if problem.is_error else "warning",
                     problem.key,
@@ -57,7 +69,32 @@ def command(container: Path, full: bool, as_json: bool) -> None:
                     problem.message,
                 )
                 for problem in report.problems
-            )
-            print_table(("", "OBJECT", "FILE OR ARRAY", "CHUNK", "PROBLEM"), rows)
+            ]
+            headings = ("", "OBJECT", "FILE OR ARRAY", "CHUNK", "PROBLEM")
+            if fitting_columns(headings, rows) == len(headings):
+                print_table(headings, rows)
+            else:
+                _print_in_turn(rows)
     if report.exit_code:
         raise Findings(report.exit_code)
+
+
+def _state(report: VerificationReport) -> str:
+    """Return what was found; that all is well only if nothing follows."""
+    errors = sum(problem.is_error for problem in report.problems)
+    warnings = len(report.problems) - errors
+    found = [count_text(errors, "error")] if errors else []
+    if warnings:
+        found += ["no errors"] if not errors else []
+        found.append(count_text(warnings, "warning"))
+    if found:
+        return ", ".join(found)
+    return "no errors" if report.unknown_classes or report.notes or report.n_not_checked else "all is well"
+
+
+def _print_in_turn(rows: Sequence[tuple[str, str, str, str, str]]) -> None:
+    """Print one problem after another, for a terminal on which they have no room side by side."""
+    for kind, key, name, chunk, message in rows:
+        place = ", ".join(filter(None, [key, name, f"chunk {chunk}" if chunk else ""]))
+        print_line(one_line(f"{kind}: {place}" if place else kind), style="bold")
+        print_wrapped(message, indent=2)

@@ -357,7 +357,7 @@ class LocalFileStorage(StorageBackend):
                 self._report(key, str(error))
                 continue
             if stored is not None:
-                yield key, stored, path
+                yield Match(key, stored, path)
 
     def _readable_object(self, storage_key: str) -> BaseStoredData | None:
         try:

@@ -12,6 +12,7 @@ from simarchive.container.contents import Contents
 from simarchive.container.index import KEY_COLUMN, IndexTable
 from simarchive.errors import CorruptError, InvalidDataError
 from simarchive.ground.conditions import ColumnKind, Condition, Value
+from simarchive.ground.texts import count_text
 from simarchive.queries import BaseDataQuery
 from simarchive.storage.hdf5 import classes, indexing
 from simarchive.storage.matches import arranged
@@ -82,12 +83,13 @@ def explain(contents: Contents, data_query: BaseDataQuery) -> str:
                 f"{name}: " + ("no usable index, every object is read" if has_objects else "no objects")
             )
             continue
-        lines.append(f"{name}: {len(table)} objects")
-        lines.extend(
-            f"  {step.column} {step.reading}: {step.remaining} remain"
-            f" ({step.pruned} of {step.segments} segments not read)"
-            for step in table.explain(conditions)
-        )
+        lines.append(f"{name}: {count_text(len(table), 'object')}")
+        for step in table.explain(conditions):
+            spared = (
+                f"; {step.pruned:,} of {step.segments:,} parts of the index not read" if step.pruned else ""
+            )
+            remaining = "1 remains" if step.remaining == 1 else f"{step.remaining:,} remain"
+            lines.append(f"  {step.column} {step.reading}: {remaining}{spared}")
     return "\n".join([*lines, "the index decides"] if is_decided else lines)
 
 

@@ -34,8 +34,10 @@ from simarchive.journal import Durability
 from simarchive.queries import BaseDataQuery
 from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
 from simarchive.storage.backend import StorageBackend
+from simarchive.storage.display.rows import substances_of
 from simarchive.storage.evaluator_json import EvaluatorObject as EvaluatorObject  # registers its data class
-from simarchive.storage.hdf5 import answers, classes, indexing, upkeep, verification
+from simarchive.storage.hdf5 import answers, classes, grouping, indexing, upkeep, verification
+from simarchive.storage.hdf5.grouping import GroupStatistics
 from simarchive.storage.hdf5.members import Members, to_store
 from simarchive.storage.hdf5.upkeep import ContainerStatistics, RepairReport
 from simarchive.storage.hdf5.verification import VerificationReport
@@ -576,6 +578,19 @@ class HDF5Storage(StorageBackend):
         """Return how much the container holds, and how much room it takes."""
         return upkeep.statistics(self._container)
 
+    def statistics_by(self, by: str) -> tuple[list[GroupStatistics], int]:
+        """Return how much the container holds of each group, and how many objects could not be looked at.
+
+        No document is read. The group that takes most room is the first.
+
+        Parameters
+        ----------
+        by
+            ``"extension"`` of files, such as ``.dcd``; ``"class"``: the data class; or ``"substance"``.
+        """
+        substances = substances_of(self) if by == "substance" else {}
+        return grouping.statistics_by(self._container, by, substances)
+
     def verify(self, *, full: bool = False, progress: Progress | None = None) -> VerificationReport:
         """Check every object, member and index table; return what is wrong. Nothing is changed.
 
@@ -812,7 +827,7 @@ class HDF5Storage(StorageBackend):
                     indexing.LOGGER.warning("object %r is left out of a query: %s", key, error)
                     continue
                 if matched is not None:
-                    found.append((matched, (key, stored, self._members.path(key, document))))
+                    found.append((matched, Match(key, stored, self._members.path(key, document))))
         yield from arranged_matches(data_query, found) if keys is None else found
 
     def _new_at(self, destination: PathLike) -> Self:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from simarchive.cli.output import count_text
-from simarchive.cli.wording import phase_text, substance_text
 from simarchive.ground.arrays import is_array
+from simarchive.ground.texts import count_text
+from simarchive.storage.display.wording import phase_text, substance_text, unit_text
 
 LONGEST_TEXT = 200
 _INDENT = "  "
@@ -56,8 +56,8 @@ def _inline_fields(value: dict[str, Any]) -> str | None:
     """Return what has a short form; a document may have the names of one, and other things under them."""
     fields = set(value)
     if _is_quantity(value):
-        joint = " in " if is_array(value["value"]) and _unit(value["unit"]) else " "
-        return f"{_inline(value['value'])}{joint}{_unit(value['unit'])}".rstrip()
+        joint = " in " if is_array(value["value"]) and unit_text(value["unit"]) else " "
+        return f"{_inline(value['value'])}{joint}{unit_text(value['unit'])}".rstrip()
     if fields == {"components", "amounts"}:
         return _substance(value)
     if fields in ({"temperature"}, {"temperature", "pressure"}) and all(map(_is_quantity, value.values())):
@@ -82,7 +82,7 @@ def _is_quantity(value: Any) -> bool:
 def _with_error(value: dict[str, Any], error: dict[str, Any]) -> str:
     if value["unit"] != error["unit"]:
         return f"{_inline(value)} +/- {_inline(error)}"
-    return f"{_inline(value['value'])} +/- {_inline(error['value'])} {_unit(value['unit'])}".rstrip()
+    return f"{_inline(value['value'])} +/- {_inline(error['value'])} {unit_text(value['unit'])}".rstrip()
 
 
 def _gradients(value: dict[str, Any]) -> str:
@@ -99,10 +99,6 @@ def _substance(value: dict[str, Any]) -> str | None:
     except InvalidDataError:
         amounts = value["amounts"]
         return "|".join(map(str, amounts)) if isinstance(amounts, dict) else None
-
-
-def _unit(text: str) -> str:
-    return "" if text == "dimensionless" else text
 
 
 def _text(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -10,7 +11,7 @@ from simarchive.errors import NotFoundError
 
 _WHOLE = "{x=1.000000}"
 _TRAILING_ZEROS = re.compile(r"(\{x=\d+(?:\.\d*?[1-9])?)\.?0+\}")
-_ATMOSPHERE_PA = 101325.0
+_PRESSURE_UNITS = (("atm", 101325.0), ("bar", 1e5))
 
 
 def short_class_name(name: str) -> str:
@@ -62,8 +63,35 @@ def temperature_text(kelvin: object) -> str:
 
 
 def pressure_text(pascal: object) -> str:
-    """Return a pressure in atmospheres, ``1 atm``."""
-    return f"{pascal / _ATMOSPHERE_PA:.4g} atm" if isinstance(pascal, float) else ""
+    """Return a pressure in atmospheres, ``1 atm``, or in bar if it is a round number of these, ``1 bar``."""
+    if not isinstance(pascal, float):
+        return ""
+    for name, size in _PRESSURE_UNITS:
+        number = pascal / size
+        if abs(number - float(f"{number:.4g}")) <= 1e-9 * abs(number):
+            return f"{number:.4g} {name}"
+    return f"{pascal / _PRESSURE_UNITS[0][1]:.4g} atm"
+
+
+@functools.lru_cache(maxsize=1000)
+def unit_text(name: str) -> str:
+    """Return a unit in short, ``kJ/mol`` for ``kilojoule / mole``; one that is not known as it is named."""
+    from simarchive.chemistry.units import unit_named
+    from simarchive.errors import InvalidDataError
+
+    if name == "dimensionless":
+        return ""
+    try:
+        short = f"{unit_named(name):~P}"
+    except InvalidDataError:
+        return name
+    return short or name
+
+
+def state_text(state: Any) -> str:
+    """Return a thermodynamic state, ``298.15 K, 1 atm``."""
+    parts = [temperature_text(state.kelvin), pressure_text(state.pascal)]
+    return ", ".join(filter(None, parts))
 
 
 def phase_text(number: object) -> str:
@@ -90,10 +118,23 @@ def index_value_text(column: str, value: Any) -> str:
 
 def matched_text(value: Any) -> str:
     """Return one matched value of a query, for people."""
-    from simarchive.chemistry import Substance
+    from simarchive.chemistry import Substance, ThermodynamicState
+    from simarchive.chemistry.units import is_quantity
 
     if isinstance(value, Substance):
         return substance_text(value.identifier)
+    if isinstance(value, ThermodynamicState):
+        return state_text(value)
+    if is_quantity(value):
+        return quantity_text(value)
     if isinstance(value, tuple):
         return " + ".join(map(matched_text, value))
     return str(value)
+
+
+def quantity_text(quantity: Any) -> str:
+    """Return a quantity of one number: temperatures and pressures as in lists, others in their own unit."""
+    for unit_name, text_of in (("kelvin", temperature_text), ("pascal", pressure_text)):
+        if quantity.is_compatible_with(unit_name):
+            return text_of(float(quantity.to(unit_name).magnitude))
+    return f"{quantity.magnitude:.7g} {unit_text(str(quantity.units))}".rstrip()

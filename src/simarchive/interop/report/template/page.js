@@ -1,0 +1,240 @@
+"use strict";
+// Texts become nodes by textContent and setAttribute only: nothing of the container is ever read as markup.
+(function () {
+  const byId = (id) => document.getElementById(id);
+  const data = JSON.parse(byId("data-rows").textContent);
+  const rows = data.rows;
+  // A row: key, the texts of the other columns, then the numbers behind four of them.
+  const KEY = 0, SIZE = 7, BEHIND = { 3: 8, 4: 9, 6: 10, 7: 11 };
+  const place = new Map(rows.map((row, number) => [row[KEY], number]));
+  let details = null;
+  let texts = null;
+  let shown = rows.map((_, number) => number);
+  let page = 0;
+  let sorted = null;
+
+  function node(name, attributes, ...children) {
+    const made = document.createElement(name);
+    for (const [key, value] of Object.entries(attributes || {})) made.setAttribute(key, value);
+    made.append(...children);
+    return made;
+  }
+
+  function drawing(name, attributes, ...children) {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes || {})) made.setAttribute(key, value);
+    made.append(...children);
+    return made;
+  }
+
+  function counted(number, noun) {
+    return number.toLocaleString("en") + " " + noun + (number === 1 ? "" : "s");
+  }
+
+  // --- the table -----------------------------------------------------------------------------------
+
+  function linked(key, text) {
+    return node("a", { href: "#object-" + key }, text);
+  }
+
+  function draw() {
+    const last = Math.max(0, Math.ceil(shown.length / data.at_once) - 1);
+    page = Math.min(page, last);
+    const first = page * data.at_once;
+    const visible = shown.slice(first, first + data.at_once);
+    const made = visible.map((number) => {
+      const row = rows[number];
+      const line = node("tr", {}, node("th", { scope: "row" }, linked(row[KEY], row[KEY].slice(0, 8))));
+      for (let column = 1; column <= SIZE; column++) {
+        line.append(node("td", column in BEHIND ? { class: "number" } : {}, row[column]));
+      }
+      return line;
+    });
+    byId("rows").replaceChildren(...made);
+    byId("pages").hidden = last === 0;
+    byId("previous").disabled = page === 0;
+    byId("next").disabled = page === last;
+    byId("page").textContent = "page " + (page + 1) + " of " + (last + 1);
+    const of = shown.length === rows.length ? "" : " of " + rows.length.toLocaleString("en");
+    const range = last === 0 ? "" : "; " + (first + 1).toLocaleString("en") + " to " +
+      (first + visible.length).toLocaleString("en") + " are shown";
+    byId("status").textContent = (of ? shown.length.toLocaleString("en") + of + " objects" :
+      counted(rows.length, "object")) + range;
+  }
+
+  function choose() {
+    texts = texts || rows.map((row) => row.slice(0, SIZE + 1).join(" ").toLowerCase());
+    const words = byId("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
+    const wanted = byId("class").value;
+    shown = [];
+    for (let number = 0; number < rows.length; number++) {
+      if (wanted && rows[number][1] !== wanted) continue;
+      if (words.every((word) => texts[number].includes(word))) shown.push(number);
+    }
+    arrange();
+    page = 0;
+    draw();
+  }
+
+  function arrange() {
+    if (sorted === null) return;
+    const column = BEHIND[sorted.column] || sorted.column;
+    const sign = sorted.descending ? -1 : 1;
+    const isNumber = column > SIZE;
+    shown.sort((a, b) => {
+      const mine = rows[a][column], other = rows[b][column];
+      const empty = (mine === null || mine === "") - (other === null || other === "");
+      if (empty) return empty;  // what has no value comes last, in either direction
+      const order = isNumber ? mine - other : mine < other ? -1 : mine > other ? 1 : 0;
+      return order * sign || a - b;
+    });
+  }
+
+  for (const button of document.querySelectorAll("#objects-table thead button")) {
+    button.addEventListener("click", () => {
+      const column = Number(button.dataset.column);
+      sorted = { column, descending: sorted !== null && sorted.column === column && !sorted.descending };
+      for (const heading of document.querySelectorAll("#objects-table thead th")) {
+        heading.setAttribute("aria-sort", "none");
+      }
+      button.parentElement.setAttribute("aria-sort", sorted.descending ? "descending" : "ascending");
+      arrange();
+      page = 0;
+      draw();
+    });
+  }
+  byId("filter").addEventListener("input", choose);
+  byId("class").addEventListener("change", choose);
+  byId("controls").addEventListener("submit", (event) => event.preventDefault());
+  byId("previous").addEventListener("click", () => { page--; draw(); });
+  byId("next").addEventListener("click", () => { page++; draw(); });
+
+  // --- one object ----------------------------------------------------------------------------------
+
+  const DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+  function curve(digits, style) {
+    const n = digits.length / 2;
+    let path = "";
+    for (let i = 0; i < n; i++) {
+      const height = (DIGITS.indexOf(digits[2 * i]) * 64 + DIGITS.indexOf(digits[2 * i + 1])) / 4095;
+      path += (i ? "L" : "M") + (n > 1 ? (i / (n - 1)) * 200 : 100).toFixed(1) + " " + (96 - height * 92).toFixed(1);
+    }
+    return drawing("path", { class: style, d: path });
+  }
+
+  function histogram(digits) {
+    const made = drawing("svg", { viewBox: "0 0 100 100", preserveAspectRatio: "none", "aria-hidden": "true" });
+    const height = 92 / digits.length;
+    for (let i = 0; i < digits.length; i++) {
+      made.append(drawing("rect", {
+        class: "column", x: "0", y: (96 - (i + 1) * height).toFixed(2), height: (height * 0.88).toFixed(2),
+        width: ((DIGITS.indexOf(digits[i]) / 63) * 100).toFixed(1),
+      }));
+    }
+    return made;
+  }
+
+  function plotted([name, mean, facts, low, high, trace, running, counts]) {
+    if (trace === undefined) {
+      return node("figure", {}, node("figcaption", {}, name, node("span", { class: "mean" }, mean)));
+    }
+    const lines = drawing("svg", {
+      viewBox: "0 0 200 100", preserveAspectRatio: "none", role: "img",
+      "aria-label": name + ": values, running average and histogram, between " + low + " and " + high,
+    }, curve(trace, "trace"), curve(running, "running"));
+    return node("figure", {},
+      node("figcaption", {}, name, node("span", { class: "mean" }, mean), node("span", {}, facts)),
+      node("div", { class: "curve" }, node("div", { class: "ends" }, node("span", {}, high), node("span", {}, low)),
+        lines, histogram(counts)));
+  }
+
+  function documentOf(lines) {
+    const made = node("pre", { class: "document", tabindex: "0" });
+    for (const line of lines) {
+      const key = line.slice(line.lastIndexOf(" ") + 1);
+      if (place.has(key)) made.append(line.slice(0, line.length - key.length), linked(key, key), "\n");
+      else made.append(line + "\n");
+    }
+    return made;
+  }
+
+  function filesOf(found) {
+    const head = node("tr", {});
+    for (const text of ["File", "Size", "Stored", "Codec", "BLAKE3"]) {
+      head.append(node("th", { scope: "col", ...(text === "Size" || text === "Stored" ? { class: "number" } : {}) }, text));
+    }
+    const body = node("tbody");
+    for (const [name, size, stored, codec, digest] of found.files) {
+      body.append(node("tr", {}, node("th", { scope: "row" }, name), node("td", { class: "number" }, size),
+        node("td", { class: "number" }, stored), node("td", {}, codec),
+        node("td", {}, node("code", { title: digest }, digest.slice(0, 16)))));
+    }
+    const table = node("table", {}, node("caption", {}, "Files"), node("thead", {}, head), body);
+    return node("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": "Files" }, table);
+  }
+
+  function contentOf(number) {
+    details = details || byId("data-details").textContent.split("\n");
+    const found = JSON.parse(details[number]);
+    const row = rows[number];
+    const parts = [];
+    const facts = node("dl", { class: "facts" });
+    const listed = [["class", found.type || found.class], ["stored", found.stored], ["substance", row[2]],
+      ["state", [row[3], row[4], row[5]].filter(Boolean).join(", ")]];
+    for (const [name, text] of listed) if (text) facts.append(node("dt", {}, name), node("dd", {}, text));
+    parts.push(facts);
+    if (found.problem) parts.push(node("p", { class: "problem" }, found.problem));
+    if (found.left_out) parts.push(node("p", {}, "The rest is left out, to keep this page small."));
+    if (found.series && found.series.length) {
+      parts.push(node("h3", {}, "Observables"));
+      if (found.series.some((one) => one.length > 2)) {
+        parts.push(node("p", {}, "Thin: the values. Thick: their running average. At the right: their histogram, on the same scale."));
+      } else {
+        parts.push(node("p", {}, "The curves are left out, to keep this page small."));
+      }
+      parts.push(node("div", { class: "series" }, ...found.series.map(plotted)));
+      if (found.more_series) parts.push(node("p", {}, "There are more, which are left out here."));
+    }
+    if (found.lines && found.lines.length) parts.push(node("h3", {}, "Document"), documentOf(found.lines));
+    if (found.files && found.files.length) parts.push(filesOf(found));
+    if (found.more_files) parts.push(node("p", {}, "and " + counted(found.more_files, "more file")));
+    return parts;
+  }
+
+  const dialog = byId("object");
+  let current = -1;
+
+  function open(number) {
+    current = number;
+    byId("object-title").textContent = rows[number][KEY];
+    byId("object-content").replaceChildren(...contentOf(number));
+    const at = shown.indexOf(number);
+    byId("before").disabled = at <= 0;
+    byId("after").disabled = at < 0 || at === shown.length - 1;
+    if (!dialog.open) dialog.showModal();
+    dialog.scrollTop = 0;
+  }
+
+  function follow() {
+    const key = location.hash.startsWith("#object-") ? location.hash.slice(8) : "";
+    if (place.has(key)) open(place.get(key));
+    else if (dialog.open) dialog.close();
+  }
+
+  function turn(step) {
+    const at = shown.indexOf(current) + step;
+    if (at >= 0 && at < shown.length) location.replace("#object-" + rows[shown[at]][KEY]);
+  }
+
+  byId("before").addEventListener("click", () => turn(-1));
+  byId("after").addEventListener("click", () => turn(1));
+  byId("close").addEventListener("click", () => dialog.close());
+  dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
+  dialog.addEventListener("close", () => {
+    if (location.hash.startsWith("#object-")) history.replaceState(null, "", location.pathname + location.search);
+  });
+  window.addEventListener("hashchange", follow);
+  draw();
+  follow();
+})();
