@@ -42,6 +42,7 @@ from simarchive.storage.publication import attributes
 
 NOT_A_KEY = "its name is not a key: 'simarchive repair' gives it one"
 REMEDY = "'simarchive repair --index' rebuilds it"
+OF_ARCHIVE = "in the metadata of the archive"
 SET_AGAIN = "'simarchive meta set' or 'meta edit' writes it again"
 RESCUE = "'simarchive repair FILE -o NEW' saves what can be saved"
 
@@ -380,7 +381,7 @@ class _Walk:
 
         with self._checking(contents, what="the metadata of the archive cannot be checked: "):
             for name, fault in attributes.read(contents).faults.items():
-                self._note("", f"{name} in the metadata of the archive ({SET_AGAIN}): {fault}")
+                self._note("", f"{name} {OF_ARCHIVE} ({SET_AGAIN}): {fault}")
 
     def _check_object(self, contents: Contents, key: str) -> None:
         with self._checking(contents, key):

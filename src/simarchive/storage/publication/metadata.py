@@ -63,8 +63,8 @@ class Author:
         name = _line("the name of an author", self.name)
         if name is None:
             raise InvalidDataError("an author has no name")
-        if any(mark in name for mark in ";<>{}"):
-            raise InvalidDataError(f"the name of an author has none of ; < > {{ }}, and {name!r} has")
+        if any(mark in name for mark in ";<>{}()"):
+            raise InvalidDataError(f"the name of an author has none of ; < > {{ }} ( ), and {name!r} has")
         orcid = None if self.orcid is None or not self.orcid.strip() else checked_orcid(self.orcid)
         if orcid is not None and self.is_organization:
             raise InvalidDataError(f"{name!r} is an organization, which has no ORCID iD")
@@ -124,8 +124,11 @@ class Funding:
             raise InvalidDataError("a funding has no funder")
         if any(mark in funder for mark in ";()"):
             raise InvalidDataError(f"the name of a funder has none of ; ( ), and {funder!r} has")
+        award = _line(f"the award of {funder}", self.award)
+        if award is not None and any(mark in award for mark in ";()"):
+            raise InvalidDataError(f"the number of an award has none of ; ( ), and {award!r} has")
         object.__setattr__(self, "funder", funder)
-        object.__setattr__(self, "award", _line(f"the award of {funder}", self.award))
+        object.__setattr__(self, "award", award)
 
     @classmethod
     def parse(cls, text: str) -> Funding:
