@@ -434,6 +434,12 @@ class HDF5Storage(StorageBackend):
         """What the archive says of itself: title, authors, licence and so on. `set_metadata` changes it."""
         return self.stored_metadata().metadata
 
+    @property
+    def created_at(self) -> str:
+        """When the container was made, ISO 8601."""
+        with self._container.reading() as contents:
+            return str(contents.description()["created_at"])
+
     def stored_metadata(self) -> StoredMetadata:
         """Return the metadata, when they were written, and what of them cannot be understood."""
         with self._container.reading() as contents:
