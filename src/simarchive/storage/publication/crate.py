@@ -20,7 +20,7 @@ from simarchive.journal.creation import workplace
 from simarchive.journal.files import storage_error
 from simarchive.storage.hdf5.storage import HDF5Storage
 from simarchive.storage.publication.citation import MEDIA_TYPE, cff, check_is_complete, license_ids
-from simarchive.storage.publication.metadata import ArchiveMetadata, Author
+from simarchive.storage.publication.metadata import ArchiveMetadata, Author, Funding
 
 if TYPE_CHECKING:
     from rocrate.rocrate import ROCrate
@@ -143,24 +143,8 @@ def _describe(
             _entity(crate, reference, "CreativeWork", reference) for reference in metadata.references
         ]
     if metadata.funding:
-        root["funder"] = [
-            _entity(crate, f"#funder-{funding.funder}", "Organization", funding.funder)
-            for funding in metadata.funding
-        ]
-        root["funding"] = [
-            _entity(
-                crate,
-                f"#grant-{funding}",
-                "Grant",
-                str(funding),
-                identifier=funding.award,
-                funder={
-                    "@id": _entity(crate, f"#funder-{funding.funder}", "Organization", funding.funder).id
-                },
-            )
-            for funding in metadata.funding
-            if funding.award
-        ] or None
+        root["funder"] = [_funder(crate, funding) for funding in metadata.funding]
+        root["funding"] = [_grant(crate, funding) for funding in metadata.funding if funding.award] or None
     file = crate.add_file(
         folder / name,
         dest_path=name,
@@ -189,6 +173,15 @@ def _licenses(crate: ROCrate, metadata: ArchiveMetadata) -> Any:
     if not found:
         found = [_entity(crate, "#license", "CreativeWork", str(metadata.license))]
     return found[0] if len(found) == 1 else found
+
+
+def _funder(crate: ROCrate, funding: Funding) -> Any:
+    return _entity(crate, f"#funder-{funding.funder}", "Organization", funding.funder)
+
+
+def _grant(crate: ROCrate, funding: Funding) -> Any:
+    funder = {"@id": _funder(crate, funding).id}
+    return _entity(crate, f"#grant-{funding}", "Grant", str(funding), identifier=funding.award, funder=funder)
 
 
 def _author(crate: ROCrate, author: Author) -> Any:
@@ -220,7 +213,7 @@ def _add_action(crate: ROCrate, metadata: ArchiveMetadata, file: Any) -> None:
     crate.root_dataset["mentions"] = {"@id": "#simulation"}
 
 
-def _entity(crate: ROCrate, identifier: str, kind: str, name: str, **more: Any) -> Any:
+def _entity(crate: ROCrate, identifier: str, kind: str, name: str, /, **more: Any) -> Any:
     """Return a contextual entity, which is made once."""
     from rocrate.model.contextentity import ContextEntity
 
