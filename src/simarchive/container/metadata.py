@@ -70,7 +70,10 @@ class ArchiveTexts:
 
 def read(contents: Contents) -> ArchiveTexts:
     """Return the texts of an archive. Whatever stands there, this raises no error of HDF5."""
-    root = contents.root.id
+    return _read(contents.root.id)
+
+
+def _read(root: nodes.Node) -> ArchiveTexts:
     texts: dict[str, str] = {}
     faults: dict[str, str] = {}
     for name in NAMES:
@@ -126,6 +129,15 @@ def copy_attributes(source: h5py.File, target: h5py.File) -> None:
     left_out = nodes.replace_attributes(source, target, optional={*NAMES, layout.ARCHIVE_DIGEST})
     for name, why in left_out.items():
         LOGGER.warning("%r of the archive cannot be read, and is not in the copy: %s", name, why)
+
+
+def copy_to_new_root(source: nodes.Node, target: h5py.File) -> None:
+    """Give an empty root the texts of another one, with their digest if they match it."""
+    found = _read(source)
+    for name, text in found.texts.items():
+        nodes.write_text(target.id, name, text)
+    if found.is_as_written:
+        nodes.write_text(target.id, layout.ARCHIVE_DIGEST, _digest(found.texts), is_ascii=True)
 
 
 def _digest(texts: Mapping[str, str]) -> str:

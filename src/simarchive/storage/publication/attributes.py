@@ -18,7 +18,7 @@ from simarchive.container.contents import Contents
 from simarchive.container.metadata import ArchiveTexts
 from simarchive.errors import InvalidDataError
 from simarchive.ground import json_text
-from simarchive.storage.publication.metadata import ArchiveMetadata, Author, Funding
+from simarchive.storage.publication.metadata import ArchiveMetadata, Author, Funding, checked
 
 _BETWEEN_NAMES = "; "
 # Field, attribute, what stands between the elements of a list.
@@ -93,8 +93,7 @@ def read(contents: Contents) -> StoredMetadata:
             faults[name] = f"it cannot be read: {unreadable[0]}"
             continue
         try:
-            found = find(stored.texts)
-            values[name] = getattr(ArchiveMetadata().with_changes(**{name: found}), name)
+            values[name] = checked(name, find(stored.texts))
         except (InvalidDataError, ValueError, TypeError) as error:
             faults[name] = str(error)
     understood = ArchiveMetadata(**values)

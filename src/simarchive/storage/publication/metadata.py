@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import re
-import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -16,6 +15,8 @@ LARGEST_TEXT_BYTES = 1 << 20
 MOST_PARTS = 10_000
 """Of a list: authors, keywords and so on."""
 
+# Control characters but line ends and tabs, and halves of surrogate pairs.
+_NO_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _ORCID = re.compile(r"(?:https?://orcid\.org/)?(\d{4}-\d{4}-\d{4}-\d{3}[\dXx])/?")
 # The DOI handbook, 2.2: a prefix of numbers, and a suffix of any printable characters.
 _DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:\s*)?(10\.\d{4,9}(?:\.\d+)*/\S+)", re.IGNORECASE)
@@ -207,7 +208,7 @@ class ArchiveMetadata:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, _CHECKS[field.name](getattr(self, field.name)))
+            object.__setattr__(self, field.name, checked(field.name, getattr(self, field.name)))
 
     @property
     def is_empty(self) -> bool:
@@ -251,6 +252,17 @@ FIELDS = tuple(field.name for field in dataclasses.fields(ArchiveMetadata))
 
 LISTS = ("authors", "keywords", "funding", "software", "references")
 """Those that are lists."""
+
+
+def checked(name: str, value: object) -> Any:
+    """Return the value of a field as `ArchiveMetadata` keeps it.
+
+    Raises
+    ------
+    InvalidDataError
+        If it is not what it should be.
+    """
+    return _CHECKS[name](value)
 
 
 def checked_orcid(text: str) -> str:
@@ -335,11 +347,11 @@ def _text(what: str, value: object) -> str | None:
     if not isinstance(value, str):
         raise InvalidDataError(f"{what} has to be a text, not {type(value).__name__}")
     text = value.replace("\r\n", "\n").replace("\r", "\n").strip()
-    for place, letter in enumerate(text):
-        if letter not in "\n\t" and unicodedata.category(letter) in ("Cc", "Cs"):
-            raise InvalidDataError(
-                f"{what} has the character {letter!r} at place {place + 1}, which is no text"
-            )
+    found = _NO_TEXT.search(text)
+    if found is not None:
+        raise InvalidDataError(
+            f"{what} has the character {found[0]!r} at place {found.start() + 1}, which is no text"
+        )
     if len(text.encode()) > LARGEST_TEXT_BYTES:
         raise InvalidDataError(f"{what} is longer than {LARGEST_TEXT_BYTES:,} bytes: keep it in an object")
     return text or None
@@ -352,17 +364,17 @@ def _line(what: str, value: object) -> str | None:
 
 
 def _checked_line(what: str, check: Callable[[str], str]) -> Callable[[object], str | None]:
-    def checked(value: object) -> str | None:
+    def check_line(value: object) -> str | None:
         line = _line(what, value)
         return None if line is None else check(line)
 
-    return checked
+    return check_line
 
 
 def _list(what: str, of: Callable[[Any], Part | None]) -> Callable[[object], tuple[Part, ...]]:
     """Return what checks a list, and leaves out what is empty or there twice."""
 
-    def checked(value: object) -> tuple[Part, ...]:
+    def check_list(value: object) -> tuple[Part, ...]:
         if value is None:
             return ()
         if isinstance(value, str):
@@ -378,7 +390,7 @@ def _list(what: str, of: Callable[[Any], Part | None]) -> Callable[[object], tup
             raise InvalidDataError(f"{what} is longer than {LARGEST_TEXT_BYTES // 4:,} bytes")
         return kept
 
-    return checked
+    return check_list
 
 
 def _structured(what: str, kind: type[Part]) -> Callable[[Any], Part | None]:
