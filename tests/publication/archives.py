@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def simulation(force_field: str, n_frames: int, **changes: Any) -> StoredSimulat
         "substance": Substance.from_components("O"),
         "thermodynamic_state": ThermodynamicState(298.15 * unit.kelvin, 1.0 * unit.atmosphere),
         "property_phase": PropertyPhase.Liquid,
-        "source_calculation_id": "planted",
+        "source_calculation_id": uuid.uuid4().hex,
         "force_field_id": force_field,
         "coordinate_file_name": FilePath("output.pdb"),
         "trajectory_file_name": FilePath("trajectory.dcd"),

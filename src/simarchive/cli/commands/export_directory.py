@@ -50,7 +50,7 @@ def command(
     some objects could not be read: they are named, and all others are in DIR.
 
     With an option, write what repositories and search engines read instead; title, authors and so on are
-    those that 'simarchive meta' sets. An RO-Crate needs: pip install 'simarchive[ro-crate]'.
+    those that 'simarchive meta' sets. An RO-Crate needs: pip install 'simarchive[rocrate]'.
 
     \b
     Examples:

@@ -41,7 +41,7 @@ def metadata_options(command: Command) -> Command:
             "authors",
             metavar="AUTHOR",
             multiple=True,
-            help='"Name <ORCID iD> (affiliation)" or "{Organization}"; repeat it for each.',
+            help='"Name <> (affiliation)" with the ORCID iD in <>, or "{Organization}"; repeat it for each.',
         ),
         click.option("--doi", metavar="DOI", help="Of this archive."),
         click.option("--version", metavar="TEXT", help="Of the data."),

@@ -45,14 +45,14 @@ def command(container: Path, ignore: tuple[str, ...], as_json: bool) -> None:
     Example:
       simarchive publish-check water.h5 --ignore e-mail
     """
-    from simarchive.storage.publication.check import check
+    from simarchive.storage.publication.check import publish_check
 
     with (
         opening.for_reading(container) as backend,
         bytes_bar("verifying", None) as verified,
         objects_bar("looking", len(backend)) as looked_at,
     ):
-        report = check(backend, ignore=ignore, verified=verified, looked_at=looked_at)
+        report = publish_check(backend, ignore=ignore, verified=verified, looked_at=looked_at)
     if as_json:
         print_json({**report.as_dict(), "path": str(container)})
     else:

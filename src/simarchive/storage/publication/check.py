@@ -75,7 +75,7 @@ class PublicationReport:
         return {**asdict(self), "ok": self.ok}
 
 
-def check(
+def publish_check(
     backend: HDF5Storage,
     *,
     ignore: Collection[str] = (),

@@ -57,7 +57,7 @@ def write_crate(
         from rocrate.rocrate import ROCrate
     except ImportError as error:
         raise InvalidDataError(
-            "an RO-Crate needs the package rocrate: pip install 'simarchive[ro-crate]'"
+            "an RO-Crate needs the package rocrate: pip install 'simarchive[rocrate]'"
         ) from error
     metadata = backend.metadata
     check_is_complete(metadata, "an RO-Crate", "title", "description", "license", "authors")

@@ -14,14 +14,17 @@ BINARY_BYTES = 4096
 # Accounts that are the same everywhere tell nothing of a person.
 _NOBODY = frozenset({"user", "username", "conda", "runner", "travis", "shared", "public", "none", "unknown"})
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
+_REST = r"[^\s\"'<>|:;,\x00-\x1f]{0,200}"
 _PATHS = (
-    re.compile(rf"(?<![\w.])/(?:home|Users|export/home)/({_NAME})(?:/[^\s\"'<>|:;,]{{0,200}})?"),
-    re.compile(rf"\b[A-Za-z]:(?:\\{{1,2}}|/)Users(?:\\{{1,2}}|/)({_NAME})(?:[\\/][^\s\"'<>|:;,]{{0,200}})?"),
-    re.compile(r"(?<![\w.])/(root)/[^\s\"'<>|:;,]{0,200}"),
+    re.compile(rf"(?<![\w.])(?<!\b[A-Za-z]:)/(?:home|Users|export/home)/({_NAME})(?:/{_REST})?"),
+    re.compile(rf"\b[A-Za-z]:(?:\\{{1,2}}|/)Users(?:\\{{1,2}}|/)({_NAME})(?:[\\/]{_REST})?"),
+    re.compile(rf"(?<![\w.])/(root)/{_REST}"),
 )
 _USER = re.compile(
     rf"\b(?:USER|USERNAME|LOGNAME|User|Username|user|username|logname)[ \t]*[:=][ \t]*({_NAME})"
 )
+# In a text with more of them they are not addresses.
+_MOST_AT = 10_000
 _BEFORE_AT = re.compile(r"[\w.+-]{1,64}\Z")
 _AFTER_AT = re.compile(r"(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}\b")
 
@@ -55,7 +58,7 @@ def _traces(text: str) -> Iterator[Trace]:
     for found in _USER.finditer(text):
         if found[1].lower() not in _NOBODY:
             yield Trace("user", found[0])
-    place = text.find("@")
+    place = text.find("@") if text.count("@") <= _MOST_AT else -1
     while place >= 0:
         before = _BEFORE_AT.search(text[max(place - 64, 0) : place])
         after = _AFTER_AT.match(text[place + 1 : place + 260])
