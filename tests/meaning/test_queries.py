@@ -240,7 +240,8 @@ def test_criteria_become_conditions(criterion: Any, conditions: tuple[Any, ...])
     ("name", "value", "words"),
     [
         ("temprature", 1, "do you mean temperature"),
-        ("substance", "O", "a Substance is expected"),
+        ("substance", 3, "a Substance is expected"),
+        ("substance", "no substance", "no substance"),
         ("temperature", 298.15, "must be a quantity"),
         ("temperature", "3 m", "convertible to kelvin"),
         ("temperature", Between(300 * unit.kelvin, 290 * unit.kelvin), "is empty"),

@@ -684,3 +684,64 @@ def test_an_old_log_that_comes_back_takes_nothing_away(later: tuple[str, ...], c
             assert set(keys) <= set(keys_in(container))
     Path("a.h5-wal").unlink(missing_ok=True)
     assert set(keys) <= set(keys_in(container))
+
+
+FOREIGN = {
+    "another file": (MINE, False),
+    "another file with a second name": (MINE, True),
+    "an empty file with a second name": (b"", True),
+    "zeros with a second name": (bytes(9000), True),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_file_of_another_kind_in_the_place_of_the_log_is_left_alone(
+    name: str, place: Path, container: Path
+) -> None:
+    content, has_second_name = FOREIGN[name]
+    Path("a.h5-wal").write_bytes(content)
+    if has_second_name:
+        os.link("a.h5-wal", "mine")
+    before = everything_below(place)
+    done = run(every_use, "a.h5", timeout_s=AT_ONCE_S).ended_well()
+    for what, said in done.said:
+        if what == "read":
+            assert said == "ok"
+        else:
+            assert is_a(said, "FormatError"), (what, said)
+            assert "a.h5-wal" in said
+    for arguments in (("repair",), ("repack",), ("rm", "--force")):
+        key = [keys_in(container)[0]] if arguments[0] == "rm" else []
+        assert command(*arguments, container, *key, timeout_s=AT_ONCE_S).code == 10
+    assert everything_below(place) == before
+    assert len(keys_in(container)) == 2
+
+
+@pytest.mark.parametrize("how", sorted(CREATORS.keys() - {"repack", "subset"}))
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_file_of_another_kind_where_the_log_of_a_new_container_will_be_is_left_alone(
+    name: str, how: str, place: Path
+) -> None:
+    run(make_a_directory).ended_well()
+    content, has_second_name = FOREIGN[name]
+    Path("a.h5-wal").write_bytes(content)
+    if has_second_name:
+        os.link("a.h5-wal", "mine")
+    said = said_of(run(create_by, how))
+    # Commands leave with the code of this error.
+    assert said.endswith("exit code 10") or (is_a(said, "FormatError") and "a.h5-wal" in said), said
+    assert Path("a.h5-wal").read_bytes() == content
+    assert not has_second_name or Path("mine").read_bytes() == content
+
+
+@pytest.mark.parametrize("pending", [False, True], ids=["nothing waits", "commits wait"])
+def test_a_log_of_ours_with_a_second_name_is_used_and_what_is_new_goes_into_it(
+    pending: bool, container: Path
+) -> None:
+    keys = killed_writer(container, "three")
+    os.link("a.h5-wal", "backup")
+    if not pending:
+        keys += store(container, "four")
+        os.link("backup", "a.h5-wal")
+    keys += store(container, "five")
+    assert set(keys) < set(keys_in(container))

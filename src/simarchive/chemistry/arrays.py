@@ -11,6 +11,7 @@ from simarchive.chemistry.units import (
     Quantity,
     as_quantity,
     plain_array,
+    stored_unit_named,
     unit,
     unit_named,
     unit_text,
@@ -46,7 +47,7 @@ class ArrayQuantity:
             raise InvalidDataError(f"{what} must be stored as an array, not as {describe(leaf)}")
         if not isinstance(text, str):
             raise InvalidDataError(f"the unit of {what} must be a text, not {describe(text)}")
-        unit_named(text)
+        stored_unit_named(text)
         needs_no_loading = (
             not isinstance(leaf, np.ndarray)
             and len(leaf.shape) == 2

@@ -156,7 +156,7 @@ class TLeapForceFieldSource(ForceFieldSource):
     type_name = "TLeap"
 
     def __init__(self, leap_source: str = "leaprc.gaff2", cutoff: Quantity | str = DEFAULT_CUTOFF) -> None:
-        if leap_source not in ("leaprc.gaff", "leaprc.gaff2"):
+        if not isinstance(leap_source, str) or leap_source not in ("leaprc.gaff", "leaprc.gaff2"):
             raise InvalidDataError(f"leap source {leap_source!r} must be 'leaprc.gaff' or 'leaprc.gaff2'")
         self._leap_source = leap_source
         self._cutoff = _cutoff(cutoff)

@@ -126,6 +126,15 @@ class Substance:
             )
         return self._identifier
 
+    @property
+    def is_mixed_by_fractions(self) -> bool:
+        """Whether it has mole fractions below 1, which a box of whole molecules has nearly only."""
+        return any(
+            isinstance(amount, MoleFraction) and amount.value < 1.0
+            for amounts in self._amounts.values()
+            for amount in amounts
+        )
+
     def get_amounts(self, component: Component | str) -> tuple[Amount, ...]:
         """Return the amounts of a component, given as such or by its identifier.
 
@@ -290,6 +299,39 @@ class Substance:
 
     def __repr__(self) -> str:
         return f"<Substance {self.identifier}>"
+
+
+NOMINAL_TOLERANCE = 0.001
+"""How far the mole fractions of a box may be from those that it was made for: one molecule in a thousand."""
+
+_NOMINAL_SHARE = 0.1
+
+
+class NearSubstances:
+    """The substances that stand for one that was asked for, by their identifiers.
+
+    A box holds whole molecules: 490 of 999 for a mole fraction of 0.49. So components, roles and exact
+    amounts must be those asked for, and each mole fraction may be off by `tolerance`, yet by no more than a
+    tenth of the one asked for.
+    """
+
+    def __init__(self, wanted: Substance, tolerance: float) -> None:
+        self._identifier = wanted.identifier
+        parts = re.split(r"(?<=[{,]x=)([0-9.]+)(?=[},])", self._identifier)
+        self._fractions = [float(number) for number in parts[1::2]]
+        self._allowed = [min(tolerance, _NOMINAL_SHARE * number) + 1e-9 for number in self._fractions]
+        self._pattern = re.compile("([0-9.]+)".join(map(re.escape, parts[0::2])))
+
+    def __contains__(self, identifier: str) -> bool:
+        # Mole fractions have six decimals, so the texts of near substances have one length.
+        if len(identifier) != len(self._identifier):
+            return False
+        match = self._pattern.fullmatch(identifier)
+        if match is None:
+            return False
+        numbers = map(float, match.groups())
+        pairs = zip(numbers, self._fractions, self._allowed, strict=True)
+        return all(abs(number - wanted) <= allowed for number, wanted, allowed in pairs)
 
 
 def _sum(first: Amount, second: Amount) -> Amount:

@@ -6,18 +6,19 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import math
 import re
 import sys
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pint
 
-from simarchive.chemistry import unit_texts
 from simarchive.chemistry.trees import Tree, describe, fields_of, same_array, same_number, shortened
+from simarchive.chemistry.unit_names import registries
+from simarchive.chemistry.unit_names import texts as unit_texts
 from simarchive.errors import InvalidDataError
 from simarchive.ground.arrays import check_says_no_more, is_array
 
@@ -32,33 +33,16 @@ _NUMBER_THEN_UNIT = re.compile(r"([-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)
 _LONGEST_INTEGER = 18
 """So many digits fit an integer of 64 bits, whichever they are; what has more is read as a float."""
 
-_ELSEWHERE = {
-    f"{name}_per_mole": f"{energy} / mole"
-    for energy in ("joule", "kilojoule", "calorie", "kilocalorie")
-    for name in (energy, f"{energy}s")
-}
-"""Names that are defined in the registry of openff-units, and got into files from there."""
+
+@lru_cache(maxsize=1024)
+def _parsed_unit(registry: Any, text: str) -> Any:
+    factors = unit_texts.factors(text)
+    return unit.Unit(unit_texts.product_text(registries.understood(registry, factors)))
 
 
 @lru_cache(maxsize=1024)
-def _parsed_unit(registry: object, text: str) -> Any:
-    return _unit_of(unit_texts.factors(text))
-
-
-def _unit_of(factors: dict[str, float]) -> Any:
-    if any(name in _ELSEWHERE and name not in unit for name in factors):
-        factors = _with_definitions(factors, _ELSEWHERE)
-    return unit.Unit(unit_texts.product_text(factors))
-
-
-def _with_definitions(factors: dict[str, float], definitions: dict[str, str]) -> dict[str, float]:
-    """Return a product with what they mean in the place of some names."""
-    result: dict[str, float] = {}
-    for name, exponent in factors.items():
-        meaning = unit_texts.factors(definitions[name]) if name in definitions else {name: 1.0}
-        for part, power in meaning.items():
-            result[part] = result.get(part, 0.0) + exponent * power
-    return {name: exponent for name, exponent in result.items() if exponent}
+def _check_stored(registry: Any, text: str) -> None:
+    registries.check_meaning(registry, unit_texts.factors(text))
 
 
 def unit_named(text: str) -> Any:
@@ -76,74 +60,46 @@ def unit_named(text: str) -> Any:
     except InvalidDataError:
         raise
     except Exception as error:  # pint raises its own errors, tokenize's, and AttributeError
-        raise InvalidDataError(f"{shortened(text)} is not a unit that pint knows") from error
+        raise InvalidDataError(
+            f"{shortened(text)} is not a unit that pint knows{_hint(unit_texts.factors(text))}"
+        ) from error
+
+
+def _hint(factors: Mapping[str, float]) -> str:
+    unknown = next((name for name in factors if name not in unit), None)
+    return "" if unknown is None else registries.hint_for(unit.get(), unknown)
+
+
+def stored_unit_named(text: str) -> Any:
+    """Return the unit of a text that stands in a store, where every name has one meaning.
+
+    Raises
+    ------
+    InvalidDataError
+        If this program has no such unit, or one of the same name and another meaning.
+    """
+    units = unit_named(text)
+    _check_stored(unit.get(), text)
+    return units
 
 
 def unit_text(units: Any) -> str:
-    """Return the long name of a unit, which every pint registry reads back."""
+    """Return the text of a unit as it stands in containers: names of the vocabulary, in one order."""
     return _long_name(units.__class__, units)
 
 
 @lru_cache(maxsize=1024)
 def _long_name(unit_class: Any, units: Any) -> str:
     # A class belongs to one registry. It comes first, for units of two registries cannot be compared.
-    text = format(units, "D")
-    factor, portable = _portable(unit_class._REGISTRY, text)
-    return portable if factor == 1.0 else text
+    written = _written(unit_class, units)
+    if written.factor == 1.0:
+        return written.text
+    return unit_texts.canonical_text(unit_texts.factors(format(units, "D")))
 
 
 @lru_cache(maxsize=1024)
-def _portable(registry: Any, text: str) -> tuple[float, str]:
-    """Return a unit of plain pint and its size, for one of a registry that may have names of its own.
-
-    What is defined in one registry only is written by its definition, for others cannot look it up.
-    """
-    definitions: dict[str, str] = {}
-    factor = 1.0
-    factors = unit_texts.factors(text)
-    for name, exponent in factors.items():
-        definition = _definition(registry, name)
-        if definition is not None:
-            size, definitions[name] = definition
-            factor *= size**exponent
-    if not definitions:
-        return 1.0, text
-    meaning = unit_texts.product_text(_with_definitions(factors, definitions))
-    return factor, format(registry.Unit(meaning), "D")
-
-
-def _definition(registry: Any, name: str) -> tuple[float, str] | None:
-    """Return size and unit that a name of one registry stands for; None if plain pint has the name."""
-    parts = registry.parse_unit_name(name.removeprefix("delta_"))
-    if not parts or not _plain_names() or parts[0][1] in _plain_names():
-        return None
-    definition = registry._units[parts[0][1]]
-    if not definition.reference or not definition.is_multiplicative or definition.is_base:
-        return None
-    meaning = format(registry.Unit(definition.reference), "D")
-    size = float(registry.Quantity(1.0, name).to(meaning).magnitude) if parts[0][0] else 1.0
-    size *= 1.0 if parts[0][0] else float(definition.converter.scale)
-    more, text = _portable(registry, meaning)
-    return size * more, text
-
-
-@lru_cache(maxsize=1)
-def _plain_names() -> frozenset[str]:
-    """Return the names of all units of pint's own registry; to build one would take half a second."""
-    names: set[str] = set()
-    for file in ("default_en.txt", "constants_en.txt"):
-        text = (importlib.resources.files(pint) / file).read_text(encoding="utf-8")
-        names.update(match[1] for match in re.finditer(r"^\s*([^\s=#@\[\]]+)\s*=", text, re.MULTILINE))
-    return frozenset(names)
-
-
-@lru_cache(maxsize=1024)
-def _portable_of(unit_class: Any, units: Any) -> tuple[float, str]:
-    return _portable(unit_class._REGISTRY, format(units, "D"))
-
-
-def _portable_unit(units: Any) -> tuple[float, str]:
-    return _portable_of(units.__class__, units)
+def _written(unit_class: Any, units: Any) -> registries.Written:
+    return registries.written(unit_class._REGISTRY, units)
 
 
 def quantity_named(text: str, *, default_unit: str | None = None) -> Quantity:
@@ -200,7 +156,10 @@ def as_quantity(value: object, what: str, *, compatible_with: str | None = None)
             f"{what} must be a quantity such as 298.15 * unit.kelvin or '298.15 K', not {describe(value)}"
         )
     magnitude = _plain_magnitude(value.magnitude, what)
-    factor, text = _portable_unit(value.units)
+    units: Any = value.units
+    factor, text, strangers = _written(units.__class__, units)
+    if strangers:
+        raise _unknown_elsewhere(strangers[0], what)
     if factor != 1.0:
         quantity = _quantity(magnitude * factor, unit_named(text))
     elif magnitude is value.magnitude and type(value) is unit.get().Quantity:
@@ -210,6 +169,14 @@ def as_quantity(value: object, what: str, *, compatible_with: str | None = None)
     if compatible_with is not None:
         check_dimensions(quantity.units, compatible_with, what)
     return quantity
+
+
+def _unknown_elsewhere(name: str, what: str) -> InvalidDataError:
+    return InvalidDataError(
+        f"{what} has the unit {name!r}, which is defined in this program only, so that no other could"
+        " read it: convert it to units such as kilojoule / mole, nanometer or picosecond"
+        f"{registries.hint_for(unit.get(), name, only_vocabulary=True)}"
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -311,9 +278,10 @@ def quantity_from_tree(tree: Tree, what: str, *, compatible_with: str | None = N
         value = np.asarray(value)
     if not isinstance(text, str):
         raise InvalidDataError(f"the unit of {what} must be a text, not {describe(text)}")
+    units = stored_unit_named(text)
     if compatible_with is not None:
         check_dimensions_of_text(long_unit_text(text), compatible_with, what)
-    return _quantity(_plain_magnitude(value, what), unit_named(text))
+    return _quantity(_plain_magnitude(value, what), units)
 
 
 def same_quantity(first: Quantity, second: Quantity) -> bool:

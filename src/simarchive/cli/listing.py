@@ -40,12 +40,11 @@ def rows_of(backend: HDF5Storage) -> list[dict[str, Any]]:
 
 
 def _indexed_rows(backend: HDF5Storage) -> dict[str, dict[str, Any]]:
-    from simarchive.data import registered_data_classes
     from simarchive.queries import query_class_for
 
     rows: dict[str, dict[str, Any]] = {}
     # A query on a class finds its subclasses too, so those come first: each object under its own name.
-    for data_class in sorted(registered_data_classes(), key=lambda cls: -len(cls.__mro__)):
+    for data_class in sorted(backend.data_classes(), key=lambda cls: -len(cls.__mro__)):
         columns = backend.columns(query_class_for(data_class)())
         names = [name for name in columns if name != "key"]
         for place, key in enumerate(columns["key"]):

@@ -1,72 +1,15 @@
-"""Keys as people type them: whole, or a start that no other key shares."""
+"""Keys as the command line takes and shows them."""
 
 from __future__ import annotations
 
-import bisect
-import itertools
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Iterable
 
-from simarchive.errors import InvalidDataError, NotFoundError
+from simarchive.storage.key_prefixes import KeyFinder, resolve, resolve_all
+
+__all__ = ["SHORTEST", "KeyFinder", "resolve", "resolve_all", "short_length"]
 
 SHORTEST = 8
 """The length of a short key, unless more is needed to tell keys apart."""
-
-_SHOWN = 5
-
-
-class _Keys(Protocol):
-    """What has keys: a backend."""
-
-    def keys(self) -> list[str]: ...
-
-    def __contains__(self, key: object) -> bool: ...
-
-
-class KeyFinder:
-    """Finds keys by what people type; the keys of the backend are read at most once."""
-
-    def __init__(self, backend: _Keys) -> None:
-        self._backend = backend
-        self._sorted: list[str] | None = None
-
-    def resolve(self, text: str) -> str:
-        """Return the one key that is `text` or starts with it.
-
-        Raises
-        ------
-        NotFoundError
-            If no key starts with it.
-        InvalidDataError
-            If several keys do; the message names them.
-        """
-        if text in self._backend:
-            return text
-        found = self._starting_with(text) if text else []
-        if len(found) == 1:
-            return found[0]
-        if not found:
-            raise NotFoundError(f"no object has a key that is or starts with {text!r}: see 'simarchive ls'")
-        shown = ", ".join(found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
-        raise InvalidDataError(f"{len(found)} keys start with {text!r}: {shown}: type more of the key")
-
-    def _starting_with(self, text: str) -> list[str]:
-        if self._sorted is None:
-            self._sorted = sorted(self._backend.keys())
-        first = bisect.bisect_left(self._sorted, text)
-        following = (self._sorted[place] for place in range(first, len(self._sorted)))
-        return list(itertools.takewhile(lambda key: key.startswith(text), following))
-
-
-def resolve(backend: _Keys, text: str) -> str:
-    """Return the one key that is `text` or starts with it; as `KeyFinder.resolve`."""
-    return KeyFinder(backend).resolve(text)
-
-
-def resolve_all(backend: _Keys, texts: Sequence[str]) -> list[str]:
-    """Return the keys of several texts, each once, in order; as `KeyFinder.resolve`."""
-    finder = KeyFinder(backend)
-    return list(dict.fromkeys(finder.resolve(text) for text in texts))
 
 
 def short_length(keys: Iterable[str]) -> int:

@@ -5,7 +5,14 @@ file with a class as in :mod:`simarchive.codecs.codec` and name it in :mod:`sima
 """
 
 from simarchive.codecs.codec import CHUNK_BYTES, Buffer, Codec, EncodedChunk
-from simarchive.codecs.registry import CODEC_CHOICES, DEFAULT_CODEC, Sample, choose_codec, codec_named
+from simarchive.codecs.registry import (
+    CODEC_CHOICES,
+    DEFAULT_CODEC,
+    Sample,
+    check_codec,
+    choose_codec,
+    codec_named,
+)
 
 __all__ = [
     "CHUNK_BYTES",
@@ -15,6 +22,7 @@ __all__ = [
     "Codec",
     "EncodedChunk",
     "Sample",
+    "check_codec",
     "choose_codec",
     "codec_named",
 ]

@@ -37,8 +37,10 @@ _EMPTY_FINAL_BLOCK = b"\x01\x00\x00\xff\xff"
 _MAX_STORED_BLOCK = 65535
 _STORED_HEADER = struct.Struct("<BHH")
 _BINARY_LEVEL = 1
-# PDB files: level 1 makes them 3.90 times smaller at 430 MB/s, level 3 3.96 times at 200 MB/s.
-_TEXT_LEVEL = 1
+# Of libdeflate, whose level 6 makes text as small as zlib's, or up to 8% smaller, at three times the speed.
+# ISA-L is six times as fast again, and leaves PDB files 9 to 15% larger, mdcrd files up to twice as large.
+_TEXT_LEVEL = 6
+_ROUGH_LEVEL = 1
 _RAW_WINDOW = -15
 
 
@@ -81,8 +83,14 @@ class PlainDeflate:
         """Return one zlib stream, or the chunk itself if that gains nothing."""
         if all(noise_rows(np.frombuffer(chunk, np.uint8).reshape(1, -1))):
             return EncodedChunk(chunk, self._all_filters)
-        encoded: bytes = isal_zlib.compress(chunk, _TEXT_LEVEL)
+        encoded: bytes = bytes(deflate.zlib_compress(chunk, _TEXT_LEVEL))
         return keep_smaller(chunk, encoded, self._all_filters)
+
+    def rough_size(self, chunk: memoryview) -> int:
+        """Return about how many bytes `encode` makes of a chunk, at a fraction of its cost; never too few."""
+        if all(noise_rows(np.frombuffer(chunk, np.uint8).reshape(1, -1))):
+            return len(chunk)
+        return min(len(chunk), len(deflate.zlib_compress(chunk, _ROUGH_LEVEL)))
 
     def decode(self, stored: memoryview, filter_mask: int, out: memoryview) -> None:
         """Fill `out` from one zlib stream, or from the chunk's own bytes if the filter was skipped."""

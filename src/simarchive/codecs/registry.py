@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 from simarchive.codecs.codec import Codec
@@ -25,10 +26,13 @@ _CODECS: dict[str, Callable[[], Codec]] = {
     "zstd-text": PlainZstd,
 }
 
-# What a person can ask for: "trajectory" means deflate for files that are not trajectories.
+# What a person can ask for: "trajectory" means deflate or zstd for files that are not trajectories.
 CODEC_CHOICES = ("deflate", "zstd", "trajectory", "raw")
 
 _PIECE_BYTES = 1 << 16
+_LARGE_PIECE_BYTES = 1 << 20
+_TEXT_BYTES = bytes([*b"\t\n\r\f\v\b\x1b", *range(0x20, 0x7F)])
+_CHARACTERS_TO_ONE_OTHER = 500
 
 
 class Sample:
@@ -83,34 +87,62 @@ def codec_named(name: str) -> Codec:
     return make()
 
 
+def check_codec(choice: str) -> None:
+    """Check that members can be written with a choice of codec, before the first one is.
+
+    Raises
+    ------
+    InvalidDataError
+        If it is none of `CODEC_CHOICES`, or needs a package that is not installed.
+    """
+    if choice not in CODEC_CHOICES:
+        raise InvalidDataError(f"codec {choice!r} is unknown: choose one of {', '.join(CODEC_CHOICES)}")
+    if choice != "trajectory":
+        codec_named(choice)
+
+
 def choose_codec(choice: str, sample: Sample) -> Codec:
     """Return the codec to write a member with: what makes its sample smallest.
 
     Raises
     ------
     InvalidDataError
-        If `choice` is none of `CODEC_CHOICES`.
+        If `choice` is none of `CODEC_CHOICES`, or needs a package that is not installed.
     """
-    if choice not in CODEC_CHOICES:
-        raise InvalidDataError(f"codec {choice!r} is unknown: choose one of {', '.join(CODEC_CHOICES)}")
+    check_codec(choice)
     if choice == "raw" or not sample.size:
         return Raw()
     if choice == "trajectory":
-        default = choose_codec("deflate", sample)
-        return _trajectory_codec(sample, default) or default
-    codecs = (codec_named(choice), codec_named(f"{choice}-text"))
+        return _smallest_codec(sample)
+    plain, shuffled = codec_named(f"{choice}-text"), codec_named(choice)
+    assert isinstance(plain, PlainDeflate | PlainZstd)
+    if choice == "deflate" and is_text(sample.head):
+        return plain  # No text was found that the shuffle makes smaller.
+    # What repeats in mdcrd and GSD does so far away, from one frame to the next.
+    has_known_frames = find_layout(sample.head) is not None
+    pieces = sample.pieces() if has_known_frames else [sample.middle(_LARGE_PIECE_BYTES)]
     # The shuffled variant is taken if both do as well.
-    return min(codecs, key=lambda codec: _encoded_size(codec, sample.pieces()))
+    rough_size = sum(plain.rough_size(memoryview(piece)) for piece in pieces)
+    return plain if rough_size < _encoded_size(shuffled, pieces) else shuffled
 
 
-def _trajectory_codec(sample: Sample, default: Codec) -> Codec | None:
-    """Return a codec for the frames of a trajectory, or None if `default` does as well."""
+def is_text(head: bytes) -> bool:
+    """Return whether a file that starts so is text: ASCII, and another character here and there."""
+    return len(head.translate(None, _TEXT_BYTES)) <= len(head) // _CHARACTERS_TO_ONE_OTHER
+
+
+def _smallest_codec(sample: Sample) -> Codec:
+    """Return the codec that makes a sample smallest: one for the frames of a trajectory, zstd, or deflate."""
+    codecs = [choose_codec("deflate", sample)]
+    with contextlib.suppress(InvalidDataError):  # the package for zstd is not installed
+        codecs.append(choose_codec("zstd", sample))
     layout = find_layout(sample.head)
-    if layout is None or sample.size < 2 * WORD * layout.frame_words:
-        return None
-    codec = Trajectory(layout)
-    piece = [sample.middle(codec.chunk_bytes)]
-    return codec if _encoded_size(codec, piece) < _encoded_size(default, piece) else None
+    if layout is not None and sample.size >= 2 * WORD * layout.frame_words:
+        codecs.append(Trajectory(layout))
+    if len(codecs) == 1:
+        return codecs[0]
+    pieces = [sample.middle(max(codec.chunk_bytes for codec in codecs))]
+    return min(codecs, key=lambda codec: _encoded_size(codec, pieces))
 
 
 def _encoded_size(codec: Codec, pieces: list[bytes]) -> int:

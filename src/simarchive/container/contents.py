@@ -17,6 +17,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from blake3 import blake3
 from h5py import h5g
 
 from simarchive.container import arrays, documents, layout, members, nodes, objects
@@ -61,6 +62,7 @@ class Contents:
         self.tables = IndexTables(handle, set() if distrusted is None else distrusted)
         self.shared = SharedMembers(self.tables, self._own_member, file)
         self._data_classes: list[str] | None = None
+        self._schemas: dict[str, str | None] = {}
         self._dimensions: dict[int, int] = {}
         self._names: tuple[str, MemberNames] | None = None  # of the members of one object
         self._checks: tuple[str, MemberChecks] | None = None  # of them
@@ -197,6 +199,33 @@ class Contents:
             names = self._names_in(layout.DATA_CLASSES)
             self._data_classes = self._classes_of_objects() if names is None else names
         return list(self._data_classes)
+
+    def schema(self, class_name: str) -> str | None:
+        """Return the JSON text of what is kept of a data class, ``None`` if there is none.
+
+        Raises
+        ------
+        CorruptError
+            If it cannot be read, or does not match its digest.
+        """
+        if class_name not in self._schemas:
+            try:
+                found = nodes.find_text(self._objects, layout.SCHEMA_PREFIX + class_name)
+            except UNREADABLE as error:
+                raise CorruptError(f"the schema of {class_name!r} cannot be read: {error}") from error
+            digest, _, text = ("", "", None) if found is None else found.partition(" ")
+            if text is not None and digest != _schema_digest(class_name, text):
+                raise CorruptError(f"the schema of {class_name!r} does not match its digest")
+            self._schemas[class_name] = text
+        return self._schemas[class_name]
+
+    def keep_schema(self, class_name: str, text: str) -> None:
+        """Keep the JSON text of the schema of a data class, in place of any that is there."""
+        with self.in_one_piece():
+            kept = f"{_schema_digest(class_name, text)} {text}"
+            nodes.write_text(self._objects, layout.SCHEMA_PREFIX + class_name, kept)
+            self._schemas[class_name] = text
+        self.changes += 1
 
     def _classes_of_objects(self) -> list[str]:
         """Return the names of the data classes by looking at each object: no list of them can be read."""
@@ -705,6 +734,10 @@ class Contents:
         nodes.unlink(self._handle.id, layout.STAGING)
         self._checks = None
         self._freed = True
+
+
+def _schema_digest(class_name: str, text: str) -> str:
+    return blake3(f"{class_name}\0{text}".encode()).hexdigest()
 
 
 def _unlisted(error: Exception) -> CorruptError:

@@ -69,6 +69,9 @@ ARCHIVE_DIGEST = "archive_metadata_blake3"
 DATA_CLASSES = "data_classes"
 """JSON list of the data classes that have or had objects; absent while there are none."""
 
+SCHEMA_PREFIX = "data_class_schema_"
+"""Followed by the name of a data class: BLAKE3 and JSON text of its schema; absent for simarchive's own."""
+
 LOST_LINKS = "lost_links"
 """JSON list of links of /objects whose groups HDF5 can neither open nor move: no objects; absent if none."""
 

@@ -8,6 +8,7 @@ from simarchive.data.free_energy import StoredFreeEnergyData
 from simarchive.data.kinds import FilePath
 from simarchive.data.registry import (
     data_class_named,
+    is_class_name,
     name_and_subclasses,
     register_data_class,
     registered_data_classes,
@@ -31,6 +32,7 @@ __all__ = [
     "StoredSimulationData",
     "TrainedModelData",
     "data_class_named",
+    "is_class_name",
     "name_and_subclasses",
     "register_data_class",
     "registered_data_classes",

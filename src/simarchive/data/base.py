@@ -20,6 +20,8 @@ from simarchive.ground.query_classes import query_class_of
 UNSET: Any = None
 """The default of a field that must be set before the object is stored."""
 
+_UNFIT = (TypeError, ValueError, LookupError, AttributeError, OverflowError, RecursionError)
+
 
 class BaseStoredData(BaseModel):
     """Data to be stored: a document and, for most classes, a directory of ancillary data.
@@ -139,6 +141,10 @@ class BaseStoredData(BaseModel):
             return fields_of_class(cls)[name].kind.from_tree(tree)
         except InvalidDataError as error:
             raise InvalidDataError(f"{cls.__name__}.{name}: {error}") from error
+        except _UNFIT as error:
+            # A tree of another program may have anything in the place of a text or a number, arrays too.
+            message = f"{cls.__name__}.{name} has a value of another form: {error}"
+            raise InvalidDataError(message) from error
 
     @classmethod
     def _waiting_for(cls, trees: dict[str, Tree], fields: dict[str, Field]) -> Self:

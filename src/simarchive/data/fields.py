@@ -128,6 +128,9 @@ def _kind_of(annotation: Any, metadata: tuple[Any, ...]) -> FieldKind:
     if typing.get_origin(annotation) is typing.Annotated:
         annotation, *more = typing.get_args(annotation)
         metadata = (*metadata, *more)
+    kinds = [marker for marker in metadata if isinstance(marker, FieldKind)]
+    if kinds:
+        return kinds[0]
     origin, arguments = typing.get_origin(annotation) or annotation, typing.get_args(annotation)
     if origin in _SIMPLE_KINDS:
         return _SIMPLE_KINDS[origin]

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from simarchive.chemistry.trees import Tree, describe
+from simarchive.chemistry.trees import Tree, describe, same_tree
 from simarchive.errors import InvalidDataError
-from simarchive.ground.conditions import ColumnKind, Value
+from simarchive.ground.conditions import ColumnKind, Condition, Equals, Value, Within
 from simarchive.ground.keys import check_member_name
 
 
@@ -75,6 +75,22 @@ class ScalarKind(FieldKind):
     def tolerance(self, bound: float) -> float:
         """Return how far beyond a bound, or beside a number asked for, still matches."""
         return 0.0
+
+    def condition(self, value: Any, column: str) -> Condition:
+        """Return the condition on the index column for the values that count as the one asked for.
+
+        Raises
+        ------
+        InvalidDataError
+            If it is a value of another kind.
+        """
+        index_value = self.index_value(self.accept(value))
+        if index_value is None:
+            raise self.refuse(value)
+        if isinstance(index_value, float) and self.tolerance(index_value):
+            tolerance = self.tolerance(index_value)
+            return Within(column, index_value - tolerance, index_value + tolerance)
+        return Equals(column, index_value)
 
     def terms(self, name: str) -> tuple[Term, ...]:
         """Return the one term: the value itself."""
@@ -228,6 +244,10 @@ class EnumKind(ScalarKind):
         self._enumeration = enumeration
         self.wanted = f"a {enumeration.__name__}"
 
+    def choices(self) -> list[str]:
+        """Return the values of all members."""
+        return [member.value for member in self._enumeration]
+
     def accept(self, value: Any) -> enum.Enum:
         """Return the member, given as such or by its value."""
         try:
@@ -243,3 +263,37 @@ class EnumKind(ScalarKind):
         """Return the value of the member."""
         text: str = value.value
         return text
+
+
+class ChoiceKind(TextKind):
+    """Texts of which there is a list: the values of an enumeration that this program has not."""
+
+    def __init__(self, choices: tuple[str, ...]) -> None:
+        super().__init__()
+        self._choices = choices
+        self.wanted = f"one of {', '.join(choices[:20])}"
+
+    def choices(self) -> list[str]:
+        """Return the texts."""
+        return list(self._choices)
+
+    def accept(self, value: Any) -> str:
+        """Return the text, if it is one of them."""
+        text = super().accept(value)
+        if text not in self._choices:
+            raise self.refuse(value)
+        return text
+
+
+class TreeKind(FieldKind):
+    """Values of which only a class knows what they mean, kept as the trees that they are stored as."""
+
+    wanted = "a tree"
+
+    def accept(self, value: Any) -> Tree:
+        """Return the tree, whatever it is."""
+        return value
+
+    def same(self, first: Tree, second: Tree) -> bool:
+        """Return whether they are the same: types, order of fields, and every bit."""
+        return same_tree(first, second)

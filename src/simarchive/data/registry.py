@@ -79,6 +79,11 @@ def _register(cls: DataClass) -> DataClass:
     return cls
 
 
+def is_class_name(name: str) -> bool:
+    """Return whether a data class can have this name."""
+    return _NAME.fullmatch(name) is not None
+
+
 def data_class_named(name: str) -> type[BaseStoredData] | None:
     """Return the data class of a permanent name, or None if no such class was registered."""
     return _classes.get(name)

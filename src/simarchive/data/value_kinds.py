@@ -10,7 +10,7 @@ import numpy as np
 from simarchive.chemistry.force_fields import ForceFieldSource
 from simarchive.chemistry.phases import PropertyPhase
 from simarchive.chemistry.states import ThermodynamicState
-from simarchive.chemistry.substances import Substance
+from simarchive.chemistry.substances import NOMINAL_TOLERANCE, NearSubstances, Substance
 from simarchive.chemistry.trees import Tree, same_array
 from simarchive.chemistry.units import (
     as_quantity,
@@ -22,7 +22,7 @@ from simarchive.chemistry.units import (
 )
 from simarchive.data.kinds import FieldKind, ScalarKind, Term
 from simarchive.ground.arrays import check_says_no_more, is_array
-from simarchive.ground.conditions import ColumnKind, Value
+from simarchive.ground.conditions import ColumnKind, Condition, Satisfies, Value
 
 TEMPERATURE_TOLERANCE_K = 1e-6
 PRESSURE_TOLERANCE_PA = 1e-3
@@ -57,12 +57,12 @@ class ValueKind(FieldKind):
     """Values of a class with ``to_tree`` and ``from_tree``, such as observables."""
 
     def __init__(self, value_class: type[Any]) -> None:
-        self._value_class = value_class
+        self.value_class = value_class
         self.wanted = f"a {value_class.__name__}"
 
     def accept(self, value: Any) -> Any:
         """Return the value, if it is of the class."""
-        if not isinstance(value, self._value_class):
+        if not isinstance(value, self.value_class):
             raise self.refuse(value)
         return value
 
@@ -72,7 +72,7 @@ class ValueKind(FieldKind):
 
     def from_tree(self, tree: Tree) -> Any:
         """Return the value of a tree."""
-        return self._value_class.from_tree(tree)
+        return self.value_class.from_tree(tree)
 
     def validate(self, value: Any) -> None:
         """Validate the value, if its class knows how."""
@@ -86,12 +86,21 @@ class SubstanceKind(ValueKind, ScalarKind):
 
     column_kind = ColumnKind.CATEGORY
 
-    def __init__(self) -> None:
+    def __init__(self, tolerance: float = NOMINAL_TOLERANCE) -> None:
         super().__init__(Substance)
+        self._tolerance = tolerance
 
     def index_value(self, value: Substance) -> Value:
         """Return the identifier."""
         return value.identifier
+
+    def condition(self, value: Any, column: str) -> Condition:
+        """Return the condition for the substance, and for boxes of whole molecules that stand for it."""
+        wanted: Substance = self.accept(value)
+        if not self._tolerance or not wanted.is_mixed_by_fractions:
+            return super().condition(wanted, column)
+        near = NearSubstances(wanted, self._tolerance)
+        return Satisfies(column, near.__contains__, f"is {wanted.identifier} within {self._tolerance:g}")
 
 
 class StateKind(ValueKind, ScalarKind):
@@ -153,7 +162,10 @@ class QuantityKind(ScalarKind):
 
     def from_tree(self, tree: Tree) -> Any:
         """Return the quantity of a tree."""
-        return self.accept(quantity_from_tree(tree, "a quantity"))
+        quantity = quantity_from_tree(tree, "the value", compatible_with=self.unit_name)
+        if not isinstance(quantity.magnitude, int | float):
+            raise self.refuse(quantity)
+        return quantity
 
     def same(self, first: Any, second: Any) -> bool:
         """Return whether unit and bits agree."""

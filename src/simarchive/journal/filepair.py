@@ -35,14 +35,18 @@ from simarchive.journal.files import (
     storage_error,
     sync_name,
 )
+from simarchive.journal.frames import SECTOR_BYTES, Header, may_be_header
 from simarchive.journal.locks import CHECKPOINT_WAITS, WRITER_BYTE, WRITER_WAITS, Holder, read_holder
 from simarchive.journal.log import Log, SeenFrames
+from simarchive.journal.recovery import ContainerHead
 from simarchive.journal.seal import Seal
 from simarchive.journal.superblock import SUPERBLOCK_BYTES, end_of_file, guarded
 
 LOG_SUFFIX = "-wal"
 # A process that has just written lets those who wait go first.
 _JUST_NOW_S, _STEP_ASIDE_S = 0.1, 0.003
+# How long a log is in the making at most.
+_MAKING_S = 0.2
 
 
 class FilePair:
@@ -107,7 +111,13 @@ class FilePair:
         return self.log
 
     def find_log(self, *, create: bool = False) -> Log | None:
-        """Return the log that bears the name now, newly opened if it is another; None if there is none."""
+        """Return the log that bears the name now, newly opened if it is another; None if there is none.
+
+        Raises
+        ------
+        FormatError
+            If another file bears that name, and this pair is for writing.
+        """
         log = self.log
         if log is not None:
             if log.file.is_current():
@@ -116,11 +126,18 @@ class FilePair:
         files = self.container.files
         while True:
             try:
-                self.log = Log(OpenFile(files, self.log_path, writable=self.writable), self._seen)
+                file = OpenFile(files, self.log_path, writable=self.writable)
             except FileNotFoundError:
                 if not create:
                     return None
             else:
+                if self.writable:
+                    try:
+                        _check_is_log(file, self._is_of_this_container)
+                    except StorageError:
+                        file.close()
+                        raise
+                self.log = Log(file, self._seen)
                 return self.log
             try:
                 create_file(files, self.log_path, b"", like=self.container.status())
@@ -128,6 +145,11 @@ class FilePair:
                 if error.errno != errno.ENOENT:
                     raise
                 raise NotFoundError(f"the directory of container {self.path!r} is gone") from error
+
+    def _is_of_this_container(self, start: bytes) -> bool:
+        header = Header.from_bytes(start, self.log_path)
+        seal = ContainerHead.of(self.container).seal
+        return header is not None and seal is not None and header.base.container_id == seal.container_id
 
     def drop_log(self) -> None:
         """Close the log: its name is gone, or belongs to another file."""
@@ -374,7 +396,7 @@ def check_for_stray_log(path: str, *, files: Files = SYSTEM) -> None:
     DetachedLogError
         If there is one: its container was removed or renamed.
     FormatError
-        If there is something else, such as a link.
+        If there is something else, such as a link, or a file of another kind.
     """
     log_path = log_path_of(path)
     try:
@@ -385,6 +407,7 @@ def check_for_stray_log(path: str, *, files: Files = SYSTEM) -> None:
         if not file.try_lock(exclusive=True):
             # Somebody else makes this very container, or has just lost it.
             return
+        _check_is_log(file, _is_header)
         log = Log(file)
         log.refresh()
         has_commits = bool(log.states) and status_of(files, path) is None
@@ -397,3 +420,32 @@ def check_for_stray_log(path: str, *, files: Files = SYSTEM) -> None:
             f"there is a log {log_path!r} with commits, but no container {path!r}: it was removed or renamed "
             "before they were copied into it. Put it back to keep them, or remove the log"
         )
+
+
+def _check_is_log(file: OpenFile, is_known: Callable[[bytes], bool]) -> None:
+    """Refuse another file in the place of a log, before it is written over or removed.
+
+    Parameters
+    ----------
+    is_known
+        Tells from the first bytes of a file with several names whether it is a log all the same.
+    """
+    start = file.read(SECTOR_BYTES, 0)
+    if start and not may_be_header(start):
+        raise FormatError(
+            f"{file.path!r} is where the log of a container belongs, and is another file: nothing was "
+            "written to it; move it away, or give the container another name"
+        )
+    if file.status().st_nlink > 1 and not is_known(start):
+        # Where files cannot be made without a name, a log that is being made has two for a moment, and
+        # keeps them if its process is killed.
+        sweep(file.path, files=file.files)
+        if not wait_until(lambda: file.status().st_nlink < 2, time.monotonic() + _MAKING_S):
+            raise FormatError(
+                f"{file.path!r} is where the log of a container belongs, and has other names (hard links), "
+                "by which it may be another file: nothing was written to it; move it away"
+            )
+
+
+def _is_header(start: bytes) -> bool:
+    return Header.from_bytes(start, "") is not None

@@ -36,7 +36,8 @@ COMMIT, SKIP = 1, 2
 DIGEST_BYTES = 16
 _UNKNOWN = bytes(8)
 
-_MAGIC = b"simwal\x00\x01"
+_ANY_VERSION = b"simwal"
+_MAGIC = _ANY_VERSION + b"\x00\x01"
 _HEADER = struct.Struct(f"<8sI4x16s16s16sQ{SUPERBLOCK_BYTES}s")
 _FRAME_MAGIC = b"SFR1"
 _HEAD = struct.Struct("<4sIQQQQ")
@@ -94,6 +95,11 @@ class Header:
                 f"log {path!r} has a format that this version does not know: upgrade simarchive"
             )
         return cls(salt, Seal(container_id, state), end, superblock)
+
+
+def may_be_header(data: bytes) -> bool:
+    """Return whether the first bytes of a file may be what is left of a header, or room for one."""
+    return data.startswith(_ANY_VERSION) or not any(data)
 
 
 @dataclass(frozen=True, slots=True)

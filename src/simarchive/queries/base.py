@@ -17,6 +17,7 @@ from simarchive.data.value_kinds import SubstanceKind
 from simarchive.errors import InvalidDataError
 from simarchive.ground.conditions import Condition, in_words
 from simarchive.queries.criteria import conditions_of
+from simarchive.queries.literals import read_criterion
 from simarchive.queries.substance import (
     SubstanceQuery,
     component_patterns,
@@ -31,8 +32,10 @@ _SUBSTANCE_OPTIONS = ("substance_query", "contains_components", "excludes_compon
 class BaseDataQuery(ABC):
     """A query for objects of one data class and its subclasses.
 
-    Criteria are set as attributes, or by keywords: a value, `Between`, `AnyOf` or `Not`. An attribute that
-    was not set is ``None``: no criterion. A query without criteria matches every object of the class.
+    Criteria are set as attributes, or by keywords: a value, `Between`, `AnyOf` or `Not`. A phase, a substance
+    and a state may be texts as in query expressions: ``"liquid"``, ``"O|CO"``, ``"298.15K@1atm"``. An
+    attribute that was not set is ``None``: no criterion. A query without criteria matches every object of the
+    class.
 
     Attributes
     ----------
@@ -119,7 +122,9 @@ class BaseDataQuery(ABC):
         if value is None:
             return None
         if name in self._terms():
-            conditions_of(value, name, self._terms()[name][1].kind)
+            kind = self._terms()[name][1].kind
+            value = read_criterion(value, kind)
+            conditions_of(value, name, kind)
             return value
         if name in ("contains_components", "excludes_components"):
             return component_patterns(value)
@@ -174,7 +179,10 @@ class BaseDataQuery(ABC):
             part = self._values.get("substance_query")
             if part is not None and part.components_only and isinstance(criterion, Substance):
                 return (is_a_component_of(criterion, name),)
-            return conditions_of(criterion, name, term.kind)
+            kind = term.kind
+            if part is not None and isinstance(kind, SubstanceKind):
+                kind = SubstanceKind(part.mole_fraction_tolerance)
+            return conditions_of(criterion, name, kind)
         if name not in self._conditions:
             self._conditions[name] = conditions_of(criterion, name, term.kind)
         return self._conditions[name]

@@ -20,7 +20,7 @@ class Between:
 
     Quantities match within a tolerance beyond the bounds, because units are converted: 1e-6 K for
     temperatures, 1e-3 Pa for pressures, a relative 1e-12 for others. ``Between()`` matches any value that is
-    set.
+    set. NaN lies in no range.
     """
 
     __slots__ = ("high", "low")
@@ -64,7 +64,12 @@ class AnyOf:
 
 
 class Not:
-    """Anything but a value or criterion; an unset value matches too."""
+    """Anything but a value or criterion: all that it does not find, so an unset value and NaN match too.
+
+    ``Not(Between(290, 310))`` finds what lies outside of the range, what is not set, and NaN; only numbers
+    that lie outside are ``AnyOf(Between(None, 289), Between(311, None))``. ``Not(Between())`` finds what is
+    not set, and NaN.
+    """
 
     __slots__ = ("criterion",)
 
@@ -121,12 +126,7 @@ def _condition_of(criterion: Any, column: str, kind: ScalarKind) -> Condition:
         return _any_of([_condition_of(choice, column, kind) for choice in criterion.choices], column)
     if isinstance(criterion, Between):
         return _range(criterion, column, kind)
-    value = kind.index_value(kind.accept(criterion))
-    if value is None:
-        raise kind.refuse(criterion)
-    if isinstance(value, float) and kind.tolerance(value):
-        return Within(column, value - kind.tolerance(value), value + kind.tolerance(value))
-    return Equals(column, value)
+    return kind.condition(criterion, column)
 
 
 def _any_of(choices: list[Condition], column: str) -> Condition:

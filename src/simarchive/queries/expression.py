@@ -39,6 +39,7 @@ from functools import partial
 from typing import Any, NoReturn
 
 from simarchive.chemistry.trees import shortened
+from simarchive.data.base import BaseStoredData
 from simarchive.data.kinds import ScalarKind
 from simarchive.data.registry import data_class_named, registered_data_classes
 from simarchive.errors import InvalidDataError, QuerySyntaxError
@@ -108,19 +109,29 @@ class _Clause:
         return self.values[0]
 
 
-def parse_query(expression: str) -> BaseDataQuery:
+def parse_query(
+    expression: str, data_class: Callable[[str], type[BaseStoredData] | None] = data_class_named
+) -> BaseDataQuery:
     """Return the query that an expression writes.
+
+    Parameters
+    ----------
+    expression
+        As the head of `simarchive.queries.expression` says.
+    data_class
+        Returns the data class of a name; by default of those that are registered.
 
     Raises
     ------
     QuerySyntaxError
         If it cannot be read. The message shows the expression with a mark under the place.
     """
-    return _Parser(expression).query()
+    return _Parser(expression, data_class).query()
 
 
 class _Parser:
-    def __init__(self, expression: str) -> None:
+    def __init__(self, expression: str, data_class: Callable[[str], type[BaseStoredData] | None]) -> None:
+        self._data_class = data_class
         if not isinstance(expression, str):
             raise QuerySyntaxError(f"a query expression must be a text, not {type(expression).__name__}")
         if len(expression) > LONGEST:
@@ -216,7 +227,7 @@ class _Parser:
             self._fail("class takes one name after =", clause.name)
         wanted = clause.first.text
         name = CLASS_ALIASES.get(wanted.replace("-", "_").lower(), wanted)
-        if data_class_named(name) is None:
+        if self._data_class(name) is None:
             known = [*CLASS_ALIASES, *(cls.data_class_name for cls in registered_data_classes())]
             self._fail(
                 f"there is no data class {shortened(wanted)}; there are {', '.join(known)}", clause.first
@@ -224,7 +235,7 @@ class _Parser:
         return self._new_query(name)
 
     def _new_query(self, name: str) -> BaseDataQuery:
-        data_class = data_class_named(name)
+        data_class = self._data_class(name)
         assert data_class is not None
         return query_class_for(data_class)()
 

@@ -15,7 +15,7 @@ from simarchive.chemistry.units import quantity_named
 from simarchive.data.kinds import BooleanKind, IntegerKind, RealKind, ScalarKind, TextKind
 from simarchive.data.value_kinds import PhaseKind, QuantityKind, StateKind, SubstanceKind
 from simarchive.errors import InvalidDataError
-from simarchive.queries.criteria import Between
+from simarchive.queries.criteria import AnyOf, Between, Not
 from simarchive.queries.substance import ComponentPattern
 
 # Each digit fits one place of the pattern only, or a long number that does not fit would take forever.
@@ -65,6 +65,19 @@ def read_literal(text: str, kind: ScalarKind, *, unit_of: str = "") -> Any:
     if isinstance(kind, TextKind):
         return text
     return kind.accept(text)
+
+
+def read_criterion(criterion: Any, kind: ScalarKind) -> Any:
+    """Return a criterion in which texts that stand for phases, substances and states are read."""
+    if not isinstance(kind, PhaseKind | SubstanceKind | StateKind):
+        return criterion
+    if isinstance(criterion, str):
+        return read_literal(criterion, kind)
+    if isinstance(criterion, AnyOf):
+        return AnyOf(*(read_criterion(choice, kind) for choice in criterion.choices))
+    if isinstance(criterion, Not):
+        return Not(read_criterion(criterion.criterion, kind))
+    return criterion
 
 
 LONGEST_SMILES = 4000

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from simarchive.chemistry.amounts import ExactAmount
+from simarchive.chemistry.amounts import Amount, ExactAmount
 from simarchive.chemistry.components import Component, canonical_smiles
-from simarchive.chemistry.substances import Substance
+from simarchive.chemistry.substances import NOMINAL_TOLERANCE, Substance
 from simarchive.chemistry.trees import describe
 from simarchive.errors import InvalidDataError
 from simarchive.ground.conditions import Condition, Negated, Satisfies
@@ -20,22 +20,34 @@ _SMILES_WITH_ROLE = re.compile(r"(.+)\{(solv|sol|lig|rec)\}")
 
 @dataclass
 class SubstanceQuery:
-    """Which part of the `substance` of a query data may be about.
+    """Which part of the `substance` of a query data may be about, and how near its amounts must be.
 
     Parameters
     ----------
     components_only
-        Match data of a pure substance that is one of the components, in the same role: mole fractions of
-        any value, exact amounts of the same number. If False, the whole substance must match.
+        Match data of a pure substance that is one of the components, in the same role, and with the same
+        kinds of amount: mole fractions of any value, exact amounts of the same number. If False, the whole
+        substance must match.
+    mole_fraction_tolerance
+        How far each mole fraction of a mixture may be from the one asked for; never more than a tenth of it.
+        A box for x = 0.49 may hold 490 of 999 molecules, so 0.001 if nothing else is said; 0 asks for all six
+        decimals.
     """
 
     components_only: bool = False
+    mole_fraction_tolerance: float = NOMINAL_TOLERANCE
 
     def validate(self) -> None:
-        """Raise InvalidDataError if `components_only` is neither True nor False."""
+        """Raise InvalidDataError if one of them is no such value."""
         if not isinstance(self.components_only, bool):
             raise InvalidDataError(
                 f"components_only must be True or False, not {describe(self.components_only)}"
+            )
+        tolerance: object = self.mole_fraction_tolerance
+        is_number = isinstance(tolerance, int | float) and not isinstance(tolerance, bool)
+        if not is_number or not 0.0 <= self.mole_fraction_tolerance <= 1.0:
+            raise InvalidDataError(
+                f"mole_fraction_tolerance must be a number from 0 to 1, not {describe(tolerance)}"
             )
 
 
@@ -80,25 +92,32 @@ def component_patterns(components: Any) -> tuple[ComponentPattern, ...] | None:
     return tuple(ComponentPattern.of(component) for component in components) or None
 
 
-def is_a_component_of(substance: Substance, column: str) -> Condition:
+def is_a_component_of(substance: Substance, column: str, *, in_any_amount: bool = False) -> Condition:
     """Return the condition for pure substances that are a component of `substance`."""
 
     def test(text: str) -> bool:
-        return any(_is_a_component(candidate, substance) for candidate in _substances(text))
+        return any(
+            _is_a_component(candidate, substance, in_any_amount=in_any_amount)
+            for candidate in _substances(text)
+        )
 
     return Satisfies(column, test, f"is a pure component of {substance.identifier}")
 
 
-def _is_a_component(candidate: Substance, substance: Substance) -> bool:
+def _is_a_component(candidate: Substance, substance: Substance, *, in_any_amount: bool) -> bool:
     if candidate.number_of_components != 1:
         return False
     identifier = candidate.components[0].identifier
     if identifier not in substance.amounts:
         return False
-    found, wanted = candidate.amounts[identifier][0], substance.amounts[identifier][0]
-    if isinstance(found, ExactAmount):
-        return found == wanted
-    return type(found) is type(wanted)
+    if in_any_amount:
+        return True
+    # All of the amounts, whatever their order: of each kind that one has, the other one must have the same.
+    return _compared(candidate.amounts[identifier]) == _compared(substance.amounts[identifier])
+
+
+def _compared(amounts: tuple[Amount, ...]) -> set[Amount | type[Amount]]:
+    return {amount if isinstance(amount, ExactAmount) else type(amount) for amount in amounts}
 
 
 def contains(patterns: tuple[ComponentPattern, ...], column: str) -> Condition:

@@ -11,24 +11,24 @@ from __future__ import annotations
 import abc
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 from simarchive.chemistry.force_fields import ForceFieldSource
-from simarchive.data import BaseStoredData, ForceFieldData, name_and_subclasses
+from simarchive.data import BaseStoredData, ForceFieldData, data_class_named
 from simarchive.errors import InvalidDataError, NotFoundError, WrongTypeError
-from simarchive.ground.conditions import Value, places_in_order
 from simarchive.ground.filesystem import PathLike
 from simarchive.ground.keys import check_key, free_key
 from simarchive.ground.signals import OpenBlock
 from simarchive.ground.thread_lock import ThreadLock
-from simarchive.queries import BaseDataQuery
-from simarchive.storage import duplicates, merging
+from simarchive.queries import BaseDataQuery, parse_query
+from simarchive.storage import duplicates, key_prefixes, merging
 from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
 from simarchive.storage.duplicates import Action, StoreOutcome
 from simarchive.storage.incoming import Incoming
+from simarchive.storage.matches import Match, arranged_matches, class_names
 from simarchive.storage.merging import MergeReport
 
 if TYPE_CHECKING:
@@ -36,12 +36,7 @@ if TYPE_CHECKING:
     from simarchive.chemistry.substances import Substance
     from simarchive.storage.scratch import SharedFiles
 
-Match = tuple[str, BaseStoredData, Any]
-"""One match of a query: key, object, and the path of its ancillary data or ``None``."""
-
 REGISTRY_KEY = "object_keys"
-
-Found = TypeVar("Found")
 
 
 class StoredObjectKeys(BaseStoredData):
@@ -317,10 +312,32 @@ class StorageBackend(abc.ABC):
     def __iter__(self) -> Iterator[str]:
         return iter(self.keys())
 
+    def __getitem__(self, storage_key: str) -> BaseStoredData:
+        """Return what `load` does; the start of a key is enough, as for `full_key`."""
+        return self.load(self.full_key(storage_key))
+
+    def full_key(self, text: str) -> str:
+        """Return the one key that is a text, or starts with it.
+
+        Raises
+        ------
+        NotFoundError
+            If no key starts with it.
+        InvalidDataError
+            If several keys do; the message names them.
+        """
+        return key_prefixes.resolve(self, text)
+
     # --- queries -----------------------------------------------------------------------------------------
 
-    def query(self, data_query: BaseDataQuery) -> dict[tuple[Any, ...], list[Match]]:
+    def query(self, data_query: BaseDataQuery | str) -> dict[tuple[Any, ...], list[Match]]:
         """Return the objects that match a query, grouped by the matched values.
+
+        Parameters
+        ----------
+        data_query
+            A query, or an expression such as ``"phase=liquid T=290..310K"``: see `parse_query`. So for all
+            methods that take a query.
 
         Returns
         -------
@@ -329,14 +346,14 @@ class StorageBackend(abc.ABC):
             criteria in the order in which the query class declares them. Its values are lists of
             ``(key, object, path)``; `path` is ``None`` for an object without ancillary data.
         """
-        data_query.validate()
+        data_query = self.asked(data_query)
         with self.lock:
             found: dict[tuple[Any, ...], list[Match]] = {}
             for matched, match in self._matches(data_query):
                 found.setdefault(matched, []).append(match)
             return found
 
-    def keys(self, data_query: BaseDataQuery | None = None) -> list[str]:
+    def keys(self, data_query: BaseDataQuery | str | None = None) -> list[str]:
         """Return the keys of the objects that match a query, or of all objects, in stored order.
 
         A query that finds several classes gives them class by class, unless it says how to order them.
@@ -344,12 +361,28 @@ class StorageBackend(abc.ABC):
         with self.lock:
             if data_query is None:
                 return self._object_keys()
-            data_query.validate()
-            return [key for _, (key, _, _) in self._matches(data_query)]
+            return [key for _, (key, _, _) in self._matches(self.asked(data_query))]
 
-    def count(self, data_query: BaseDataQuery) -> int:
+    def count(self, data_query: BaseDataQuery | str) -> int:
         """Return how many objects match a query."""
         return len(self.keys(data_query))
+
+    def asked(self, data_query: BaseDataQuery | str) -> BaseDataQuery:
+        """Return a query that was validated, given as such or as an expression.
+
+        Raises
+        ------
+        QuerySyntaxError, InvalidDataError
+            If it makes no sense.
+        """
+        if isinstance(data_query, str):
+            return parse_query(data_query, self.data_class)
+        data_query.validate()
+        return data_query
+
+    def data_class(self, name: str) -> type[BaseStoredData] | None:
+        """Return the data class of a name as this backend knows it, or ``None``."""
+        return data_class_named(name)
 
     # --- combining -------------------------------------------------------------------------------------
 
@@ -496,46 +529,6 @@ class StorageBackend(abc.ABC):
     def _write_registry(self, registry: dict[str, str]) -> None:
         stored = StoredObjectKeys(object_keys=list(registry), object_classes=list(registry.values()))
         self._store_object(stored, REGISTRY_KEY, None)
-
-
-def class_names(data_query: BaseDataQuery) -> tuple[str, ...]:
-    """Return the names of the classes that a query searches."""
-    return name_and_subclasses(data_query.data_class())
-
-
-def arranged_matches(
-    data_query: BaseDataQuery, found: list[tuple[tuple[Any, ...], Match]]
-) -> Iterator[tuple[tuple[Any, ...], Match]]:
-    """Yield matched values and matches in the order, and up to the limit, that a query asks for.
-
-    Parameters
-    ----------
-    found
-        Of each class in the order in which its objects were stored.
-    """
-    ranks = {name: rank for rank, name in enumerate(class_names(data_query))}
-    by_class = sorted(found, key=lambda pair: ranks.get(pair[1][1].data_class_name, len(ranks)))
-    yield from arranged(data_query, by_class, lambda pair, name: pair[1][1].index_values().get(name))
-
-
-def arranged(
-    data_query: BaseDataQuery, found: Sequence[Found], value_of: Callable[[Found, str], Value]
-) -> list[Found]:
-    """Return what was found in the order that the query asks for, and no more than its limit.
-
-    Parameters
-    ----------
-    found
-        Class by class, and of each class in the order in which its objects were stored; equal values keep it.
-    value_of
-        Called with one of these and the name of an index column; returns the value to order by.
-    """
-    in_order = list(found)
-    if data_query.order_by is not None:
-        name, descending = data_query.order_by.removeprefix("-"), data_query.order_by.startswith("-")
-        values = [value_of(one, name) for one in in_order]
-        in_order = [in_order[place] for place in places_in_order(values, descending=descending)]
-    return in_order[: data_query.limit]
 
 
 def _check_class(stored: object) -> None:

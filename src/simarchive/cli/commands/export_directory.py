@@ -11,6 +11,7 @@ import click
 
 from simarchive.cli import opening
 from simarchive.cli.arguments import PATH, container_argument, json_option
+from simarchive.cli.isolation import isolated_option, of_others
 from simarchive.cli.merge_report import report_merge, with_problems
 from simarchive.cli.output import print_json, print_line
 from simarchive.cli.progress_bars import bytes_bar, objects_bar
@@ -36,6 +37,7 @@ _STANDARD_OUTPUT = Path("-")
 @click.option("--citation", metavar="PATH", type=PATH, help="Write CITATION.cff; - is standard output.")
 @click.option("--datacite", metavar="PATH", type=PATH, help="Write DataCite's JSON; - is standard output.")
 @json_option
+@isolated_option("container", rule=of_others)
 def command(
     container: Path,
     directory: Path | None,

@@ -155,6 +155,7 @@ def _fact(metadata: ArchiveMetadata, name: str) -> Iterator[tuple[str, str]]:
 @metadata_options
 @wait_option
 @json_option
+@isolated_option("container")
 def set_fields(container: Path, wait_s: float, as_json: bool, **options: Any) -> None:
     """Set some of what FILE says of itself; what is not named stays as it is.
 

@@ -69,14 +69,12 @@ def command(
 
     If nothing matches, the exit code is still 0.
     """
-    from simarchive.queries.expression import parse_query
-
-    data_query = parse_query(expression)
-    if limit is not None:
-        data_query.limit = limit
-    if order_by is not None:
-        data_query.order_by = _column(order_by)
     with opening.for_reading(container) as backend:
+        data_query = backend.asked(expression)
+        if limit is not None:
+            data_query.limit = limit
+        if order_by is not None:
+            data_query.order_by = _column(order_by)
         explanation = backend.explain(data_query) if explain else ""
         answer: dict[str, Any] = {"explanation": explanation.splitlines()} if explain else {}
         if explain and not as_json:

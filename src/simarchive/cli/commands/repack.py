@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from simarchive.cli.arguments import container_argument, json_option, tmp_dir_option, wait_option
+from simarchive.cli.isolation import isolated_option
 from simarchive.cli.output import count_text, print_json, print_line, print_notice, size_text
 from simarchive.errors import NotFoundError
 
@@ -20,6 +21,7 @@ from simarchive.errors import NotFoundError
 @tmp_dir_option
 @wait_option
 @json_option
+@isolated_option("container")
 def command(container: Path, set_aside: bool, tmp_dir: Path | None, wait_s: float, as_json: bool) -> None:
     """Rewrite FILE without unused space, then replace it with the new file.
 

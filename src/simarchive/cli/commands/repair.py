@@ -10,6 +10,7 @@ import click
 from simarchive.cli import opening
 from simarchive.cli.arguments import PATH, container_argument, json_option, wait_option
 from simarchive.cli.failures import Findings
+from simarchive.cli.isolation import always, isolated_option
 from simarchive.cli.output import count_text, print_json, print_line, print_table
 from simarchive.cli.streams import one_line
 from simarchive.errors import IncompleteError
@@ -33,6 +34,7 @@ from simarchive.errors import IncompleteError
 )
 @wait_option
 @json_option
+@isolated_option("container", rule=always)
 def command(
     container: Path, index: bool, forget_log: bool, new: Path | None, wait_s: float, as_json: bool
 ) -> None:

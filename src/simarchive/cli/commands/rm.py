@@ -9,6 +9,7 @@ import click
 
 from simarchive.cli import object_keys, opening
 from simarchive.cli.arguments import container_argument, json_option, tmp_dir_option, wait_option
+from simarchive.cli.isolation import isolated_option
 from simarchive.cli.output import count_text, print_json, print_line
 from simarchive.errors import ConflictError, CorruptError, StorageFullError
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 @tmp_dir_option
 @wait_option
 @json_option
+@isolated_option("container")
 def command(
     container: Path,
     keys: tuple[str, ...],

@@ -8,6 +8,7 @@ import click
 
 from simarchive.cli import opening
 from simarchive.cli.arguments import PATH, codec_option, container_argument, json_option
+from simarchive.cli.isolation import isolated_option, of_others
 from simarchive.cli.merge_report import report_merge, with_problems
 from simarchive.cli.progress_bars import objects_bar
 from simarchive.errors import InvalidDataError
@@ -42,6 +43,7 @@ from simarchive.errors import InvalidDataError
 )
 @codec_option
 @json_option
+@isolated_option("container", rule=of_others, made="target")
 def command(
     container: Path,
     target: Path,

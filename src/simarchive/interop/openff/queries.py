@@ -17,6 +17,7 @@ from simarchive.errors import InvalidDataError
 from simarchive.ground.conditions import Condition
 from simarchive.interop.openff.values import our_state, our_substance, to_typed, type_string_of
 from simarchive.queries import SubstanceQuery, query_class_for
+from simarchive.queries.substance import is_a_component_of
 from simarchive.storage.evaluator_json import short_name
 
 _PLAIN_CRITERIA = (
@@ -52,7 +53,12 @@ def conditions_of(data_query: Any, class_name: str) -> tuple[Condition, ...]:
         for name, value in _criteria(data_query):
             if hasattr(ours, name):
                 setattr(ours, name, value)
-        return ours.conditions()
+        part, substance = ours.substance_query, ours.substance
+        if part is None or not part.components_only:
+            return ours.conditions()
+        # Evaluator compares the first amounts only, in whatever order they were added.
+        del ours.substance_query, ours.substance
+        return (is_a_component_of(substance, "substance", in_any_amount=True), *ours.conditions())
     except InvalidDataError:
         # What the query asks for has no form here; then only looking at every object can tell.
         return ()
@@ -61,8 +67,10 @@ def conditions_of(data_query: Any, class_name: str) -> tuple[Condition, ...]:
 def _criteria(data_query: Any) -> Iterator[tuple[str, Any]]:
     if data_query.substance != UNDEFINED:
         yield "substance", our_substance(data_query.substance)
-        if data_query.substance_query != UNDEFINED and data_query.substance_query.components_only:
-            yield "substance_query", SubstanceQuery(components_only=True)
+        asked = data_query.substance_query
+        components_only = asked != UNDEFINED and bool(asked.components_only)
+        # Evaluator compares all six decimals.
+        yield "substance_query", SubstanceQuery(components_only, mole_fraction_tolerance=0.0)
     if data_query.thermodynamic_state != UNDEFINED:
         yield "thermodynamic_state", our_state(data_query.thermodynamic_state)
     for name in _PLAIN_CRITERIA:

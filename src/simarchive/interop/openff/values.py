@@ -22,7 +22,8 @@ from openff.units import unit
 from simarchive.chemistry import Component as OurComponent
 from simarchive.chemistry import Substance as OurSubstance
 from simarchive.chemistry import ThermodynamicState as OurThermodynamicState
-from simarchive.chemistry.unit_texts import factors, product_text
+from simarchive.chemistry.unit_names.registries import understood
+from simarchive.chemistry.unit_names.texts import factors, product_text
 from simarchive.data import BaseStoredData
 from simarchive.errors import InvalidDataError
 from simarchive.storage.evaluator_json import (
@@ -159,7 +160,7 @@ def from_typed(typed: Any) -> Any:
 
 @functools.lru_cache(maxsize=1024)
 def _unit(text: str) -> Any:
-    return unit.Unit(product_text(factors(text)))
+    return unit.Unit(product_text(understood(unit, factors(text))))
 
 
 @functools.lru_cache(maxsize=1024)

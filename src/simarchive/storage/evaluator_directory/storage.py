@@ -28,7 +28,7 @@ from simarchive.ground.signals import OpenBlock
 from simarchive.ground.thread_lock import ThreadLock
 from simarchive.queries import BaseDataQuery
 from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
-from simarchive.storage.backend import Match, StorageBackend, arranged_matches, class_names
+from simarchive.storage.backend import StorageBackend
 from simarchive.storage.evaluator_directory.changes import Changes
 from simarchive.storage.evaluator_directory.documents import Filing, filing_of, read_object, text_of
 from simarchive.storage.evaluator_directory.files import (
@@ -48,6 +48,7 @@ from simarchive.storage.evaluator_directory.registry import (
 from simarchive.storage.evaluator_directory.turns import Turns
 from simarchive.storage.evaluator_json import MAX_JSON_BYTES
 from simarchive.storage.incoming import Incoming
+from simarchive.storage.matches import Match, arranged_matches, class_names
 
 if TYPE_CHECKING:
     from simarchive.storage.scratch import SharedFiles

@@ -173,8 +173,11 @@ def _set(node: dict[str, Any], where: str, _name: str) -> list[Any]:
     values = read_value(_take(node, "value", where), where)
     if not isinstance(values, list):
         raise InvalidDataError(f"{where} must be a list of the values of a set")
-    # The order in which a set was written is that of salted hashes, and means nothing.
-    return sorted(values, key=lambda value: json.dumps(value, sort_keys=True))
+    try:
+        # The order in which a set was written is that of salted hashes, and means nothing.
+        return sorted(values, key=lambda value: json.dumps(value, sort_keys=True))
+    except TypeError as error:
+        raise InvalidDataError(f"{where} is a set of arrays, which has no form here") from error
 
 
 def _absent(_node: dict[str, Any], _where: str, _name: str) -> Any:
@@ -218,18 +221,18 @@ def _gradient(node: dict[str, Any], where: str, _name: str) -> dict[str, Any]:
 
 def _observable(node: dict[str, Any], where: str, _name: str) -> dict[str, Any]:
     value = read_value(_take(node, "value", where), f"{where}.value")
-    gradients = read_value(node.get("gradients") or [], f"{where}.gradients")
+    gradients = _gradients(node, where)
     if value is None:
         return {"gradients": gradients}
-    if "error" not in value:
+    if not isinstance(value, dict) or value.keys() != {"value", "error"}:
+        value = _checked_quantity(value, f"{where}.value")
         value = {"value": value, "error": {"value": 0.0, "unit": value["unit"]}}
     return {**value, "gradients": gradients}
 
 
 def _observable_array(node: dict[str, Any], where: str, _name: str) -> dict[str, Any]:
     gradients = [
-        {**gradient, "value": _as_columns(gradient["value"], where)}
-        for gradient in read_value(node.get("gradients") or [], f"{where}.gradients")
+        {**gradient, "value": _as_columns(gradient["value"], where)} for gradient in _gradients(node, where)
     ]
     value = read_value(_take(node, "value", where), f"{where}.value")
     if value is None:
@@ -237,8 +240,26 @@ def _observable_array(node: dict[str, Any], where: str, _name: str) -> dict[str,
     return {"value": _as_columns(value, where), "gradients": gradients}
 
 
-def _as_columns(quantity: dict[str, Any], where: str) -> dict[str, Any]:
-    value = np.asarray(quantity["value"])
+def _gradients(node: dict[str, Any], where: str) -> list[dict[str, Any]]:
+    gradients = read_value(node.get("gradients") or [], f"{where}.gradients")
+    if not isinstance(gradients, list) or not all(
+        isinstance(gradient, dict) and gradient.keys() == {"key", "value"} for gradient in gradients
+    ):
+        raise InvalidDataError(f"{where}.gradients must be a list of gradients")
+    return gradients
+
+
+def _checked_quantity(tree: Any, where: str) -> dict[str, Any]:
+    if not isinstance(tree, dict) or tree.keys() != {"value", "unit"}:
+        raise InvalidDataError(f"{where} must be a quantity, not {shown(tree)}")
+    return tree
+
+
+def _as_columns(tree: Any, where: str) -> dict[str, Any]:
+    quantity = _checked_quantity(tree, where)
+    value = quantity["value"]
+    if not isinstance(value, np.ndarray):
+        value = _as_array(value, where)
     if value.ndim > 2:
         raise InvalidDataError(f"{where} must have one or two dimensions, not {value.ndim}")
     return {"value": value if value.ndim == 2 else value.reshape(-1, 1), "unit": quantity["unit"]}

@@ -10,12 +10,11 @@ import numpy as np
 
 from simarchive.container.contents import Contents
 from simarchive.container.index import KEY_COLUMN, IndexTable
-from simarchive.data import data_class_named, name_and_subclasses
 from simarchive.errors import CorruptError, InvalidDataError
 from simarchive.ground.conditions import ColumnKind, Condition, Value
 from simarchive.queries import BaseDataQuery
-from simarchive.storage.backend import arranged
-from simarchive.storage.hdf5 import indexing
+from simarchive.storage.hdf5 import classes, indexing
+from simarchive.storage.matches import arranged
 
 if TYPE_CHECKING:
     import pandas
@@ -49,7 +48,7 @@ def count(contents: Contents, data_query: BaseDataQuery) -> int | None:
 
 def candidates(contents: Contents, data_query: BaseDataQuery) -> list[str]:
     """Return the keys of at least all objects that match, class by class, each in stored order."""
-    return select_by(contents, name_and_subclasses(data_query.data_class()), data_query.conditions())
+    return select_by(contents, classes.names_of(contents, data_query.data_class()), data_query.conditions())
 
 
 def select_by(contents: Contents, class_names: Iterable[str], conditions: Sequence[Condition]) -> list[str]:
@@ -68,7 +67,7 @@ def explain(contents: Contents, data_query: BaseDataQuery) -> str:
     """Return in words how the index answers a query."""
     lines = [data_query.explain()]
     is_decided = True
-    for name in name_and_subclasses(data_query.data_class()):
+    for name in classes.names_of(contents, data_query.data_class()):
         table = indexing.usable_table(contents, name)
         if table is None:
             has_objects = name in contents.data_classes()
@@ -96,7 +95,7 @@ def _asked(
     try:
         return ask(found, data_query)
     except CorruptError as error:
-        for name in name_and_subclasses(data_query.data_class()):
+        for name in classes.names_of(contents, data_query.data_class()):
             indexing.distrust(contents, name, str(error))
         return None
 
@@ -129,7 +128,7 @@ def _count(found: list[IndexTable], data_query: BaseDataQuery) -> int:
 def tables(contents: Contents, data_query: BaseDataQuery) -> list[IndexTable] | None:
     """Return the tables of all classes that a query is about, or ``None`` if one is missing or unusable."""
     found = []
-    for name in name_and_subclasses(data_query.data_class()):
+    for name in classes.names_of(contents, data_query.data_class()):
         table = indexing.usable_table(contents, name)
         if table is not None:
             found.append(table)
@@ -230,7 +229,7 @@ def _row(contents: Contents, key: str) -> dict[str, Value]:
             return table.row(key)
     except CorruptError as error:
         indexing.distrust(contents, class_name, str(error))
-    data_class = data_class_named(class_name)
+    data_class = classes.class_of(contents, class_name)
     if data_class is None:
         return {}
     document = contents.document(key, lambda _, name: contents.variable(key, name))

@@ -25,6 +25,7 @@ from simarchive.data import BaseStoredData, data_class_named
 from simarchive.errors import CorruptError, FormatError, InvalidDataError, NotFoundError, StorageError
 from simarchive.ground.conditions import Column, ColumnKind, Condition, Equals, Value, is_missing
 from simarchive.ground.keys import are_keys, is_key
+from simarchive.storage.hdf5 import classes
 
 LOGGER = logging.getLogger("simarchive")
 
@@ -75,9 +76,9 @@ def identical(identity: str) -> Equals:
 def usable_table(contents: Contents, class_name: str) -> IndexTable | None:
     """Return the table of a class if it answers queries of this version, else ``None``.
 
-    ``None`` also for a class without objects (see `keys_by_scan`), and for one that is not registered here.
+    ``None`` also for a class without objects (see `keys_by_scan`), and for one that is not known here.
     """
-    data_class = data_class_named(class_name)
+    data_class = classes.class_of(contents, class_name)
     if data_class is None or class_name in contents.tables.distrusted:
         return None
     try:
@@ -147,19 +148,27 @@ def restore(contents: Contents) -> None:
     if not contents.shared.is_usable():
         contents.rebuild_shared()
     for class_name in contents.data_classes():
-        if data_class_named(class_name) is not None and usable_table(contents, class_name) is None:
+        is_known = classes.class_of(contents, class_name) is not None
+        if is_known and usable_table(contents, class_name) is None:
             rebuild(contents, class_name)
     contents.tables.distrusted.clear()
 
 
 def prepare(contents: Contents, class_name: str) -> None:
-    """Have a table for objects of a class that are about to be written."""
-    if usable_table(contents, class_name) is None:
+    """Have a table for objects of a class that are about to be written, if the class is known here."""
+    if classes.class_of(contents, class_name) is not None and usable_table(contents, class_name) is None:
         rebuild(contents, class_name)
 
 
-def put(contents: Contents, class_name: str, key: str, row: dict[str, Value]) -> None:
-    """Give an object that was just written its row; a damaged table is rebuilt instead."""
+def put(contents: Contents, class_name: str, key: str, row: dict[str, Value] | None) -> None:
+    """Give an object that was just written its row; a damaged table is rebuilt instead.
+
+    The table of a class that is not known here, or of an object of which no row can be made, notes that it
+    lacks the object.
+    """
+    if row is None or classes.class_of(contents, class_name) is None:
+        _note_without_row(contents, class_name, key)
+        return
     table = usable_table(contents, class_name)
     if table is None:
         rebuild(contents, class_name)
@@ -176,9 +185,28 @@ def put(contents: Contents, class_name: str, key: str, row: dict[str, Value]) ->
         rebuild(contents, class_name)
 
 
+def put_between(contents: Contents, class_name: str, key: str) -> None:
+    """Give an object its row that is not the last one of its class: the table is rebuilt."""
+    if classes.class_of(contents, class_name) is None:
+        _note_without_row(contents, class_name, key)
+    else:
+        rebuild(contents, class_name)
+
+
+def _note_without_row(contents: Contents, class_name: str, key: str) -> None:
+    try:
+        table = contents.tables.get(class_name)
+        if table is not None:
+            if key in table:
+                table.remove(key)
+            table.note_origin(table.class_version, table.left_out | {key})
+    except StorageError as error:
+        _give_up(contents, class_name, str(error))
+
+
 def state_of(contents: Contents, class_name: str) -> str:
     """Return ``"ready"``, ``"missing"``, ``"out of date"``, or ``"not checked"`` for a class unknown here."""
-    data_class = data_class_named(class_name)
+    data_class = classes.class_of(contents, class_name)
     if data_class is None:
         return "not checked"
     try:
@@ -212,7 +240,7 @@ def forget(contents: Contents, class_name: str | None, key: str) -> None:
             if key in table.left_out:
                 table.note_origin(table.class_version, table.left_out - {key})
         except StorageError as error:
-            if data_class_named(name) is None:
+            if classes.class_of(contents, name) is None:
                 _give_up(contents, name, str(error))
             else:
                 distrust(contents, name, str(error))
@@ -227,7 +255,7 @@ def rebuild(contents: Contents, class_name: str, *, keys: Iterable[str] | None =
     InvalidDataError
         If the class is not registered here.
     """
-    data_class = data_class_named(class_name)
+    data_class = classes.class_of(contents, class_name)
     if data_class is None:
         raise InvalidDataError(
             f"the data class {class_name!r} is not registered: decorate it with @register_data_class"
@@ -266,18 +294,24 @@ def rebuild_all(contents: Contents) -> dict[str, int]:
     for name in tables.class_names():
         if name not in by_class or data_class_named(name) is not None:
             tables.drop(name)
-    made = {
-        class_name: _keep(contents, class_name, keys)
-        if data_class_named(class_name) is None
-        else rebuild(contents, class_name, keys=keys)
-        for class_name, keys in by_class.items()
-    }
+    made = {class_name: _made_again(contents, class_name, keys) for class_name, keys in by_class.items()}
     contents.rebuild_shared()
     return {name: len(table) for name, table in made.items() if table is not None and len(table)}
 
 
+def _made_again(contents: Contents, class_name: str, keys: list[str]) -> IndexTable | None:
+    """Return the table of a class, rebuilt; that of a class that another program has is kept if it can be."""
+    if data_class_named(class_name) is not None:
+        return rebuild(contents, class_name, keys=keys)
+    kept = _keep(contents, class_name, keys)
+    if kept is None and classes.class_of(contents, class_name) is not None:
+        return rebuild(contents, class_name, keys=keys)
+    return kept
+
+
 def carry_over(source: Contents, target: Contents) -> None:
-    """Copy the tables of classes that are not known here into a container with the same objects."""
+    """Copy what is kept of classes that this program has not into a container with the same objects."""
+    classes.copy_schemas(source, target)
     for name in source.tables.class_names():
         if data_class_named(name) is not None:
             continue

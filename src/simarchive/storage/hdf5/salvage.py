@@ -23,7 +23,6 @@ from simarchive.container.contents import Contents
 from simarchive.container.new_file import check_is_free, completed_at
 from simarchive.container.objects import ObjectHeader, StoredDocument
 from simarchive.container.rescue import LinkKind
-from simarchive.data import data_class_named
 from simarchive.errors import (
     CorruptError,
     FormatError,
@@ -38,7 +37,7 @@ from simarchive.errors import (
 from simarchive.ground.filesystem import PathLike
 from simarchive.ground.keys import check_key, new_key
 from simarchive.journal import Durability
-from simarchive.storage.hdf5 import indexing, verification
+from simarchive.storage.hdf5 import classes, indexing, verification
 from simarchive.storage.publication import attributes
 from simarchive.storage.publication.metadata import FIELDS
 
@@ -222,16 +221,16 @@ def prove(contents: Contents, key: str) -> Proved:
     with verification.as_damage():
         missing = contents.n_members_stored(key) or 0
     missing -= len(sound) + len(lost)
-    named = [name for name in _named_files(header, tree) if name not in lost and name not in sound]
+    named = [name for name in _named_files(contents, header, tree) if name not in lost and name not in sound]
     lost |= dict.fromkeys(named, "it is not there any more")
     for number in range(missing - len(named)):
         lost[f"(lost name {number + 1})"] = "the object was stored with more files than it has"
     return Proved(header, tree, tuple(sound), lost, tuple(unexplained))
 
 
-def _named_files(header: ObjectHeader, tree: Any) -> tuple[str, ...]:
+def _named_files(contents: Contents, header: ObjectHeader, tree: Any) -> tuple[str, ...]:
     """Return the files that a document names, if its class is known here."""
-    data_class = data_class_named(header.data_class)
+    data_class = classes.class_of(contents, header.data_class)
     if data_class is None:
         return ()
     try:
@@ -348,7 +347,14 @@ class _Saving:
         """Make the index; metadata, and tables of unknown classes, are taken along if they can be read."""
         with self._target.transaction() as target:
             self._take_metadata(target)
-            if self._opened.has_index:
+            if not self._opened.has_index:
+                with (
+                    contextlib.suppress(*DAMAGE),
+                    self._opened.reading() as contents,
+                    verification.as_damage(),
+                ):
+                    classes.copy_schemas(contents, target)
+            else:
                 try:
                     with self._opened.reading() as contents, verification.as_damage():
                         indexing.carry_over(contents, target)

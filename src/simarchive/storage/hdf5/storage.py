@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import numpy as np
 
-from simarchive.codecs import CODEC_CHOICES
+from simarchive.codecs import check_codec
 from simarchive.container.container import Container
 from simarchive.container.contents import Contents
 from simarchive.container.members import MemberInfo
 from simarchive.container.members.pipeline import Progress
-from simarchive.container.objects import ObjectHeader, ReadDocument, StoredDocument
-from simarchive.data import BaseStoredData, HashableStoredData, ReplaceableData, data_class_named
+from simarchive.container.objects import ObjectHeader, StoredDocument
+from simarchive.data import BaseStoredData, HashableStoredData, ReplaceableData, registered_data_classes
+from simarchive.data.schemas import UndescribedData
 from simarchive.errors import ConflictError, CorruptError, InvalidDataError, NotFoundError
 from simarchive.ground.conditions import Condition, Value
 from simarchive.ground.filesystem import PathLike
@@ -32,13 +33,14 @@ from simarchive.ground.thread_lock import ThreadLock
 from simarchive.journal import Durability
 from simarchive.queries import BaseDataQuery
 from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
-from simarchive.storage.backend import Match, StorageBackend, arranged_matches
+from simarchive.storage.backend import StorageBackend
 from simarchive.storage.evaluator_json import EvaluatorObject as EvaluatorObject  # registers its data class
-from simarchive.storage.hdf5 import answers, indexing, upkeep, verification
+from simarchive.storage.hdf5 import answers, classes, indexing, upkeep, verification
 from simarchive.storage.hdf5.members import Members, to_store
 from simarchive.storage.hdf5.upkeep import ContainerStatistics, RepairReport
 from simarchive.storage.hdf5.verification import VerificationReport
 from simarchive.storage.incoming import Incoming
+from simarchive.storage.matches import Match, arranged_matches
 from simarchive.storage.publication import attributes
 from simarchive.storage.publication.attributes import StoredMetadata
 from simarchive.storage.publication.metadata import FIELDS, ArchiveMetadata
@@ -108,7 +110,8 @@ class HDF5Storage(StorageBackend):
         super().__init__(ThreadLock(f"container '{place}'", lock_timeout_s))
         if mode not in ("a", "r"):
             raise InvalidDataError(f"mode {mode!r} is not known: use 'a' to read and change, 'r' to read")
-        self.codec = _checked_codec(codec)
+        check_codec(codec)
+        self.codec = codec
         self._container = Container(
             place,
             writable=mode == "a",
@@ -190,27 +193,38 @@ class HDF5Storage(StorageBackend):
 
     # --- queries that the index answers ------------------------------------------------------------------
 
-    def keys(self, data_query: BaseDataQuery | None = None) -> list[str]:
+    def keys(self, data_query: BaseDataQuery | str | None = None) -> list[str]:
         """Return the keys of the objects that match a query, or of all objects, in stored order.
 
         No document is read unless the index cannot be used.
         """
         if data_query is None:
             return super().keys()
-        data_query.validate()
+        data_query = self.asked(data_query)
         with self._container.reading() as contents:
             found = answers.select(contents, data_query)
         return super().keys(data_query) if found is None else found
 
-    def count(self, data_query: BaseDataQuery) -> int:
+    def count(self, data_query: BaseDataQuery | str) -> int:
         """Return how many objects match a query; no document is read unless the index cannot be used."""
+        data_query = self.asked(data_query)
         if data_query.limit is None:
-            data_query.validate()
             with self._container.reading() as contents:
                 number = answers.count(contents, data_query)
             if number is not None:
                 return number
         return len(self.keys(data_query))
+
+    def data_class(self, name: str) -> type[BaseStoredData] | None:
+        """Return the data class of a name: of this program, or made from what the container keeps of it."""
+        with self._container.reading() as contents:
+            return classes.class_of(contents, name)
+
+    def data_classes(self) -> list[type[BaseStoredData]]:
+        """Return the known data classes of the objects, and the registered ones."""
+        with self._container.reading() as contents:
+            described = (classes.class_of(contents, name) for name in contents.data_classes())
+            return list(dict.fromkeys([*registered_data_classes(), *filter(None, described)]))
 
     def select(self, class_names: Iterable[str], conditions: Sequence[Condition] = ()) -> list[str]:
         """Return the keys of the objects of some data classes whose indexed values fulfil all conditions.
@@ -221,26 +235,26 @@ class HDF5Storage(StorageBackend):
             return answers.select_by(contents, class_names, conditions)
 
     def columns(
-        self, data_query: BaseDataQuery, names: Sequence[str] | None = None
+        self, data_query: BaseDataQuery | str, names: Sequence[str] | None = None
     ) -> dict[str, list[Value]]:
         """Return the indexed values of the objects that match a query, as columns of equal length.
 
         The first column is ``"key"``; the others are those named, or all. Temperatures are in kelvin,
         pressures in pascals. No document is read unless the index cannot be used.
         """
-        return answers.plain(self._columns(data_query, names))
+        return answers.plain(self._columns(self.asked(data_query), names))
 
-    def table(self, data_query: BaseDataQuery) -> pandas.DataFrame:
+    def table(self, data_query: BaseDataQuery | str) -> pandas.DataFrame:
         """Return the indexed values of the objects that match a query, one row each, as a DataFrame.
 
         Needs pandas (``pip install 'simarchive[table]'``). The keys are its index; temperatures are in
         kelvin and pressures in pascals. No document is read unless the index cannot be used.
         """
-        return answers.data_frame(self._columns(data_query, None))
+        return answers.data_frame(self._columns(self.asked(data_query), None))
 
-    def explain(self, data_query: BaseDataQuery) -> str:
+    def explain(self, data_query: BaseDataQuery | str) -> str:
         """Return in words how the index answers a query in this container."""
-        data_query.validate()
+        data_query = self.asked(data_query)
         with self._container.reading() as contents:
             return answers.explain(contents, data_query)
 
@@ -334,15 +348,19 @@ class HDF5Storage(StorageBackend):
     def load(self, storage_key: str) -> BaseStoredData:
         """Return an object alone; its arrays are read when someone looks at them.
 
+        An object of a data class that is neither registered in this process nor described in the container is
+        an `UndescribedData`, which has the document as it was stored.
+
         Raises
         ------
         NotFoundError
             If there is no such object.
         InvalidDataError
-            If its data class is not registered in this process.
+            If it does not fit its data class.
         """
         with self._container.reading() as contents:
-            return self._load(contents, storage_key)
+            document = contents.document(storage_key, functools.partial(self._array, storage_key))
+            return classes.copied(contents, storage_key, document)
 
     def retrieve_document(self, storage_key: str) -> tuple[str, int, Any]:
         """Return the name and version of an object's data class, and its document as a tree.
@@ -602,7 +620,10 @@ class HDF5Storage(StorageBackend):
                 executables=() if files is None else files.executables,
                 members=members,
             )
-            row = indexing.row_of(incoming.index_values, incoming.identity)
+            row = None
+            if not isinstance(incoming.stored, UndescribedData):
+                row = indexing.row_of(incoming.index_values, incoming.identity)
+            classes.keep_schema(contents, type(incoming.stored))
             # Before the object is written: a table that has to be made must not find it.
             indexing.prepare(contents, stored.data_class)
             replaced = None if is_new else _class_name_if_readable(contents, storage_key)
@@ -626,7 +647,7 @@ class HDF5Storage(StorageBackend):
                 else:
                     indexing.forget(contents, replaced, storage_key)
                     # It keeps its place among the objects, so its row is not the last one of its new class.
-                    indexing.rebuild(contents, stored.data_class)
+                    indexing.put_between(contents, stored.data_class, storage_key)
 
     def _retrieve_object(
         self, storage_key: str, expected_type: type[BaseStoredData] | None = None
@@ -635,7 +656,7 @@ class HDF5Storage(StorageBackend):
             if storage_key not in contents:
                 return None, None
             found = contents.document(storage_key)
-            return interpret(storage_key, found), self._members.path(storage_key, found)
+            return classes.interpret(contents, storage_key, found), self._members.path(storage_key, found)
 
     def _remove_object(self, storage_key: str) -> None:
         with upkeep.changing(self.path, f"remove object {storage_key!r}"), self._changing() as contents:
@@ -652,7 +673,7 @@ class HDF5Storage(StorageBackend):
                 if key not in contents:
                     continue
                 try:
-                    stored = self._load(contents, key)
+                    stored = self._load(contents, key, type(incoming.stored))
                 except (CorruptError, *indexing.NOT_UNDERSTOOD) as error:
                     indexing.LOGGER.warning("object %r: %s: nothing is compared with it", key, error)
                     if isinstance(error, CorruptError):
@@ -704,7 +725,7 @@ class HDF5Storage(StorageBackend):
             for key in answers.candidates(contents, data_query) if keys is None else keys:
                 try:
                     document = contents.document(key, functools.partial(self._array, key))
-                    stored = interpret(key, document, lazily=True)
+                    stored = classes.interpret(contents, key, document, lazily=True)
                     matched = data_query.apply(stored)
                 except (CorruptError, NotFoundError, *indexing.NOT_UNDERSTOOD) as error:
                     indexing.LOGGER.warning("object %r is left out of a query: %s", key, error)
@@ -720,9 +741,10 @@ class HDF5Storage(StorageBackend):
 
     # --- the parts of the above ----------------------------------------------------------------------
 
-    def _load(self, contents: Contents, key: str) -> BaseStoredData:
-        """Return an object whose arrays are read when someone looks at them."""
-        return interpret(key, contents.document(key, functools.partial(self._array, key)))
+    def _load(self, contents: Contents, key: str, like: type[BaseStoredData]) -> BaseStoredData:
+        """Return an object to compare; its arrays are read when someone looks at them."""
+        document = contents.document(key, functools.partial(self._array, key))
+        return classes.interpret(contents, key, document, like=like)
 
     def _array(self, key: str, mark: str, name: str) -> np.ndarray[Any, Any]:
         if self._container.closed:
@@ -731,7 +753,6 @@ class HDF5Storage(StorageBackend):
         return _array_of(self._container, key, mark, name)
 
     def _columns(self, data_query: BaseDataQuery, names: Sequence[str] | None) -> dict[str, Any]:
-        data_query.validate()
         chosen = answers.column_names(data_query, names)
         with self._container.reading() as contents:
             found = answers.columns_of_index(contents, data_query, chosen)
@@ -757,34 +778,11 @@ def _checked_path(path: object) -> Path:
         raise NotFoundError(f"'{path}' names no container: the current directory was removed") from error
 
 
-def _checked_codec(codec: str) -> str:
-    if codec not in CODEC_CHOICES:
-        raise InvalidDataError(f"codec {codec!r} is not known: use one of {', '.join(CODEC_CHOICES)}")
-    return codec
-
-
 def _checked_durability(durability: str | Durability) -> Durability:
     try:
         return Durability(durability)
     except ValueError as error:
         raise InvalidDataError(f"durability {durability!r} is not known: use 'commit' or 'close'") from error
-
-
-def interpret(key: str, document: ReadDocument, *, lazily: bool = False) -> BaseStoredData:
-    """Return the object that a document says.
-
-    Raises
-    ------
-    InvalidDataError
-        If its data class is not registered in this process, or the document does not fit the class.
-    """
-    data_class = data_class_named(document.data_class)
-    if data_class is None:
-        raise InvalidDataError(
-            f"object {key!r} is of the data class {document.data_class!r}, which is not registered:"
-            " import the module that defines it"
-        )
-    return data_class.from_document(document.tree, document.data_class_version, lazily=lazily)
 
 
 def _array_of(container: Container, key: str, mark: str, name: str) -> np.ndarray[Any, Any]:

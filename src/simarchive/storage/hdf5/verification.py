@@ -23,7 +23,7 @@ from simarchive.container.members import MemberInfo
 from simarchive.container.members.shared import MIN_SHARED_BYTES
 from simarchive.container.objects import ObjectHeader
 from simarchive.container.rescue import LinkKind
-from simarchive.data import data_class_named
+from simarchive.data.schemas import is_stand_in
 from simarchive.errors import (
     CorruptError,
     ForeignChangeError,
@@ -36,7 +36,7 @@ from simarchive.errors import (
     StorageIOError,
 )
 from simarchive.ground.conditions import Value
-from simarchive.storage.hdf5 import indexing
+from simarchive.storage.hdf5 import classes, indexing
 from simarchive.storage.merging import references
 from simarchive.storage.publication import attributes
 
@@ -421,7 +421,7 @@ class _Walk:
             if not known:
                 raise
             return
-        data_class = data_class_named(header.data_class)
+        data_class = classes.class_of(contents, header.data_class)
         if data_class is None:
             self._note_unknown(header, header.data_class)
             return
@@ -432,6 +432,10 @@ class _Walk:
             self._note_unknown(header, f"{header.data_class} version {header.data_class_version}")
             return
         except InvalidDataError as error:
+            if is_stand_in(data_class):
+                # The class itself may know better.
+                self._note_unknown(header, header.data_class)
+                return
             raise CorruptError(f"the document is not a valid {header.data_class}: {error}") from error
         self._rows[header.key] = indexing.row_of(stored.index_values(), header.identity)
         self._references[header.key] = references(stored)
@@ -529,7 +533,7 @@ class _Walk:
     def _check_table(self, contents: Contents, class_name: str) -> None:
         title = f"the index of {class_name}"
         with self._checking(contents, what=f"{title} is damaged, {REMEDY}: "):
-            data_class = data_class_named(class_name)
+            data_class = classes.class_of(contents, class_name)
             table = contents.tables.get(class_name)
             if data_class is not None and table is not None:
                 is_newer = (table.class_version or 0) > data_class.data_class_version

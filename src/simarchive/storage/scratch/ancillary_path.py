@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from simarchive.errors import ClosedError, ConflictError
 from simarchive.ground.filesystem import PathLike
@@ -18,8 +19,10 @@ class ReplacedError(ConflictError):
 class AncillaryPath(os.PathLike[str]):
     """A path-like whose directory is extracted on first use, and only as far as it is used.
 
-    ``open``, ``os.path``, ``pathlib.Path(path)`` and ``str(path)`` extract everything and work on a real
-    directory; ``path / "trajectory.dcd"`` extracts only that file and is a real `pathlib.Path`.
+    ``os.path``, ``pathlib.Path(path)`` and ``str(path)`` extract everything and work on a real directory;
+    ``path / "trajectory.dcd"`` extracts only that file and is a real `pathlib.Path`. Of the methods of a
+    `Path` there are `joinpath`, `iterdir`, `glob`, `rglob`, `exists`, `is_dir`, `is_file` and `name`; for any
+    other take ``Path(path)``.
 
     Parameters
     ----------
@@ -74,9 +77,46 @@ class AncillaryPath(os.PathLike[str]):
     def __truediv__(self, name: PathLike) -> Path:
         return self.extract(os.fspath(name)) / name
 
+    @property
+    def name(self) -> str:
+        """The key of the object, after which its directory is named."""
+        return self.key
+
+    def exists(self) -> bool:
+        """Return True: the directory is there when someone asks for it. Nothing is extracted."""
+        return True
+
+    def is_dir(self) -> bool:
+        """Return True. Nothing is extracted."""
+        return True
+
+    def is_file(self) -> bool:
+        """Return False. Nothing is extracted."""
+        return False
+
+    def iterdir(self) -> Iterator[Path]:
+        """Yield the paths in the directory, after extracting everything."""
+        return self.extract().iterdir()
+
+    def glob(self, pattern: str) -> Iterator[Path]:
+        """Yield the paths that fit a pattern, as `pathlib.Path.glob`, after extracting everything."""
+        return self.extract().glob(pattern)
+
+    def rglob(self, pattern: str) -> Iterator[Path]:
+        """Yield the paths below the directory that fit a pattern, after extracting everything."""
+        return self.extract().rglob(pattern)
+
     def joinpath(self, *names: PathLike) -> Path:
         """Return the path of one file, extracted."""
         return self / Path(*names)
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_") and hasattr(Path, name):
+            raise AttributeError(
+                f"the path of object {self.key!r} is a directory that is extracted when it is asked for,"
+                f" and has no {name}: use Path(path).{name}, or (path / 'name of a file').{name}"
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __repr__(self) -> str:
         return f"<AncillaryPath of object {self.key}>"

@@ -52,6 +52,26 @@ def product_text(exponents: Mapping[str, float]) -> str:
     return " * ".join(f"{name} ** {exponent:.17g}" for name, exponent in exponents.items())
 
 
+def canonical_text(exponents: Mapping[str, float]) -> str:
+    """Return the one spelling of a product of names: ``kilojoule / mole / nanometer ** 2``.
+
+    Names stand in the order of the alphabet, those with a negative exponent after the others. pint writes the
+    same, but not in every release and locale.
+    """
+    above = [_power_text(name, exponents[name]) for name in sorted(exponents) if exponents[name] > 0]
+    below = [_power_text(name, -exponents[name]) for name in sorted(exponents) if exponents[name] < 0]
+    if not above and not below:
+        return "dimensionless"
+    return " / ".join([" * ".join(above) or "1", *below])
+
+
+def _power_text(name: str, exponent: float) -> str:
+    if exponent == 1:
+        return name
+    is_whole = exponent == int(exponent)
+    return f"{name} ** {int(exponent) if is_whole else repr(float(exponent))}"
+
+
 class _Reader:
     """Reads one text from left to right; no token is looked at twice."""
 
