@@ -162,7 +162,7 @@ def test_edit_without_a_change_changes_nothing(described: Path) -> None:
     ("program", "words"),
     [
         ("text = 'title = \"A\"\\nlicense = CC-BY\\n'", "at line 2"),
-        ("text = text.replace('CC-BY-4.0', 'CC BY 4.0', 2)", "line 8: 'CC BY 4.0' is no SPDX"),
+        ("text = text.replace('CC-BY-4.0', 'CC BY 4.0', 2)", "line 10: 'CC BY 4.0' is no SPDX"),
         ("text = text + '[x]\\n'", "no field 'x'"),
         ("text = '[' * 100_000", "no TOML"),
     ],
