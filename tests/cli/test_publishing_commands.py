@@ -277,7 +277,9 @@ def test_export_writes_what_others_read_and_overwrites_nothing(
 def test_export_says_what_is_missing_before_it_writes(run: Run, water: Path, tmp_path: Path) -> None:
     run("export", water, "--ro-crate", "crate").failed(4, "title, description, license, authors", "meta set")
     run("export", water, "--citation", "c.cff", "--datacite", "d.json").failed(4, "title, authors")
-    run("export", water, "--citation", "-", "--json").failed(2, "exclude each other")
+    refused = run("export", water, "--citation", "-", "--json")
+    assert (refused.exit_code, refused.output) == (2, "")
+    assert "exclude each other" in json.loads(refused.errors)["error"]
     run("export", water).failed(2, "DIR")
     run("export", water, "dir", "--citation", "c.cff").failed(2, "excludes")
     assert [entry.name for entry in tmp_path.iterdir()] == ["water.h5"]
