@@ -51,6 +51,8 @@ ONLY_IN = {
     "pydantic": {"chemistry", "data", "queries"},
     "pint": {"chemistry", "data", "queries"},
     "rdkit": {"chemistry", "data", "queries"},
+    "packaging": {"storage"},
+    "rocrate": {"storage"},
     "click": {"cli"},
     "rich": {"cli"},
     "pytest": {"testing"},

@@ -96,6 +96,8 @@ _HOMES = {
     "simarchive.storage.evaluator_json": ("register_evaluator_type",),
     "simarchive.storage.hdf5.storage": ("HDF5Storage",),
     "simarchive.storage.hdf5.upkeep": ("repack",),
+    "simarchive.storage.publication.check": ("publish_check",),
+    "simarchive.storage.publication.metadata": ("ArchiveMetadata", "Author", "Funding"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -121,6 +123,10 @@ if TYPE_CHECKING:
     from simarchive.storage.evaluator_json import register_evaluator_type as register_evaluator_type
     from simarchive.storage.hdf5.storage import HDF5Storage as HDF5Storage
     from simarchive.storage.hdf5.upkeep import repack as repack
+    from simarchive.storage.publication.check import publish_check as publish_check
+    from simarchive.storage.publication.metadata import ArchiveMetadata as ArchiveMetadata
+    from simarchive.storage.publication.metadata import Author as Author
+    from simarchive.storage.publication.metadata import Funding as Funding
     from simarchive.storage.runs import RunReading as RunReading
     from simarchive.storage.runs import read_run as read_run
 

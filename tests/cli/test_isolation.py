@@ -70,10 +70,10 @@ def doomed(fate: str, *arguments: object, mark: object = "") -> list[str]:
 SERVER = """
 import importlib, json, os, resource, sys
 import simarchive.storage.hdf5.verification, simarchive.storage.merging
-from simarchive.cli.application import COMMANDS
+from simarchive.cli.application import COMMANDS, module_of
 for names in COMMANDS.values():
-    for name in set(names) - {"import", "export"}:
-        importlib.import_module("simarchive.cli.commands." + name)
+    for name in names:
+        importlib.import_module("simarchive.cli.commands." + module_of(name))
 for line in sys.stdin:
     order = json.loads(line)
     pid = os.fork()

@@ -18,11 +18,14 @@ from simarchive.ground.version import __version__
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "Import and export": ("add", "import", "export", "extract", "cat"),
+    "Publish": ("init", "meta", "publish-check"),
     "Inspect": ("info", "ls", "show", "query", "stats", "report"),
     "Combine": ("merge", "subset", "diff"),
     "Maintain": ("verify", "repair", "repack", "rm"),
 }
 """The names of all commands, by the heading under which ``--help`` shows them."""
+
+_LONGEST = max(len(name) for names in COMMANDS.values() for name in names)
 
 # `import` is a keyword of Python, so its module has another name.
 _MODULES = {"import": "import_directory", "export": "export_directory"}
@@ -45,6 +48,11 @@ _MEANT = {
     "rm": ("remove", "delete", "del"),
 }
 """What people type who mean a command, as other programs name it."""
+
+def module_of(name: str) -> str:
+    """Return the name of the module of a command, in `simarchive.cli.commands`."""
+    return _MODULES.get(name, name.replace("-", "_"))
+
 
 _NAME = "simarchive"
 _COMPLETION = "_SIMARCHIVE_COMPLETE"  # set by a shell that asks for completions
@@ -81,7 +89,7 @@ class LazyGroup(click.Group):
         """Return a command by name, or ``None``."""
         if cmd_name not in self.list_commands(ctx):
             return None
-        module = importlib.import_module(f"simarchive.cli.commands.{_MODULES.get(cmd_name, cmd_name)}")
+        module = importlib.import_module(f"simarchive.cli.commands.{module_of(cmd_name)}")
         command: click.Command = module.command
         if not any(parameter.name == _MODULES_OPTION for parameter in command.params):
             # It may stand before the command, where it is explained, or after it.
@@ -111,7 +119,7 @@ class LazyGroup(click.Group):
             for name in names:
                 command = self.get_command(ctx, name)
                 assert command is not None
-                rows.append((f"{name:<9}", command.get_short_help_str(limit=66)))
+                rows.append((f"{name:<{_LONGEST}}", command.get_short_help_str(limit=62)))
             with formatter.section(heading):
                 formatter.write_dl(rows)
 

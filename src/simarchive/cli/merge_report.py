@@ -52,6 +52,8 @@ def _print_report(source: str, report: MergeReport, target: Path, *, dry_run: bo
     print_line(f"{source} -> {target}: {', '.join(parts)}")
     for old, new in report.new_keys.items():
         print_line(f"  {one_line(old)} is {new} there")
+    for remark in report.metadata:
+        print_line(f"  {one_line(remark)}")
     if report.unreadable:
         print_notice(f"simarchive: {count_text(len(report.unreadable), 'object')} left out:")
         for key, problem in report.unreadable.items():

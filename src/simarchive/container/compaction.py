@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import h5py
 from h5py import h5g
 
-from simarchive.container import arrays, layout, members, nodes, objects
+from simarchive.container import arrays, layout, members, metadata, nodes, objects
 from simarchive.container.documents import Variable
 from simarchive.errors import CorruptError
 from simarchive.ground import attention
@@ -28,7 +28,7 @@ def copy_objects(source: h5py.File, target: h5py.File, keys: Iterable[str]) -> i
     CorruptError
         If an object cannot be read. `repair` sets such objects aside.
     """
-    nodes.replace_attributes(source, target)
+    metadata.copy_attributes(source, target)
     objects = target[layout.OBJECTS]
     nodes.replace_attributes(h5py.Group(nodes.open_group(source.id, layout.OBJECTS)), objects)
     # Whatever HDF5 could not even move is not in the copy.

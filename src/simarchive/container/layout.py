@@ -33,6 +33,38 @@ SET_ASIDE = "set_aside"
 """Group of what `repair` took out of /objects because it is damaged, each under its key; absent while there
 is none. Nothing in it is an object."""
 
+# --- what the archive says of itself: attributes of the root ------------------------------------------
+# As the Attribute Convention for Data Discovery 1.3 names them; CF has `references` and `source`, too.
+ARCHIVE_CONVENTIONS = "Conventions"
+ARCHIVE_CONVENTIONS_TEXT = "ACDD-1.3"
+ARCHIVE_TITLE = "title"
+ARCHIVE_SUMMARY = "summary"
+ARCHIVE_KEYWORDS = "keywords"
+ARCHIVE_LICENSE = "license"
+ARCHIVE_ID = "id"
+ARCHIVE_NAMING_AUTHORITY = "naming_authority"
+ARCHIVE_NAMING_AUTHORITY_TEXT = "org.doi"
+ARCHIVE_VERSION = "product_version"
+ARCHIVE_REFERENCES = "references"
+ARCHIVE_SOFTWARE = "source"
+ARCHIVE_PUBLISHER = "publisher_name"
+ARCHIVE_PUBLISHED = "date_issued"
+ARCHIVE_MODIFIED = "date_metadata_modified"
+# Derived from the JSON below, for programs that know the convention.
+ARCHIVE_CREATOR_NAME = "creator_name"
+ARCHIVE_CREATOR_TYPE = "creator_type"
+ARCHIVE_CREATOR_URL = "creator_url"
+ARCHIVE_CREATOR_INSTITUTION = "creator_institution"
+ARCHIVE_ACKNOWLEDGEMENT = "acknowledgement"
+# Ours.
+ARCHIVE_README = "archive_readme"
+"""The archive's own README, Markdown; `readme` is the same in every container."""
+ARCHIVE_AUTHORS = "archive_authors"
+"""JSON list of the authors."""
+ARCHIVE_FUNDING = "archive_funding"
+"""JSON list of the grants."""
+ARCHIVE_DIGEST = "archive_metadata_blake3"
+
 # --- objects: /objects ---------------------------------------------------------------------------------
 DATA_CLASSES = "data_classes"
 """JSON list of the data classes that have or had objects; absent while there are none."""

@@ -15,7 +15,7 @@ import functools
 import itertools
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any, TypeAlias
 
 import h5py
@@ -341,7 +341,9 @@ def delete_attribute(node: Node, name: str) -> None:
         h5a.delete(node, encoded)
 
 
-def replace_attributes(source: h5py.HLObject, target: h5py.HLObject) -> None:
+def replace_attributes(
+    source: h5py.HLObject, target: h5py.HLObject, *, optional: Container[str] = ()
+) -> dict[str, str]:
     """Give `target` the attributes of `source`, in place of all that it has.
 
     Numbers, texts and other plain bytes are copied as they are; what would need more than its own bytes (a
@@ -349,16 +351,31 @@ def replace_attributes(source: h5py.HLObject, target: h5py.HLObject) -> None:
 
     Those must all be gone before the first new one comes: in a reopened file, HDF5 2.0 cannot close (or
     crashes) when some of more than eight were removed and others created.
+
+    Parameters
+    ----------
+    optional
+        Names of attributes that are left out if they cannot be read; the names and why are returned.
     """
     for index in reversed(range(h5a.get_num_attrs(target.id))):
         h5a.delete(target.id, index=index)
+    left_out = {}
     for index in range(h5a.get_num_attrs(source.id)):
-        _copy_attribute(source.id, target.id, index)
+        attribute = h5a.open(source.id, index=index)
+        encoded = attribute.name if isinstance(attribute.name, bytes) else _encoded(attribute.name)
+        name = encoded.decode("utf-8", "surrogateescape")
+        try:
+            _copy_attribute(source.id, target.id, attribute, encoded)
+        except UNREADABLE as error:
+            if name not in optional:
+                raise
+            if h5a.exists(target.id, encoded):
+                h5a.delete(target.id, encoded)
+            left_out[name] = str(error)
+    return left_out
 
 
-def _copy_attribute(source: Node, target: Node, index: int) -> None:
-    attribute = h5a.open(source, index=index)
-    name = attribute.name if isinstance(attribute.name, bytes) else _encoded(attribute.name)
+def _copy_attribute(source: Node, target: Node, attribute: h5a.AttrID, name: bytes) -> None:
     kind, space = attribute.get_type(), attribute.get_space()
     size = kind.get_size() * space.get_simple_extent_npoints()
     if isinstance(kind, h5t.TypeStringID) and kind.is_variable_str():

@@ -13,7 +13,7 @@ import contextlib
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from simarchive.chemistry import Component, Substance
 from simarchive.data import BaseStoredData
@@ -24,6 +24,8 @@ from simarchive.storage import duplicates
 from simarchive.storage.ancillary import AncillaryData
 from simarchive.storage.duplicates import Action, StoreOutcome
 from simarchive.storage.incoming import Incoming
+from simarchive.storage.publication.attributes import StoredMetadata
+from simarchive.storage.publication.metadata import ArchiveMetadata, combined
 from simarchive.storage.scratch import SharedFiles
 
 KeepFilter = Callable[[BaseStoredData], bool]
@@ -68,6 +70,20 @@ class Target(Side, Protocol):
         """Keep an object and its files under a key, or what `duplicates` decides; return what was done."""
 
 
+@runtime_checkable
+class Described(Protocol):
+    """A side that says of itself what it is: title, authors, licence and so on."""
+
+    def stored_metadata(self) -> StoredMetadata:
+        """Return what it says."""
+
+    def set_metadata(self, metadata: ArchiveMetadata, /) -> ArchiveMetadata:
+        """Have it say something else."""
+
+    def keys(self) -> list[str]:
+        """Return the keys of all objects."""
+
+
 class Inventory(Side, Protocol):
     """What a plan asks of the store that would be changed."""
 
@@ -92,6 +108,7 @@ class MergeReport:
     kept: list[str] = field(default_factory=list)  #: the target had them, or better ones
     new_keys: dict[str, str] = field(default_factory=dict)  #: key in the source -> key in the target
     unreadable: dict[str, str] = field(default_factory=dict)  #: key in the source -> what is wrong
+    metadata: list[str] = field(default_factory=list)  #: what of the source's metadata was not taken, and why
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as plain values."""
@@ -205,6 +222,7 @@ def merge(
         report.kept = source.keys()
         return report
     with locked(source.lock, target.lock), target.transaction(), SharedFiles() as shared:
+        _take_metadata(target, source, report)
         for key, outcome in _Copying(target, source, keep, report, shared).run():
             if outcome.key != key:
                 report.new_keys[key] = outcome.key
@@ -216,6 +234,22 @@ def merge(
             if progress is not None:
                 progress(key)
     return report
+
+
+def _take_metadata(target: Target, source: Source, report: MergeReport) -> None:
+    """Have the target say, too, what only the source says of itself; report what differs."""
+    if not isinstance(target, Described) or not isinstance(source, Described):
+        return
+    with _of_the_source():
+        found = source.stored_metadata()
+    report.metadata += [f"{name}: not taken, {fault}" for name, fault in found.faults.items()]
+    if found.metadata.is_empty:
+        return
+    mine = target.stored_metadata().metadata
+    together = combined(mine, found.metadata, is_new=lambda: not target.keys())
+    report.metadata += together.remarks
+    if together.metadata != mine:
+        target.set_metadata(together.metadata)
 
 
 @contextlib.contextmanager
@@ -367,10 +401,25 @@ class Plan:
         self.lock: AbstractContextManager[Any] = contextlib.nullcontext() if target is None else target.lock
         self._objects: dict[str, tuple[BaseStoredData, AncillaryData | None]] = {}
         self._keys: dict[Hashable, list[str]] = {}  # by mark
+        self._metadata = target.stored_metadata() if isinstance(target, Described) else StoredMetadata()
 
     def is_same_store(self, other: object, /) -> bool:
         """Return whether a source is the store that would be changed."""
         return self._target is not None and self._target.is_same_store(other)
+
+    def stored_metadata(self) -> StoredMetadata:
+        """Return what the store would say of itself."""
+        return self._metadata
+
+    def set_metadata(self, metadata: ArchiveMetadata, /) -> ArchiveMetadata:
+        """Remember that it would say something else."""
+        self._metadata = StoredMetadata(metadata)
+        return metadata
+
+    def keys(self) -> list[str]:
+        """Return the keys of all objects that there would be."""
+        there: list[str] = self._target.keys() if isinstance(self._target, Described) else []
+        return list(dict.fromkeys((*there, *self._objects)))
 
     def transaction(self) -> AbstractContextManager[object]:
         """Do nothing: there is nothing to take back."""

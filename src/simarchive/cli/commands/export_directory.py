@@ -1,8 +1,11 @@
-"""`simarchive export`: write a container as a directory that OpenFF Evaluator opens."""
+"""`simarchive export`: an archive as a directory of OpenFF Evaluator, as an RO-Crate, or as what cites it."""
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,26 +13,124 @@ from simarchive.cli import opening
 from simarchive.cli.arguments import PATH, container_argument, json_option
 from simarchive.cli.isolation import isolated_option, of_others
 from simarchive.cli.merge_report import report_merge, with_problems
-from simarchive.cli.progress_bars import objects_bar
+from simarchive.cli.output import print_json, print_line
+from simarchive.cli.progress_bars import bytes_bar, objects_bar
 from simarchive.errors import ConflictError
+from simarchive.ground.filesystem import error_of
+
+if TYPE_CHECKING:
+    from simarchive.storage.hdf5.storage import HDF5Storage
+
+_STANDARD_OUTPUT = Path("-")
 
 
-@click.command("export", short_help="Write FILE as a directory that OpenFF Evaluator can open.")
+@click.command("export", short_help="Write FILE for other programs: Evaluator, RO-Crate, DataCite.")
 @container_argument
-@click.argument("directory", metavar="DIR", type=PATH)
+@click.argument("directory", metavar="[DIR]", type=PATH, required=False)
+@click.option(
+    "--ro-crate",
+    "crate",
+    metavar="DIR",
+    type=PATH,
+    help="Write an RO-Crate: a new directory with a copy of FILE and its metadata.",
+)
+@click.option("--citation", metavar="PATH", type=PATH, help="Write CITATION.cff; - is standard output.")
+@click.option("--datacite", metavar="PATH", type=PATH, help="Write DataCite's JSON; - is standard output.")
 @json_option
 @isolated_option("container", rule=of_others)
-def command(container: Path, directory: Path, as_json: bool) -> None:
+def command(
+    container: Path,
+    directory: Path | None,
+    crate: Path | None,
+    citation: Path | None,
+    datacite: Path | None,
+    as_json: bool,
+) -> None:
     """Write all objects of FILE into a new directory, in the layout of OpenFF Evaluator.
 
-    DIR must be empty or not exist. Keys are kept, and files come back byte for byte.
+    DIR must be empty or not exist. Keys are kept, and files come back byte for byte. Exit code 17 means that
+    some objects could not be read: they are named, and all others are in DIR.
+
+    With an option, write what repositories and search engines read instead; title, authors and so on are
+    those that 'simarchive meta' sets. An RO-Crate needs: pip install 'simarchive[rocrate]'.
 
     \b
-    Example:
+    Examples:
       simarchive export water.h5 stored_data/
-
-    Exit code 17 means that some objects could not be read: they are named, and all others are in DIR.
+      simarchive export water.h5 --ro-crate crate/
+      simarchive export water.h5 --citation CITATION.cff --datacite datacite.json
     """
+    if directory is not None and (crate, citation, datacite) != (None, None, None):
+        raise click.UsageError("DIR excludes --ro-crate, --citation and --datacite")
+    if directory is not None:
+        _export_objects(container, directory, as_json=as_json)
+        return
+    if (crate, citation, datacite) == (None, None, None):
+        raise click.UsageError("name DIR, --ro-crate, --citation or --datacite")
+    if as_json and _STANDARD_OUTPUT in (citation, datacite):
+        raise click.UsageError("--json and what goes to standard output exclude each other")
+    written = _export_metadata(container, crate, citation, datacite)
+    if as_json:
+        print_json({"path": str(container), "written": written})
+        return
+    for place in written:
+        print_line(f"{container} -> {place}")
+
+
+def _export_metadata(
+    container: Path, crate: Path | None, citation: Path | None, datacite: Path | None
+) -> list[str]:
+    from simarchive.storage.publication.citation import cff
+
+    written = []
+    with opening.for_reading(container) as backend:
+        # All that can be refused comes before the first thing is written.
+        texts = []
+        if citation is not None:
+            texts.append((citation, cff(backend.metadata)))
+        if datacite is not None:
+            texts.append((datacite, _datacite_text(backend)))
+        for place, _ in texts:
+            if place != _STANDARD_OUTPUT and os.path.lexists(place):
+                raise ConflictError(f"'{place}' exists already: name a file that does not")
+        if crate is not None:
+            from simarchive.storage.publication.crate import write_crate
+
+            with bytes_bar("copying", container.stat().st_size) as progress:
+                names = write_crate(backend, crate, progress=progress)
+            written += [str(crate / name) for name in names]
+        for place, text in texts:
+            if place == _STANDARD_OUTPUT:
+                print_line(text.rstrip("\n"))
+            else:
+                _write(place, text)
+                written.append(str(place))
+    return written
+
+
+def _datacite_text(backend: HDF5Storage) -> str:
+    from simarchive.storage.publication.citation import datacite
+
+    document = datacite(
+        backend.metadata,
+        created=backend.created_at,
+        size_bytes=backend.path.stat().st_size,
+        n_objects=len(backend),
+    )
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def _write(place: Path, text: str) -> None:
+    try:
+        with place.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise ConflictError(f"'{place}' exists already: name a file that does not") from error
+    except OSError as error:
+        raise error_of(error, f"'{place}' cannot be written: {error.strerror or error}") from error
+
+
+def _export_objects(container: Path, directory: Path, *, as_json: bool) -> None:
     from simarchive.storage.evaluator_directory import LocalFileStorage
     from simarchive.storage.merging import merge
 

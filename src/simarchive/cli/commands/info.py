@@ -17,6 +17,9 @@ from simarchive.storage.display import wording
 
 if TYPE_CHECKING:
     from simarchive.storage.hdf5.upkeep import ContainerStatistics
+    from simarchive.storage.publication.metadata import ArchiveMetadata
+
+_SHOWN_AUTHORS = 5
 
 
 @click.command("info", short_help="Show what FILE holds and how much space it takes.")
@@ -35,11 +38,26 @@ def command(container: Path, as_json: bool) -> None:
     """
     with opening.for_reading(container) as backend:
         statistics = backend.statistics()
+        metadata = backend.metadata
     if as_json:
-        print_json({**statistics.as_dict(), "path": str(container)})
+        print_json({**statistics.as_dict(), "path": str(container), "metadata": metadata.as_dict()})
         return
     print_line(str(container), style="bold")
-    print_facts(_facts(statistics), indent=2)
+    print_facts([*_of_archive(metadata), *_facts(statistics)], indent=2)
+
+
+def _of_archive(metadata: ArchiveMetadata) -> Iterator[tuple[str, str]]:
+    """Yield what people look for first; `meta show` has the rest."""
+    if metadata.title:
+        yield "title", metadata.title
+    if metadata.authors:
+        names = [author.name for author in metadata.authors[:_SHOWN_AUTHORS]]
+        more = len(metadata.authors) - len(names)
+        yield "authors", "; ".join(names) + (f" and {more:,} more" if more else "")
+    if metadata.license:
+        yield "license", metadata.license
+    if metadata.doi:
+        yield "doi", metadata.doi
 
 
 def _facts(statistics: ContainerStatistics) -> Iterator[tuple[str, str]]:

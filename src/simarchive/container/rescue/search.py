@@ -23,7 +23,7 @@ from typing import cast
 import h5py
 from h5py import h5g, h5o, h5r
 
-from simarchive.container import layout, nodes
+from simarchive.container import layout, metadata, nodes
 from simarchive.container.container import HDF5_ERRORS, Container
 from simarchive.container.contents import Contents
 from simarchive.container.index.table import IndexTable
@@ -306,6 +306,8 @@ def _found(handle: h5py.File, file: Overlay, holes: list[tuple[int, int]]) -> Se
                 candidates.append(_Candidate(node, summary.identity, summary.stored_at, summary.key))
             elif nodes.has_attribute(node, layout.INDEX_TABLE):
                 tables.append(node)
+            elif nodes.has_attribute(node, layout.FORMAT):
+                metadata.copy_to_new_root(node, handle)
         except _READABLE:
             continue
     if not candidates:

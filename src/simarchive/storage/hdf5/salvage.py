@@ -38,6 +38,8 @@ from simarchive.ground.filesystem import PathLike
 from simarchive.ground.keys import check_key, new_key
 from simarchive.journal import Durability
 from simarchive.storage.hdf5 import classes, indexing, verification
+from simarchive.storage.publication import attributes
+from simarchive.storage.publication.metadata import FIELDS
 
 PARTS_SUFFIX = "-parts"
 """Follows the name of the new container in that of the folder with files of objects that are not in it."""
@@ -342,8 +344,9 @@ class _Saving:
             return
 
     def complete(self) -> None:
-        """Make the index; tables of classes that are not known here are taken along if they can be read."""
+        """Make the index; metadata, and tables of unknown classes, are taken along if they can be read."""
         with self._target.transaction() as target:
+            self._take_metadata(target)
             if not self._opened.has_index:
                 with (
                     contextlib.suppress(*DAMAGE),
@@ -359,6 +362,19 @@ class _Saving:
                 except DAMAGE as error:
                     self._report.remarks.append(f"the index of unknown classes was not taken along: {error}")
             indexing.rebuild_all(target)
+
+    def _take_metadata(self, target: Contents) -> None:
+        try:
+            with self._opened.reading() as contents, verification.as_damage():
+                found = attributes.read(contents)
+        except DAMAGE as error:
+            self._report.remarks.append(f"the metadata of the archive were not taken along: {error}")
+            return
+        if not found.metadata.is_empty:
+            attributes.write(target, found.metadata, set(FIELDS))
+        self._report.remarks += [
+            f"{name} in the metadata of the archive: {fault}" for name, fault in found.faults.items()
+        ]
 
     def _note_what_stays(self, contents: Contents) -> None:
         aside = rescue.names_set_aside(contents)

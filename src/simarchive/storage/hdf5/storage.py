@@ -43,6 +43,9 @@ from simarchive.storage.hdf5.upkeep import ContainerStatistics, RepairReport
 from simarchive.storage.hdf5.verification import VerificationReport
 from simarchive.storage.incoming import Incoming
 from simarchive.storage.matches import Match, arranged_matches
+from simarchive.storage.publication import attributes
+from simarchive.storage.publication.attributes import StoredMetadata
+from simarchive.storage.publication.metadata import FIELDS, ArchiveMetadata
 from simarchive.storage.scratch import AncillaryPath, SharedFiles
 from simarchive.storage.trajectories import opening as trajectories
 
@@ -571,6 +574,50 @@ class HDF5Storage(StorageBackend):
                 except NotFoundError:
                     continue
         return headers
+
+    # --- what the archive says of itself -----------------------------------------------------------------
+
+    @property
+    def metadata(self) -> ArchiveMetadata:
+        """What the archive says of itself: title, authors, licence and so on. `set_metadata` changes it."""
+        return self.stored_metadata().metadata
+
+    @property
+    def created_at(self) -> str:
+        """When the container was made, ISO 8601."""
+        with self._container.reading() as contents:
+            return str(contents.description()["created_at"])
+
+    def stored_metadata(self) -> StoredMetadata:
+        """Return the metadata, when they were written, and what of them cannot be understood."""
+        with self._container.reading() as contents:
+            return attributes.read(contents)
+
+    def set_metadata(self, metadata: ArchiveMetadata | None = None, /, **changes: Any) -> ArchiveMetadata:
+        """Set the metadata, or some fields of them, as one commit; return the new ones.
+
+        Parameters
+        ----------
+        metadata
+            All of them, in place of what is there; by default, what is there.
+        changes
+            Fields to set, by name; an empty value removes one. Authors and funding may be given as texts:
+            ``authors=["Ada Lovelace <0000-0002-1825-0097> (London)"]``.
+
+        Raises
+        ------
+        InvalidDataError
+            If a value is not what it should be. Nothing is changed.
+        """
+        if metadata is not None and not isinstance(metadata, ArchiveMetadata):
+            raise InvalidDataError(f"metadata are an ArchiveMetadata, not {type(metadata).__name__}")
+        changed = set(changes) if metadata is None else set(FIELDS)
+        with upkeep.changing(self.path, "write the metadata"), self._container.transaction() as contents:
+            before = attributes.read(contents)
+            after = (metadata or before.metadata).with_changes(**changes)
+            if after != before.metadata or before.faults:
+                attributes.write(contents, after, changed)
+        return after
 
     # --- upkeep ------------------------------------------------------------------------------------------
 

@@ -38,9 +38,12 @@ from simarchive.errors import (
 from simarchive.ground.conditions import Value
 from simarchive.storage.hdf5 import classes, indexing
 from simarchive.storage.merging import references
+from simarchive.storage.publication import attributes
 
 NOT_A_KEY = "its name is not a key: 'simarchive repair' gives it one"
 REMEDY = "'simarchive repair --index' rebuilds it"
+OF_ARCHIVE = "in the metadata of the archive"
+SET_AGAIN = "'simarchive meta set' or 'meta edit' writes it again"
 RESCUE = "'simarchive repair FILE -o NEW' saves what can be saved"
 
 
@@ -375,6 +378,10 @@ class _Walk:
             present = {header.data_class for header in self._headers.values()}
             for name in sorted(present - set(contents.data_classes())):
                 self._note("", f"the list of data classes lacks {name}: its objects are not found. {RESCUE}")
+
+        with self._checking(contents, what="the metadata of the archive cannot be checked: "):
+            for name, fault in attributes.read(contents).faults.items():
+                self._note("", f"{name} {OF_ARCHIVE} ({SET_AGAIN}): {fault}")
 
     def _check_object(self, contents: Contents, key: str) -> None:
         with self._checking(contents, key):
