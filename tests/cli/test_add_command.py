@@ -200,7 +200,7 @@ def test_many_runs_take_few_commits(run: Run, tmp_path: Path) -> None:
     assert "200 runs stored" in done.output
     # No line for each of so many.
     assert len(done.output.splitlines()) == 1
-    from simarchive.storage import adding_runs
+    from simarchive.storage.runs import adding
 
     class Counting(HDF5Storage):
         n_transactions = 0
@@ -210,20 +210,20 @@ def test_many_runs_take_few_commits(run: Run, tmp_path: Path) -> None:
             return super().transaction()
 
     with Counting(tmp_path / "other.h5") as backend:
-        stored = list(adding_runs.add_runs(backend, adding_runs.read_runs(runs)))
+        stored = list(adding.add_runs(backend, adding.read_runs(runs)))
         assert len(stored) == len(backend) == 200
-        assert backend.n_transactions <= 200 // adding_runs.MOST_TOGETHER + 10
+        assert backend.n_transactions <= 200 // adding.MOST_TOGETHER + 10
 
 
 def test_one_that_cannot_be_stored_stops_none_of_its_commit(tmp_path: Path) -> None:
-    from simarchive.storage import adding_runs
+    from simarchive.storage.runs import adding
 
     runs = make_runs(tmp_path / "runs", 5)
-    read = list(adding_runs.read_runs(runs))
+    read = list(adding.read_runs(runs))
     # It vanishes between the look and the store.
     shutil.rmtree(runs[2])
     with HDF5Storage(tmp_path / "lab.h5") as backend:
-        stored = list(adding_runs.add_runs(backend, read))
+        stored = list(adding.add_runs(backend, read))
         assert [one.problem is None for one in stored] == [True, True, False, True, True]
         assert len(backend) == 4
 

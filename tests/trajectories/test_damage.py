@@ -22,8 +22,8 @@ from simarchive import (
     HDF5Storage,
     StorageError,
 )
-from simarchive.container import member_chunks
 from simarchive.container.members import extraction, window
+from simarchive.container.open_members import chunks
 from simarchive.errors import StorageIOError
 
 pytestmark = pytest.mark.filterwarnings("ignore:DCDReader currently makes:DeprecationWarning")
@@ -108,7 +108,7 @@ class FailsInTheMiddle:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, error: BaseException, after: int) -> None:
         self._left, self._error, self._plain = after, error, extraction.read_unchecked
         monkeypatch.setattr(window, "_AHEAD_BYTES", 128 << 10)
-        monkeypatch.setattr(member_chunks, "read_unchecked", self)
+        monkeypatch.setattr(chunks, "read_unchecked", self)
 
     def __call__(self, *given: Any) -> None:
         self._left -= 1

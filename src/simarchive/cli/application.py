@@ -49,6 +49,7 @@ _MEANT = {
 }
 """What people type who mean a command, as other programs name it."""
 
+
 def module_of(name: str) -> str:
     """Return the name of the module of a command, in `simarchive.cli.commands`."""
     return _MODULES.get(name, name.replace("-", "_"))

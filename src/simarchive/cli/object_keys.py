@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from simarchive.storage.key_prefixes import KeyFinder, resolve, resolve_all
+from simarchive.storage.finding.key_prefixes import KeyFinder, resolve, resolve_all
 
 __all__ = ["SHORTEST", "KeyFinder", "resolve", "resolve_all", "short_length"]
 

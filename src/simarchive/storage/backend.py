@@ -24,13 +24,14 @@ from simarchive.ground.keys import check_key, free_key
 from simarchive.ground.signals import OpenBlock
 from simarchive.ground.thread_lock import ThreadLock
 from simarchive.queries import BaseDataQuery, parse_query
-from simarchive.storage import duplicates, key_prefixes, merging
+from simarchive.storage import duplicates, merging
 from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
 from simarchive.storage.display.views import Displayed, FoundData
 from simarchive.storage.duplicates import Action, StoreOutcome
+from simarchive.storage.finding import key_prefixes
+from simarchive.storage.finding.key_registry import REGISTRY_KEY, StoredObjectKeys
+from simarchive.storage.finding.matches import Match, arranged_matches, class_names
 from simarchive.storage.incoming import Incoming
-from simarchive.storage.key_registry import REGISTRY_KEY, StoredObjectKeys
-from simarchive.storage.matches import Match, arranged_matches, class_names
 from simarchive.storage.merging import MergeReport
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from simarchive.cli.streams import one_line
 from simarchive.errors import IncompleteError, InvalidDataError
 
 if TYPE_CHECKING:
-    from simarchive.storage.adding_runs import ReadRun
     from simarchive.storage.hdf5.storage import HDF5Storage
+    from simarchive.storage.runs.adding import ReadRun
 
 _MOST_ACCOUNTS = 4
 _MOST_LINES = 50
@@ -76,7 +76,7 @@ def command(
     if name is not None and len(directories) > 1:
         raise click.UsageError("--name names one run: add the others by themselves, or leave it out")
     known = _known(name, tags, settings, substance, _whole_keys(parents, container))
-    from simarchive.storage.adding_runs import add_runs, read_runs
+    from simarchive.storage.runs.adding import add_runs, read_runs
 
     runs = read_runs(directories, **known)
     # Up to the first that can be stored: a wrong DIR must not leave an empty container behind.

@@ -47,8 +47,8 @@ from simarchive.storage.evaluator_directory.registry import (
 )
 from simarchive.storage.evaluator_directory.turns import Turns
 from simarchive.storage.evaluator_json import MAX_JSON_BYTES
+from simarchive.storage.finding.matches import Match, arranged_matches, class_names
 from simarchive.storage.incoming import Incoming
-from simarchive.storage.matches import Match, arranged_matches, class_names
 
 if TYPE_CHECKING:
     from simarchive.storage.scratch import SharedFiles

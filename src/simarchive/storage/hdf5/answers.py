@@ -14,8 +14,8 @@ from simarchive.errors import CorruptError, InvalidDataError
 from simarchive.ground.conditions import ColumnKind, Condition, Value
 from simarchive.ground.texts import count_text
 from simarchive.queries import BaseDataQuery
+from simarchive.storage.finding.matches import arranged
 from simarchive.storage.hdf5 import classes, indexing
-from simarchive.storage.matches import arranged
 
 if TYPE_CHECKING:
     import pandas

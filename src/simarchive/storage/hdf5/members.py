@@ -15,10 +15,10 @@ from blake3 import blake3
 
 from simarchive.container.container import Container
 from simarchive.container.contents import NOT_FOUND, Contents
-from simarchive.container.member_stream import MemberStream
 from simarchive.container.members import MemberInfo, StoredMember
 from simarchive.container.members.pipeline import Progress
 from simarchive.container.objects import ReadDocument
+from simarchive.container.open_members.stream import MemberStream
 from simarchive.errors import ConflictError, CorruptError, CorruptMemberError, InvalidDataError, NotFoundError
 from simarchive.ground.filesystem import PathLike, make_folder
 from simarchive.storage.ancillary import AncillaryData, DirectoryFiles

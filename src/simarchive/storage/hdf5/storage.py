@@ -36,13 +36,13 @@ from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
 from simarchive.storage.backend import StorageBackend
 from simarchive.storage.display.rows import substances_of
 from simarchive.storage.evaluator_json import EvaluatorObject as EvaluatorObject  # registers its data class
+from simarchive.storage.finding.matches import Match, arranged_matches
 from simarchive.storage.hdf5 import answers, classes, grouping, indexing, upkeep, verification
 from simarchive.storage.hdf5.grouping import GroupStatistics
 from simarchive.storage.hdf5.members import Members, to_store
 from simarchive.storage.hdf5.upkeep import ContainerStatistics, RepairReport
 from simarchive.storage.hdf5.verification import VerificationReport
 from simarchive.storage.incoming import Incoming
-from simarchive.storage.matches import Match, arranged_matches
 from simarchive.storage.publication import attributes
 from simarchive.storage.publication.attributes import StoredMetadata
 from simarchive.storage.publication.metadata import FIELDS, ArchiveMetadata

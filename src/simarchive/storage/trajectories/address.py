@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simarchive.container.container import Container
-from simarchive.container.member_chunks import MemberChunks
+from simarchive.container.open_members.chunks import MemberChunks
 from simarchive.errors import InvalidDataError
-from simarchive.storage import key_prefixes
+from simarchive.storage.finding import key_prefixes
 
 SEPARATOR = "::"
 

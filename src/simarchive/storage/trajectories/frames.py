@@ -10,7 +10,7 @@ from typing import Any, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from simarchive.container.member_chunks import MemberChunks
+from simarchive.container.open_members.chunks import MemberChunks
 from simarchive.errors import ClosedError, FrameReadError, InvalidDataError
 from simarchive.storage.trajectories.source import (
     DCDSource,

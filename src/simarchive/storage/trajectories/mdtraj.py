@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simarchive.container.member_chunks import MemberChunks
 from simarchive.container.members import ChunkWindow
+from simarchive.container.open_members.chunks import MemberChunks
 from simarchive.errors import InvalidDataError
 from simarchive.storage.trajectories.excerpt import excerpt, memory_file
 from simarchive.storage.trajectories.source import DCDSource, Source, open_source

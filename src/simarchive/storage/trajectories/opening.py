@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import MDAnalysis
     import mdtraj
 
-    from simarchive.container.member_chunks import MemberChunks
+    from simarchive.container.open_members.chunks import MemberChunks
     from simarchive.storage.trajectories.frames import Frames
     from simarchive.storage.trajectories.mdtraj import MdtrajFrames
 
@@ -123,6 +123,6 @@ def _trajectory(container: Container, key: str, name: str | None) -> MemberChunk
 
 
 def _chunks(container: Container, key: str, name: str) -> MemberChunks:
-    from simarchive.container.member_chunks import MemberChunks
+    from simarchive.container.open_members.chunks import MemberChunks
 
     return MemberChunks(lambda: container, key, name)

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simarchive.codecs.xdr_frames import HEADER_BYTES, TRRHeader, frame_size, trr_header
-from simarchive.container.member_chunks import MemberChunks
 from simarchive.container.members import ChunkWindow
+from simarchive.container.open_members.chunks import MemberChunks
 from simarchive.errors import FrameReadError, InvalidDataError, StorageError
 from simarchive.ground.limits import LIMITS, in_bytes
 from simarchive.storage.trajectories.layout import (
