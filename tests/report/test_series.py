@@ -124,3 +124,13 @@ def test_series_are_found_in_a_document_of_any_class() -> None:
 )
 def test_a_mean_has_the_digits_that_its_error_allows(mean: float, error: float, text: str) -> None:
     assert number_text(mean, error) == text
+
+
+def test_a_name_with_dots_of_its_own_is_short_as_it_is() -> None:
+    values = np.arange(5.0)
+    tree = {
+        "observables": {"Conserved En.": {"value": values, "unit": "kilojoule / mole"}, "a.b": values},
+        "c": values,
+    }
+    names = {series.name: series.short_name for series in series_of(tree)}
+    assert names == {"observables.Conserved En.": "Conserved En.", "observables.a.b": "a.b", "c": "c"}

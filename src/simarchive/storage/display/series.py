@@ -35,11 +35,12 @@ class Series:
     unit: str  #: its long name, or empty
     array: ArrayLeaf  #: shape (n_values,) or (n_values, n_columns), perhaps not loaded
     column: int | None = None
+    parent: str = ""  #: what it stands in, ``observables``
 
     @property
     def short_name(self) -> str:
-        """The last part of the name."""
-        return self.name.rpartition(".")[2]
+        """The last part of the name, which may have dots of its own."""
+        return self.name[len(self.parent) + 1 :] if self.parent else self.name
 
     @property
     def n_values(self) -> int:
@@ -78,33 +79,34 @@ class Summary:
 
 def series_of(tree: Any) -> Iterator[Series]:
     """Yield the series of a document in its order, of whatever data class; no array is read."""
-    yield from _series_in(tree, "", "", 0)
+    yield from _series_in(tree, "", "", 0, "")
 
 
-def _series_in(value: Any, name: str, unit: str, depth: int) -> Iterator[Series]:
+def _series_in(value: Any, name: str, unit: str, depth: int, parent: str) -> Iterator[Series]:
     if is_array(value):
-        yield from _columns_of(value, name, unit)
+        yield from _columns_of(value, name, unit, parent)
     elif isinstance(value, dict) and depth < _MOST_DEPTH:
         fields = value.keys()
         if fields == {"value", "unit"} and isinstance(value["unit"], str):
-            yield from _series_in(value["value"], name, value["unit"], depth + 1)
+            yield from _series_in(value["value"], name, value["unit"], depth + 1, parent)
         elif "value" in fields and fields <= {"value", "error", "gradients"}:
             # Gradients are of other things than the observable itself.
-            yield from _series_in(value["value"], name, unit, depth + 1)
+            yield from _series_in(value["value"], name, unit, depth + 1, parent)
         else:
             for part, inner in value.items():
-                yield from _series_in(inner, f"{name}.{part}" if name else str(part), "", depth + 1)
+                place = f"{name}.{part}" if name else str(part)
+                yield from _series_in(inner, place, "", depth + 1, name)
 
 
-def _columns_of(array: ArrayLeaf, name: str, unit: str) -> Iterator[Series]:
+def _columns_of(array: ArrayLeaf, name: str, unit: str, parent: str) -> Iterator[Series]:
     shape = array.shape
     if array.dtype.kind not in "iuf" or not shape or shape[0] < 2:
         return
     if len(shape) == 1 or shape[1:] == (1,):
-        yield Series(name, unit, array)
+        yield Series(name, unit, array, parent=parent)
     elif len(shape) == 2 and shape[1] <= _MOST_COLUMNS:
         for column in range(shape[1]):
-            yield Series(f"{name}[{column}]", unit, array, column)
+            yield Series(f"{name}[{column}]", unit, array, column, parent)
 
 
 def summary_of(series: Series, *, n_points: int, n_bins: int) -> Summary | None:
