@@ -115,7 +115,7 @@ def test_explain_says_what_the_index_does_and_answers_too(run: Run, imported: Pa
 
 
 def test_no_match_is_no_error(run: Run, imported: Path) -> None:
-    assert run("query", imported, "phase=solid").succeeded().output == "0 objects in 0 groups\n"
+    assert run("query", imported, "phase=solid").succeeded().output == "no object matches\n"
     assert run("query", imported, "phase=solid", "--json").succeeded().json == {"n_objects": 0, "groups": []}
 
 

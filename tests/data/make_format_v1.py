@@ -7,6 +7,7 @@ addition to the format, a new folder is made.
 
 - format-v1: without digests of objects, arrays and descriptions of members
 - format-v1-digests: with them
+- format-v1-runs: with checks of the index, lengths of frames, and runs of any program
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import MDAnalysis
 import numpy as np
 
 from simarchive import (
+    BaseStoredData,
     ForceFieldData,
     HDF5Storage,
     LocalFileStorage,
@@ -27,6 +29,7 @@ from simarchive import (
     ObservableArray,
     ObservableFrame,
     PropertyPhase,
+    SimulationRun,
     StoredEquilibrationData,
     StoredFreeEnergyData,
     StoredSimulationData,
@@ -68,7 +71,7 @@ def write_files(directory: Path) -> Path:
     return directory
 
 
-def objects_made_here() -> list[StoredFreeEnergyData | StoredEquilibrationData | TrainedModelData]:
+def objects_made_here() -> list[BaseStoredData]:
     """Return one object of each class that the examples do not give."""
     common = {
         "substance": Substance.from_components("O", "CO"),
@@ -119,7 +122,25 @@ def objects_made_here() -> list[StoredFreeEnergyData | StoredEquilibrationData |
         statistical_inefficiency=1.0,
         number_of_molecules=3,
     )
-    return [equilibration, free_energy, model, simulation]
+    run = SimulationRun(
+        name="water, replica 1",
+        engine="openmm",
+        ensemble="NPT",
+        temperature=300.0 * unit.kelvin,
+        time_step=2.0 * unit.femtosecond,
+        n_atoms=30,
+        n_frames=20,
+        box=[30.0, 30.0, 30.0, 90.0, 90.0, 90.0],
+        composition={"HOH": 10},
+        tags=["apo", "µ"],
+        metadata={"seed": 5, "cutoff": 9.0 * unit.angstrom, "note": "a text", "restarted": False},
+        parents=[FROM_EXAMPLES[1]],
+        topology_file_name="topology.pdb",
+        trajectory_file_names=["trajectory.dcd"],
+        observables={"Potential Energy": ObservableArray(np.arange(20.0) * unit.kilojoule / unit.mole)},
+        guesses={"time_step": "made for this file"},
+    )
+    return [equilibration, free_energy, model, simulation, run]
 
 
 def main() -> None:
@@ -139,7 +160,7 @@ def main() -> None:
             files = write_files(Path(temporary))
             for number, stored in enumerate(objects_made_here()):
                 # The names of codecs are permanent, so each has a member here.
-                backend.codec = ("deflate", "zstd", "raw", "trajectory")[number]
+                backend.codec = ("deflate", "zstd", "raw", "trajectory", "deflate")[number]
                 backend.store_object(stored, files, storage_key=f"{type(stored).data_class_name}-{number}")
         objects = {
             header.key: {

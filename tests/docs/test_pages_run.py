@@ -23,6 +23,7 @@ RUN_ELSEWHERE = {
 # Blocks of other kinds are never run; each kind says why.
 NOT_RUN = {
     "text": "what something prints, or a picture",
+    "toml": "part of a file of another project",
     "sh": "make, pip and git in a clone: CI itself does what they do",
 }
 

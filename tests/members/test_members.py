@@ -140,7 +140,8 @@ def test_the_trajectory_codec_is_taken_where_it_wins(box: Box, tmp_path: Path, g
 def test_the_trajectory_codec_is_not_taken_for_frames_without_likeness(box: Box) -> None:
     data = dcd(np.random.default_rng(0).uniform(0, 60, (60, 3000, 3)).astype(np.float32))
     with box.writing() as group:
-        assert store_member(group, "file", io.BytesIO(data), codec="trajectory").codec == "deflate"
+        # Whichever of the two is smaller.
+        assert store_member(group, "file", io.BytesIO(data), codec="trajectory").codec in ("deflate", "zstd")
 
 
 @pytest.mark.parametrize("name", ["trajectory.dcd", "trajectory.nc", "trajectory.xtc", "output.pdb"])

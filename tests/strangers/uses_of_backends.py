@@ -72,6 +72,14 @@ def read_in_a_block(stored: Stored) -> None:
         assert backend.keys() == backend.keys()
 
 
+def a_run() -> Path:
+    """Return a directory with a run of OpenMM."""
+    folder = Path("run")
+    folder.mkdir(exist_ok=True)
+    (folder / "state.csv").write_text('#"Step","Temperature (K)"\n10,300.0\n20,301.5\n')
+    return folder
+
+
 def new_text() -> str:
     return os.urandom(8).hex()
 
@@ -110,12 +118,22 @@ READS: dict[str, Use] = {
     "open_member": read_member,
     "extract": lambda s: s.backend.extract(s.simulation_key, f"extracted-{new_text()}"),
     "statistics": lambda s: s.backend.statistics(),
+    "statistics_by": lambda s: s.backend.statistics_by("class"),
+    "metadata": lambda s: s.backend.metadata,
+    "stored_metadata": lambda s: s.backend.stored_metadata(),
+    "created_at": lambda s: s.backend.created_at,
+    "full_key": lambda s: s.backend.full_key(s.simulation_key[:20]),
+    "data_class": lambda s: s.backend.data_class("OfNobody"),
+    "data_classes": lambda s: s.backend.data_classes(),
+    "asked": lambda s: s.backend.asked("phase=liquid"),
     "verify": lambda s: s.backend.verify(),
     "subset": lambda s: s.backend.subset(f"subset-{new_text()}.h5").close(),
 }
 CHANGES: dict[str, Use] = {
     "store_force_field": lambda s: s.backend.store_force_field(force_field(new_text())),
     "store_object": lambda s: s.backend.store_object(simulation(new_text()), s.files),
+    "add_run": lambda s: s.backend.add_run(a_run(), name=new_text()),
+    "set_metadata": lambda s: s.backend.set_metadata(title=new_text()),
     "put": lambda s: s.backend.put(simulation(new_text()), s.other_members),
     "remove_object": lambda s: s.backend.remove_object(s.simulation_key),
     "transaction": enter_and_leave,
@@ -137,7 +155,20 @@ ENDS: dict[str, Use] = {
     "close": lambda s: s.backend.close(),
     "__exit__": lambda s: s.backend.__exit__(None, None, None),
 }
-NOT_USED = {"lock", "__enter__", "__class__", "__init__", "progress", "codec", "__del__"}
+# Those for trajectories have tests of their own, with files that can be read.
+NOT_USED = {
+    "frames",
+    "universe",
+    "mdtraj",
+    "mdtraj_chunks",
+    "lock",
+    "__enter__",
+    "__class__",
+    "__init__",
+    "progress",
+    "codec",
+    "__del__",
+}
 USES = READS | CHANGES
 
 

@@ -39,6 +39,9 @@ _FIELDS = (
 _TEMPERATURES = ("Temperature", "TEMP", "Temp")
 
 
+_COUNTS = ("n_atoms", "n_residues", "n_frames", "number_of_molecules")
+
+
 @dataclass
 class Assembly:
     """A run as its files tell it, and what was assumed or passed over."""
@@ -49,8 +52,12 @@ class Assembly:
     notes: list[tuple[str, str]] = field(default_factory=list)
 
     def take(self, name: str, value: Any, source: str) -> None:
-        """Fill in a field from a file, unless an earlier one did."""
-        if name not in self.values:
+        """Fill in a field from a file, unless an earlier one did, or it is a count below 0."""
+        if name in _COUNTS and value < 0:
+            self.note(
+                source, f"says that there are {value:,} {name.removeprefix('n_')}, which is not believed"
+            )
+        elif name not in self.values:
             self.values[name] = value
             self.sources[name] = source
 
