@@ -95,3 +95,14 @@ def test_replaced_attributes_are_those_of_the_other_node(group: h5py.Group, n_at
     group.attrs["gone"] = np.arange(3)
     nodes.replace_attributes(other, group)
     assert dict(group.attrs) == {"text": "new"} | {f"a{number}": number for number in range(n_attributes)}
+
+
+def test_what_is_removed_is_closed_and_nothing_else(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        removed, other = file.create_group("one/inner"), file.create_group("one more")
+        above = file["one"]
+        nodes.unlink(file.id, "one")
+        assert not removed.id.valid
+        assert not above.id.valid
+        assert other.id.valid
+        assert list(file) == ["one more"]

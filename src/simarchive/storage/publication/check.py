@@ -9,6 +9,7 @@ from typing import Any
 from simarchive.chemistry import ObservableFrame, Substance
 from simarchive.container.members import MemberInfo
 from simarchive.data import BaseSimulationData, BaseStoredData
+from simarchive.data.schemas import UndescribedData
 from simarchive.errors import CorruptError, FormatError, InvalidDataError, NotFoundError, StorageError
 from simarchive.ground.arrays import is_array
 from simarchive.storage.hdf5 import verification
@@ -165,14 +166,17 @@ class _Looking:
 
     def _loaded(self, key: str) -> BaseStoredData | None:
         try:
-            return self._backend.load(key)
+            stored = self._backend.load(key)
+            if not isinstance(stored, UndescribedData):
+                return stored
         except (CorruptError, NotFoundError):
             return None  # a damage that was named
         except (FormatError, InvalidDataError):
-            counts = self._report.unknown_classes
-            name = self._backend.class_name_of(key)
-            counts[name] = counts.get(name, 0) + 1
-            return None
+            pass
+        counts = self._report.unknown_classes
+        name = self._backend.class_name_of(key)
+        counts[name] = counts.get(name, 0) + 1
+        return None
 
     def _of_object(self, key: str, stored: BaseStoredData) -> Iterator[Finding]:
         for name in type(stored).reference_fields:
