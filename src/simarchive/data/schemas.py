@@ -184,8 +184,7 @@ def schema_of(data_class: type[BaseStoredData]) -> Tree:
         "parents": [
             base.data_class_name
             for base in data_class.__mro__[1:]
-            if issubclass(base, BaseStoredData)
-            and data_class_named(base.__dict__.get("data_class_name", "")) is base
+            if issubclass(base, BaseStoredData) and _is_registered(base)
         ],
         "reference_fields": list(data_class.reference_fields),
         "identity_fields": list(identity),

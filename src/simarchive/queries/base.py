@@ -97,11 +97,6 @@ class BaseDataQuery(ABC):
         return dict(self._values)
 
     @classmethod
-    def term_kind(cls, name: str) -> ScalarKind:
-        """Return the kind of values that a criterion is about."""
-        return cls._terms()[name][1].kind
-
-    @classmethod
     def term_kinds(cls, name: str) -> tuple[ScalarKind, ...]:
         """Return the kinds of values that a criterion may be about; none for an option."""
         return (cls._terms()[name][1].kind,) if name in cls._terms() else ()

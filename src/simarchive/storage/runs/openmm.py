@@ -22,7 +22,6 @@ from simarchive.storage.runs.file_reading import (
     number_in,
 )
 
-_FIRST_LINE = re.compile(r'#"[^\n]{0,400}?(Step|Time|Potential|Progress)')
 _QUANTITY = re.compile(r"(.+?) \((.+)\)")
 _UNITS = {
     "kJ/mole": "kilojoule / mole",
