@@ -77,6 +77,7 @@ _LONG_TEXTS = frozenset(
         layout.LOST_LINKS,
         layout.MEMBER_EMPTY_FOLDERS,
         layout.LOST_MEMBERS,
+        layout.OBJECT_HISTORY,
         layout.INDEX_TABLE,
     }
 )
@@ -342,7 +343,11 @@ def delete_attribute(node: Node, name: str) -> None:
 
 
 def replace_attributes(
-    source: h5py.HLObject, target: h5py.HLObject, *, optional: Container[str] = ()
+    source: h5py.HLObject,
+    target: h5py.HLObject,
+    *,
+    optional: Container[str] = (),
+    without: Container[str] = (),
 ) -> dict[str, str]:
     """Give `target` the attributes of `source`, in place of all that it has.
 
@@ -356,6 +361,8 @@ def replace_attributes(
     ----------
     optional
         Names of attributes that are left out if they cannot be read; the names and why are returned.
+    without
+        Names of attributes of `source` that are left out.
     """
     for index in reversed(range(h5a.get_num_attrs(target.id))):
         h5a.delete(target.id, index=index)
@@ -364,6 +371,8 @@ def replace_attributes(
         attribute = h5a.open(source.id, index=index)
         encoded = attribute.name if isinstance(attribute.name, bytes) else _encoded(attribute.name)
         name = encoded.decode("utf-8", "surrogateescape")
+        if name in without:
+            continue
         try:
             _copy_attribute(source.id, target.id, attribute, encoded)
         except UNREADABLE as error:

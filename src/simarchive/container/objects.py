@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -15,10 +16,14 @@ from blake3 import blake3
 from h5py import h5g
 
 from simarchive.container import arrays, documents, layout, members, nodes
+from simarchive.container.changing import history
+from simarchive.container.changing.history import Event
 from simarchive.container.documents import DeclaredVariable, Tree, VariableSource
 from simarchive.container.members import MemberInfo, StoredMember
 from simarchive.container.nodes import UNREADABLE
 from simarchive.errors import CorruptError, InvalidDataError
+
+LOGGER = logging.getLogger("simarchive")
 
 Loader = Callable[[str, str], np.ndarray[Any, Any]]
 """Called with the mark of a document (`Summary.mark`) and the name of an array, when its values are used."""
@@ -32,10 +37,11 @@ class ObjectHeader:
     data_class: str
     data_class_version: int
     identity: str  #: SHA-256 of class name and canonical document
-    stored_at: str  #: ISO 8601, UTC
+    stored_at: str  #: its present content; ISO 8601, UTC
     has_ancillary_data: bool
     empty_folders: tuple[str, ...] = ()
     stored_key: str | None = None  #: under which it was stored; objects of early versions do not say it
+    stored_whole_at: str = ""  #: earlier than `stored_at` if it was amended since
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,12 @@ class Summary:
     has_ancillary_data: bool
     key: str | None = None  #: under which it was stored; objects of early versions have none
     digest: str | None = None  #: of this and the document; the same holds
+    amended_from: str = ""  #: when it was stored as a whole, if it was amended since
+
+    @property
+    def stored_whole_at(self) -> str:
+        """When it was stored as a whole, which the checks of its members stand for."""
+        return self.amended_from or self.stored_at
 
     @property
     def mark(self) -> str:
@@ -80,6 +92,9 @@ class StoredDocument:
     has_ancillary_data: bool = False
     empty_folders: tuple[str, ...] = ()
     executables: tuple[str, ...] = ()  #: names of the members that are executable
+    times: Mapping[str, int] = field(default_factory=dict)  #: of members, as `members.keep_times` has them
+    history: str = ""  #: lines of its events so far, as `history` has them
+    event: Event | None = None  #: one more, at the time when it is stored
     members: Mapping[str, Path | StoredMember] = field(default_factory=dict)  #: by name, what to store
 
 
@@ -108,6 +123,7 @@ def read_header(node: h5g.GroupID, key: str) -> ObjectHeader:
         summary.has_ancillary_data,
         members.empty_folders(h5py.Group(node)),
         summary.key,
+        summary.stored_whole_at,
     )
 
 
@@ -118,6 +134,9 @@ def attribute_faults(node: h5g.GroupID, key: str) -> list[str]:
     """
     summary = read_summary(node, key)
     faults = [*members.faults_of_lists(h5py.Group(node)).values()]
+    fault = _history_fault(node, summary)
+    if fault is not None:
+        faults.append(fault)
     if summary.digest is None:
         return faults
     try:
@@ -130,6 +149,14 @@ def attribute_faults(node: h5g.GroupID, key: str) -> list[str]:
         for name, value, stored in said
         if value != stored
     ]
+
+
+def _history_fault(node: h5g.GroupID, summary: Summary) -> str | None:
+    try:
+        history.events_of(history.read_lines(node, summary.stored_at))
+    except CorruptError as error:
+        return str(error)
+    return None
 
 
 def read_text_of_document(node: h5g.GroupID, key: str) -> str:
@@ -183,14 +210,16 @@ def variable_names(node: h5g.GroupID, key: str) -> frozenset[str]:
 
 
 def _parsed(line: str) -> Summary:
-    digest, key, version, ancillary, identity, stored_at, data_class = line.split(" ", 6)
-    return Summary(data_class, int(version), identity, stored_at, ancillary == "1", key, digest)
+    digest, key, version, ancillary, identity, times, data_class = line.split(" ", 6)
+    amended_from, _, stored_at = times.rpartition("/")
+    return Summary(data_class, int(version), identity, stored_at, ancillary == "1", key, digest, amended_from)
 
 
 def _line(summary: Summary, document: str) -> str:
     """Return what `_parsed` reads, with the digest of this and a document."""
     ancillary = int(summary.has_ancillary_data)
-    state = f"{summary.identity} {summary.stored_at} {summary.data_class}"
+    times = f"{summary.amended_from}/{summary.stored_at}" if summary.amended_from else summary.stored_at
+    state = f"{summary.identity} {times} {summary.data_class}"
     said = f"{summary.key} {summary.data_class_version} {ancillary} {state}"
     return f"{_digest(said, document)} {said}"
 
@@ -308,7 +337,7 @@ class MemberChecks:
     def __init__(self, node: h5g.GroupID, key: str) -> None:
         self._checks: np.ndarray[Any, Any] | None = None
         if nodes.has_attribute(node, layout.MEMBER_CHECKS):
-            self._stored_at = read_summary(node, key).stored_at
+            self._stored_at = read_summary(node, key).stored_whole_at
             self._checks = nodes.read_numbers(node, layout.MEMBER_CHECKS)
 
     @property
@@ -386,6 +415,14 @@ def write_object(
     if stored.empty_folders:
         members.keep_empty_folders(group, stored.empty_folders)
     members.keep_executables(group, {*stored.executables} & {*stored.members})
+    if stored.times:
+        times = {name: time for name, time in stored.times.items() if name in stored.members}
+        members.keep_times(group, times)
+    lines = stored.history
+    if stored.event is not None:
+        lines = history.with_event(lines, replace(stored.event, at=now))
+    if lines:
+        history.write_lines(node, now, lines)
     nodes.create_text(node, layout.DOCUMENT, encoded.text)
     nodes.create_text(node, layout.OBJECT_SUMMARY, _line(summary, encoded.text))
     for name, variable in encoded.variables.items():
@@ -404,7 +441,8 @@ def _create_attributes(node: h5g.GroupID, summary: Summary) -> None:
 def restore_attributes(node: h5g.GroupID, key: str) -> None:
     """Write the attributes for other programs again, as the summary of an object has them.
 
-    A list of empty folders or of executables that cannot be read is removed.
+    What cannot be read and nothing else says is removed: a list of empty folders or of executables, the
+    times of files, the history.
 
     Raises
     ------
@@ -423,6 +461,10 @@ def restore_attributes(node: h5g.GroupID, key: str) -> None:
     _create_attributes(node, summary)
     for name in members.faults_of_lists(h5py.Group(node)):
         nodes.delete_attribute(node, name)
+    fault = _history_fault(node, summary)
+    if fault is not None:
+        LOGGER.warning("object %r: %s: it is removed", key, fault)
+        nodes.delete_attribute(node, layout.OBJECT_HISTORY)
 
 
 def write_key(node: h5g.GroupID, name: str, key: str) -> None:

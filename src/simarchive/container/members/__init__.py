@@ -37,6 +37,7 @@ from simarchive.container.members.table import (
     is_member,
     read_table,
 )
+from simarchive.container.members.times import MemberTimes, keep_times, read_times
 from simarchive.container.members.window import ChunkWindow, StoredChunks
 from simarchive.container.members.writing import StoredMember, copy_member, link_member, store_member
 
@@ -49,6 +50,7 @@ __all__ = [
     "MemberNames",
     "MemberReader",
     "MemberTable",
+    "MemberTimes",
     "StoredChunks",
     "StoredMember",
     "copy_member",
@@ -63,6 +65,7 @@ __all__ = [
     "is_member",
     "keep_empty_folders",
     "keep_executables",
+    "keep_times",
     "link_member",
     "list_datasets",
     "list_members",
@@ -76,6 +79,7 @@ __all__ = [
     "open_member",
     "read_frame_lengths",
     "read_table",
+    "read_times",
     "size_of",
     "store_member",
     "verify_member",

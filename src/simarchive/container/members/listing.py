@@ -17,9 +17,11 @@ from simarchive.container.layout import (
     MEMBER_EMPTY_FOLDERS,
     MEMBER_EXECUTABLES,
     MEMBER_SIZE,
+    MEMBER_TIMES,
 )
 from simarchive.container.members.names import link_name, member_name
 from simarchive.container.members.table import MemberInfo, is_member
+from simarchive.container.members.times import read_times
 from simarchive.container.nodes import UNREADABLE
 from simarchive.errors import CorruptError, InvalidDataError, NotFoundError
 from simarchive.ground import json_text
@@ -182,13 +184,17 @@ def executables(group: h5py.Group) -> frozenset[str]:
 
 
 def faults_of_lists(group: h5py.Group) -> dict[str, str]:
-    """Return what is wrong with the lists of empty folders and of executables, by attribute."""
+    """Return what is wrong with the lists of empty folders, executables and times, by attribute."""
     faults = {}
     for attribute in (MEMBER_EMPTY_FOLDERS, MEMBER_EXECUTABLES):
         try:
             _names(group, attribute)
         except CorruptError as error:
             faults[attribute] = str(error)
+    try:
+        read_times(group)
+    except CorruptError as error:
+        faults[MEMBER_TIMES] = str(error)
     return faults
 
 

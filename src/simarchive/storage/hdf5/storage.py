@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 import numpy as np
 
 from simarchive.codecs import check_codec
+from simarchive.container.changing.history import Event
 from simarchive.container.container import Container
 from simarchive.container.contents import Contents
 from simarchive.container.members import MemberInfo
@@ -37,7 +38,7 @@ from simarchive.storage.backend import StorageBackend
 from simarchive.storage.display.rows import substances_of
 from simarchive.storage.evaluator_json import EvaluatorObject as EvaluatorObject  # registers its data class
 from simarchive.storage.finding.matches import Match, arranged_matches
-from simarchive.storage.hdf5 import answers, classes, grouping, indexing, upkeep, verification
+from simarchive.storage.hdf5 import amending, answers, classes, grouping, indexing, upkeep, verification
 from simarchive.storage.hdf5.grouping import GroupStatistics
 from simarchive.storage.hdf5.members import Members, to_store
 from simarchive.storage.hdf5.upkeep import ContainerStatistics, RepairReport
@@ -531,6 +532,21 @@ class HDF5Storage(StorageBackend):
         with self._container.reading() as contents:
             return contents.header(storage_key)
 
+    def history(self, storage_key: str) -> list[Event]:
+        """Return what became of an object since it was stored: what was changed, by whom, when; and notes.
+
+        The oldest comes first: that it was stored.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object.
+        CorruptError
+            If it cannot be read.
+        """
+        with self._container.reading() as contents:
+            return contents.history(storage_key)
+
     @property
     def problems(self) -> dict[str, str]:
         """What keeps objects out of everything but `verify` and `repair`: names that are not keys."""
@@ -761,6 +777,7 @@ class HDF5Storage(StorageBackend):
                 has_ancillary_data=files is not None,
                 empty_folders=() if files is None else files.empty_folders,
                 executables=() if files is None else files.executables,
+                times={} if files is None else files.times,
                 members=members,
             )
             row = None
@@ -783,6 +800,7 @@ class HDF5Storage(StorageBackend):
                 identity=incoming.identity,
                 is_new=is_new,
                 progress=self.progress,
+                by="" if is_new else amending.author(),
             )
             with contents.in_one_piece():
                 if is_new or replaced == stored.data_class:

@@ -1,0 +1,1 @@
+"""Changes to what is stored: one object amended, with its history, or the whole container made compact."""
