@@ -10,7 +10,7 @@ import contextlib
 import functools
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -92,6 +92,34 @@ class Contents:
     def in_one_piece(self) -> AbstractContextManager[None]:
         """Never commit half of what the block changes: an error in it spoils the transaction."""
         return _OnePiece(self)
+
+    @contextlib.contextmanager
+    def staging(self) -> Iterator[h5py.Group]:
+        """Give a new group for what has no place in an object yet; it vanishes after the block."""
+        if nodes.link_exists(self._handle.id, layout.STAGING):
+            nodes.put_aside(self._handle.id, layout.STAGING, layout.STAGING)  # no program of ours left it
+        group = h5py.Group(nodes.create_group(self._handle.id, layout.STAGING))
+        try:
+            yield group
+        finally:
+            with self.in_one_piece():
+                nodes.unlink(self._handle.id, layout.STAGING)
+
+    def note_change(self) -> None:
+        """Note that another module of this floor changed an object, and that it freed room."""
+        self._forget()
+        self._freed = True
+        self.changes += 1
+
+    @property
+    def dimensions(self) -> dict[int, int]:
+        """The dimensions of arrays that are known, as `arrays.write_variable` has them."""
+        return self._dimensions
+
+    @property
+    def file(self) -> PagedFile:
+        """The container's file, by offset, for the other modules of this floor."""
+        return self._file
 
     def _forget(self) -> None:
         """Forget what is kept of the object that was looked at last."""
@@ -361,18 +389,11 @@ class Contents:
                 f"the key {key!r} is that of an object that cannot be read: take another, or repack first"
             )
         if not is_new and key in self:
-            if nodes.link_exists(self._handle.id, layout.STAGING):
-                nodes.put_aside(self._handle.id, layout.STAGING, layout.STAGING)  # no program of ours left it
-            staged = h5py.Group(nodes.create_group(self._handle.id, layout.STAGING))
-            stored = self._with_history(key, stored, by)
-            try:
+            with self.staging() as staged:
+                stored = self._with_history(key, stored, by)
                 infos = self._fill(staged, key, stored, identity, codec, progress)
-            except BaseException:
                 with self.in_one_piece():
-                    nodes.unlink(self._handle.id, layout.STAGING)
-                raise
-            with self.in_one_piece():
-                self._exchange(key, staged)
+                    self._exchange(key, staged)
         else:
             group = h5py.Group(nodes.create_group(self._objects, key))
             try:
@@ -824,7 +845,6 @@ class Contents:
         group = self._group(key)
         self.shared.remove(key, self._listed(key, group))
         objects.replace_content(group, staged)
-        nodes.unlink(self._handle.id, layout.STAGING)
         self._checks = self._times = None
         self._freed = True
 

@@ -181,7 +181,7 @@ def read_document(node: h5g.GroupID, key: str, load: Loader | None) -> ReadDocum
         If something cannot be read, or does not match its digest. The values of an array that are read later
         are compared when they are read.
     """
-    summary, text = _read_proved(node, key)
+    summary, text = read_proved(node, key)
     return ReadDocument(
         summary.data_class,
         summary.data_class_version,
@@ -193,7 +193,7 @@ def read_document(node: h5g.GroupID, key: str, load: Loader | None) -> ReadDocum
 
 def read_tree(node: h5g.GroupID, key: str, load: Loader | None) -> Tree:
     """Return the document of an object as a tree; `load` and errors as for `read_document`."""
-    return _tree(node, key, *_read_proved(node, key), load)
+    return _tree(node, key, *read_proved(node, key), load)
 
 
 def variable_names(node: h5g.GroupID, key: str) -> frozenset[str]:
@@ -215,7 +215,7 @@ def _parsed(line: str) -> Summary:
     return Summary(data_class, int(version), identity, stored_at, ancillary == "1", key, digest, amended_from)
 
 
-def _line(summary: Summary, document: str) -> str:
+def summary_line(summary: Summary, document: str) -> str:
     """Return what `_parsed` reads, with the digest of this and a document."""
     ancillary = int(summary.has_ancillary_data)
     times = f"{summary.amended_from}/{summary.stored_at}" if summary.amended_from else summary.stored_at
@@ -234,7 +234,7 @@ def _attributes_of(node: h5g.GroupID) -> Summary:
     )
 
 
-def _read_proved(node: h5g.GroupID, key: str) -> tuple[Summary, str]:
+def read_proved(node: h5g.GroupID, key: str) -> tuple[Summary, str]:
     """Return the summary of an object and its document, which is proved only if the summary has a digest."""
     try:
         line = nodes.find_text(node, layout.OBJECT_SUMMARY)
@@ -355,12 +355,13 @@ class MemberChecks:
         """
         if self._checks is None:
             return
-        check = _member_check(self._stored_at, name, nodes.read_text(dataset.id, layout.MEMBER_DIGEST))
+        check = member_check(self._stored_at, name, nodes.read_text(dataset.id, layout.MEMBER_DIGEST))
         if not bool((self._checks == np.uint64(check)).any()):
             raise ValueError("it is not the file that was stored with the object")
 
 
-def _member_check(stored_at: str, name: str, digest: str) -> int:
+def member_check(stored_at: str, name: str, digest: str) -> int:
+    """Return the check of a member of an object that was stored as a whole at a time."""
     # No two contents of an object are stored at the same time.
     text = "\0".join((stored_at, name, digest)).encode("utf-8", "backslashreplace")
     return int.from_bytes(blake3(text).digest(8), "little")
@@ -424,7 +425,7 @@ def write_object(
     if lines:
         history.write_lines(node, now, lines)
     nodes.create_text(node, layout.DOCUMENT, encoded.text)
-    nodes.create_text(node, layout.OBJECT_SUMMARY, _line(summary, encoded.text))
+    nodes.create_text(node, layout.OBJECT_SUMMARY, summary_line(summary, encoded.text))
     for name, variable in encoded.variables.items():
         arrays.write_variable(group, name, variable, dimensions)
     return now
@@ -449,7 +450,7 @@ def restore_attributes(node: h5g.GroupID, key: str) -> None:
     CorruptError
         If nothing proves the summary.
     """
-    summary, _ = _read_proved(node, key)
+    summary, _ = read_proved(node, key)
     for name in (
         layout.DATA_CLASS,
         layout.DATA_CLASS_VERSION,
@@ -470,15 +471,15 @@ def restore_attributes(node: h5g.GroupID, key: str) -> None:
 def write_key(node: h5g.GroupID, name: str, key: str) -> None:
     """Note that an object has another key from now on; not if nothing proves it, which is left as it is."""
     with contextlib.suppress(CorruptError):
-        summary, text = _read_proved(node, name)
+        summary, text = read_proved(node, name)
         if summary.digest is not None:
-            nodes.write_text(node, layout.OBJECT_SUMMARY, _line(replace(summary, key=key), text))
+            nodes.write_text(node, layout.OBJECT_SUMMARY, summary_line(replace(summary, key=key), text))
 
 
 def write_member_checks(group: h5py.Group, stored_at: str, infos: Sequence[MemberInfo]) -> None:
     """Note with an object which members it has."""
     if infos:
-        checks = [_member_check(stored_at, info.name, info.digest) for info in infos]
+        checks = [member_check(stored_at, info.name, info.digest) for info in infos]
         nodes.create_numbers(group.id, layout.MEMBER_CHECKS, np.array(checks, "<u8"))
 
 

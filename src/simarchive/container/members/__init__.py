@@ -6,6 +6,7 @@ digest of the file, the name of the codec, and the CRC-32 of each chunk as it is
 byte is covered, padding too. A chunk of zeros is not written.
 """
 
+from simarchive.container.members.appending import growth_of
 from simarchive.container.members.choice import MemberNames
 from simarchive.container.members.extraction import MemberFault, extract_member, verify_member
 from simarchive.container.members.frame_lengths import FrameLengths, read_frame_lengths
@@ -24,6 +25,7 @@ from simarchive.container.members.listing import (
     list_nodes,
     listed_digests,
     listed_names,
+    listed_names_without,
     lost_members,
     member_info,
 )
@@ -60,6 +62,7 @@ __all__ = [
     "faults_of_lists",
     "faulty",
     "find_member",
+    "growth_of",
     "has_link",
     "has_proof",
     "is_member",
@@ -72,6 +75,7 @@ __all__ = [
     "list_nodes",
     "listed_digests",
     "listed_names",
+    "listed_names_without",
     "lost_members",
     "member_digest",
     "member_info",

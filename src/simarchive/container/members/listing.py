@@ -157,6 +157,11 @@ def has_proof(group: h5py.Group, name: str) -> bool:
     return nodes.has_attribute(find_member(group, name).id, MEMBER_DESCRIPTION_DIGEST)
 
 
+def listed_names_without(group: h5py.Group, arrays: frozenset[str]) -> list[str]:
+    """Return the names of the members of `group`, given the links that are arrays; none is opened."""
+    return [_name_or_link(group, link) for link in nodes.child_names(group.id) if link not in arrays]
+
+
 def keep_empty_folders(group: h5py.Group, folders: Iterable[str]) -> None:
     """Record in `group` the folders that hold no files, replacing those recorded before."""
     names = sorted(check_member_name(folder) for folder in folders)

@@ -474,6 +474,132 @@ class HDF5Storage(StorageBackend):
             self._container, self.full_key(storage_key), name, top, chunk, stride, skip, atom_indices
         )
 
+    # --- changes to an object ----------------------------------------------------------------------------
+    # Each is one commit, or part of the transaction that is open.
+
+    def add_file(self, storage_key: str, name: str, source: PathLike, *, by: str | None = None) -> None:
+        """Add a file to an object, with its permission to be executed and the time of its last change.
+
+        Parameters
+        ----------
+        storage_key
+            The key of the object, or a start of it that no other key shares.
+        name
+            What the file is called there; "/" stands between folders.
+        source
+            Where it is now. It is copied.
+        by
+            Who stands in the history of the object: by default what the environment variable
+            ``SIMARCHIVE_AUTHOR`` says, or the login name.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object or file.
+        ConflictError
+            If the object has a file or folder of this name.
+        InvalidDataError
+            If objects of its class have no files, or the name or the file will not do. Nothing is changed.
+        """
+        with self._amending(storage_key, by) as change:
+            change.add_file(name, source)
+
+    def replace_file(self, storage_key: str, name: str, source: PathLike, *, by: str | None = None) -> None:
+        """Put a file in the place of one of an object, whose bytes are gone then; parameters as `add_file`.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object, or it has no file of this name.
+        """
+        with self._amending(storage_key, by) as change:
+            change.replace_file(name, source)
+
+    def rename_file(self, storage_key: str, name: str, new_name: str, *, by: str | None = None) -> None:
+        """Give a file of an object another name, in the fields of the object that name it, too.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object, or it has no file of this name.
+        ConflictError
+            If it has a file or folder of the new name.
+        """
+        with self._amending(storage_key, by) as change:
+            change.rename_file(name, new_name)
+
+    def remove_file(self, storage_key: str, name: str, *, by: str | None = None) -> None:
+        """Remove a file of an object; its room is used again by what is stored next.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object, or it has no file of this name.
+        InvalidDataError
+            If a field of the object names the file.
+        """
+        with self._amending(storage_key, by) as change:
+            change.remove_file(name)
+
+    def append_member(self, storage_key: str, name: str, source: PathLike, *, by: str | None = None) -> int:
+        """Make a stored file as long as a file that has grown since; return how many bytes were added.
+
+        For the trajectory of a run that is going on. The whole file is read, to see that it begins with what
+        is stored; only what is new is written. The number of frames that DCD and NetCDF files say at their
+        start may differ. Where the object says how many frames it has and how long it is, it says the new
+        numbers.
+
+        Parameters
+        ----------
+        name
+            The file of the object.
+        source
+            The file as it is now; what is added to it meanwhile is left for the next time.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object or file.
+        ConflictError
+            If `source` does not begin with what is stored. Nothing is changed.
+        """
+        with self._amending(storage_key, by) as change:
+            return change.append_to_file(name, source)
+
+    def add_note(self, storage_key: str, text: str, *, by: str | None = None) -> None:
+        """Add a note to the history of an object; see `history`."""
+        with self._amending(storage_key, by) as change:
+            change.add_note(text)
+
+    def add_tags(self, storage_key: str, *tags: str, by: str | None = None) -> None:
+        """Add tags to an object of a class that has tags; those that it has already stay as they are.
+
+        Raises
+        ------
+        InvalidDataError
+            If objects of its class have no tags.
+        """
+        with self._amending(storage_key, by) as change:
+            change.change_tags(tags, ())
+
+    def remove_tags(self, storage_key: str, *tags: str, by: str | None = None) -> None:
+        """Remove tags of an object.
+
+        Raises
+        ------
+        NotFoundError
+            If it does not have one of them. Nothing is changed.
+        """
+        with self._amending(storage_key, by) as change:
+            change.change_tags((), tags)
+
+    @contextlib.contextmanager
+    def _amending(self, storage_key: str, by: str | None) -> Iterator[amending.Amending]:
+        with self._changing() as contents:
+            key = self.full_key(storage_key)
+            with upkeep.storing(self.path, key, "amend"):
+                yield amending.Amending(contents, key, self.codec, by, self.progress)
+
     # --- documents as they are kept ---------------------------------------------------------------------
 
     def load(self, storage_key: str) -> BaseStoredData:

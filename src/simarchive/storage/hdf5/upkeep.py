@@ -130,14 +130,14 @@ def changing(path: Path, what: str) -> contextlib.AbstractContextManager[None]:
 
 
 @contextlib.contextmanager
-def storing(path: Path, key: str) -> Iterator[None]:
+def storing(path: Path, key: str, what: str = "store") -> Iterator[None]:
     """Raise an error of HDF5 as `changing` does, and no other: a program's own code runs in it, too."""
     try:
         yield
     except nodes.UNREADABLE as error:
         if not nodes.is_of_hdf5(error):
             raise
-        raise CorruptError(f"{_cannot(path, f'store object {key!r}')}{error}") from error
+        raise CorruptError(f"{_cannot(path, f'{what} object {key!r}')}{error}") from error
 
 
 def _cannot(path: Path, what: str) -> str:
