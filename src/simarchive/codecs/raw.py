@@ -12,7 +12,7 @@ class Raw:
     element_size = 1
     filters = ()
     # What the last chunk has beyond the end of the member takes room: no filter makes it vanish.
-    chunk_bytes = 512 << 10
+    chunk_bytes = 256 << 10
 
     def encode(self, chunk: memoryview) -> EncodedChunk:
         """Return the chunk itself."""

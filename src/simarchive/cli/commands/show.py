@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -28,7 +28,11 @@ from simarchive.cli.streams import one_line
 from simarchive.errors import CorruptError, NotFoundError
 from simarchive.ground.arrays import is_array
 from simarchive.storage.display import documents, series, wording
+from simarchive.storage.display.events import words_of
 from simarchive.storage.display.series import Series, Summary
+
+if TYPE_CHECKING:
+    from simarchive.container.changing.history import Event
 
 _MOST_SERIES = 40
 
@@ -44,9 +48,12 @@ _MOST_SERIES = 40
     multiple=True,
     help='Draw this observable, or those that a pattern such as "*Energy" names; may be repeated.',
 )
+@click.option("--history", "with_history", is_flag=True, help="Show what was changed, by whom and when.")
 @json_option
 @isolated_option("container")
-def command(container: Path, key: str, arrays: bool, plotted: tuple[str, ...], as_json: bool) -> None:
+def command(
+    container: Path, key: str, arrays: bool, plotted: tuple[str, ...], with_history: bool, as_json: bool
+) -> None:
     """Show one object of FILE: its document, and its files with sizes and digests.
 
     Each observable has its mean and standard error, for which its values count as correlated. On a terminal
@@ -56,9 +63,13 @@ def command(container: Path, key: str, arrays: bool, plotted: tuple[str, ...], a
     Examples:
       simarchive show water.h5 8d13dbc1
       simarchive show water.h5 8d13dbc1 --plot Density
+      simarchive show water.h5 8d13dbc1 --history
     """
     with opening.for_reading(container) as backend:
         key = object_keys.resolve(backend, key)
+        if with_history:
+            _print_history(backend.history(key), key, as_json=as_json)
+            return
         header = backend.header(key)
         _, _, tree = backend.retrieve_document(key)
         members = backend.list_members(key)
@@ -84,6 +95,14 @@ def command(container: Path, key: str, arrays: bool, plotted: tuple[str, ...], a
         print_line()
         rows = ((info.name, size_text(info.size), info.codec, info.digest[:16]) for info in members)
         print_table(("FILE", "SIZE", "CODEC", "BLAKE3"), rows, right=("SIZE",))
+
+
+def _print_history(events: Sequence[Event], key: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"key": key, "history": [event.as_dict() for event in events]})
+        return
+    print_line(key, style="bold")
+    print_table(("WHEN", "WHO", "WHAT"), ((date_text(e.at), e.by, words_of(e)) for e in events))
 
 
 def _print_series(found: Sequence[Series], patterns: tuple[str, ...]) -> None:

@@ -24,7 +24,7 @@ from simarchive.container.members import MemberInfo, MemberTimes
 from simarchive.container.members.names import link_name, long_name_attribute
 from simarchive.container.members.pipeline import Progress
 from simarchive.container.nodes import UNREADABLE
-from simarchive.errors import ConflictError, CorruptError, CorruptMemberError
+from simarchive.errors import ConflictError, CorruptError, CorruptMemberError, NotFoundError
 from simarchive.ground.keys import check_member_name
 
 _REWRITTEN = frozenset(
@@ -42,6 +42,8 @@ _REWRITTEN = frozenset(
         layout.LOST_MEMBERS,
     }
 )
+
+_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,10 @@ class Amendment:
         dataset = self._find(name)
         old = members.member_info(dataset, name)
         self._check_is_own(old)
-        with members.growth_of(dataset, self._contents.file, name, file.path, codec=self._codec) as growth:
+        file_of_all = self._contents.file
+        with members.growth_of(
+            dataset, file_of_all, name, file.path, codec=self._codec, progress=self._progress
+        ) as growth:
             if not growth.has_news:
                 return 0
             with self._contents.staging() as staged, self._contents.in_one_piece():
@@ -318,7 +323,9 @@ class Amendment:
 
     def _find(self, name: str) -> h5py.Dataset:
         """Return the dataset of a member whose description can be read."""
-        self._contents.member(self.key, name)
+        info = self._info_of(name)
+        if info.fault:
+            raise CorruptMemberError(info.fault)
         return members.find_member(self._group, name)
 
     def _info_of(self, name: str) -> MemberInfo:
@@ -327,6 +334,12 @@ class Amendment:
             return self._contents.member(self.key, name)
         except CorruptMemberError as error:
             return members.faulty(name, str(error))
+        except NotFoundError as error:
+            names = self._names()
+            shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+            raise NotFoundError(
+                f"object {self.key!r} has no file {name!r}: it has {shown or 'none'}"
+            ) from error
 
     def _digest_of(self, name: str) -> str:
         """Return the digest of a member that has to be there; an empty text if it cannot be read."""

@@ -48,6 +48,7 @@ from simarchive.container.members.writing import (
     write_chunks,
 )
 from simarchive.errors import ConflictError
+from simarchive.ground.signals import SIGNALS
 
 _PIECE_BYTES = 1 << 20
 _REWRITTEN = frozenset(
@@ -129,6 +130,7 @@ def growth_of(
     source: str | os.PathLike[str] | BinaryIO,
     *,
     codec: str,
+    progress: Progress | None = None,
 ) -> Iterator[Growth]:
     """Give a file that begins with a member, after reading as much of it; nothing is changed yet.
 
@@ -142,6 +144,8 @@ def growth_of(
         Path of the file, or a binary stream at the start of it.
     codec
         One of `simarchive.codecs.CODEC_CHOICES`, for a member of one chunk; a longer one keeps its own.
+    progress
+        Called with the number of bytes that were read since the last call.
 
     Raises
     ------
@@ -161,7 +165,7 @@ def growth_of(
                 " it did not grow. Replace the stored file if this one is right"
             )
         reading = _Reading(opened, table, FrameScanner([] if known is None else known.tolist()), codec)
-        if not reading.prove(table, file):
+        if not reading.prove(table, file, progress):
             raise ConflictError(
                 f"{opened.label} does not begin with what is stored as {name!r}:"
                 " it is not the same file, grown. Replace the stored file if this one is right"
@@ -190,7 +194,7 @@ class _Reading:
         self._first = bytearray()
         self._last = bytearray()
 
-    def prove(self, table: MemberTable, file: ChunkFile) -> bool:
+    def prove(self, table: MemberTable, file: ChunkFile, progress: Progress | None) -> bool:
         """Read as many bytes as the member has; return whether they are those that are stored.
 
         How many frames there are, which formats say at the start, may have changed.
@@ -212,6 +216,9 @@ class _Reading:
                     self._first += piece[: self._chunk_bytes - offset]
             if offset >= whole_bytes:
                 self._last += piece
+            if progress is not None:
+                progress(end - offset)
+            SIGNALS.deliver()
             offset = end
         self.has_other_counters = before is not None
         return bool((before or self.hasher).hexdigest() == table.digest)

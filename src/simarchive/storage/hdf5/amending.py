@@ -10,6 +10,7 @@ import functools
 import getpass
 import os
 import stat
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +18,16 @@ from typing import Any
 
 from simarchive.container.changing import history
 from simarchive.container.changing.amending import Amendment, NewFile
+from simarchive.container.container import Container
 from simarchive.container.contents import Contents
 from simarchive.container.documents import identity_digest
 from simarchive.container.members.pipeline import Progress
-from simarchive.data import BaseStoredData
+from simarchive.data import BaseStoredData, SimulationRun
 from simarchive.data.schemas import UndescribedData
-from simarchive.errors import InvalidDataError, NotFoundError, StorageIOError
+from simarchive.errors import InvalidDataError, NotFoundError, StorageError, StorageIOError
 from simarchive.ground.filesystem import PathLike
 from simarchive.storage.hdf5 import classes, indexing
+from simarchive.storage.trajectories import opening
 
 AUTHOR_VARIABLE = "SIMARCHIVE_AUTHOR"
 """The environment variable that says who stands in the history, in place of the login name."""
@@ -58,6 +61,7 @@ class Amending:
         Called with the number of bytes that were done since the last call.
     """
 
+    container: Container
     contents: Contents
     key: str
     codec: str
@@ -110,8 +114,34 @@ class Amending:
 
     def append_to_file(self, name: str, source: PathLike) -> int:
         """Add what is new at the end of a file; return the number of bytes."""
+        stored = self._stored()
+        counted = isinstance(stored, SimulationRun) and name in (stored.trajectory_file_names or ())
+        before = self._n_frames(name) if counted else None
         with self.begin() as amendment:
-            return amendment.append_to_file(name, _new_file(source))
+            n_bytes = amendment.append_to_file(name, _new_file(source))
+            after = None if before is None or not n_bytes else self._n_frames(name)
+            if before is not None and after is not None and after > before:
+                assert isinstance(stored, SimulationRun)
+                self._count_frames(amendment, stored, after - before)
+        return n_bytes
+
+    def _n_frames(self, name: str) -> int | None:
+        """Return how many frames a trajectory has; ``None`` if that cannot be told here."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # A frame that is written just now is no fault.
+                return opening.n_frames(self.container, self.key, name)
+        except StorageError:
+            return None
+
+    def _count_frames(self, amendment: Amendment, stored: SimulationRun, n_new: int) -> None:
+        """Have a run say how many frames it has now, and how long it is, if it says so at all."""
+        if stored.n_frames is None:
+            return
+        stored.n_frames += n_new
+        if stored.length is not None and stored.frame_interval is not None:
+            stored.length = stored.length + n_new * stored.frame_interval
+        self._replace_document(amendment, stored)
 
     # --- words -------------------------------------------------------------------------------------------
 

@@ -598,7 +598,7 @@ class HDF5Storage(StorageBackend):
         with self._changing() as contents:
             key = self.full_key(storage_key)
             with upkeep.storing(self.path, key, "amend"):
-                yield amending.Amending(contents, key, self.codec, by, self.progress)
+                yield amending.Amending(self._container, contents, key, self.codec, by, self.progress)
 
     # --- documents as they are kept ---------------------------------------------------------------------
 
