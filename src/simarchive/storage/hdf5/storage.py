@@ -673,6 +673,16 @@ class HDF5Storage(StorageBackend):
         with self._container.reading() as contents:
             return contents.history(storage_key)
 
+    def history_lines(self, storage_key: str) -> str:
+        """Return the history of an object as it is kept, for `take_history`; errors as `history`."""
+        with self._container.reading() as contents:
+            return contents.history_lines(storage_key)
+
+    def take_history(self, storage_key: str, lines: str, *, only_notes: bool) -> None:
+        """Add what another container says of the history of an object, or only the notes."""
+        with self._changing() as contents:
+            amending.take_history(contents, storage_key, lines, only_notes=only_notes)
+
     @property
     def problems(self) -> dict[str, str]:
         """What keeps objects out of everything but `verify` and `repair`: names that are not keys."""
