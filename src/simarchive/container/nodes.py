@@ -15,6 +15,8 @@ import functools
 import itertools
 import logging
 import math
+import os
+import re
 from collections.abc import Callable, Container, Sequence
 from typing import Any, TypeAlias
 
@@ -47,6 +49,14 @@ def is_of_hdf5(error: BaseException) -> bool:
     # h5py's compiled functions stand in tracebacks under the names of their sources.
     return trace is not None and trace.tb_frame.f_code.co_filename.startswith("h5py")
 
+
+def error_of_system(error: BaseException) -> OSError | None:
+    """Return the error of the system that HDF5 met, which it puts into the text of its own; None if none."""
+    found = _ERRNO.search(str(error))
+    return None if found is None else OSError(int(found[1]), os.strerror(int(found[1])))
+
+
+_ERRNO = re.compile(r"\berrno = (\d{1,4}),")  # As in H5FD__sec2_write of HDF5
 
 _NUMBER_TYPES: dict[str, h5t.TypeID] = {
     "|i1": h5t.STD_I8LE,
