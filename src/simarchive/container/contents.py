@@ -185,13 +185,10 @@ class Contents:
         """Return the list of texts in an attribute of the objects; ``None`` if it is none, or not there."""
         try:
             text = nodes.find_text(self._objects, attribute)
-            names = None if text is None else json_text.parse(text)
-            if not isinstance(names, list | None) or not all(isinstance(name, str) for name in names or ()):
-                raise ValueError("it is not a list of texts")
+            return None if text is None else list(_texts_of(text))
         except UNREADABLE as error:
             LOGGER.warning("the attribute %s of /%s cannot be read: %s", attribute, layout.OBJECTS, error)
             return None
-        return names
 
     @property
     def failure(self) -> BaseException | None:
@@ -759,6 +756,15 @@ class Contents:
         nodes.unlink(self._handle.id, layout.STAGING)
         self._checks = None
         self._freed = True
+
+
+@functools.lru_cache(maxsize=8)
+def _texts_of(text: str) -> tuple[str, ...]:
+    """Return the list of texts that a JSON text is: the classes, which every query looks at."""
+    names = json_text.parse(text)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("it is not a list of texts")
+    return tuple(names)
 
 
 def _schema_digest(class_name: str, text: str) -> str:
