@@ -109,6 +109,7 @@ class MergeReport:
     new_keys: dict[str, str] = field(default_factory=dict)  #: key in the source -> key in the target
     unreadable: dict[str, str] = field(default_factory=dict)  #: key in the source -> what is wrong
     metadata: list[str] = field(default_factory=list)  #: what of the source's metadata was not taken, and why
+    remarks: list[str] = field(default_factory=list)  #: what the source says of itself that is no problem
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as plain values."""

@@ -55,6 +55,7 @@ def merge(
     if isinstance(source, LocalFileStorage):
         for key, problem in source.problems.items():
             report.unreadable.setdefault(key, problem)
+        report.remarks += source.remarks
     return report
 
 

@@ -25,7 +25,7 @@ from simarchive.container.members.pipeline import Progress
 from simarchive.container.objects import ObjectHeader, StoredDocument
 from simarchive.data import BaseStoredData, HashableStoredData, ReplaceableData, registered_data_classes
 from simarchive.data.schemas import UndescribedData
-from simarchive.errors import ConflictError, CorruptError, InvalidDataError, NotFoundError
+from simarchive.errors import ClosedError, ConflictError, CorruptError, InvalidDataError, NotFoundError
 from simarchive.ground.conditions import Condition, Value
 from simarchive.ground.filesystem import PathLike
 from simarchive.ground.keys import new_key
@@ -92,6 +92,11 @@ class HDF5Storage(StorageBackend):
         Where the redo log lies until `close`, if not beside the container: a way out when its device is full.
         Meanwhile nobody else can open the container.
 
+    Notes
+    -----
+    A backend can be pickled, as Dask and `multiprocessing` do to send it to workers: there it opens the
+    container again, and sees the last commit.
+
     Examples
     --------
     >>> with HDF5Storage("water.h5") as backend:  # doctest: +SKIP
@@ -127,15 +132,40 @@ class HDF5Storage(StorageBackend):
             lock=self.lock,
             log_directory=None if log_directory is None else os.fspath(Path(log_directory).absolute()),
         )
-        self._members = Members(
-            self._container,
-            None if scratch_directory is None else Path(scratch_directory).absolute(),
-            scratch_max_bytes,
-        )
+        self._scratch_directory = None if scratch_directory is None else Path(scratch_directory).absolute()
+        self._members = Members(self._container, self._scratch_directory, scratch_max_bytes)
+        self._options = {
+            "codec": codec,
+            "durability": _checked_durability(durability).value,
+            "lock_timeout_s": lock_timeout_s,
+            "scratch_max_bytes": scratch_max_bytes,
+        }
+        self._log_directory = log_directory
         self._index_checked_at = -1
         self._told_of_misnamed = False
         self.progress: Progress | None = None
         """Called with the number of bytes stored since the last call, while files are stored."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how another process opens the container again.
+
+        Raises
+        ------
+        ClosedError
+            If the backend is closed.
+        ConflictError
+            If the other process could not see what is here: a transaction is open, or the log is elsewhere.
+        """
+        if self.closed:
+            raise ClosedError(f"the backend of '{self.path}' is closed and cannot be pickled: open it again")
+        if self._container.is_changing or self._log_directory is not None:
+            state = "has an open transaction" if self._container.is_changing else "keeps its log elsewhere"
+            raise ConflictError(
+                f"the backend of '{self.path}' {state}, so that no other process could open what it has:"
+                " pickle it before or afterwards"
+            )
+        options = {**self._options, "codec": self.codec}
+        return _opened_again, (type(self), str(self.path), self.mode, self._scratch_directory, options)
 
     def __repr__(self) -> str:
         state = ", closed" if self.closed else ""
@@ -902,6 +932,16 @@ class HDF5Storage(StorageBackend):
             if found is None:
                 found = answers.columns_of_keys(contents, data_query, self.keys(data_query), chosen)
         return found
+
+
+def _opened_again(
+    backend_class: type[HDF5Storage],
+    path: str,
+    mode: str,
+    scratch_directory: PathLike | None,
+    options: dict[str, Any],
+) -> HDF5Storage:
+    return backend_class(path, mode, scratch_directory, **options)
 
 
 def _class_name_if_readable(contents: Contents, key: str) -> str | None:
