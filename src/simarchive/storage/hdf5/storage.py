@@ -37,7 +37,7 @@ from simarchive.storage.backend import StorageBackend
 from simarchive.storage.display.rows import substances_of
 from simarchive.storage.evaluator_json import EvaluatorObject as EvaluatorObject  # registers its data class
 from simarchive.storage.finding.matches import Match, arranged_matches
-from simarchive.storage.hdf5 import answers, classes, grouping, indexing, upkeep, verification
+from simarchive.storage.hdf5 import answers, classes, comparison, grouping, indexing, upkeep, verification
 from simarchive.storage.hdf5.grouping import GroupStatistics
 from simarchive.storage.hdf5.members import Members, to_store
 from simarchive.storage.hdf5.upkeep import ContainerStatistics, RepairReport
@@ -521,6 +521,31 @@ class HDF5Storage(StorageBackend):
         with self._container.reading() as contents:
             document = contents.document(storage_key, functools.partial(self._array, storage_key))
             return classes.copied(contents, storage_key, document)
+
+    def glance(self, storage_key: str) -> BaseStoredData:
+        """Return an object of which only what is looked at is made, and only then found to be wrong.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object.
+        CorruptError
+            If its document cannot be read.
+        """
+        with self._container.reading() as contents:
+            document = contents.document(storage_key, functools.partial(self._array, storage_key))
+            return classes.copied(contents, storage_key, document, lazily=True)
+
+    def references_if_there(self, source: object, storage_key: str) -> list[str] | None:
+        """Return the keys that an object of another container refers to, if it is here as it is there.
+
+        Only digests are compared; nothing is decoded but what is here, so that damage is not taken for it.
+        ``None`` if it is not, or if that does not tell.
+        """
+        if not isinstance(source, HDF5Storage):
+            return None
+        with self._container.reading() as contents, source._container.reading() as theirs:
+            return comparison.references_if_there(contents, theirs, storage_key)
 
     def retrieve_document(self, storage_key: str) -> tuple[str, int, Any]:
         """Return the name and version of an object's data class, and its document as a tree.
