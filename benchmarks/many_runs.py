@@ -1,13 +1,13 @@
 """Thousands of small runs into one archive by one command, beside signac and a plain copy.
 
-Run ``python benchmarks/many_runs.py [--runs 5000] [--directory DIR] [--signac PATH]``. Each run is a directory
-with what OpenMM leaves of a small simulation: a structure, a DCD trajectory, and a CSV of energies, no two
-alike. Each contender is a process of its own, which is timed, and whose peak of memory the system tells. With
-several programs at work on the machine, CPU seconds say more than seconds.
+Run ``python benchmarks/many_runs.py [--runs 5000] [--directory DIR] [--signac PATH]``. Each run is a
+directory with what OpenMM leaves of a small simulation: a structure, a DCD trajectory, and a CSV of energies,
+no two alike. Each contender is a process of its own, which is timed, and whose peak of memory the system
+tells. With several programs at work on the machine, CPU seconds say more than seconds.
 
 signac knows nothing of simulation programs: it gets its state point handed over, and copies the files into a
-job of its own. A plain copy is ``shutil.copytree``. Both leave one directory for each run, and cannot be asked
-for a temperature that only the files say. ``--signac PATH`` names a directory with signac in it
+job of its own. A plain copy is ``shutil.copytree``. Both leave one directory for each run, and cannot be
+asked for a temperature that only the files say. ``--signac PATH`` names a directory with signac in it
 (``pip install --target PATH signac``); without it signac is left out.
 """
 
