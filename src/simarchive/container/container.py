@@ -126,6 +126,11 @@ class Container:
         return self._journal is None
 
     @property
+    def is_changing(self) -> bool:
+        """Whether a transaction is open."""
+        return self._writing
+
+    @property
     def file(self) -> PagedFile:
         """What the last commit is read from; within a read or a transaction."""
         return self._open_journal().file

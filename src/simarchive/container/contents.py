@@ -511,6 +511,17 @@ class Contents:
         except UNREADABLE as error:
             raise _unlistable(key, error) from error
 
+    def digests_of_files(self, key: str) -> dict[str, str]:
+        """Return the digest of each member of an object by name; an empty one if it cannot be read.
+
+        Each member is opened for it.
+        """
+        group = self._group(key)
+        try:
+            return {**dict.fromkeys(members.lost_members(group), ""), **dict(members.listed_digests(group))}
+        except UNREADABLE as error:
+            raise _unlistable(key, error) from error
+
     def content_of_files(self, key: str) -> str:
         """Return a text that tells an object's files and empty folders from any others, also elsewhere.
 

@@ -84,6 +84,25 @@ class Described(Protocol):
         """Return the keys of all objects."""
 
 
+@runtime_checkable
+class Glancing(Protocol):
+    """A source that gives objects of which only what is looked at is made."""
+
+    def glance(self, storage_key: str, /) -> BaseStoredData:
+        """Return an object to decide whether it is wanted; an error may come when something is looked at."""
+
+
+@runtime_checkable
+class Comparing(Protocol):
+    """A target that can see at a glance that it has an object of a source of its own kind."""
+
+    def references_if_there(self, source: object, storage_key: str, /) -> list[str] | None:
+        """Return the keys that an object refers to, if the very same one is here, whole, under this key.
+
+        ``None`` if it is not, or if only a look at all of it could tell.
+        """
+
+
 class Inventory(Side, Protocol):
     """What a plan asks of the store that would be changed."""
 
@@ -109,6 +128,7 @@ class MergeReport:
     new_keys: dict[str, str] = field(default_factory=dict)  #: key in the source -> key in the target
     unreadable: dict[str, str] = field(default_factory=dict)  #: key in the source -> what is wrong
     metadata: list[str] = field(default_factory=list)  #: what of the source's metadata was not taken, and why
+    remarks: list[str] = field(default_factory=list)  #: what the source says of itself that is no problem
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as plain values."""
@@ -304,10 +324,19 @@ class _Copying:
         outcome = None
         try:
             with self.source.reading():
-                stored = self._loaded(key)
-                if not (is_referred_to or self.keep is None or self.keep(stored)):
+                if not (is_referred_to or self.keep is None or self.keep(self._glance(key))):
                     return None, []
-                first = self._to_go_first(key, stored)
+                if isinstance(self.target, Comparing):
+                    known = self.target.references_if_there(self.source, key)
+                    if known is not None:
+                        first = self._to_go_first(key, known)
+                        if first:
+                            return None, first
+                        if self.report.new_keys.keys().isdisjoint(known):
+                            self._done.add(key)
+                            return StoreOutcome(key, Action.KEEP), []
+                stored = self._loaded(key)
+                first = self._to_go_first(key, references(stored))
                 if first:
                     return None, first
                 for old in references(stored):
@@ -318,6 +347,10 @@ class _Copying:
             self.report.unreadable[key] = str(error)
         self._done.add(key)
         return outcome, []
+
+    def _glance(self, key: str) -> BaseStoredData:
+        with _of_the_source():
+            return self.source.glance(key) if isinstance(self.source, Glancing) else self.source.load(key)
 
     def _loaded(self, key: str) -> BaseStoredData:
         with _of_the_source():
@@ -331,14 +364,14 @@ class _Copying:
                 _ = files.names
             return files
 
-    def _to_go_first(self, key: str, stored: BaseStoredData) -> list[str]:
+    def _to_go_first(self, key: str, referred_to: Sequence[str]) -> list[str]:
         # An object is read a second time only if it came before what it refers to.
         if key in self._waiting:
             return []
         self._waiting.add(key)
         return [
             other
-            for other in dict.fromkeys(references(stored))
+            for other in dict.fromkeys(referred_to)
             if other in self._keys and other not in self._done and other not in self._waiting
         ]
 

@@ -25,7 +25,7 @@ from simarchive.container.members.pipeline import Progress
 from simarchive.container.objects import ObjectHeader, StoredDocument
 from simarchive.data import BaseStoredData, HashableStoredData, ReplaceableData, registered_data_classes
 from simarchive.data.schemas import UndescribedData
-from simarchive.errors import ConflictError, CorruptError, InvalidDataError, NotFoundError
+from simarchive.errors import ClosedError, ConflictError, CorruptError, InvalidDataError, NotFoundError
 from simarchive.ground.conditions import Condition, Value
 from simarchive.ground.filesystem import PathLike
 from simarchive.ground.keys import new_key
@@ -37,7 +37,7 @@ from simarchive.storage.backend import StorageBackend
 from simarchive.storage.display.rows import substances_of
 from simarchive.storage.evaluator_json import EvaluatorObject as EvaluatorObject  # registers its data class
 from simarchive.storage.finding.matches import Match, arranged_matches
-from simarchive.storage.hdf5 import answers, classes, grouping, indexing, upkeep, verification
+from simarchive.storage.hdf5 import answers, classes, comparison, grouping, indexing, upkeep, verification
 from simarchive.storage.hdf5.grouping import GroupStatistics
 from simarchive.storage.hdf5.members import Members, to_store
 from simarchive.storage.hdf5.upkeep import ContainerStatistics, RepairReport
@@ -92,6 +92,11 @@ class HDF5Storage(StorageBackend):
         Where the redo log lies until `close`, if not beside the container: a way out when its device is full.
         Meanwhile nobody else can open the container.
 
+    Notes
+    -----
+    A backend can be pickled, as Dask and `multiprocessing` do to send it to workers: there it opens the
+    container again, and sees the last commit.
+
     Examples
     --------
     >>> with HDF5Storage("water.h5") as backend:  # doctest: +SKIP
@@ -127,15 +132,40 @@ class HDF5Storage(StorageBackend):
             lock=self.lock,
             log_directory=None if log_directory is None else os.fspath(Path(log_directory).absolute()),
         )
-        self._members = Members(
-            self._container,
-            None if scratch_directory is None else Path(scratch_directory).absolute(),
-            scratch_max_bytes,
-        )
+        self._scratch_directory = None if scratch_directory is None else Path(scratch_directory).absolute()
+        self._members = Members(self._container, self._scratch_directory, scratch_max_bytes)
+        self._options = {
+            "codec": codec,
+            "durability": _checked_durability(durability).value,
+            "lock_timeout_s": lock_timeout_s,
+            "scratch_max_bytes": scratch_max_bytes,
+        }
+        self._log_directory = log_directory
         self._index_checked_at = -1
         self._told_of_misnamed = False
         self.progress: Progress | None = None
         """Called with the number of bytes stored since the last call, while files are stored."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how another process opens the container again.
+
+        Raises
+        ------
+        ClosedError
+            If the backend is closed.
+        ConflictError
+            If the other process could not see what is here: a transaction is open, or the log is elsewhere.
+        """
+        if self.closed:
+            raise ClosedError(f"the backend of '{self.path}' is closed and cannot be pickled: open it again")
+        if self._container.is_changing or self._log_directory is not None:
+            state = "has an open transaction" if self._container.is_changing else "keeps its log elsewhere"
+            raise ConflictError(
+                f"the backend of '{self.path}' {state}, so that no other process could open what it has:"
+                " pickle it before or afterwards"
+            )
+        options = {**self._options, "codec": self.codec}
+        return _opened_again, (type(self), str(self.path), self.mode, self._scratch_directory, options)
 
     def __repr__(self) -> str:
         state = ", closed" if self.closed else ""
@@ -491,6 +521,31 @@ class HDF5Storage(StorageBackend):
         with self._container.reading() as contents:
             document = contents.document(storage_key, functools.partial(self._array, storage_key))
             return classes.copied(contents, storage_key, document)
+
+    def glance(self, storage_key: str) -> BaseStoredData:
+        """Return an object of which only what is looked at is made, and only then found to be wrong.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object.
+        CorruptError
+            If its document cannot be read.
+        """
+        with self._container.reading() as contents:
+            document = contents.document(storage_key, functools.partial(self._array, storage_key))
+            return classes.copied(contents, storage_key, document, lazily=True)
+
+    def references_if_there(self, source: object, storage_key: str) -> list[str] | None:
+        """Return the keys that an object of another container refers to, if it is here as it is there.
+
+        Only digests are compared; nothing is decoded but what is here, so that damage is not taken for it.
+        ``None`` if it is not, or if that does not tell.
+        """
+        if not isinstance(source, HDF5Storage):
+            return None
+        with self._container.reading() as contents, source._container.reading() as theirs:
+            return comparison.references_if_there(contents, theirs, storage_key)
 
     def retrieve_document(self, storage_key: str) -> tuple[str, int, Any]:
         """Return the name and version of an object's data class, and its document as a tree.
@@ -902,6 +957,16 @@ class HDF5Storage(StorageBackend):
             if found is None:
                 found = answers.columns_of_keys(contents, data_query, self.keys(data_query), chosen)
         return found
+
+
+def _opened_again(
+    backend_class: type[HDF5Storage],
+    path: str,
+    mode: str,
+    scratch_directory: PathLike | None,
+    options: dict[str, Any],
+) -> HDF5Storage:
+    return backend_class(path, mode, scratch_directory, **options)
 
 
 def _class_name_if_readable(contents: Contents, key: str) -> str | None:
