@@ -23,6 +23,7 @@ from simarchive.container.contents import Contents
 from simarchive.container.members import MemberInfo
 from simarchive.container.members.pipeline import Progress
 from simarchive.container.objects import ObjectHeader, StoredDocument
+from simarchive.container.removed import RemovedObject
 from simarchive.data import BaseStoredData, HashableStoredData, ReplaceableData, registered_data_classes
 from simarchive.data.schemas import UndescribedData
 from simarchive.errors import ConflictError, CorruptError, InvalidDataError, NotFoundError
@@ -37,9 +38,10 @@ from simarchive.storage.backend import StorageBackend
 from simarchive.storage.display.rows import substances_of
 from simarchive.storage.evaluator_json import EvaluatorObject as EvaluatorObject  # registers its data class
 from simarchive.storage.finding.matches import Match, arranged_matches
-from simarchive.storage.hdf5 import answers, classes, grouping, indexing, upkeep, verification
+from simarchive.storage.hdf5 import answers, classes, grouping, indexing, restoring, upkeep, verification
 from simarchive.storage.hdf5.grouping import GroupStatistics
 from simarchive.storage.hdf5.members import Members, to_store
+from simarchive.storage.hdf5.restoring import RestoredObject
 from simarchive.storage.hdf5.upkeep import ContainerStatistics, RepairReport
 from simarchive.storage.hdf5.verification import VerificationReport
 from simarchive.storage.incoming import Incoming
@@ -618,6 +620,51 @@ class HDF5Storage(StorageBackend):
             if after != before.metadata or before.faults:
                 attributes.write(contents, after, changed)
         return after
+
+    # --- undo ---------------------------------------------------------------------------------------------
+
+    def removed(self) -> list[RemovedObject]:
+        """Return what was removed or replaced and can be restored, the oldest first.
+
+        It is kept as long as it takes at most 16 MiB, or 10 % of the file if that is more: what exceeds this
+        is deleted, the oldest first, when the next object is stored. `repack` deletes all of it.
+        """
+        with self._container.reading() as contents:
+            return contents.removed.listed()
+
+    def class_of_removed(self, removed: RemovedObject) -> str:
+        """Return the name of the data class of what was removed; empty if it cannot be read."""
+        with self._container.reading() as contents, contextlib.suppress(CorruptError, NotFoundError):
+            return contents.of_removed().class_name(removed.link)
+        return ""
+
+    def restore(self, storage_key: str, *, number: int | None = None) -> RestoredObject:
+        """Bring back the object that was last removed or replaced under a key; it comes last in the order.
+
+        What stands under the key now is removed in turn, so that this can be undone, too.
+
+        Parameters
+        ----------
+        storage_key
+            The key, or a start of it that no other removed object has.
+        number
+            Which one, as `removed` numbers them, if not the last one.
+
+        Raises
+        ------
+        NotFoundError
+            If nothing was removed under the key, or it is not kept any more.
+        CorruptError
+            If it cannot be read. Nothing is changed.
+        """
+        what = f"restore object {storage_key!r}"
+        with self.lock, upkeep.changing(self.path, what), self._changing() as contents:
+            return restoring.restore(contents, restoring.chosen(contents, storage_key, number))
+
+    def purge_removed(self, numbers: Sequence[int] | None = None) -> list[RemovedObject]:
+        """Delete what was removed for good: all, or what has these numbers; return what it was."""
+        with self.lock, upkeep.changing(self.path, "delete"), self._changing() as contents:
+            return restoring.purge(contents, numbers)
 
     # --- upkeep ------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from typing import Any
 from simarchive.container import nodes, rescue
 from simarchive.container.container import Container
 from simarchive.container.contents import Contents
+from simarchive.container.removed import RemovedObject
 from simarchive.container.rescue import LinkKind
 from simarchive.errors import CorruptError, StorageError, StorageIOError
 from simarchive.ground.filesystem import PathLike
@@ -40,6 +41,8 @@ class ContainerStatistics:
     file_bytes: int
     log_bytes: int  #: of the redo log; 0 if every commit is in the file
     index: dict[str, str]  #: by data class: ``"ready"``, ``"missing"`` or ``"out of date"``
+    n_removed: int = 0  #: objects that were removed or replaced, and can be restored
+    removed_bytes: int = 0  #: about how much they take
 
     def as_dict(self) -> dict[str, Any]:
         """Return the numbers as plain values."""
@@ -67,6 +70,7 @@ def statistics(container: Container) -> ContainerStatistics:
                 damaged += 1
         damaged += len(contents.misnamed())
         description = contents.description()
+        removed = _removed(contents)
         index = {name: indexing.state_of(contents, name) for name in contents.data_classes()}
     return ContainerStatistics(
         path=str(container.path),
@@ -80,8 +84,18 @@ def statistics(container: Container) -> ContainerStatistics:
         file_bytes=container.path.stat().st_size,
         log_bytes=container.log_bytes(),
         index=index,
+        n_removed=len(removed),
+        removed_bytes=sum(one.n_bytes for one in removed),
         **description,
     )
+
+
+def _removed(contents: Contents) -> list[RemovedObject]:
+    try:
+        return contents.removed.listed()
+    except CorruptError as error:
+        indexing.LOGGER.warning("%s", error)
+        return []
 
 
 @dataclass(frozen=True, slots=True)

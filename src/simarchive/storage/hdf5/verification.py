@@ -22,6 +22,7 @@ from simarchive.container.documents import identity_digest
 from simarchive.container.members import MemberInfo
 from simarchive.container.members.shared import MIN_SHARED_BYTES
 from simarchive.container.objects import ObjectHeader
+from simarchive.container.removed import RemovedObject
 from simarchive.container.rescue import LinkKind
 from simarchive.data.schemas import is_stand_in
 from simarchive.errors import (
@@ -36,7 +37,7 @@ from simarchive.errors import (
     StorageIOError,
 )
 from simarchive.ground.conditions import Value
-from simarchive.storage.hdf5 import classes, indexing
+from simarchive.storage.hdf5 import classes, indexing, restoring
 from simarchive.storage.merging import references
 from simarchive.storage.publication import attributes
 
@@ -69,6 +70,7 @@ class VerificationReport:
     n_objects: int = 0
     n_members: int = 0
     n_bytes: int = 0  #: of members, as files
+    n_removed: int = 0  #: removed objects that were checked, too; what is wrong with them is a warning
     n_not_checked: int = 0  #: objects, members and tables whose check met an error; each is a problem too
     unknown_classes: dict[str, int] = field(default_factory=dict)
     """Objects by data class that is not registered here, or not in their version. That is no fault: what is
@@ -366,7 +368,7 @@ class _Walk:
                 ]
         following: list[Step] = [self._check_references, self._check_duplicates]
         if self._index_is_there:
-            following += [self._check_root, self._list_tables, self._check_shared]
+            following += [self._check_root, self._list_tables, self._check_shared, self._list_removed]
         following += self.last
         self.pending += following
 
@@ -382,6 +384,34 @@ class _Walk:
         with self._checking(contents, what="the metadata of the archive cannot be checked: "):
             for name, fault in attributes.read(contents).faults.items():
                 self._note("", f"{name} {OF_ARCHIVE} ({SET_AGAIN}): {fault}")
+
+    def _list_removed(self, contents: Contents) -> None:
+        with self._checking_removed(contents, "what was removed cannot be listed"):
+            listed = contents.removed.listed()
+            self.report.n_removed = len(listed)
+            for name in contents.removed.strange_names():
+                self._note("", f"{name!r} below /removed is no removed object", is_error=False)
+            self.pending.extendleft(
+                functools.partial(self._check_removed, removed=one) for one in reversed(listed)
+            )
+
+    def _check_removed(self, contents: Contents, removed: RemovedObject) -> None:
+        # Nothing of the objects is lost with it: a warning.
+        message = f"it was {removed.action} at {removed.at[:19]}, and cannot be restored as it was"
+        with self._checking_removed(contents, message, removed.key):
+            fault = restoring.fault_of(contents, removed)
+            if fault is not None:
+                self._note(removed.key, f"{message}: {fault}", is_error=False)
+
+    @contextlib.contextmanager
+    def _checking_removed(self, contents: Contents, what: str, key: str = "") -> Iterator[None]:
+        try:
+            yield
+            _raise_if_any(contents.failure)
+        except Exception as error:
+            # As in `_checking`.
+            self.device_failed = isinstance(error, OSError) or contents.failure is not None
+            self._note(key, f"{what}: {_words(error)}", is_error=False)
 
     def _check_object(self, contents: Contents, key: str) -> None:
         with self._checking(contents, key):
