@@ -44,7 +44,7 @@ from simarchive.container.objects import (
     ReadDocument,
     StoredDocument,
 )
-from simarchive.container.removed import RemovedObject, RemovedObjects
+from simarchive.container.space.removed import RemovedObject, RemovedObjects
 from simarchive.errors import ConflictError, CorruptError, CorruptMemberError, NotFoundError, StorageError
 from simarchive.ground import attention, json_text
 from simarchive.ground.keys import are_keys, check_key, is_key

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from simarchive.container.contents import Contents
-from simarchive.container.removed import RemovedObject
+from simarchive.container.space.removed import RemovedObject
 from simarchive.data.schemas import UndescribedData
 from simarchive.errors import CorruptError, InvalidDataError, NotFoundError, StorageError
 from simarchive.ground.conditions import Value
@@ -110,7 +110,6 @@ def fault_of(contents: Contents, one: RemovedObject) -> str | None:
     except StorageError as error:
         return str(error)
     return None
-
 
 
 def _class_name_if_readable(contents: Contents, key: str) -> str | None:

@@ -23,7 +23,7 @@ from simarchive.container.contents import Contents
 from simarchive.container.members import MemberInfo
 from simarchive.container.members.pipeline import Progress
 from simarchive.container.objects import ObjectHeader, StoredDocument
-from simarchive.container.removed import RemovedObject
+from simarchive.container.space.removed import RemovedObject
 from simarchive.data import BaseStoredData, HashableStoredData, ReplaceableData, registered_data_classes
 from simarchive.data.schemas import UndescribedData
 from simarchive.errors import ConflictError, CorruptError, InvalidDataError, NotFoundError
@@ -638,6 +638,11 @@ class HDF5Storage(StorageBackend):
             return contents.of_removed().class_name(removed.link)
         return ""
 
+    def find_removed(self, storage_key: str, *, number: int | None = None) -> RemovedObject:
+        """Return what `restore` would bring back; parameters and errors as there."""
+        with self._container.reading() as contents:
+            return restoring.chosen(contents, storage_key, number)
+
     def restore(self, storage_key: str, *, number: int | None = None) -> RestoredObject:
         """Bring back the object that was last removed or replaced under a key; it comes last in the order.
 
@@ -668,11 +673,11 @@ class HDF5Storage(StorageBackend):
 
     # --- upkeep ------------------------------------------------------------------------------------------
 
-    def statistics(self) -> ContainerStatistics:
-        """Return how much the container holds, and how much room it takes."""
-        return upkeep.statistics(self._container)
+    def statistics(self, keys: Sequence[str] | None = None) -> ContainerStatistics:
+        """Return how much the container holds, all of it or some objects, and how much room it takes."""
+        return upkeep.statistics(self._container, keys)
 
-    def statistics_by(self, by: str) -> tuple[list[GroupStatistics], int]:
+    def statistics_by(self, by: str, keys: Sequence[str] | None = None) -> tuple[list[GroupStatistics], int]:
         """Return how much the container holds of each group, and how many objects could not be looked at.
 
         No document is read. The group that takes most room is the first.
@@ -681,11 +686,15 @@ class HDF5Storage(StorageBackend):
         ----------
         by
             ``"extension"`` of files, such as ``.dcd``; ``"class"``: the data class; or ``"substance"``.
+        keys
+            The objects that are counted; all by default.
         """
         substances = substances_of(self) if by == "substance" else {}
-        return grouping.statistics_by(self._container, by, substances)
+        return grouping.statistics_by(self._container, by, substances, keys)
 
-    def verify(self, *, full: bool = False, progress: Progress | None = None) -> VerificationReport:
+    def verify(
+        self, *, full: bool = False, progress: Progress | None = None, keys: Sequence[str] | None = None
+    ) -> VerificationReport:
         """Check every object, member and index table; return what is wrong. Nothing is changed.
 
         Parameters
@@ -695,8 +704,10 @@ class HDF5Storage(StorageBackend):
             compared with its CRC-32.
         progress
             Called with the bytes of each member after it was checked.
+        keys
+            Check these objects and their files only; the index and whatever else there is are left out.
         """
-        return verification.verify(self._container, full=full, progress=progress)
+        return verification.verify(self._container, full=full, progress=progress, keys=keys)
 
     def rebuild_index(self) -> dict[str, int]:
         """Rebuild the whole index from the objects, as one transaction; return the rows by data class.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,8 +22,8 @@ from simarchive.container.documents import identity_digest
 from simarchive.container.members import MemberInfo
 from simarchive.container.members.shared import MIN_SHARED_BYTES
 from simarchive.container.objects import ObjectHeader
-from simarchive.container.removed import RemovedObject
 from simarchive.container.rescue import LinkKind
+from simarchive.container.space.removed import RemovedObject
 from simarchive.data.schemas import is_stand_in
 from simarchive.errors import (
     CorruptError,
@@ -90,7 +90,11 @@ class VerificationReport:
 
 
 def verify(
-    container: Container, *, full: bool = False, progress: Callable[[int], None] | None = None
+    container: Container,
+    *,
+    full: bool = False,
+    progress: Callable[[int], None] | None = None,
+    keys: Sequence[str] | None = None,
 ) -> VerificationReport:
     """Check every object, member and index table of a container.
 
@@ -101,8 +105,13 @@ def verify(
         still read and compared with its CRC-32.
     progress
         Called with the bytes of each member after it was checked.
+    keys
+        Check these objects and their members only.
     """
-    walk = _Walk(VerificationReport(str(container.path), full), progress)
+    walk = _Walk(VerificationReport(str(container.path), full), progress, keys)
+    if keys is not None:
+        walk.run(container.reading)
+        return walk.report
     walk.pending.extendleft([functools.partial(walk.check_extent, container=container)])
     walk.last.append(functools.partial(walk.check_changes, container=container))
     walk.run(container.reading)
@@ -221,8 +230,14 @@ class _Walk:
         The last step met an error of HDF5 or of the device, which may spoil the read that it was in.
     """
 
-    def __init__(self, report: VerificationReport, progress: Callable[[int], None] | None) -> None:
+    def __init__(
+        self,
+        report: VerificationReport,
+        progress: Callable[[int], None] | None,
+        only: Sequence[str] | None = None,
+    ) -> None:
         self.report = report
+        self._only = only
         self.pending: deque[Step] = deque([self._list_objects])
         self.device_failed = False
         self.last: list[Step] = []
@@ -360,6 +375,8 @@ class _Walk:
         with self._checking(contents, what="the objects cannot be listed, and none of them was checked: "):
             keys = contents.names()
             self._keys = set(keys)
+            if self._only is not None:
+                keys = [key for key in self._only if key in self._keys]
             self.report.n_objects = len(keys)
             for key in keys:
                 self.pending += [
@@ -367,7 +384,7 @@ class _Walk:
                     functools.partial(self._list_members, key=key),
                 ]
         following: list[Step] = [self._check_references, self._check_duplicates]
-        if self._index_is_there:
+        if self._index_is_there and self._only is None:
             following += [self._check_root, self._list_tables, self._check_shared, self._list_removed]
         following += self.last
         self.pending += following

@@ -224,4 +224,3 @@ def _user() -> str:
     except KeyError:
         name = str(os.geteuid())
     return _NOT_IN_USERS.sub("_", name)[:_LONGEST_USER] or "unknown"
-
