@@ -64,7 +64,7 @@ def command(
     Exit code 17 means that some objects could not be read: they are named, and all others are in OUT.
 
     \b
-    Example:
+    Examples:
       simarchive merge with-water.h5 without-water.h5 -o all.h5 --dry-run
       simarchive merge a.h5 b.h5 phase=liquid T=290..310K -o liquid.h5
     """

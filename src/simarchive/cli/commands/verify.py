@@ -44,7 +44,7 @@ def command(container: Path, what: tuple[str, ...], full: bool, as_json: bool) -
     could not be restored as they were.
 
     \b
-    Example:
+    Examples:
       simarchive verify water.h5 --full
       simarchive verify water.h5 8d13dbc1
     """
