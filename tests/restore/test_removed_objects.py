@@ -1,4 +1,4 @@
-"""What was removed or replaced: it is no object, comes back as it was, and never takes more than its share."""
+"""What was removed or replaced: no object, back as it was when asked for, never more than its share."""
 
 import os
 from pathlib import Path

@@ -219,7 +219,7 @@ def _changes(
     key: str, content: _Content, other: _Content, sides: Sequence[_Side], tolerance: Tolerance
 ) -> Iterator[Change]:
     if content.data_class != other.data_class:
-        yield Change(CLASS, CLASS, f"{content.data_class}, {other.data_class}")
+        yield Change(CLASS, CLASS, f"{content.data_class} against {other.data_class}")
     elif content.identity != other.identity:
         trees = [side.document(key) for side in sides]
         changes = list(document_changes(trees[0], trees[1], tolerance))
@@ -250,7 +250,7 @@ def document_changes(
 def _observables(first: dict[str, Any], second: dict[str, Any], tolerance: Tolerance) -> Iterator[Change]:
     lengths = [_n_frames(observables) for observables in (first, second)]
     if None not in lengths and lengths[0] != lengths[1]:
-        yield Change(FRAMES, _OBSERVABLES, f"{lengths[0]:,} values, {lengths[1]:,} values")
+        yield Change(FRAMES, _OBSERVABLES, f"{lengths[0]:,} values against {lengths[1]:,}")
     for name in dict.fromkeys([*first, *second]):
         message = _difference(first.get(name), second.get(name), tolerance)
         if message is not None:
@@ -288,7 +288,9 @@ def _difference(first: Any, second: Any, tolerance: Tolerance, *, is_phase: bool
         is_equal = bool(tolerance.are_close(np.float64(first), np.float64(second)))
     else:
         is_equal = type(first) is type(second) and first == second
-    return None if is_equal else f"{_text(first, is_phase=is_phase)}, {_text(second, is_phase=is_phase)}"
+    return (
+        None if is_equal else f"{_text(first, is_phase=is_phase)} against {_text(second, is_phase=is_phase)}"
+    )
 
 
 def _difference_of_mappings(
@@ -299,7 +301,9 @@ def _difference_of_mappings(
         if message is not None:
             texts = [short_text(value) for value in (first, second)]
             # What the whole says in short is more than a part of it.
-            return ", ".join(texts) if texts[0] != texts[1] else f"{name}: {message}"
+            if texts[0] != texts[1]:
+                return " against ".join(texts)
+            return message if name == "value" else f"{name}: {message}"
     return None
 
 
@@ -311,19 +315,19 @@ def _difference_of_quantities(
         try:
             value = (np.asarray(value) * unit_named(second["unit"])).to(unit_named(first["unit"])).magnitude
         except (InvalidDataError, ValueError, TypeError):
-            return f"{short_text(first)}, {short_text(second)}"
+            return f"{short_text(first)} against {short_text(second)}"
     if is_array(first["value"]) or is_array(value):
         return _difference_of_arrays(first["value"], value, tolerance, unit_text(first["unit"]))
     if not _are_numbers(first["value"], value):
-        return None if first["value"] == value else f"{short_text(first)}, {short_text(second)}"
+        return None if first["value"] == value else f"{short_text(first)} against {short_text(second)}"
     is_equal = bool(tolerance.are_close(np.float64(first["value"]), np.float64(value)))
-    return None if is_equal else f"{short_text(first)}, {short_text(second)}"
+    return None if is_equal else f"{short_text(first)} against {short_text(second)}"
 
 
 def _difference_of_arrays(first: Any, second: Any, tolerance: Tolerance, unit: str) -> str | None:
     mine, theirs = np.asarray(first), np.asarray(second)
     if mine.shape != theirs.shape:
-        return f"{_shape(mine)}, {_shape(theirs)}"
+        return f"{_shape(mine)} against {_shape(theirs)}"
     if mine.dtype.kind not in "iuf" or theirs.dtype.kind not in "iuf":
         return None if bool(np.array_equal(mine, theirs)) else "its values differ"
     far = ~tolerance.are_close(mine.astype(np.float64), theirs.astype(np.float64))
