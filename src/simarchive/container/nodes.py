@@ -765,6 +765,11 @@ def rename(parent: Node, name: str, new_name: str) -> None:
     parent.move(name.encode(), new_name.encode())
 
 
+def move(parent: Node, name: str, target: Node, new_name: str) -> None:
+    """Give a link of `parent` a name in another group, where it is free; what it leads to is not read."""
+    parent.links.move(_encoded(name), target, _encoded(new_name), lcpl=_link_properties())
+
+
 def unlink(parent: Node, name: str) -> None:
     """Remove a link; what it leads to goes with the last link, whatever this process has open of it.
 

@@ -23,6 +23,7 @@ from simarchive.container.contents import Contents
 from simarchive.container.members import MemberInfo
 from simarchive.container.members.pipeline import Progress
 from simarchive.container.objects import ObjectHeader, StoredDocument
+from simarchive.container.space.removed import RemovedObject
 from simarchive.data import BaseStoredData, HashableStoredData, ReplaceableData, registered_data_classes
 from simarchive.data.schemas import UndescribedData
 from simarchive.errors import ClosedError, ConflictError, CorruptError, InvalidDataError, NotFoundError
@@ -37,9 +38,19 @@ from simarchive.storage.backend import StorageBackend
 from simarchive.storage.display.rows import substances_of
 from simarchive.storage.evaluator_json import EvaluatorObject as EvaluatorObject  # registers its data class
 from simarchive.storage.finding.matches import Match, arranged_matches
-from simarchive.storage.hdf5 import answers, classes, comparison, grouping, indexing, upkeep, verification
+from simarchive.storage.hdf5 import (
+    answers,
+    classes,
+    comparison,
+    grouping,
+    indexing,
+    restoring,
+    upkeep,
+    verification,
+)
 from simarchive.storage.hdf5.grouping import GroupStatistics
 from simarchive.storage.hdf5.members import Members, to_store
+from simarchive.storage.hdf5.restoring import RestoredObject
 from simarchive.storage.hdf5.upkeep import ContainerStatistics, RepairReport
 from simarchive.storage.hdf5.verification import VerificationReport
 from simarchive.storage.incoming import Incoming
@@ -674,13 +685,63 @@ class HDF5Storage(StorageBackend):
                 attributes.write(contents, after, changed)
         return after
 
+    # --- undo ---------------------------------------------------------------------------------------------
+
+    def removed(self) -> list[RemovedObject]:
+        """Return what was removed or replaced and can be restored, the oldest first.
+
+        It is kept as long as it takes at most 16 MiB, or 10 % of the file if that is more: what exceeds this
+        is deleted, the oldest first, when the next object is stored. `repack` deletes all of it.
+        """
+        with self._container.reading() as contents:
+            return contents.removed.listed()
+
+    def class_of_removed(self, removed: RemovedObject) -> str:
+        """Return the name of the data class of what was removed; empty if it cannot be read."""
+        with self._container.reading() as contents, contextlib.suppress(CorruptError, NotFoundError):
+            return contents.of_removed().class_name(removed.link)
+        return ""
+
+    def find_removed(self, storage_key: str, *, number: int | None = None) -> RemovedObject:
+        """Return what `restore` would bring back; parameters and errors as there."""
+        with self._container.reading() as contents:
+            return restoring.chosen(contents, storage_key, number)
+
+    def restore(self, storage_key: str, *, number: int | None = None) -> RestoredObject:
+        """Bring back the object that was last removed or replaced under a key; it comes last in the order.
+
+        What stands under the key now is removed in turn, so that this can be undone, too.
+
+        Parameters
+        ----------
+        storage_key
+            The key, or a start of it that no other removed object has.
+        number
+            Which one, as `removed` numbers them, if not the last one.
+
+        Raises
+        ------
+        NotFoundError
+            If nothing was removed under the key, or it is not kept any more.
+        CorruptError
+            If it cannot be read. Nothing is changed.
+        """
+        what = f"restore object {storage_key!r}"
+        with self.lock, upkeep.changing(self.path, what), self._changing() as contents:
+            return restoring.restore(contents, restoring.chosen(contents, storage_key, number))
+
+    def purge_removed(self, numbers: Sequence[int] | None = None) -> list[RemovedObject]:
+        """Delete what was removed for good: all, or what has these numbers; return what it was."""
+        with self.lock, upkeep.changing(self.path, "delete"), self._changing() as contents:
+            return restoring.purge(contents, numbers)
+
     # --- upkeep ------------------------------------------------------------------------------------------
 
-    def statistics(self) -> ContainerStatistics:
-        """Return how much the container holds, and how much room it takes."""
-        return upkeep.statistics(self._container)
+    def statistics(self, keys: Sequence[str] | None = None) -> ContainerStatistics:
+        """Return how much the container holds, all of it or some objects, and how much room it takes."""
+        return upkeep.statistics(self._container, keys)
 
-    def statistics_by(self, by: str) -> tuple[list[GroupStatistics], int]:
+    def statistics_by(self, by: str, keys: Sequence[str] | None = None) -> tuple[list[GroupStatistics], int]:
         """Return how much the container holds of each group, and how many objects could not be looked at.
 
         No document is read. The group that takes most room is the first.
@@ -689,11 +750,15 @@ class HDF5Storage(StorageBackend):
         ----------
         by
             ``"extension"`` of files, such as ``.dcd``; ``"class"``: the data class; or ``"substance"``.
+        keys
+            The objects that are counted; all by default.
         """
         substances = substances_of(self) if by == "substance" else {}
-        return grouping.statistics_by(self._container, by, substances)
+        return grouping.statistics_by(self._container, by, substances, keys)
 
-    def verify(self, *, full: bool = False, progress: Progress | None = None) -> VerificationReport:
+    def verify(
+        self, *, full: bool = False, progress: Progress | None = None, keys: Sequence[str] | None = None
+    ) -> VerificationReport:
         """Check every object, member and index table; return what is wrong. Nothing is changed.
 
         Parameters
@@ -703,8 +768,10 @@ class HDF5Storage(StorageBackend):
             compared with its CRC-32.
         progress
             Called with the bytes of each member after it was checked.
+        keys
+            Check these objects and their files only; the index and whatever else there is are left out.
         """
-        return verification.verify(self._container, full=full, progress=progress)
+        return verification.verify(self._container, full=full, progress=progress, keys=keys)
 
     def rebuild_index(self) -> dict[str, int]:
         """Rebuild the whole index from the objects, as one transaction; return the rows by data class.

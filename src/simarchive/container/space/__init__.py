@@ -1,0 +1,1 @@
+"""The room that objects take: kept for what was removed, as long as it is not needed, and given back."""
