@@ -74,6 +74,15 @@ def tmp_dir_option(command: Command) -> Command:
     )(command)
 
 
+def by_option(command: Command) -> Command:
+    """Add ``--by NAME``."""
+    return click.option(
+        "--by",
+        metavar="NAME",
+        help="Who stands in the history; by default $SIMARCHIVE_AUTHOR, or the login name.",
+    )(command)
+
+
 def codec_option(command: Command) -> Command:
     """Add ``--codec``."""
     return click.option(

@@ -35,13 +35,15 @@ def for_reading_if_there(path: Path) -> Iterator[HDF5Storage | None]:
 
 
 @contextlib.contextmanager
-def for_changes(path: Path, *, wait_s: float, tmp_dir: Path | None = None) -> Iterator[HDF5Storage]:
+def for_changes(
+    path: Path, *, wait_s: float, tmp_dir: Path | None = None, codec: str = "deflate"
+) -> Iterator[HDF5Storage]:
     """Yield an existing container to change; its log is in `tmp_dir` if that is given."""
     from simarchive.storage.hdf5.storage import HDF5Storage
 
     if not path.exists():
         raise NotFoundError(f"there is no container '{path}'")
-    with HDF5Storage(path, lock_timeout_s=wait_s, log_directory=tmp_dir) as backend:
+    with HDF5Storage(path, codec=codec, lock_timeout_s=wait_s, log_directory=tmp_dir) as backend:
         yield backend
 
 

@@ -21,9 +21,9 @@ from types import TracebackType
 import h5py
 
 from simarchive.container import layout, nodes
+from simarchive.container.changing import compaction
 from simarchive.container.contents import Contents
 from simarchive.container.new_file import LIBVER, check_is_free, create_empty, skeleton
-from simarchive.container.space import compaction
 from simarchive.errors import (
     ClosedError,
     FormatError,

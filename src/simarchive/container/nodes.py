@@ -87,6 +87,7 @@ _LONG_TEXTS = frozenset(
         layout.LOST_LINKS,
         layout.MEMBER_EMPTY_FOLDERS,
         layout.LOST_MEMBERS,
+        layout.OBJECT_HISTORY,
         layout.INDEX_TABLE,
     }
 )
@@ -384,7 +385,11 @@ def delete_attribute(node: Node, name: str) -> None:
 
 
 def replace_attributes(
-    source: h5py.HLObject, target: h5py.HLObject, *, optional: Container[str] = ()
+    source: h5py.HLObject,
+    target: h5py.HLObject,
+    *,
+    optional: Container[str] = (),
+    without: Container[str] = (),
 ) -> dict[str, str]:
     """Give `target` the attributes of `source`, in place of all that it has.
 
@@ -398,6 +403,8 @@ def replace_attributes(
     ----------
     optional
         Names of attributes that are left out if they cannot be read; the names and why are returned.
+    without
+        Names of attributes of `source` that are left out.
     """
     for index in reversed(range(h5a.get_num_attrs(target.id))):
         h5a.delete(target.id, index=index)
@@ -406,6 +413,8 @@ def replace_attributes(
         attribute = h5a.open(source.id, index=index)
         encoded = attribute.name if isinstance(attribute.name, bytes) else _encoded(attribute.name)
         name = encoded.decode("utf-8", "surrogateescape")
+        if name in without:
+            continue
         try:
             _copy_attribute(source.id, target.id, attribute, encoded)
         except UNREADABLE as error:
@@ -654,7 +663,13 @@ def _check_storage(dataset: h5d.DatasetID, properties: h5p.PropDCID, size: int, 
 
 
 def create_chunked(
-    parent: Node, dtype: str, length: int, chunk: int, filters: Sequence[tuple[int, tuple[int, ...]]]
+    parent: Node,
+    dtype: str,
+    length: int,
+    chunk: int,
+    filters: Sequence[tuple[int, tuple[int, ...]]],
+    *,
+    can_grow: bool,
 ) -> h5d.DatasetID:
     """Return a new dataset of one axis that has no name yet: `add_link` gives it one.
 
@@ -666,6 +681,8 @@ def create_chunked(
         How many elements it has, and a chunk of it.
     filters
         Number and options of each filter that its chunks pass.
+    can_grow
+        Whether `grow` can make it longer, which costs some hundred bytes.
     """
     properties = h5p.create(h5p.DATASET_CREATE)
     properties.set_obj_track_times(False)
@@ -673,7 +690,18 @@ def create_chunked(
     for number, options in filters:
         # Optional, so that a filter this HDF5 lacks does not forbid writing; reading needs it all the same.
         properties.set_filter(number, h5z.FLAG_OPTIONAL, options)
-    return h5d.create(parent, None, _NUMBER_TYPES[dtype], h5s.create_simple((length,)), properties)
+    space = h5s.create_simple((length,), (h5s.UNLIMITED,) if can_grow else None)
+    return h5d.create(parent, None, _NUMBER_TYPES[dtype], space, properties)
+
+
+def can_grow(dataset: h5d.DatasetID) -> bool:
+    """Return whether a dataset of one axis can be made longer."""
+    return bool(dataset.get_space().get_simple_extent_dims(maxdims=True)[0] == h5s.UNLIMITED)
+
+
+def grow(dataset: h5d.DatasetID, length: int) -> None:
+    """Give a dataset of one axis as many elements; its chunks stay as they are."""
+    dataset.set_extent((length,))
 
 
 def write_chunk(dataset: h5d.DatasetID, start: int, stored: Any, filter_mask: int) -> None:

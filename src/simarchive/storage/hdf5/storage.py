@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 import numpy as np
 
 from simarchive.codecs import check_codec
+from simarchive.container.changing.history import Event
+from simarchive.container.changing.removed import RemovedObject
 from simarchive.container.container import Container
 from simarchive.container.contents import Contents
 from simarchive.container.members import MemberInfo
 from simarchive.container.members.pipeline import Progress
 from simarchive.container.objects import ObjectHeader, StoredDocument
-from simarchive.container.space.removed import RemovedObject
 from simarchive.data import BaseStoredData, HashableStoredData, ReplaceableData, registered_data_classes
 from simarchive.data.schemas import UndescribedData
 from simarchive.errors import ClosedError, ConflictError, CorruptError, InvalidDataError, NotFoundError
@@ -39,6 +40,7 @@ from simarchive.storage.display.rows import substances_of
 from simarchive.storage.evaluator_json import EvaluatorObject as EvaluatorObject  # registers its data class
 from simarchive.storage.finding.matches import Match, arranged_matches
 from simarchive.storage.hdf5 import (
+    amending,
     answers,
     classes,
     comparison,
@@ -514,6 +516,132 @@ class HDF5Storage(StorageBackend):
             self._container, self.full_key(storage_key), name, top, chunk, stride, skip, atom_indices
         )
 
+    # --- changes to an object ----------------------------------------------------------------------------
+    # Each is one commit, or part of the transaction that is open.
+
+    def add_file(self, storage_key: str, name: str, source: PathLike, *, by: str | None = None) -> None:
+        """Add a file to an object, with its permission to be executed and the time of its last change.
+
+        Parameters
+        ----------
+        storage_key
+            The key of the object, or a start of it that no other key shares.
+        name
+            What the file is called there; "/" stands between folders.
+        source
+            Where it is now. It is copied.
+        by
+            Who stands in the history of the object: by default what the environment variable
+            ``SIMARCHIVE_AUTHOR`` says, or the login name.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object or file.
+        ConflictError
+            If the object has a file or folder of this name.
+        InvalidDataError
+            If objects of its class have no files, or the name or the file will not do. Nothing is changed.
+        """
+        with self._amending(storage_key, by) as change:
+            change.add_file(name, source)
+
+    def replace_file(self, storage_key: str, name: str, source: PathLike, *, by: str | None = None) -> None:
+        """Put a file in the place of one of an object, whose bytes are gone then; parameters as `add_file`.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object, or it has no file of this name.
+        """
+        with self._amending(storage_key, by) as change:
+            change.replace_file(name, source)
+
+    def rename_file(self, storage_key: str, name: str, new_name: str, *, by: str | None = None) -> None:
+        """Give a file of an object another name, in the fields of the object that name it, too.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object, or it has no file of this name.
+        ConflictError
+            If it has a file or folder of the new name.
+        """
+        with self._amending(storage_key, by) as change:
+            change.rename_file(name, new_name)
+
+    def remove_file(self, storage_key: str, name: str, *, by: str | None = None) -> None:
+        """Remove a file of an object; its room is used again by what is stored next.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object, or it has no file of this name.
+        InvalidDataError
+            If a field of the object names the file.
+        """
+        with self._amending(storage_key, by) as change:
+            change.remove_file(name)
+
+    def append_member(self, storage_key: str, name: str, source: PathLike, *, by: str | None = None) -> int:
+        """Make a stored file as long as a file that has grown since; return how many bytes were added.
+
+        For the trajectory of a run that is going on. The whole file is read, to see that it begins with what
+        is stored; only what is new is written. The number of frames that DCD and NetCDF files say at their
+        start may differ. Where the object says how many frames it has and how long it is, it says the new
+        numbers.
+
+        Parameters
+        ----------
+        name
+            The file of the object.
+        source
+            The file as it is now; what is added to it meanwhile is left for the next time.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object or file.
+        ConflictError
+            If `source` does not begin with what is stored. Nothing is changed.
+        """
+        with self._amending(storage_key, by) as change:
+            return change.append_to_file(name, source)
+
+    def add_note(self, storage_key: str, text: str, *, by: str | None = None) -> None:
+        """Add a note to the history of an object; see `history`."""
+        with self._amending(storage_key, by) as change:
+            change.add_note(text)
+
+    def add_tags(self, storage_key: str, *tags: str, by: str | None = None) -> None:
+        """Add tags to an object of a class that has tags; those that it has already stay as they are.
+
+        Raises
+        ------
+        InvalidDataError
+            If objects of its class have no tags.
+        """
+        with self._amending(storage_key, by) as change:
+            change.change_tags(tags, ())
+
+    def remove_tags(self, storage_key: str, *tags: str, by: str | None = None) -> None:
+        """Remove tags of an object.
+
+        Raises
+        ------
+        NotFoundError
+            If it does not have one of them. Nothing is changed.
+        """
+        with self._amending(storage_key, by) as change:
+            change.change_tags((), tags)
+
+    @contextlib.contextmanager
+    def _amending(self, storage_key: str, by: str | None) -> Iterator[amending.Amending]:
+        with self._changing() as contents:
+            key = self.full_key(storage_key)
+            with upkeep.storing(self.path, key, "amend"):
+                yield amending.Amending(self._container, contents, key, self.codec, by, self.progress)
+
     # --- documents as they are kept ---------------------------------------------------------------------
 
     def load(self, storage_key: str) -> BaseStoredData:
@@ -596,6 +724,21 @@ class HDF5Storage(StorageBackend):
         """
         with self._container.reading() as contents:
             return contents.header(storage_key)
+
+    def history(self, storage_key: str) -> list[Event]:
+        """Return what became of an object since it was stored: what was changed, by whom, when; and notes.
+
+        The oldest comes first: that it was stored.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object.
+        CorruptError
+            If it cannot be read.
+        """
+        with self._container.reading() as contents:
+            return contents.history(storage_key)
 
     @property
     def problems(self) -> dict[str, str]:
@@ -883,6 +1026,7 @@ class HDF5Storage(StorageBackend):
                 has_ancillary_data=files is not None,
                 empty_folders=() if files is None else files.empty_folders,
                 executables=() if files is None else files.executables,
+                times={} if files is None else files.times,
                 members=members,
             )
             row = None
@@ -905,6 +1049,7 @@ class HDF5Storage(StorageBackend):
                 identity=incoming.identity,
                 is_new=is_new,
                 progress=self.progress,
+                by="" if is_new else amending.author(),
             )
             with contents.in_one_piece():
                 if is_new or replaced == stored.data_class:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from simarchive.container import nodes, rescue
+from simarchive.container.changing.removed import RemovedObject
 from simarchive.container.container import Container
 from simarchive.container.contents import Contents
 from simarchive.container.rescue import LinkKind
-from simarchive.container.space.removed import RemovedObject
 from simarchive.errors import CorruptError, StorageError, StorageIOError
 from simarchive.ground.filesystem import PathLike
 from simarchive.ground.keys import free_key, is_key
@@ -151,14 +151,14 @@ def changing(path: Path, what: str) -> contextlib.AbstractContextManager[None]:
 
 
 @contextlib.contextmanager
-def storing(path: Path, key: str) -> Iterator[None]:
+def storing(path: Path, key: str, what: str = "store") -> Iterator[None]:
     """Raise an error of HDF5 as `changing` does, and no other: a program's own code runs in it, too."""
     try:
         yield
     except nodes.UNREADABLE as error:
         if not nodes.is_of_hdf5(error):
             raise
-        raise CorruptError(f"{_cannot(path, f'store object {key!r}')}{error}") from error
+        raise CorruptError(f"{_cannot(path, f'{what} object {key!r}')}{error}") from error
 
 
 def _cannot(path: Path, what: str) -> str:

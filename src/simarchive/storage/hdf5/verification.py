@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from simarchive.container import rescue
+from simarchive.container.changing.removed import RemovedObject
 from simarchive.container.container import Container
 from simarchive.container.contents import Contents
 from simarchive.container.documents import identity_digest
@@ -23,7 +24,6 @@ from simarchive.container.members import MemberInfo
 from simarchive.container.members.shared import MIN_SHARED_BYTES
 from simarchive.container.objects import ObjectHeader
 from simarchive.container.rescue import LinkKind
-from simarchive.container.space.removed import RemovedObject
 from simarchive.data.schemas import is_stand_in
 from simarchive.errors import (
     CorruptError,
