@@ -91,6 +91,7 @@ def test_removing_one_of_two_sharers_keeps_the_bytes_of_the_other(tmp_path: Path
     kept = keys[1 - removed]
     with HDF5Storage(tmp_path / "a.h5") as backend:
         backend.remove_object(keys[removed])
+        backend.purge_removed()
     assert stored_once(tmp_path / "a.h5", kept)
     with HDF5Storage(tmp_path / "a.h5") as backend:
         assert backend.open_member(kept, "trajectory.dcd").read() == TRAJECTORY

@@ -25,6 +25,16 @@ def for_reading(path: Path) -> Iterator[HDF5Storage]:
 
 
 @contextlib.contextmanager
+def for_reading_if_there(path: Path) -> Iterator[HDF5Storage | None]:
+    """Yield a container that the command does not change, or ``None`` if there is none yet."""
+    if not os.path.lexists(path):
+        yield None
+        return
+    with for_reading(path) as backend:
+        yield backend
+
+
+@contextlib.contextmanager
 def for_changes(
     path: Path, *, wait_s: float, tmp_dir: Path | None = None, codec: str = "deflate"
 ) -> Iterator[HDF5Storage]:

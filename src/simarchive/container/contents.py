@@ -7,6 +7,7 @@ A `Contents` is a view of one HDF5 handle, so it is good for one read or one tra
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import json
 import logging
@@ -24,6 +25,7 @@ from h5py import h5g
 from simarchive.container import arrays, documents, layout, members, nodes, objects
 from simarchive.container.changing import history
 from simarchive.container.changing.history import Event
+from simarchive.container.changing.removed import RemovedObject, RemovedObjects
 from simarchive.container.documents import Tree
 from simarchive.container.index import IndexTables
 from simarchive.container.members import (
@@ -66,12 +68,15 @@ class Contents:
         The index tables.
     shared
         The members that are found by their digest.
+    removed
+        What was removed or replaced, and can be restored.
     """
 
     def __init__(self, handle: h5py.File, file: PagedFile, distrusted: set[str] | None = None) -> None:
         self._handle = handle
         self._file = file
         self._objects = nodes.open_group(handle.id, layout.OBJECTS)
+        self.removed = RemovedObjects(handle.id)
         self.tables = IndexTables(handle, set() if distrusted is None else distrusted)
         self.shared = SharedMembers(self.tables, self._own_member, file)
         self._data_classes: list[str] | None = None
@@ -222,13 +227,10 @@ class Contents:
         """Return the list of texts in an attribute of the objects; ``None`` if it is none, or not there."""
         try:
             text = nodes.find_text(self._objects, attribute)
-            names = None if text is None else json_text.parse(text)
-            if not isinstance(names, list | None) or not all(isinstance(name, str) for name in names or ()):
-                raise ValueError("it is not a list of texts")
+            return None if text is None else list(_texts_of(text))
         except UNREADABLE as error:
             LOGGER.warning("the attribute %s of /%s cannot be read: %s", attribute, layout.OBJECTS, error)
             return None
-        return names
 
     @property
     def failure(self) -> BaseException | None:
@@ -384,6 +386,9 @@ class Contents:
             identity = documents.identity_digest(stored.data_class, stored.tree)
         self._forget()
         check_key(key)
+        with self.in_one_piece():
+            # No change that counts: a store that fails after it takes nothing with it but this.
+            self._freed |= self.removed.make_room()
         if key in self._lost:
             raise ConflictError(
                 f"the key {key!r} is that of an object that cannot be read: take another, or repack first"
@@ -414,29 +419,68 @@ class Contents:
         return identity
 
     def remove(self, key: str) -> None:
-        """Remove an object with its arrays and members; their space is used again.
+        """Remove an object with its arrays and members: `restore` brings it back until the room is needed.
 
         What is so damaged that HDF5 cannot take it apart is set aside.
 
         Raises
         ------
         CorruptError
-            If HDF5 cannot take it apart after all. Then the transaction cannot be committed.
+            If HDF5 cannot remove it after all. Then the transaction cannot be committed.
         """
         self._forget()
         if not self.can_be_replaced(key):
             with self.in_one_piece():
                 self.set_aside(key)
             return
-        infos = self._listed(key, self._group(key))
         with self.in_one_piece():
-            self.shared.remove(key, infos)
+            n_bytes = self._forget_members(key)
             try:
-                nodes.unlink(self._objects, key)
+                if is_key(key):
+                    self.removed.keep(self._objects, key, n_bytes)
+                else:
+                    nodes.unlink(self._objects, key)
             except UNREADABLE as error:
                 raise CorruptError(f"object {key!r} cannot be removed: {error}") from error
             self._freed = True
         self.changes += 1
+
+    def restore(self, one: RemovedObject, key: str) -> None:
+        """Make an object again of what was removed or replaced, under a key that is free; it is the last one.
+
+        Raises
+        ------
+        CorruptError
+            If it cannot be read.
+        """
+        self._forget()
+        with self.in_one_piece():
+            try:
+                self.removed.take_back(one, self._objects, check_key(key))
+            except UNREADABLE as error:
+                raise CorruptError(f"removed object {one.key!r} cannot be restored: {error}") from error
+            if key != one.key:
+                objects.write_key(self._node(key), one.key, key)
+            self.shared.add(key, self._listed(key, self._group(key)))
+        self.changes += 1
+
+    def purge(self, one: RemovedObject) -> None:
+        """Delete what was removed or replaced for good."""
+        with self.in_one_piece():
+            self.removed.delete(one)
+            self._freed = True
+        self.changes += 1
+
+    def of_removed(self) -> Contents:
+        """Return a view in which what was removed stands for the objects, each under its name there.
+
+        Only for reading. Errors as `RemovedObjects.group`.
+        """
+        view = copy.copy(self)
+        view._objects = self.removed.group()
+        view._forget()
+        view.__dict__["_lost"] = frozenset()
+        return view
 
     def can_be_replaced(self, key: str) -> bool:
         """Return whether HDF5 can take an object apart: all that describes its parts can be read."""
@@ -589,6 +633,17 @@ class Contents:
         try:
             parts = [*nodes.child_names(group.id), *members.lost_members(group)]
             return [sorted(parts), [*self.empty_folders(key)], sorted(members.executables(group))]
+        except UNREADABLE as error:
+            raise _unlistable(key, error) from error
+
+    def digests_of_files(self, key: str) -> dict[str, str]:
+        """Return the digest of each member of an object by name; an empty one if it cannot be read.
+
+        Each member is opened for it.
+        """
+        group = self._group(key)
+        try:
+            return {**dict.fromkeys(members.lost_members(group), ""), **dict(members.listed_digests(group))}
         except UNREADABLE as error:
             raise _unlistable(key, error) from error
 
@@ -830,6 +885,26 @@ class Contents:
             objects.write_member_checks(group, stored_at, infos)
         return infos
 
+    def _forget_members(self, key: str) -> int:
+        """Remove an object's members from the table; return about how many bytes the object alone takes."""
+        group = self._group(key)
+        found = self._nodes(key)
+        self.shared.remove(key, [info for _, _, info in found])
+        seen: set[int] = set()
+        n_bytes = 0
+        with contextlib.suppress(CorruptError):
+            n_bytes += len(objects.read_text_of_document(group.id, key).encode())
+        for address, n_names, info in found:
+            is_shared = n_names > 1 and info.size >= MIN_SHARED_BYTES and self.shared.is_used(info)
+            if address not in seen and not is_shared:
+                n_bytes += info.stored_size
+            seen.add(address)
+        for name in self._arrays_of(key, group):
+            with contextlib.suppress(*UNREADABLE):
+                dataset = nodes.open_dataset(group.id, name)
+                n_bytes += 0 if dataset is None else nodes.stored_bytes(dataset)
+        return n_bytes
+
     def _with_history(self, key: str, stored: StoredDocument, by: str) -> StoredDocument:
         """Return what replaces an object, with the history of what it replaces."""
         try:
@@ -843,10 +918,19 @@ class Contents:
     def _exchange(self, key: str, staged: h5py.Group) -> None:
         """Put a finished object in the place of the one under `key`, which keeps its place in the order."""
         group = self._group(key)
-        self.shared.remove(key, self._listed(key, group))
+        self.removed.keep_content(group, key, self._forget_members(key))
         objects.replace_content(group, staged)
         self._checks = self._times = None
         self._freed = True
+
+
+@functools.lru_cache(maxsize=8)
+def _texts_of(text: str) -> tuple[str, ...]:
+    """Return the list of texts that a JSON text is: the classes, which every query looks at."""
+    names = json_text.parse(text)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("it is not a list of texts")
+    return tuple(names)
 
 
 def _schema_digest(class_name: str, text: str) -> str:

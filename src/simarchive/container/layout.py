@@ -32,6 +32,11 @@ STAGING = "staging"
 SET_ASIDE = "set_aside"
 """Group of what `repair` took out of /objects because it is damaged, each under its key; absent while there
 is none. Nothing in it is an object."""
+REMOVED = "removed"
+"""Group of objects that were removed or replaced and can be restored; absent while there are none. The name
+of each says what is known of the removal: number, action, time, bytes, user, key, with spaces between."""
+REMOVED_TOTALS = "removed_totals"
+"""Attribute of it, uint64: the next number, and about how many bytes all in it take."""
 
 # --- what the archive says of itself: attributes of the root ------------------------------------------
 # As the Attribute Convention for Data Discovery 1.3 names them; CF has `references` and `source`, too.

@@ -484,12 +484,10 @@ def write_member_checks(group: h5py.Group, stored_at: str, infos: Sequence[Membe
 
 
 def replace_content(group: h5py.Group, staged: h5py.Group) -> None:
-    """Move all that is in `staged` into `group`, in place of what was there.
+    """Move all that is in `staged` into `group`, which has no links any more, in place of its attributes.
 
     A new link would be the last in the order, so the group stays and all in it is replaced.
     """
-    for link in list(group):
-        nodes.unlink(group.id, link)
     for link in list(staged):
         group.file.move(f"{staged.name}/{link}", f"{group.name}/{link}")
     nodes.replace_attributes(staged, group)

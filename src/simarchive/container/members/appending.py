@@ -18,8 +18,8 @@ import numpy as np
 from blake3 import blake3
 
 from simarchive.codecs import choose_codec, codec_to_go_on_with
-from simarchive.codecs.frame_layout import frame_counters
-from simarchive.codecs.xdr_frames import FrameScanner
+from simarchive.codecs.trajectory_files.formats import frame_counters
+from simarchive.codecs.trajectory_files.xdr import FrameScanner
 from simarchive.container import nodes
 from simarchive.container.layout import (
     MEMBER_CHUNK_CRC32,

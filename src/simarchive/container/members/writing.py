@@ -14,7 +14,7 @@ from isal import isal_zlib
 from numpy.typing import NDArray
 
 from simarchive.codecs import DEFAULT_CODEC, Codec, choose_codec
-from simarchive.codecs.xdr_frames import FrameScanner
+from simarchive.codecs.trajectory_files.xdr import FrameScanner
 from simarchive.container import nodes
 from simarchive.container.layout import (
     MEMBER_CHUNK_CRC32,
