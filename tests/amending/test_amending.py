@@ -395,22 +395,25 @@ def test_objects_of_early_versions_can_be_amended(tmp_path: Path, corpus: str) -
     with HDF5Storage(path) as backend:
         problems = backend.verify(full=True).problems
         with_files = [key for key in backend if backend.members(key) is not None]
-        for key in with_files:
-            names = {
-                info.name: backend.open_member(key, info.name).read() for info in backend.list_members(key)
-            }
-            backend.add_file(key, "added/new", tmp_path / "new")
-            backend.rename_file(key, "added/new", "new")
-            for name, data in names.items():
-                (tmp_path / "grown").write_bytes(data + b"more")
-                backend.append_member(key, name, tmp_path / "grown")
-            found = {
-                info.name: backend.open_member(key, info.name).read() for info in backend.list_members(key)
-            }
-            assert found == {"new": b"new", **{name: data + b"more" for name, data in names.items()}}
-            backend.add_note(key, "note")
-            if isinstance(backend.load(key), SimulationRun):
-                backend.add_tags(key, "old")
+        with backend.transaction():
+            for key in with_files:
+                names = {
+                    info.name: backend.open_member(key, info.name).read()
+                    for info in backend.list_members(key)
+                }
+                backend.add_file(key, "added/new", tmp_path / "new")
+                backend.rename_file(key, "added/new", "new")
+                for name, data in names.items():
+                    (tmp_path / "grown").write_bytes(data + b"more")
+                    backend.append_member(key, name, tmp_path / "grown")
+                found = {
+                    info.name: backend.open_member(key, info.name).read()
+                    for info in backend.list_members(key)
+                }
+                assert found == {"new": b"new", **{name: data + b"more" for name, data in names.items()}}
+                backend.add_note(key, "note")
+                if isinstance(backend.load(key), SimulationRun):
+                    backend.add_tags(key, "old")
         assert with_files
         assert backend.verify(full=True).problems == problems
 
