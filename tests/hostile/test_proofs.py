@@ -288,7 +288,7 @@ def test_the_message_names_object_and_array(path: Path) -> None:
 
 def set_number(name: str, value: Any) -> Change:
     def changed(group: h5py.Group) -> None:
-        dataset = group["trajectory.dcd"]
+        dataset = group["files/trajectory.dcd"]
         new = value(dataset.attrs[name])
         del dataset.attrs[name]
         dataset.attrs[name] = new
@@ -299,8 +299,8 @@ def set_number(name: str, value: Any) -> Change:
 DESCRIPTIONS = {
     "a byte less": set_number("member_size", lambda size: size - np.uint64(1)),
     "other checks": set_number("member_chunk_crc32", lambda crcs: crcs ^ np.uint32(1)),
-    "another digest": lambda group: write_text(group["trajectory.dcd"], "member_blake3", "0" * 64),
-    "another codec": lambda group: write_text(group["trajectory.dcd"], "member_codec", "zstd"),
+    "another digest": lambda group: write_text(group["files/trajectory.dcd"], "member_blake3", "0" * 64),
+    "another codec": lambda group: write_text(group["files/trajectory.dcd"], "member_codec", "zstd"),
 }
 
 
