@@ -323,7 +323,7 @@ def test_a_changed_description_is_refused(path: Path, tmp_path: Path, changed: C
 def flip_in_member(path: Path, key: str, name: str, *, header: bool = False) -> None:
     """Flip a bit of the stored bytes of a member, or of the header of its dataset."""
     with h5py.File(path, "r") as file:
-        dataset = file["objects"][key][name].id
+        dataset = file["objects"][key]["files"][name].id
         place = h5py.h5o.get_info(dataset).addr + 30 if header else dataset.get_chunk_info(0).byte_offset + 9
     with path.open("r+b") as raw:
         raw.seek(place)

@@ -72,7 +72,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         backend.remove_object("files-2")
         backend.store_object(simulation("2"), files, storage_key="files-2")
     with h5py.File(path) as file:
-        offset = file["/".join(["objects", *DAMAGED])].id.get_chunk_info(0).byte_offset
+        offset = file["/".join(["objects", DAMAGED[0], "files", DAMAGED[1]])].id.get_chunk_info(0).byte_offset
     with path.open("r+b") as raw:
         raw.seek(offset + 10)
         raw.write(b"!")
@@ -469,7 +469,8 @@ class FailingDevice(Files):
 
 
 @pytest.mark.parametrize(
-    "place", ["objects/files-0", "objects/thing-3", "objects/files-0/files/trajectory.dcd"]
+    "place",
+    ["objects/files-0", "objects/thing-3", "objects/files-0/files", "objects/files-0/files/trajectory.dcd"],
 )
 def test_a_bad_sector_costs_what_lies_in_it(path: Path, place: str) -> None:
     with h5py.File(path) as file:

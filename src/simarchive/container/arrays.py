@@ -6,7 +6,7 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import h5py
 import numpy as np
@@ -66,6 +66,22 @@ class LazyArray:
         return f"<LazyArray shape={self.shape} dtype={self.dtype} {state}>"
 
 
+Forms: TypeAlias = Mapping[str, tuple[tuple[int, ...], str | None]]
+"""Shape and unit of each array of an object."""
+
+
+def along_frames(forms: Forms) -> tuple[int, frozenset[str]]:
+    """Return how many frames an object has observables of, and which arrays have them as their first axis.
+
+    Those are arrays with a unit, which are series along a simulation. If they differ in length, the most
+    frequent one counts, and of two equally frequent ones the greater.
+    """
+    series = {name: shape[0] for name, (shape, units) in forms.items() if units is not None and shape}
+    lengths = Counter(length for length in series.values() if length)
+    n_frames = max(lengths, key=lambda length: (lengths[length], length), default=0)
+    return n_frames, frozenset(name for name, length in series.items() if n_frames and length == n_frames)
+
+
 class Dimensions:
     """The dimensions of the arrays of one object, each made when the first array has it.
 
@@ -74,9 +90,8 @@ class Dimensions:
     group
         The object, open for writing.
     forms
-        Shape and unit of each array that it will have. The first axis of those with a unit is that of the
-        frames, if it has the length that most of them have; every other axis has a dimension that the whole
-        container shares.
+        Of each array that it will have. The first axis of those `along_frames` has a dimension of the object;
+        every other axis has one that the whole container shares.
     shared
         The scales of these by length, as far as they have been looked up in this container.
     """
@@ -84,14 +99,11 @@ class Dimensions:
     def __init__(
         self,
         group: h5py.Group,
-        forms: Mapping[str, tuple[tuple[int, ...], str | None]],
+        forms: Forms,
         shared: dict[int, h5r.Reference],
     ) -> None:
         self._group, self._shared = group, shared
-        series = {name: shape[0] for name, (shape, units) in forms.items() if units is not None and shape}
-        lengths = Counter(length for length in series.values() if length)
-        self._n_frames = max(lengths, key=lambda length: (lengths[length], length), default=0)
-        self._along_frames = {name for name, length in series.items() if length == self._n_frames}
+        self._n_frames, self._along_frames = along_frames(forms)
         times = [name for name in self._along_frames if _last_part(name).lower() == _TIME]
         self._time = times[0] if len(times) == 1 else None
         self._frame_name = _free_name(layout.FRAME_DIMENSION, forms)
@@ -130,7 +142,7 @@ class Dimensions:
 def write_variable(group: h5py.Group, name: str, variable: Variable, dimensions: Dimensions) -> None:
     """Write one array as a dataset of `group`, with its unit and dimensions as netCDF-4 has them."""
     dataset = nodes.create_array(group.id, name, variable.values)
-    texts = {layout.LONG_NAME: _long_name(name)}
+    texts = {layout.LONG_NAME: long_name(name)}
     if variable.units is not None:
         spelled = udunits_text(variable.units)
         if spelled is not None:
@@ -148,6 +160,12 @@ def kept_units(dataset: h5d.DatasetID) -> str | None:
     """Return the unit that a document gives to the array of a dataset, as its attributes say it."""
     units = nodes.find_text(dataset, layout.UNITS_OF_PINT)
     return nodes.find_text(dataset, layout.UNITS) if units is None else units
+
+
+def long_name(name: str) -> str:
+    """Return what an array is, in words: its path in the document without the field that it is in."""
+    parts = name.split(".")
+    return " ".join(_WORDS.sub(" ", part).replace("_", " ") for part in parts[1:] or parts)
 
 
 def is_scale(dataset: h5d.DatasetID) -> bool:
@@ -223,12 +241,6 @@ def _check_fits(
 
 def _last_part(name: str) -> str:
     return name.rpartition(".")[2]
-
-
-def _long_name(name: str) -> str:
-    """Return what an array is, in words: its path in the document without the field that it is in."""
-    parts = name.split(".")
-    return " ".join(_WORDS.sub(" ", part).replace("_", " ") for part in parts[1:] or parts)
 
 
 def _free_name(name: str, taken: Container[str]) -> str:
