@@ -126,10 +126,31 @@ class Dimensions:
         elif name in self._along_frames and self._time is not None:
             yield layout.COORDINATES, self._time
 
+    def has_scale_of_frames(self) -> bool:
+        """Return whether the object has the dimension of its frames already, if it has to have one."""
+        lengths = [scale.shape[0] for scale in self._own_scales().values()]
+        return lengths == ([self._n_frames] if self._n_frames else [])
+
+    def remove_scales(self) -> None:
+        """Remove the dimensions of the object: its arrays have to be written again."""
+        for name in self._own_scales():
+            nodes.unlink(self._group.id, name)
+
+    def _own_scales(self) -> dict[str, h5d.DatasetID]:
+        found = {}
+        for name in nodes.child_names(self._group.id):
+            node = nodes.open_dataset(self._group.id, name)
+            if node is not None and is_scale(node):
+                found[name] = node
+        return found
+
     def _scale_of_frames(self) -> h5r.Reference:
         if self._frames is None:
-            title = layout.DIMENSION_WITHOUT_VARIABLE.format(self._n_frames)
-            scale = nodes.create_scale(self._group.id, self._frame_name, self._n_frames, title)
+            node, name = self._group.id, self._frame_name
+            scale = nodes.open_dataset(node, name) if nodes.link_exists(node, name) else None
+            if scale is None:
+                title = layout.DIMENSION_WITHOUT_VARIABLE.format(self._n_frames)
+                scale = nodes.create_scale(node, name, self._n_frames, title)
             self._frames = nodes.reference(scale)
         return self._frames
 
