@@ -58,6 +58,7 @@ ONLY_IN = {
     "pytest": {"testing"},
     "MDAnalysis": {"storage"},
     "mdtraj": {"storage"},
+    "xarray": {"storage"},
 }
 # Each holds one file per like thing, so it grows with what there is.
 OF_LIKE_THINGS = {"cli/commands", "codecs", "data", "queries"}
