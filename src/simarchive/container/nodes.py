@@ -618,7 +618,9 @@ def _small_group_properties() -> h5p.PropGCID:
     start += struct.pack("<QQQQ", 0, nowhere, len(start) + 36 + len(header), len(start) + 36)
     start += struct.pack("<I", lookup3(start))
     with h5py.File(io.BytesIO(start + header), "r") as file:
-        return h5g.open(file.id, b"/").get_create_plist()
+        properties = h5g.open(file.id, b"/").get_create_plist()
+    properties.set_attr_phase_change(*_ATTRIBUTES_APART[None])
+    return properties
 
 
 # --- datasets ----------------------------------------------------------------------------------------
