@@ -453,7 +453,7 @@ class Contents:
         CorruptError
             If it cannot be read.
         """
-        self._names = self._checks = None
+        self._forget()
         with self.in_one_piece():
             try:
                 self.removed.take_back(one, self._objects, check_key(key))
@@ -478,7 +478,7 @@ class Contents:
         """
         view = copy.copy(self)
         view._objects = self.removed.group()
-        view._names = view._checks = None
+        view._forget()
         view.__dict__["_lost"] = frozenset()
         return view
 

@@ -31,6 +31,7 @@ from simarchive.errors import ClosedError, ConflictError, CorruptError, InvalidD
 from simarchive.ground.conditions import Condition, Value
 from simarchive.ground.filesystem import PathLike
 from simarchive.ground.keys import new_key
+from simarchive.ground.texts import count_text, date_text
 from simarchive.ground.thread_lock import ThreadLock
 from simarchive.journal import Durability
 from simarchive.queries import BaseDataQuery
@@ -772,6 +773,16 @@ class HDF5Storage(StorageBackend):
         with self._container.reading() as contents:
             return contents.history(storage_key)
 
+    def history_lines(self, storage_key: str) -> str:
+        """Return the history of an object as it is kept, for `take_history`; errors as `history`."""
+        with self._container.reading() as contents:
+            return contents.history_lines(storage_key)
+
+    def take_history(self, storage_key: str, lines: str, *, only_notes: bool) -> None:
+        """Add what another container says of the history of an object, or only the notes."""
+        with self._changing() as contents:
+            amending.take_history(contents, storage_key, lines, only_notes=only_notes)
+
     @property
     def problems(self) -> dict[str, str]:
         """What keeps objects out of everything but `verify` and `repair`: names that are not keys."""
@@ -1099,6 +1110,16 @@ class HDF5Storage(StorageBackend):
                 return None, None
             found = contents.document(storage_key)
             return classes.interpret(contents, storage_key, found), self._members.path(storage_key, found)
+
+    def _in_words(self, storage_key: str) -> str:
+        with self._container.reading() as contents:
+            try:
+                header = contents.header(storage_key)
+                n_files = contents.n_members_stored(storage_key)
+            except CorruptError:
+                return "one that cannot be read"
+        files = "" if n_files is None else f" with {count_text(n_files, 'file')}"
+        return f"the {header.data_class}{files} that was stored {date_text(header.stored_at)}"
 
     def _remove_object(self, storage_key: str) -> None:
         with upkeep.changing(self.path, f"remove object {storage_key!r}"), self._changing() as contents:
