@@ -164,12 +164,7 @@ class StorageBackend(Displayed, abc.ABC):
         return self.store_object(ForceFieldData(force_field_source=force_field))
 
     def add_run(
-        self,
-        directory: PathLike,
-        *,
-        storage_key: str | None = None,
-        follow_links: bool = False,
-        **known: Any,
+        self, directory: PathLike, *, storage_key: str | None = None, follow_links: bool = False, **known: Any
     ) -> str:
         """Store a run of a simulation program, with all of its files and what they say; return its key.
 

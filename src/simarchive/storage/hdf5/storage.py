@@ -40,7 +40,7 @@ from simarchive.storage.finding.matches import Match, arranged_matches
 from simarchive.storage.hdf5 import answers, classes, comparison, grouping, indexing, upkeep, verification
 from simarchive.storage.hdf5.grouping import GroupStatistics
 from simarchive.storage.hdf5.members import Members, to_store
-from simarchive.storage.hdf5.upkeep import ContainerStatistics, RepairReport
+from simarchive.storage.hdf5.upkeep import ContainerOverview, ContainerStatistics, RepairReport
 from simarchive.storage.hdf5.verification import VerificationReport
 from simarchive.storage.incoming import Incoming
 from simarchive.storage.publication import attributes
@@ -676,8 +676,12 @@ class HDF5Storage(StorageBackend):
 
     # --- upkeep ------------------------------------------------------------------------------------------
 
+    def overview(self) -> ContainerOverview:
+        """Return what is known of the container without looking at its objects, however many there are."""
+        return upkeep.overview(self._container)
+
     def statistics(self) -> ContainerStatistics:
-        """Return how much the container holds, and how much room it takes."""
+        """Return how much the container holds, and how much room it takes; every object is looked at."""
         return upkeep.statistics(self._container)
 
     def statistics_by(self, by: str) -> tuple[list[GroupStatistics], int]:
