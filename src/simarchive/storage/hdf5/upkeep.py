@@ -6,12 +6,13 @@ import contextlib
 import functools
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from simarchive.container import nodes, rescue
+from simarchive.container.changing.removed import RemovedObject
 from simarchive.container.container import Container
 from simarchive.container.contents import Contents
 from simarchive.container.rescue import LinkKind
@@ -32,12 +33,12 @@ class ContainerOverview:
     created_at: str
     n_objects: int
     objects_by_class: dict[str, int]
-    n_damaged: (
-        int  #: objects whose name is not a key; in `ContainerStatistics` also those that cannot be read
-    )
+    n_damaged: int  #: whose name is not a key; in `ContainerStatistics` also those that cannot be read
     file_bytes: int
     log_bytes: int  #: of the redo log; 0 if every commit is in the file
     index: dict[str, str]  #: by data class: ``"ready"``, ``"missing"`` or ``"out of date"``
+    n_removed: int = 0  #: objects that were removed or replaced, and can be restored
+    removed_bytes: int = 0  #: about how much they take
 
     def as_dict(self) -> dict[str, Any]:
         """Return the numbers as plain values."""
@@ -57,26 +58,34 @@ class ContainerStatistics(ContainerOverview):
 def overview(container: Container) -> ContainerOverview:
     """Return what is known of a container without looking at its objects."""
     with container.reading() as contents:
-        return ContainerOverview(**_overview(container, contents, _count_classes(contents), 0))
+        n_damaged = len(contents.misnamed())
+        return ContainerOverview(**_overview(container, contents, _count_classes(contents), n_damaged))
 
 
-def statistics(container: Container) -> ContainerStatistics:
-    """Return numbers about a container; every object is looked at, no document is read."""
+def statistics(container: Container, keys: Sequence[str] | None = None) -> ContainerStatistics:
+    """Return numbers about a container; every object is looked at, no document is read.
+
+    Parameters
+    ----------
+    keys
+        The objects that are counted; all by default. What is said of the file is said of all of it.
+    """
     with container.reading() as contents:
-        counted = _count_files(contents)
+        counted = _count_files(contents, contents.keys() if keys is None else keys)
+        n_damaged = counted.n_damaged + (len(contents.misnamed()) if keys is None else 0)
         return ContainerStatistics(
             n_members=counted.n_members,
             logical_bytes=counted.logical,
             stored_bytes=counted.stored,
             shared_bytes=counted.shared,
-            **_overview(container, contents, counted.classes, counted.n_damaged),
+            **_overview(container, contents, counted.classes, n_damaged),
         )
 
 
 def _overview(
     container: Container, contents: Contents, classes: Mapping[str, int], n_damaged: int
 ) -> dict[str, Any]:
-    n_damaged += len(contents.misnamed())
+    removed = _removed(contents)
     return {
         "path": str(container.path),
         **contents.description(),
@@ -86,6 +95,8 @@ def _overview(
         "file_bytes": container.path.stat().st_size,
         "log_bytes": container.log_bytes(),
         "index": {name: indexing.state_of(contents, name) for name in contents.data_classes()},
+        "n_removed": len(removed),
+        "removed_bytes": sum(one.n_bytes for one in removed),
     }
 
 
@@ -101,10 +112,10 @@ class _Counted:
     shared: int = 0
 
 
-def _count_files(contents: Contents) -> _Counted:
+def _count_files(contents: Contents, keys: Iterable[str]) -> _Counted:
     counted = _Counted()
     seen: set[int] = set()
-    for key in contents.keys():  # noqa: SIM118 - not a mapping
+    for key in keys:
         try:
             counted.classes[contents.class_name(key)] += 1
             for address, info in contents.member_places(key):
@@ -135,6 +146,14 @@ def _count_classes(contents: Contents) -> Counter[str]:
         with contextlib.suppress(CorruptError):
             classes[contents.class_name(key)] += 1
     return classes
+
+
+def _removed(contents: Contents) -> list[RemovedObject]:
+    try:
+        return contents.removed.listed()
+    except CorruptError as error:
+        indexing.LOGGER.warning("%s", error)
+        return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,14 +202,14 @@ def changing(path: Path, what: str) -> contextlib.AbstractContextManager[None]:
 
 
 @contextlib.contextmanager
-def storing(path: Path, key: str) -> Iterator[None]:
+def storing(path: Path, key: str, what: str = "store") -> Iterator[None]:
     """Raise an error of HDF5 as `changing` does, and no other: a program's own code runs in it, too."""
     try:
         yield
     except nodes.UNREADABLE as error:
         if not nodes.is_of_hdf5(error):
             raise
-        raise CorruptError(f"{_cannot(path, f'store object {key!r}')}{error}") from error
+        raise CorruptError(f"{_cannot(path, f'{what} object {key!r}')}{error}") from error
 
 
 def _cannot(path: Path, what: str) -> str:

@@ -43,6 +43,8 @@ def copy_objects(source: h5py.File, target: h5py.File, keys: Iterable[str]) -> i
             node = nodes.open_group(nodes.open_group(source.id, layout.OBJECTS), key)
             _copy_object(node, group, key, copied, dimensions)
         except nodes.UNREADABLE as error:
+            if nodes.error_of_system(error):
+                raise  # It is the copy that cannot be written.
             raise CorruptError(f"object {key!r} cannot be copied: {error}") from error
         count += 1
     if nodes.link_exists(source.id, layout.SET_ASIDE):
@@ -63,6 +65,8 @@ def _copy_set_aside(source: nodes.Node, target: nodes.Node) -> None:
         try:
             nodes.copy_node(aside, place, name)
         except nodes.UNREADABLE as error:
+            if nodes.error_of_system(error):
+                raise
             LOGGER.warning("what was set aside as %r cannot be copied: %s", name, error)
 
 
