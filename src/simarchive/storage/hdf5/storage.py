@@ -55,7 +55,7 @@ from simarchive.storage.hdf5.dataset import dataset_of
 from simarchive.storage.hdf5.grouping import GroupStatistics
 from simarchive.storage.hdf5.members import Members, to_store
 from simarchive.storage.hdf5.restoring import RestoredObject
-from simarchive.storage.hdf5.upkeep import ContainerStatistics, RepairReport
+from simarchive.storage.hdf5.upkeep import ContainerOverview, ContainerStatistics, RepairReport
 from simarchive.storage.hdf5.verification import VerificationReport
 from simarchive.storage.incoming import Incoming
 from simarchive.storage.publication import attributes
@@ -923,8 +923,15 @@ class HDF5Storage(StorageBackend):
 
     # --- upkeep ------------------------------------------------------------------------------------------
 
+    def overview(self) -> ContainerOverview:
+        """Return what is known of the container without looking at its objects, however many there are."""
+        return upkeep.overview(self._container)
+
     def statistics(self, keys: Sequence[str] | None = None) -> ContainerStatistics:
-        """Return how much the container holds, all of it or some objects, and how much room it takes."""
+        """Return how much the container holds, all of it or some objects, and how much room it takes.
+
+        Each of the objects is looked at.
+        """
         return upkeep.statistics(self._container, keys)
 
     def statistics_by(self, by: str, keys: Sequence[str] | None = None) -> tuple[list[GroupStatistics], int]:
