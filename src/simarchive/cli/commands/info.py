@@ -69,6 +69,9 @@ def _facts(statistics: ContainerStatistics) -> Iterator[tuple[str, str]]:
     yield "files", f"{statistics.n_members:,}, {size_text(statistics.logical_bytes)}"
     yield "stored", f"{size_text(statistics.stored_bytes)}{_ratio(statistics)}"
     yield "shared", size_text(statistics.shared_bytes) if statistics.shared_bytes else "nothing"
+    if statistics.n_removed:
+        objects = count_text(statistics.n_removed, "object")
+        yield "removed", f"{objects}, {size_text(statistics.removed_bytes)}: see 'simarchive log'"
     yield "on disk", size_text(statistics.file_bytes)
     yield "index", _index(statistics.index)
     yield "log", f"{size_text(statistics.log_bytes)} not yet in the file" if statistics.log_bytes else "empty"
