@@ -15,7 +15,7 @@ import functools
 import itertools
 import logging
 import math
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import h5py
@@ -211,6 +211,20 @@ def read_numbers(node: Node, name: str, *, n_axes: int = 1, size: int | None = N
     values = np.empty(shape, dtype)
     attribute.read(values, _NUMBER_TYPES[dtype.str])  # naming the type spares h5py 10 us
     return values
+
+
+def read_all_attributes(node: Node) -> None:
+    """Have HDF5 read every attribute of a node; what it cannot read is left out."""
+    for index in range(h5a.get_num_attrs(node)):
+        try:
+            attribute = h5a.open(node, index=index)
+            size = attribute.get_storage_size()
+            _check_size(node, size, LIMITS.document_bytes)
+            kind = attribute.get_type()
+            if kind.get_class() in _PLAIN_CLASSES and kind.get_size() and not size % kind.get_size():
+                attribute.read(np.empty(attribute.shape, attribute.dtype))
+        except UNREADABLE:
+            continue
 
 
 class FixedText:
@@ -663,6 +677,22 @@ def link_exists(parent: Node, name: str) -> bool:
 def add_link(node: Node, parent: Node, name: str) -> None:
     """Give a node a name, or one more."""
     h5o.link(node, parent, name.encode(), lcpl=_link_properties())
+
+
+def link_places(parent: h5g.GroupID, names: Iterable[str]) -> list[int]:
+    """Return the offsets in the file of what stands under some names; nothing of it is read.
+
+    Names that lead nowhere are left out.
+    """
+    places = []
+    for name in names:
+        try:
+            found = parent.links.get_info(_encoded(name))
+        except UNREADABLE:
+            continue
+        if found.type == h5l.TYPE_HARD:
+            places.append(int(found.u))
+    return places
 
 
 def copy_node(source: Node, target: Node, name: str) -> None:

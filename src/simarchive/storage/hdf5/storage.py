@@ -32,6 +32,7 @@ from simarchive.ground.keys import new_key
 from simarchive.ground.thread_lock import ThreadLock
 from simarchive.journal import Durability
 from simarchive.queries import BaseDataQuery
+from simarchive.remote.address import Address, name_of
 from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
 from simarchive.storage.backend import StorageBackend
 from simarchive.storage.display.rows import substances_of
@@ -72,7 +73,9 @@ class HDF5Storage(StorageBackend):
     ----------
     path
         The container. It is made if it is missing and `mode` is ``"a"``; an existing one is not written
-        to by opening it.
+        to by opening it. To read, it may be at a URL (``https://``, ``s3://``, ``gs://``, ``az://``), which
+        needs obstore (``pip install 'simarchive[remote]'``), or a binary file object, of fsspec for example,
+        which stays open.
     mode
         ``"a"`` to read and change, ``"r"`` to read: works on read-only media, never writes there.
     scratch_directory
@@ -103,7 +106,7 @@ class HDF5Storage(StorageBackend):
 
     def __init__(
         self,
-        path: PathLike = "stored_data.h5",
+        path: PathLike | BinaryIO = "stored_data.h5",
         mode: str = "a",
         scratch_directory: PathLike | None = None,
         *,
@@ -113,14 +116,14 @@ class HDF5Storage(StorageBackend):
         scratch_max_bytes: int | None = None,
         log_directory: PathLike | None = None,
     ) -> None:
-        place = _checked_path(path)
+        place = _checked_name(path)
         super().__init__(ThreadLock(f"container '{place}'", lock_timeout_s))
         if mode not in ("a", "r"):
             raise InvalidDataError(f"mode {mode!r} is not known: use 'a' to read and change, 'r' to read")
         check_codec(codec)
         self.codec = codec
         self._container = Container(
-            place,
+            place if isinstance(path, (str, os.PathLike)) else path,
             writable=mode == "a",
             durability=_checked_durability(durability),
             lock_timeout_s=lock_timeout_s,
@@ -194,9 +197,7 @@ class HDF5Storage(StorageBackend):
 
     def is_same_store(self, other: object) -> bool:
         """Return whether another backend has the same container open."""
-        return isinstance(other, HDF5Storage) and (
-            other is self or os.path.samefile(other.path, self.path)  # noqa: PTH121
-        )
+        return isinstance(other, HDF5Storage) and (other is self or _is_same_file(other.path, self.path))
 
     # --- queries that the index answers ------------------------------------------------------------------
 
@@ -865,7 +866,9 @@ class HDF5Storage(StorageBackend):
         found = []
         with self._container.reading() as contents:
             keys = answers.select(contents, data_query)
-            for key in answers.candidates(contents, data_query) if keys is None else keys:
+            chosen = answers.candidates(contents, data_query) if keys is None else keys
+            contents.expect(chosen)
+            for key in chosen:
                 try:
                     document = contents.document(key, functools.partial(self._array, key))
                     stored = classes.interpret(contents, key, document, lazily=True)
@@ -912,11 +915,17 @@ def _class_name_if_readable(contents: Contents, key: str) -> str | None:
         return None
 
 
-def _checked_path(path: object) -> Path:
-    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+def _is_same_file(one: Path, other: Path) -> bool:
+    if isinstance(one, Address) or isinstance(other, Address):
+        return one == other
+    return os.path.samefile(one, other)  # noqa: PTH121
+
+
+def _checked_name(path: object) -> Path:
+    if isinstance(path, (str, os.PathLike)) and not os.fspath(path):
         raise InvalidDataError(f"a container is named by a path, not by {path!r}")
     try:
-        return Path(path).absolute()
+        return name_of(path).absolute()
     except FileNotFoundError as error:
         raise NotFoundError(f"'{path}' names no container: the current directory was removed") from error
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from simarchive.container import nodes, rescue
+from simarchive.container.compaction.publishing import append_map
 from simarchive.container.container import Container
 from simarchive.container.contents import Contents
 from simarchive.container.rescue import LinkKind
@@ -77,7 +77,7 @@ def statistics(container: Container) -> ContainerStatistics:
         logical_bytes=logical,
         stored_bytes=stored,
         shared_bytes=shared,
-        file_bytes=container.path.stat().st_size,
+        file_bytes=container.size_bytes(),
         log_bytes=container.log_bytes(),
         index=index,
         **description,
@@ -270,6 +270,7 @@ class RepackReport:
     n_objects: int
     bytes_before: int
     bytes_after: int
+    map_bytes: int = 0  #: of `bytes_after`, what the map for readers elsewhere takes
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as plain values."""
@@ -282,6 +283,7 @@ def repack(
     lock_timeout_s: float = 10.0,
     tmp_directory: PathLike | None = None,
     set_aside: bool = False,
+    publish: bool = False,
 ) -> RepackReport:
     """Rewrite a container compactly: keys, documents, members, digests and order stay as they are.
 
@@ -298,6 +300,9 @@ def repack(
 
     set_aside
         First set damaged objects aside, as `repair` does. What HDF5 can read of them is in the new file, too.
+    publish
+        Lay the files of all objects last, and append a map for those who read the container over a network.
+        It is no part of HDF5's file, and whatever changes the container cuts it off.
 
     Raises
     ------
@@ -320,16 +325,21 @@ def repack(
         if set_aside:
             repair(container)
         container.checkpoint()
-        before = place.stat().st_size
+        before, map_bytes = place.stat().st_size, 0
+
+        def complete(successor: Path) -> None:
+            nonlocal map_bytes
+            complete_copy(successor, contents)
+            if publish:
+                map_bytes = append_map(successor)
+
         with container.transaction() as contents:
             try:
                 with verification.as_damage():
-                    n_objects = container.rewrite(
-                        functools.partial(complete_copy, source=contents), tmp_directory=tmp
-                    )
+                    n_objects = container.rewrite(complete, tmp_directory=tmp, members_last=publish)
             except CorruptError as error:
                 raise _not_repacked(place, contents, error) from error
-    return RepackReport(str(place), n_objects, before, place.stat().st_size)
+    return RepackReport(str(place), n_objects, before, place.stat().st_size, map_bytes)
 
 
 def _not_repacked(path: Path, contents: Contents, error: CorruptError) -> CorruptError:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import h5py
 from h5py import h5g
@@ -17,11 +18,18 @@ from simarchive.ground import attention
 LOGGER = logging.getLogger("simarchive")
 
 
-def copy_objects(source: h5py.File, target: h5py.File, keys: Iterable[str]) -> int:
+def copy_objects(
+    source: h5py.File, target: h5py.File, keys: Iterable[str], *, members_last: bool = False
+) -> int:
     """Copy everything but the index from one open container into an empty one; return the number of objects.
 
     Chunks of members are copied as they are stored, and members that are one dataset under several
     names stay one. Objects keep their order.
+
+    Parameters
+    ----------
+    members_last
+        Whether the members of all objects come behind all else, so that what describes objects lies together.
 
     Raises
     ------
@@ -36,15 +44,25 @@ def copy_objects(source: h5py.File, target: h5py.File, keys: Iterable[str]) -> i
     copied: dict[int, h5py.Dataset] = {}
     dimensions: dict[int, int] = {}
     count = 0
+    later: dict[str, list[str]] = {}
     for key in keys:
         attention.note(key)
-        try:
+        with _naming(key):
             group = h5py.Group(nodes.create_group(objects.id, key))
             node = nodes.open_group(nodes.open_group(source.id, layout.OBJECTS), key)
-            _copy_object(node, group, key, copied, dimensions)
-        except nodes.UNREADABLE as error:
-            raise CorruptError(f"object {key!r} cannot be copied: {error}") from error
+            nodes.replace_attributes(h5py.Group(node), group)
+            links = nodes.child_names(node)
+            if members_last:
+                later[key] = [link for link in links if _is_member(node, link)]
+                links = [link for link in links if link not in later[key]]
+            _copy_parts(node, group, key, links, copied, dimensions)
         count += 1
+    for key, links in later.items():
+        attention.note(key)
+        with _naming(key):
+            group = h5py.Group(nodes.open_group(objects.id, key))
+            node = nodes.open_group(nodes.open_group(source.id, layout.OBJECTS), key)
+            _copy_parts(node, group, key, links, copied, dimensions)
     if nodes.link_exists(source.id, layout.SET_ASIDE):
         _copy_set_aside(source.id, target.id)
     return count
@@ -66,21 +84,37 @@ def _copy_set_aside(source: nodes.Node, target: nodes.Node) -> None:
             LOGGER.warning("what was set aside as %r cannot be copied: %s", name, error)
 
 
-def _copy_object(
+@contextlib.contextmanager
+def _naming(key: str) -> Iterator[None]:
+    try:
+        yield
+    except nodes.UNREADABLE as error:
+        raise CorruptError(f"object {key!r} cannot be copied: {error}") from error
+
+
+def _is_member(source: h5g.GroupID, link: str) -> bool:
+    try:
+        dataset = nodes.open_dataset(source, link)
+        return dataset is not None and members.is_member(h5py.Dataset(dataset))
+    except nodes.UNREADABLE:
+        return False
+
+
+def _copy_parts(
     source: h5g.GroupID,
     target: h5py.Group,
     key: str,
+    links: Iterable[str],
     copied: dict[int, h5py.Dataset],
     dimensions: dict[int, int],
 ) -> None:
-    """Copy an object with all its digests as they are, so that what does not match them never will.
+    """Copy parts of an object with all their digests as they are: what does not match them never will.
 
     A part that HDF5 cannot read is logged. The copy of the object lacks it, and says so: an array by its
     document, a member by the list of those that were lost.
     """
-    nodes.replace_attributes(h5py.Group(source), target)
     lost = []
-    for link in nodes.child_names(source):
+    for link in links:
         try:
             _copy_part(source, target, link, copied, dimensions)
         except nodes.UNREADABLE as error:
@@ -89,7 +123,7 @@ def _copy_object(
             LOGGER.warning("%r of object %r cannot be read, and is not in the copy: %s", link, key, error)
             lost.append(link)
     if lost:
-        names = _lost_members(source, key, lost)
+        names = sorted({*_lost_members(source, key, lost), *members.lost_members(target)})
         if names:
             nodes.write_text(target.id, layout.LOST_MEMBERS, json.dumps(names))
 
