@@ -8,17 +8,32 @@ from typing import Any, TypeVar
 
 import click
 
+from simarchive.remote.address import is_url, path_or_address
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 # Whether a file exists is checked where it is opened, so that the error and its exit code are ours.
 PATH = click.Path(path_type=Path)
+
+
+class _Container(click.Path):
+    """A path, or the URL of a container that is only read."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return a path or an `Address`."""
+        if is_url(value):
+            return path_or_address(value)
+        return super().convert(value, param, ctx)
+
+
+CONTAINER = _Container(path_type=Path)
 
 CODECS = ("deflate", "zstd", "trajectory", "raw")
 
 
 def container_argument(command: Command) -> Command:
     """Add the argument FILE, the container."""
-    return click.argument("container", metavar="FILE", type=PATH)(command)
+    return click.argument("container", metavar="FILE", type=CONTAINER)(command)
 
 
 def key_argument(command: Command) -> Command:

@@ -547,6 +547,11 @@ class Contents:
 
     # --- what will be read: of a container that lies elsewhere, it is brought along -----------------------
 
+    @property
+    def is_far(self) -> bool:
+        """Whether the container lies elsewhere, so that each read may take a request."""
+        return self._file.far is not None
+
     def expect(self, keys: Iterable[str]) -> None:
         """Say that these objects will be read; the first that is brings the others along."""
         far = self._file.far

@@ -215,6 +215,8 @@ def read_numbers(node: Node, name: str, *, n_axes: int = 1, size: int | None = N
 
 def read_all_attributes(node: Node) -> None:
     """Have HDF5 read every attribute of a node; what it cannot read is left out."""
+    if not h5o.get_info(node).meta_size.attr.index_size:
+        return  # They are in its header, which is read with it.
     for index in range(h5a.get_num_attrs(node)):
         try:
             attribute = h5a.open(node, index=index)
@@ -545,12 +547,15 @@ def open_dataset(parent: Node, link: str) -> h5d.DatasetID | None:
     KeyError
         If there is no such link. Damage raises one of `UNREADABLE`.
     """
+    node = open_node(parent, link)
+    return node if isinstance(node, h5d.DatasetID) else None
+
+
+def open_node(parent: Node, link: str) -> h5g.GroupID | h5d.DatasetID | None:
+    """Return what stands under a link, ``None`` if it is a link of another kind; errors as `open_dataset`."""
     encoded = _encoded(link)
     # A link of another kind may lead anywhere, into other files too.
-    if _link_kind(parent, encoded) != h5l.TYPE_HARD:
-        return None
-    node = h5o.open(parent, encoded)
-    return node if isinstance(node, h5d.DatasetID) else None
+    return h5o.open(parent, encoded) if _link_kind(parent, encoded) == h5l.TYPE_HARD else None
 
 
 def read_array(dataset: h5d.DatasetID) -> Array:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from simarchive.cli import opening
-from simarchive.cli.arguments import PATH, json_option
+from simarchive.cli.arguments import CONTAINER, json_option
 from simarchive.cli.failures import Findings
 from simarchive.cli.isolation import isolated_option
 from simarchive.cli.output import count_text, print_json, print_line
@@ -46,8 +46,8 @@ class Differences:
 
 
 @click.command("diff", short_help="Compare two containers object by object.")
-@click.argument("first", metavar="A", type=PATH)
-@click.argument("second", metavar="B", type=PATH)
+@click.argument("first", metavar="A", type=CONTAINER)
+@click.argument("second", metavar="B", type=CONTAINER)
 @json_option
 @isolated_option("first", "second")
 def command(first: Path, second: Path, as_json: bool) -> None:

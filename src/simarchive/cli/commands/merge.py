@@ -7,14 +7,14 @@ from pathlib import Path
 import click
 
 from simarchive.cli import opening
-from simarchive.cli.arguments import PATH, codec_option, json_option
+from simarchive.cli.arguments import CONTAINER, PATH, codec_option, json_option
 from simarchive.cli.isolation import isolated_option, of_others
 from simarchive.cli.merge_report import report_merge, with_problems
 from simarchive.cli.progress_bars import objects_bar
 
 
 @click.command("merge", short_help="Copy several containers into a new one.")
-@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, type=PATH)
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, type=CONTAINER)
 @click.option("--output", "-o", "target", metavar="OUT", type=PATH, required=True, help="The new container.")
 @click.option("--dry-run", is_flag=True, help="Only report what would be stored; OUT is not written.")
 @codec_option

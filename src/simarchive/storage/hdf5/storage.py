@@ -351,6 +351,35 @@ class HDF5Storage(StorageBackend):
         """
         return self._members.extract(storage_key, destination, patterns, progress=progress, sync=sync)
 
+    def watch_requests(self, progress: Progress | None) -> bool:
+        """Have a function called with the bytes of each request, in whatever thread.
+
+        Returns
+        -------
+        is_far
+            Whether there are requests: the container lies elsewhere.
+        """
+        far = self._container.far
+        if far is not None:
+            far.progress = progress
+        return far is not None
+
+    def prefetch(self, storage_keys: Iterable[str], files: Sequence[str] = ()) -> None:
+        """Say which objects will be read next, and which files of them as wholes.
+
+        Of a container that lies elsewhere, they come in few requests then, when the first of them is read;
+        nothing is kept that nobody reads. For one on this machine this does nothing. Keys that are not there
+        are left out.
+
+        Parameters
+        ----------
+        files
+            Shell patterns, as for `extract`; no files by default.
+        """
+        with self._container.reading() as contents:
+            if contents.is_far:
+                self._members.expect(contents, list(storage_keys), files)
+
     # --- trajectories, where they lie ------------------------------------------------------------------
 
     def frames(self, storage_key: str, name: str | None = None) -> Frames:
@@ -554,6 +583,7 @@ class HDF5Storage(StorageBackend):
         """
         with self._container.reading() as contents:
             keys = self._keys_of(contents)
+            contents.expect(keys)
         for start in range(0, len(keys), _HEADERS_AT_ONCE):
             for key, found in self._headers_of(keys[start : start + _HEADERS_AT_ONCE]):
                 if isinstance(found, ObjectHeader):

@@ -52,7 +52,9 @@ def statistics(container: Container) -> ContainerStatistics:
     damaged = n_members = logical = stored = shared = 0
     seen: set[int] = set()
     with container.reading() as contents:
-        for key in contents.keys():  # noqa: SIM118 - not a mapping
+        keys = contents.keys()
+        contents.expect(keys)
+        for key in keys:
             try:
                 classes[contents.class_name(key)] += 1
                 for address, info in contents.member_places(key):
