@@ -266,29 +266,30 @@ class FarFile:
             self._read_chunk(buffer, offset)
             return
         at, stop = offset, offset + len(buffer)
-        while at < stop:
-            page, start = divmod(at, self._page_bytes)
-            piece = self._page(page)[start : start + stop - at]
+        first, last = at // self._page_bytes, (stop - 1) // self._page_bytes
+        for number, page in zip(range(first, last + 1), self._pages_between(first, last), strict=True):
+            start = at - number * self._page_bytes
+            piece = page[start : start + stop - at]
             buffer[at - offset : at - offset + len(piece)] = piece
             at += len(piece)
 
-    def _page(self, number: int) -> bytes:
+    def _pages_between(self, first: int, last: int) -> list[bytes]:
+        """Return some pages in a row; those that are not here are fetched together."""
         with self._lock:
-            data = self._pages.get(number)
-            if data is not None:
-                return data
-            run = self._page_run.after_miss(number, most=_WINDOW_BYTES // 4 // self._page_bytes)
-            last = min(number + run, -(-self.end // self._page_bytes))
-            wanted = [page for page in range(number, last) if page not in self._pages]
-            ranges = [
-                (page * self._page_bytes, min(self._page_bytes, self.size - page * self._page_bytes))
-                for page in wanted
-            ]
-            for page, fetched in zip(wanted, self._fetch(ranges), strict=True):
-                self._pages.keep(page, bytes(fetched))
-            data = self._pages.get(number)
-            assert data is not None
-            return data
+            found = {number: self._pages.get(number) for number in range(first, last + 1)}
+            missing = [number for number, page in found.items() if page is None]
+            if missing:
+                run = self._page_run.after_miss(missing[0], most=_WINDOW_BYTES // 4 // self._page_bytes)
+                stop = min(max(missing[0] + run, last + 1), -(-self.end // self._page_bytes))
+                wanted = [page for page in range(missing[0], stop) if page not in self._pages]
+                starts = [page * self._page_bytes for page in wanted]
+                ranges = [(start, min(self._page_bytes, self.size - start)) for start in starts]
+                for page, fetched in zip(wanted, self._fetch(ranges), strict=True):
+                    data = bytes(fetched)
+                    self._pages.keep(page, data)
+                    if page <= last:
+                        found[page] = data
+            return [page for page in found.values() if page is not None]
 
     def _read_chunk(self, buffer: memoryview, offset: int) -> None:
         """Fill `buffer` with stored bytes of a member or an array, of which its reader knows the place."""

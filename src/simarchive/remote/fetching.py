@@ -21,7 +21,7 @@ Range = tuple[int, int]
 # Bytes between two ranges that are fetched in vain cost less than a request: some 30 ms at 10 MB/s.
 _GAP_BYTES = 256 << 10
 _REQUEST_BYTES = 8 << 20
-_AT_ONCE = 8
+_AT_ONCE = 32
 _LOOK_S = 0.1
 # The source gives up a request before that. This is for one that does not.
 _STALLED_S = 300.0

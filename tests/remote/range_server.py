@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+_PAUSE_S = 0.05
 
 
 @dataclass
@@ -38,7 +41,10 @@ class RangeServer:
     ignores_ranges: bool = False
     most_at_once: int = 0
     port: int = 0
+    rounds: int = 0
     _at_work: int = 0
+    is_pacing: bool = False
+    _arrived: float = 0.0
     _lock: Any = field(default_factory=threading.Lock)
 
     @property
@@ -51,12 +57,29 @@ class RangeServer:
 
     def forget(self) -> None:
         self.requests.clear()
+        self.rounds = 0
+
+    def rounds_of(self, work: Callable[[], object]) -> int:
+        """Return in how many rounds of requests at the same time some work is done.
+
+        None is answered before no other has come for a while.
+        """
+        self.rounds, self.is_pacing = 0, True
+        try:
+            work()
+        finally:
+            self.is_pacing = False
+        return self.rounds
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         with self._lock:
+            self.rounds += not self._at_work
             self._at_work += 1
+            self._arrived = time.monotonic()
             self.most_at_once = max(self.most_at_once, self._at_work)
             fails, self.failures = self.failures > 0, max(0, self.failures - 1)
+        while self.is_pacing and time.monotonic() - self._arrived < _PAUSE_S:
+            time.sleep(_PAUSE_S / 10)
         try:
             self._answer(handler, fails=fails)
         finally:
