@@ -15,9 +15,8 @@ from blake3 import blake3
 from material import CODECS, DATA, TRAJECTORIES, small_chunks, store
 
 from simarchive import FrameReadError, HDF5Storage, repack
-from simarchive.codecs.xdr_frames import HEADER_BYTES, FrameScanner, frame_size
+from simarchive.codecs.trajectory_files.xdr import HEADER_BYTES, FrameScanner, frame_size, xdr_layout
 from simarchive.container.members import window
-from simarchive.storage.trajectories import layout
 
 NAME = "member_frame_lengths"
 XDR = [name for name in TRAJECTORIES if name.endswith(("xtc", "trr"))]
@@ -151,11 +150,11 @@ def test_frames_of_one_length_are_found_by_looking_at_some(monkeypatch: pytest.M
         asked.append(at)
         return content[at : at + n_bytes]
 
-    assert layout.scanned_layout(read, len(content)).n_frames == 10
+    assert xdr_layout(read, len(content), "TRR").n_frames == 10
     assert len(asked) <= 10
     many = content * 1000
     asked.clear()
-    assert layout.scanned_layout(lambda at, n: read(at % len(content), n), len(many)).n_frames == 10_000
+    assert xdr_layout(lambda at, n: read(at % len(content), n), len(many), "TRR").n_frames == 10_000
     assert len(asked) <= 12
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from simarchive.cli.output import TALK
 from simarchive.cli.streams import behind
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 @contextlib.contextmanager
 def bytes_bar(description: str, total: int | None) -> Iterator[Callable[[int], None] | None]:
     """Yield what to call with the bytes of each step, or ``None`` if standard error is not a terminal."""
-    if not sys.stderr.isatty():
+    if not _is_shown():
         yield None
         return
     from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -96,7 +97,7 @@ def objects_bar(
 
     With a `target`, the bytes of the files that are stored in it are shown too.
     """
-    if not sys.stderr.isatty():
+    if not _is_shown():
         yield None
         return
     from rich.filesize import decimal
@@ -114,6 +115,10 @@ def objects_bar(
         if target is not None:
             target.progress = count
         yield lambda _: progress.advance(task)
+
+
+def _is_shown() -> bool:
+    return sys.stderr.isatty() and TALK.has_progress and not TALK.is_quiet
 
 
 @contextlib.contextmanager

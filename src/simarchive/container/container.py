@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import errno
 import functools
 import os
 import stat
@@ -22,7 +21,8 @@ from typing import BinaryIO
 
 import h5py
 
-from simarchive.container import compaction, layout, nodes
+from simarchive.container import layout, nodes
+from simarchive.container.changing import compaction
 from simarchive.container.contents import Contents
 from simarchive.container.new_file import LIBVER, check_is_free, create_empty, skeleton
 from simarchive.errors import (
@@ -37,6 +37,7 @@ from simarchive.errors import (
     StorageIOError,
 )
 from simarchive.ground import attention
+from simarchive.ground.filesystem import is_full
 from simarchive.ground.signals import SIGNALS, Given, OpenBlock
 from simarchive.ground.thread_lock import ThreadLock
 from simarchive.journal import Durability, FarBytes, Journal, PagedFile, forget_log
@@ -138,6 +139,11 @@ class Container:
     def closed(self) -> bool:
         """Whether `close` has been called."""
         return self._journal is None
+
+    @property
+    def is_changing(self) -> bool:
+        """Whether a transaction is open."""
+        return self._writing
 
     @property
     def file(self) -> PagedFile:
@@ -245,17 +251,18 @@ class Container:
                 journal.replace_container(successor, in_place=in_place)
                 if in_place:
                     place.unlink()
-        except OSError as error:
-            if error.errno == errno.ENOSPC:
+        except nodes.UNREADABLE as error:
+            of_system = nodes.error_of_system(error) or error
+            if isinstance(of_system, OSError) and is_full(of_system):
                 needed = journal.file.end - self._handle.id.get_freespace()
                 where = "beside it" if tmp_directory is None else f"in '{tmp_directory}'"
                 raise StorageFullError(
                     f"no compact copy of '{self.path}' can be made: it takes about {needed} bytes {where}. "
                     "Make room, or have it made on another device with --tmp-dir"
                 ) from error
-            if isinstance(error, StorageError):
+            if not isinstance(of_system, OSError) or isinstance(error, StorageError):
                 raise
-            raise StorageIOError(f"no compact copy of '{self.path}' can be made: {error}") from error
+            raise StorageIOError(f"no compact copy of '{self.path}' can be made: {of_system}") from error
         return count
 
     @property

@@ -32,6 +32,11 @@ STAGING = "staging"
 SET_ASIDE = "set_aside"
 """Group of what `repair` took out of /objects because it is damaged, each under its key; absent while there
 is none. Nothing in it is an object."""
+REMOVED = "removed"
+"""Group of objects that were removed or replaced and can be restored; absent while there are none. The name
+of each says what is known of the removal: number, action, time, bytes, user, key, with spaces between."""
+REMOVED_TOTALS = "removed_totals"
+"""Attribute of it, uint64: the next number, and about how many bytes all in it take."""
 
 # --- what the archive says of itself: attributes of the root ------------------------------------------
 # As the Attribute Convention for Data Discovery 1.3 names them; CF has `references` and `source`, too.
@@ -85,6 +90,8 @@ ANCILLARY = "has_ancillary_data"
 """1 if the object was stored with an ancillary directory, even an empty one."""
 OBJECT_SUMMARY = "object_summary"
 """What the attributes above say, and a BLAKE3 of this and the document; early objects have none."""
+OBJECT_HISTORY = "object_history"
+"""What was changed of the object, by whom and when, and notes; absent if it was stored and never changed."""
 
 # --- arrays of a document ----------------------------------------------------------------------------
 UNITS = "units"
@@ -127,8 +134,13 @@ MEMBER_EMPTY_FOLDERS = "member_empty_folders"
 # because equal members of several objects are one dataset.
 MEMBER_EXECUTABLES = "member_executables"
 
+# Attribute of the group, int64: 8 bytes that check the rest, then for each member the first 8 bytes of the
+# BLAKE3 of its name, and when it was changed last in nanoseconds since 1970; absent if no time is known.
+MEMBER_TIMES = "member_times"
+
 # Attribute of the group, uint64 for each member: the first 8 bytes of the BLAKE3 of when the object was
-# stored, the member's name and its digest; absent in objects of early versions, and without members.
+# stored as a whole, the member's name and its digest; absent in objects of early versions, and without
+# members.
 MEMBER_CHECKS = "member_checks"
 
 # Attribute of the group: JSON list of the members that could not be read when it was repacked or saved.

@@ -15,6 +15,8 @@ import functools
 import itertools
 import logging
 import math
+import os
+import re
 from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any, TypeAlias
 
@@ -48,6 +50,14 @@ def is_of_hdf5(error: BaseException) -> bool:
     return trace is not None and trace.tb_frame.f_code.co_filename.startswith("h5py")
 
 
+def error_of_system(error: BaseException) -> OSError | None:
+    """Return the error of the system that HDF5 met, which it puts into the text of its own; None if none."""
+    found = _ERRNO.search(str(error))
+    return None if found is None else OSError(int(found[1]), os.strerror(int(found[1])))
+
+
+_ERRNO = re.compile(r"\berrno = (\d{1,4}),")  # As in H5FD__sec2_write of HDF5
+
 _NUMBER_TYPES: dict[str, h5t.TypeID] = {
     "|i1": h5t.STD_I8LE,
     "|u1": h5t.STD_U8LE,
@@ -77,10 +87,14 @@ _LONG_TEXTS = frozenset(
         layout.LOST_LINKS,
         layout.MEMBER_EMPTY_FOLDERS,
         layout.LOST_MEMBERS,
+        layout.OBJECT_HISTORY,
         layout.INDEX_TABLE,
     }
 )
 _LARGEST_SHORT_TEXT_BYTES = 1 << 20
+_DIGEST_BYTES = 64
+# From how many attributes on HDF5 sets them apart, and to how many it takes them back.
+_ATTRIBUTES_APART = {None: (24, 16), True: (0, 0), False: (65535, 0)}
 _LARGEST_FIXED_TEXT_BYTES = 16 << 20
 # So many bytes are read without asking for the size of the file.
 _FEW_BYTES = 1 << 16
@@ -101,8 +115,13 @@ def _check_size(node: Node, size_bytes: int, limit_bytes: int) -> None:
     if size_bytes > _FEW_BYTES:
         if size_bytes > limit_bytes:
             raise ValueError(f"it claims {in_bytes(size_bytes)}; {LIMITS.hint(limit_bytes)}")
-        if size_bytes > (file_bytes := file_size(node)):
-            raise ValueError(f"it claims {in_bytes(size_bytes)} of a file of {in_bytes(file_bytes)}")
+        check_room(node, size_bytes)
+
+
+def check_room(node: Node, size_bytes: int) -> None:
+    """Raise ValueError if something claims more bytes than its file has; a few are not looked at."""
+    if size_bytes > _FEW_BYTES and size_bytes > (file_bytes := file_size(node)):
+        raise ValueError(f"it claims {in_bytes(size_bytes)} of a file of {in_bytes(file_bytes)}")
 
 
 def file_size(node: Node) -> int:
@@ -138,6 +157,30 @@ def find_text(node: Node, name: str) -> str | None:
     """Return a text attribute, or ``None`` if there is none of this name. Errors as in `read_text`."""
     try:
         return read_text(node, name)
+    except KeyError:
+        return None
+
+
+def read_digest(node: Node, name: str) -> str:
+    """Return a text attribute that is a digest, in less time than `read_text`. Errors as there.
+
+    A text of another size is returned, too: that it is no digest shows when it is compared.
+    """
+    attribute = h5a.open(node, name.encode())
+    if attribute.get_storage_size() != _DIGEST_BYTES:
+        return read_text(node, name)
+    # To ask for its type and number would take as long as to read it. HDF5 takes nothing but text for text,
+    # and there is room for as many texts as so many bytes can be.
+    texts = np.empty(_DIGEST_BYTES, f"S{_DIGEST_BYTES}")
+    attribute.read(texts, _text_type(_DIGEST_BYTES, True))
+    first: bytes = texts[0]
+    return first.decode()
+
+
+def find_digest(node: Node, name: str) -> str | None:
+    """Return what `read_digest` does, or ``None`` if there is none of this name."""
+    try:
+        return read_digest(node, name)
     except KeyError:
         return None
 
@@ -358,7 +401,11 @@ def delete_attribute(node: Node, name: str) -> None:
 
 
 def replace_attributes(
-    source: h5py.HLObject, target: h5py.HLObject, *, optional: Container[str] = ()
+    source: h5py.HLObject,
+    target: h5py.HLObject,
+    *,
+    optional: Container[str] = (),
+    without: Container[str] = (),
 ) -> dict[str, str]:
     """Give `target` the attributes of `source`, in place of all that it has.
 
@@ -372,6 +419,8 @@ def replace_attributes(
     ----------
     optional
         Names of attributes that are left out if they cannot be read; the names and why are returned.
+    without
+        Names of attributes of `source` that are left out.
     """
     for index in reversed(range(h5a.get_num_attrs(target.id))):
         h5a.delete(target.id, index=index)
@@ -380,6 +429,8 @@ def replace_attributes(
         attribute = h5a.open(source.id, index=index)
         encoded = attribute.name if isinstance(attribute.name, bytes) else _encoded(attribute.name)
         name = encoded.decode("utf-8", "surrogateescape")
+        if name in without:
+            continue
         try:
             _copy_attribute(source.id, target.id, attribute, encoded)
         except UNREADABLE as error:
@@ -464,7 +515,8 @@ def create_group(parent: Node, name: str, *, dense: bool | None = None) -> h5g.G
     ----------
     dense
         Whether each attribute can be read without the others; if false, they lie together in the header of
-        the group, which is smaller and faster for small ones. By default, HDF5 decides by their number.
+        the group, which is smaller and faster for small ones. By default, they do up to a number of them that
+        no object has; by itself HDF5 sets them apart from nine on, which takes three times the room.
     """
     return h5g.create(parent, name.encode(), gcpl=_group_properties(dense))
 
@@ -531,8 +583,7 @@ def _link_kind(parent: Node, encoded: bytes) -> int:
 def _group_properties(dense: bool | None) -> h5p.PropGCID:
     properties = h5p.create(h5p.GROUP_CREATE)
     properties.set_link_creation_order(h5p.CRT_ORDER_TRACKED | h5p.CRT_ORDER_INDEXED)
-    if dense is not None:
-        properties.set_attr_phase_change(*((0, 0) if dense else (65535, 0)))
+    properties.set_attr_phase_change(*_ATTRIBUTES_APART[dense])
     return properties
 
 
@@ -631,7 +682,13 @@ def _check_storage(dataset: h5d.DatasetID, properties: h5p.PropDCID, size: int, 
 
 
 def create_chunked(
-    parent: Node, dtype: str, length: int, chunk: int, filters: Sequence[tuple[int, tuple[int, ...]]]
+    parent: Node,
+    dtype: str,
+    length: int,
+    chunk: int,
+    filters: Sequence[tuple[int, tuple[int, ...]]],
+    *,
+    can_grow: bool,
 ) -> h5d.DatasetID:
     """Return a new dataset of one axis that has no name yet: `add_link` gives it one.
 
@@ -643,6 +700,8 @@ def create_chunked(
         How many elements it has, and a chunk of it.
     filters
         Number and options of each filter that its chunks pass.
+    can_grow
+        Whether `grow` can make it longer, which costs some hundred bytes.
     """
     properties = h5p.create(h5p.DATASET_CREATE)
     properties.set_obj_track_times(False)
@@ -650,7 +709,18 @@ def create_chunked(
     for number, options in filters:
         # Optional, so that a filter this HDF5 lacks does not forbid writing; reading needs it all the same.
         properties.set_filter(number, h5z.FLAG_OPTIONAL, options)
-    return h5d.create(parent, None, _NUMBER_TYPES[dtype], h5s.create_simple((length,)), properties)
+    space = h5s.create_simple((length,), (h5s.UNLIMITED,) if can_grow else None)
+    return h5d.create(parent, None, _NUMBER_TYPES[dtype], space, properties)
+
+
+def can_grow(dataset: h5d.DatasetID) -> bool:
+    """Return whether a dataset of one axis can be made longer."""
+    return bool(dataset.get_space().get_simple_extent_dims(maxdims=True)[0] == h5s.UNLIMITED)
+
+
+def grow(dataset: h5d.DatasetID, length: int) -> None:
+    """Give a dataset of one axis as many elements; its chunks stay as they are."""
+    dataset.set_extent((length,))
 
 
 def write_chunk(dataset: h5d.DatasetID, start: int, stored: Any, filter_mask: int) -> None:
@@ -662,6 +732,21 @@ def write_chunk(dataset: h5d.DatasetID, start: int, stored: Any, filter_mask: in
 def visit_chunks(dataset: h5d.DatasetID, visit: Callable[[h5d.StoreInfo], None]) -> None:
     """Call `visit` for each written chunk of a dataset."""
     dataset.chunk_iter(visit)
+
+
+def chunked_form(dataset: h5d.DatasetID) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+    """Return the shape of a dataset, that of its chunks, and how many bytes each element has.
+
+    Raises
+    ------
+    TypeError
+        If it has no chunks. Damage raises one of `UNREADABLE`.
+    """
+    properties = dataset.get_create_plist()
+    shape = dataset.get_space().get_simple_extent_dims()
+    if shape is None or properties.get_layout() != h5d.CHUNKED:
+        raise TypeError("its values are not in chunks")
+    return shape, properties.get_chunk(), dataset.get_type().get_size()
 
 
 def stored_bytes(dataset: h5d.DatasetID) -> int:
@@ -741,6 +826,11 @@ def address_and_names(dataset: h5d.DatasetID) -> tuple[int, int]:
 def rename(parent: Node, name: str, new_name: str) -> None:
     """Give a link another name, which must be free."""
     parent.move(name.encode(), new_name.encode())
+
+
+def move(parent: Node, name: str, target: Node, new_name: str) -> None:
+    """Give a link of `parent` a name in another group, where it is free; what it leads to is not read."""
+    parent.links.move(_encoded(name), target, _encoded(new_name), lcpl=_link_properties())
 
 
 def unlink(parent: Node, name: str) -> None:

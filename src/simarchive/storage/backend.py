@@ -157,7 +157,7 @@ class StorageBackend(Displayed, abc.ABC):
             if decision.action is not Action.KEEP:
                 self._put(incoming, key, is_new=not decision.existing_key)
                 self._register_key(key, object_to_store)
-            return StoreOutcome(key, decision.action)
+            return StoreOutcome(key, decision.action, decision.reason)
 
     def store_force_field(self, force_field: ForceFieldSource) -> str:
         """Store a force field source and return its key; one that is there already keeps its key."""

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from simarchive.cli import object_keys, opening
-from simarchive.cli.arguments import PATH, codec_option, container_argument, json_option, wait_option
+from simarchive.cli.arguments import (
+    PATH,
+    codec_option,
+    container_argument,
+    dry_run_option,
+    json_option,
+    wait_option,
+)
 from simarchive.cli.failures import Findings
 from simarchive.cli.output import count_text, print_json, print_line, print_notice
 from simarchive.cli.progress_bars import objects_bar
@@ -40,7 +47,7 @@ _MOST_LINES = 50
 )
 @click.option("--substance", metavar="SMILES", help="What it is made of, as in queries: O is water.")
 @click.option("--parent", "parents", metavar="KEY", multiple=True, help="The object that it continues.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be stored.")
+@dry_run_option
 @codec_option
 @wait_option
 @json_option

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -15,6 +16,7 @@ from simarchive.cli.isolation import isolated_option, of_others
 from simarchive.cli.merge_report import report_merge, with_problems
 from simarchive.cli.output import print_json, print_line
 from simarchive.cli.progress_bars import bytes_bar, objects_bar
+from simarchive.cli.selection import choose, what_argument
 from simarchive.errors import ConflictError
 from simarchive.ground.filesystem import error_of
 
@@ -27,6 +29,7 @@ _STANDARD_OUTPUT = Path("-")
 @click.command("export", short_help="Write FILE for other programs: Evaluator, RO-Crate, DataCite.")
 @container_argument
 @click.argument("directory", metavar="[DIR]", type=PATH, required=False)
+@what_argument
 @click.option(
     "--ro-crate",
     "crate",
@@ -41,15 +44,17 @@ _STANDARD_OUTPUT = Path("-")
 def command(
     container: Path,
     directory: Path | None,
+    what: tuple[str, ...],
     crate: Path | None,
     citation: Path | None,
     datacite: Path | None,
     as_json: bool,
 ) -> None:
-    """Write all objects of FILE into a new directory, in the layout of OpenFF Evaluator.
+    """Write the objects of FILE into a new directory, in the layout of OpenFF Evaluator.
 
-    DIR must be empty or not exist. Keys are kept, and files come back byte for byte. Exit code 17 means that
-    some objects could not be read: they are named, and all others are in DIR.
+    WHAT selects them: all by default. What they refer to is written, too. DIR must be empty or not exist.
+    Keys are kept, and files come back byte for byte. Exit code 17 means that some objects could not be read:
+    they are named, and all others are in DIR.
 
     With an option, write what repositories and search engines read instead; title, authors and so on are
     those that 'simarchive meta' sets. An RO-Crate needs: pip install 'simarchive[rocrate]'.
@@ -57,13 +62,14 @@ def command(
     \b
     Examples:
       simarchive export water.h5 stored_data/
+      simarchive export water.h5 liquid_data/ phase=liquid
       simarchive export water.h5 --ro-crate crate/
       simarchive export water.h5 --citation CITATION.cff --datacite datacite.json
     """
     if directory is not None and (crate, citation, datacite) != (None, None, None):
         raise click.UsageError("DIR excludes --ro-crate, --citation and --datacite")
     if directory is not None:
-        _export_objects(container, directory, as_json=as_json)
+        _export_objects(container, directory, what, as_json=as_json)
         return
     if (crate, citation, datacite) == (None, None, None):
         raise click.UsageError("name DIR, --ro-crate, --citation or --datacite")
@@ -130,7 +136,7 @@ def _write(place: Path, text: str) -> None:
         raise error_of(error, f"'{place}' cannot be written: {error.strerror or error}") from error
 
 
-def _export_objects(container: Path, directory: Path, *, as_json: bool) -> None:
+def _export_objects(container: Path, directory: Path, what: tuple[str, ...], *, as_json: bool) -> None:
     from simarchive.storage.evaluator_directory import LocalFileStorage
     from simarchive.storage.merging import merge
 
@@ -138,8 +144,12 @@ def _export_objects(container: Path, directory: Path, *, as_json: bool) -> None:
         raise ConflictError(f"'{directory}' is not empty: name one that is empty or does not exist")
     with (
         opening.for_reading(container) as source,
+        # Before the directory is made: a selection that makes no sense must not leave one behind.
+        contextlib.nullcontext(choose(source, what)) as keys,
         LocalFileStorage(directory) as target,
-        objects_bar("exporting", len(source)) as progress,
+        objects_bar("exporting", len(source) if keys is None else len(keys)) as progress,
     ):
-        report = with_problems(merge(target, source, progress=progress), source)
+        report = merge(target, source, keys=keys, progress=progress)
+        if keys is None:
+            with_problems(report, source)
     report_merge({str(container): report}, directory, as_json=as_json)

@@ -17,9 +17,11 @@ from simarchive.container.layout import (
     MEMBER_EMPTY_FOLDERS,
     MEMBER_EXECUTABLES,
     MEMBER_SIZE,
+    MEMBER_TIMES,
 )
 from simarchive.container.members.names import link_name, member_name
 from simarchive.container.members.table import MemberInfo, is_member
+from simarchive.container.members.times import read_times
 from simarchive.container.nodes import UNREADABLE
 from simarchive.errors import CorruptError, InvalidDataError, NotFoundError
 from simarchive.ground import json_text
@@ -155,6 +157,11 @@ def has_proof(group: h5py.Group, name: str) -> bool:
     return nodes.has_attribute(find_member(group, name).id, MEMBER_DESCRIPTION_DIGEST)
 
 
+def listed_names_without(group: h5py.Group, arrays: frozenset[str]) -> list[str]:
+    """Return the names of the members of `group`, given the links that are arrays; none is opened."""
+    return [_name_or_link(group, link) for link in nodes.child_names(group.id) if link not in arrays]
+
+
 def keep_empty_folders(group: h5py.Group, folders: Iterable[str]) -> None:
     """Record in `group` the folders that hold no files, replacing those recorded before."""
     names = sorted(check_member_name(folder) for folder in folders)
@@ -182,13 +189,17 @@ def executables(group: h5py.Group) -> frozenset[str]:
 
 
 def faults_of_lists(group: h5py.Group) -> dict[str, str]:
-    """Return what is wrong with the lists of empty folders and of executables, by attribute."""
+    """Return what is wrong with the lists of empty folders, executables and times, by attribute."""
     faults = {}
     for attribute in (MEMBER_EMPTY_FOLDERS, MEMBER_EXECUTABLES):
         try:
             _names(group, attribute)
         except CorruptError as error:
             faults[attribute] = str(error)
+    try:
+        read_times(group)
+    except CorruptError as error:
+        faults[MEMBER_TIMES] = str(error)
     return faults
 
 

@@ -40,7 +40,14 @@ def link_name(member: str) -> str:
 def keep_long_name(group: h5py.Group, member: str) -> None:
     """Write the attribute of `group` that keeps a name too long for a link; short ones need none."""
     if len(_encode(member).encode()) > MAX_LINK_BYTES:
-        nodes.write_text(group.id, MEMBER_LONG_NAME_PREFIX + _suffix(member), member)
+        attribute = long_name_attribute(member)
+        if nodes.find_text(group.id, attribute) != member:
+            nodes.write_text(group.id, attribute, member)
+
+
+def long_name_attribute(member: str) -> str:
+    """Return the name of the attribute that `keep_long_name` writes for `member` if it has to."""
+    return MEMBER_LONG_NAME_PREFIX + _suffix(member)
 
 
 def member_name(group: h5py.Group, link: str) -> str:

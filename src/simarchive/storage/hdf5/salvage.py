@@ -190,8 +190,17 @@ class Proved:
             has_ancillary_data=self.header.has_ancillary_data,
             empty_folders=self.header.empty_folders,
             executables=tuple(contents.executables(self.header.key)),
+            times=contents.times(self.header.key, self.sound),
+            history=self._history(contents),
             members={name: contents.stored_member(self.header.key, name) for name in self.sound},
         )
+
+    def _history(self, contents: Contents) -> str:
+        try:
+            return contents.history_lines(self.header.key)
+        except CorruptError as error:
+            indexing.LOGGER.warning("object %r: %s: it is not saved", self.header.key, error)
+            return ""
 
     def codec(self, contents: Contents) -> str:
         """Return the codec with which its members are stored as they are."""

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 import numpy as np
 
 from simarchive.codecs import check_codec
+from simarchive.container.changing.history import Event
+from simarchive.container.changing.removed import RemovedObject
 from simarchive.container.container import Container
 from simarchive.container.contents import Contents
 from simarchive.container.members import MemberInfo
@@ -25,7 +27,7 @@ from simarchive.container.members.pipeline import Progress
 from simarchive.container.objects import ObjectHeader, StoredDocument
 from simarchive.data import BaseStoredData, HashableStoredData, ReplaceableData, registered_data_classes
 from simarchive.data.schemas import UndescribedData
-from simarchive.errors import ConflictError, CorruptError, InvalidDataError, NotFoundError
+from simarchive.errors import ClosedError, ConflictError, CorruptError, InvalidDataError, NotFoundError
 from simarchive.ground.conditions import Condition, Value
 from simarchive.ground.filesystem import PathLike
 from simarchive.ground.keys import new_key
@@ -38,9 +40,20 @@ from simarchive.storage.backend import StorageBackend
 from simarchive.storage.display.rows import substances_of
 from simarchive.storage.evaluator_json import EvaluatorObject as EvaluatorObject  # registers its data class
 from simarchive.storage.finding.matches import Match, arranged_matches
-from simarchive.storage.hdf5 import answers, classes, grouping, indexing, upkeep, verification
+from simarchive.storage.hdf5 import (
+    amending,
+    answers,
+    classes,
+    comparison,
+    grouping,
+    indexing,
+    restoring,
+    upkeep,
+    verification,
+)
 from simarchive.storage.hdf5.grouping import GroupStatistics
 from simarchive.storage.hdf5.members import Members, to_store
+from simarchive.storage.hdf5.restoring import RestoredObject
 from simarchive.storage.hdf5.upkeep import ContainerStatistics, RepairReport
 from simarchive.storage.hdf5.verification import VerificationReport
 from simarchive.storage.incoming import Incoming
@@ -95,6 +108,11 @@ class HDF5Storage(StorageBackend):
         Where the redo log lies until `close`, if not beside the container: a way out when its device is full.
         Meanwhile nobody else can open the container.
 
+    Notes
+    -----
+    A backend can be pickled, as Dask and `multiprocessing` do to send it to workers: there it opens the
+    container again, and sees the last commit.
+
     Examples
     --------
     >>> with HDF5Storage("water.h5") as backend:  # doctest: +SKIP
@@ -130,15 +148,40 @@ class HDF5Storage(StorageBackend):
             lock=self.lock,
             log_directory=None if log_directory is None else os.fspath(Path(log_directory).absolute()),
         )
-        self._members = Members(
-            self._container,
-            None if scratch_directory is None else Path(scratch_directory).absolute(),
-            scratch_max_bytes,
-        )
+        self._scratch_directory = None if scratch_directory is None else Path(scratch_directory).absolute()
+        self._members = Members(self._container, self._scratch_directory, scratch_max_bytes)
+        self._options = {
+            "codec": codec,
+            "durability": _checked_durability(durability).value,
+            "lock_timeout_s": lock_timeout_s,
+            "scratch_max_bytes": scratch_max_bytes,
+        }
+        self._log_directory = log_directory
         self._index_checked_at = -1
         self._told_of_misnamed = False
         self.progress: Progress | None = None
         """Called with the number of bytes stored since the last call, while files are stored."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how another process opens the container again.
+
+        Raises
+        ------
+        ClosedError
+            If the backend is closed.
+        ConflictError
+            If the other process could not see what is here: a transaction is open, or the log is elsewhere.
+        """
+        if self.closed:
+            raise ClosedError(f"the backend of '{self.path}' is closed and cannot be pickled: open it again")
+        if self._container.is_changing or self._log_directory is not None:
+            state = "has an open transaction" if self._container.is_changing else "keeps its log elsewhere"
+            raise ConflictError(
+                f"the backend of '{self.path}' {state}, so that no other process could open what it has:"
+                " pickle it before or afterwards"
+            )
+        options = {**self._options, "codec": self.codec}
+        return _opened_again, (type(self), str(self.path), self.mode, self._scratch_directory, options)
 
     def __repr__(self) -> str:
         state = ", closed" if self.closed else ""
@@ -503,6 +546,132 @@ class HDF5Storage(StorageBackend):
             self._container, self.full_key(storage_key), name, top, chunk, stride, skip, atom_indices
         )
 
+    # --- changes to an object ----------------------------------------------------------------------------
+    # Each is one commit, or part of the transaction that is open.
+
+    def add_file(self, storage_key: str, name: str, source: PathLike, *, by: str | None = None) -> None:
+        """Add a file to an object, with its permission to be executed and the time of its last change.
+
+        Parameters
+        ----------
+        storage_key
+            The key of the object, or a start of it that no other key shares.
+        name
+            What the file is called there; "/" stands between folders.
+        source
+            Where it is now. It is copied.
+        by
+            Who stands in the history of the object: by default what the environment variable
+            ``SIMARCHIVE_AUTHOR`` says, or the login name.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object or file.
+        ConflictError
+            If the object has a file or folder of this name.
+        InvalidDataError
+            If objects of its class have no files, or the name or the file will not do. Nothing is changed.
+        """
+        with self._amending(storage_key, by) as change:
+            change.add_file(name, source)
+
+    def replace_file(self, storage_key: str, name: str, source: PathLike, *, by: str | None = None) -> None:
+        """Put a file in the place of one of an object, whose bytes are gone then; parameters as `add_file`.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object, or it has no file of this name.
+        """
+        with self._amending(storage_key, by) as change:
+            change.replace_file(name, source)
+
+    def rename_file(self, storage_key: str, name: str, new_name: str, *, by: str | None = None) -> None:
+        """Give a file of an object another name, in the fields of the object that name it, too.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object, or it has no file of this name.
+        ConflictError
+            If it has a file or folder of the new name.
+        """
+        with self._amending(storage_key, by) as change:
+            change.rename_file(name, new_name)
+
+    def remove_file(self, storage_key: str, name: str, *, by: str | None = None) -> None:
+        """Remove a file of an object; its room is used again by what is stored next.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object, or it has no file of this name.
+        InvalidDataError
+            If a field of the object names the file.
+        """
+        with self._amending(storage_key, by) as change:
+            change.remove_file(name)
+
+    def append_member(self, storage_key: str, name: str, source: PathLike, *, by: str | None = None) -> int:
+        """Make a stored file as long as a file that has grown since; return how many bytes were added.
+
+        For the trajectory of a run that is going on. The whole file is read, to see that it begins with what
+        is stored; only what is new is written. The number of frames that DCD and NetCDF files say at their
+        start may differ. Where the object says how many frames it has and how long it is, it says the new
+        numbers.
+
+        Parameters
+        ----------
+        name
+            The file of the object.
+        source
+            The file as it is now; what is added to it meanwhile is left for the next time.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object or file.
+        ConflictError
+            If `source` does not begin with what is stored. Nothing is changed.
+        """
+        with self._amending(storage_key, by) as change:
+            return change.append_to_file(name, source)
+
+    def add_note(self, storage_key: str, text: str, *, by: str | None = None) -> None:
+        """Add a note to the history of an object; see `history`."""
+        with self._amending(storage_key, by) as change:
+            change.add_note(text)
+
+    def add_tags(self, storage_key: str, *tags: str, by: str | None = None) -> None:
+        """Add tags to an object of a class that has tags; those that it has already stay as they are.
+
+        Raises
+        ------
+        InvalidDataError
+            If objects of its class have no tags.
+        """
+        with self._amending(storage_key, by) as change:
+            change.change_tags(tags, ())
+
+    def remove_tags(self, storage_key: str, *tags: str, by: str | None = None) -> None:
+        """Remove tags of an object.
+
+        Raises
+        ------
+        NotFoundError
+            If it does not have one of them. Nothing is changed.
+        """
+        with self._amending(storage_key, by) as change:
+            change.change_tags((), tags)
+
+    @contextlib.contextmanager
+    def _amending(self, storage_key: str, by: str | None) -> Iterator[amending.Amending]:
+        with self._changing() as contents:
+            key = self.full_key(storage_key)
+            with upkeep.storing(self.path, key, "amend"):
+                yield amending.Amending(self._container, contents, key, self.codec, by, self.progress)
+
     # --- documents as they are kept ---------------------------------------------------------------------
 
     def load(self, storage_key: str) -> BaseStoredData:
@@ -521,6 +690,31 @@ class HDF5Storage(StorageBackend):
         with self._container.reading() as contents:
             document = contents.document(storage_key, functools.partial(self._array, storage_key))
             return classes.copied(contents, storage_key, document)
+
+    def glance(self, storage_key: str) -> BaseStoredData:
+        """Return an object of which only what is looked at is made, and only then found to be wrong.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object.
+        CorruptError
+            If its document cannot be read.
+        """
+        with self._container.reading() as contents:
+            document = contents.document(storage_key, functools.partial(self._array, storage_key))
+            return classes.copied(contents, storage_key, document, lazily=True)
+
+    def references_if_there(self, source: object, storage_key: str) -> list[str] | None:
+        """Return the keys that an object of another container refers to, if it is here as it is there.
+
+        Only digests are compared; nothing is decoded but what is here, so that damage is not taken for it.
+        ``None`` if it is not, or if that does not tell.
+        """
+        if not isinstance(source, HDF5Storage):
+            return None
+        with self._container.reading() as contents, source._container.reading() as theirs:
+            return comparison.references_if_there(contents, theirs, storage_key)
 
     def retrieve_document(self, storage_key: str) -> tuple[str, int, Any]:
         """Return the name and version of an object's data class, and its document as a tree.
@@ -560,6 +754,21 @@ class HDF5Storage(StorageBackend):
         """
         with self._container.reading() as contents:
             return contents.header(storage_key)
+
+    def history(self, storage_key: str) -> list[Event]:
+        """Return what became of an object since it was stored: what was changed, by whom, when; and notes.
+
+        The oldest comes first: that it was stored.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object.
+        CorruptError
+            If it cannot be read.
+        """
+        with self._container.reading() as contents:
+            return contents.history(storage_key)
 
     @property
     def problems(self) -> dict[str, str]:
@@ -650,13 +859,63 @@ class HDF5Storage(StorageBackend):
                 attributes.write(contents, after, changed)
         return after
 
+    # --- undo ---------------------------------------------------------------------------------------------
+
+    def removed(self) -> list[RemovedObject]:
+        """Return what was removed or replaced and can be restored, the oldest first.
+
+        It is kept as long as it takes at most 16 MiB, or 10 % of the file if that is more: what exceeds this
+        is deleted, the oldest first, when the next object is stored. `repack` deletes all of it.
+        """
+        with self._container.reading() as contents:
+            return contents.removed.listed()
+
+    def class_of_removed(self, removed: RemovedObject) -> str:
+        """Return the name of the data class of what was removed; empty if it cannot be read."""
+        with self._container.reading() as contents, contextlib.suppress(CorruptError, NotFoundError):
+            return contents.of_removed().class_name(removed.link)
+        return ""
+
+    def find_removed(self, storage_key: str, *, number: int | None = None) -> RemovedObject:
+        """Return what `restore` would bring back; parameters and errors as there."""
+        with self._container.reading() as contents:
+            return restoring.chosen(contents, storage_key, number)
+
+    def restore(self, storage_key: str, *, number: int | None = None) -> RestoredObject:
+        """Bring back the object that was last removed or replaced under a key; it comes last in the order.
+
+        What stands under the key now is removed in turn, so that this can be undone, too.
+
+        Parameters
+        ----------
+        storage_key
+            The key, or a start of it that no other removed object has.
+        number
+            Which one, as `removed` numbers them, if not the last one.
+
+        Raises
+        ------
+        NotFoundError
+            If nothing was removed under the key, or it is not kept any more.
+        CorruptError
+            If it cannot be read. Nothing is changed.
+        """
+        what = f"restore object {storage_key!r}"
+        with self.lock, upkeep.changing(self.path, what), self._changing() as contents:
+            return restoring.restore(contents, restoring.chosen(contents, storage_key, number))
+
+    def purge_removed(self, numbers: Sequence[int] | None = None) -> list[RemovedObject]:
+        """Delete what was removed for good: all, or what has these numbers; return what it was."""
+        with self.lock, upkeep.changing(self.path, "delete"), self._changing() as contents:
+            return restoring.purge(contents, numbers)
+
     # --- upkeep ------------------------------------------------------------------------------------------
 
-    def statistics(self) -> ContainerStatistics:
-        """Return how much the container holds, and how much room it takes."""
-        return upkeep.statistics(self._container)
+    def statistics(self, keys: Sequence[str] | None = None) -> ContainerStatistics:
+        """Return how much the container holds, all of it or some objects, and how much room it takes."""
+        return upkeep.statistics(self._container, keys)
 
-    def statistics_by(self, by: str) -> tuple[list[GroupStatistics], int]:
+    def statistics_by(self, by: str, keys: Sequence[str] | None = None) -> tuple[list[GroupStatistics], int]:
         """Return how much the container holds of each group, and how many objects could not be looked at.
 
         No document is read. The group that takes most room is the first.
@@ -665,11 +924,15 @@ class HDF5Storage(StorageBackend):
         ----------
         by
             ``"extension"`` of files, such as ``.dcd``; ``"class"``: the data class; or ``"substance"``.
+        keys
+            The objects that are counted; all by default.
         """
         substances = substances_of(self) if by == "substance" else {}
-        return grouping.statistics_by(self._container, by, substances)
+        return grouping.statistics_by(self._container, by, substances, keys)
 
-    def verify(self, *, full: bool = False, progress: Progress | None = None) -> VerificationReport:
+    def verify(
+        self, *, full: bool = False, progress: Progress | None = None, keys: Sequence[str] | None = None
+    ) -> VerificationReport:
         """Check every object, member and index table; return what is wrong. Nothing is changed.
 
         Parameters
@@ -679,8 +942,10 @@ class HDF5Storage(StorageBackend):
             compared with its CRC-32.
         progress
             Called with the bytes of each member after it was checked.
+        keys
+            Check these objects and their files only; the index and whatever else there is are left out.
         """
-        return verification.verify(self._container, full=full, progress=progress)
+        return verification.verify(self._container, full=full, progress=progress, keys=keys)
 
     def rebuild_index(self) -> dict[str, int]:
         """Rebuild the whole index from the objects, as one transaction; return the rows by data class.
@@ -792,6 +1057,7 @@ class HDF5Storage(StorageBackend):
                 has_ancillary_data=files is not None,
                 empty_folders=() if files is None else files.empty_folders,
                 executables=() if files is None else files.executables,
+                times={} if files is None else files.times,
                 members=members,
             )
             row = None
@@ -814,6 +1080,7 @@ class HDF5Storage(StorageBackend):
                 identity=incoming.identity,
                 is_new=is_new,
                 progress=self.progress,
+                by="" if is_new else amending.author(),
             )
             with contents.in_one_piece():
                 if is_new or replaced == stored.data_class:
@@ -935,6 +1202,16 @@ class HDF5Storage(StorageBackend):
             if found is None:
                 found = answers.columns_of_keys(contents, data_query, self.keys(data_query), chosen)
         return found
+
+
+def _opened_again(
+    backend_class: type[HDF5Storage],
+    path: str,
+    mode: str,
+    scratch_directory: PathLike | None,
+    options: dict[str, Any],
+) -> HDF5Storage:
+    return backend_class(path, mode, scratch_directory, **options)
 
 
 def _class_name_if_readable(contents: Contents, key: str) -> str | None:

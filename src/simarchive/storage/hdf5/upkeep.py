@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from simarchive.container import nodes, rescue
-from simarchive.container.compaction.publishing import append_map
+from simarchive.container.changing.publishing import append_map
+from simarchive.container.changing.removed import RemovedObject
 from simarchive.container.container import Container
 from simarchive.container.contents import Contents
 from simarchive.container.rescue import LinkKind
@@ -40,21 +41,29 @@ class ContainerStatistics:
     file_bytes: int
     log_bytes: int  #: of the redo log; 0 if every commit is in the file
     index: dict[str, str]  #: by data class: ``"ready"``, ``"missing"`` or ``"out of date"``
+    n_removed: int = 0  #: objects that were removed or replaced, and can be restored
+    removed_bytes: int = 0  #: about how much they take
 
     def as_dict(self) -> dict[str, Any]:
         """Return the numbers as plain values."""
         return asdict(self)
 
 
-def statistics(container: Container) -> ContainerStatistics:
-    """Return numbers about a container; every object is looked at, no document is read."""
+def statistics(container: Container, keys: Sequence[str] | None = None) -> ContainerStatistics:
+    """Return numbers about a container; every object is looked at, no document is read.
+
+    Parameters
+    ----------
+    keys
+        The objects that are counted; all by default. What is said of the file is said of all of it.
+    """
     classes: Counter[str] = Counter()
     damaged = n_members = logical = stored = shared = 0
     seen: set[int] = set()
     with container.reading() as contents:
-        keys = contents.keys()
-        contents.expect(keys)
-        for key in keys:
+        chosen = contents.keys() if keys is None else keys
+        contents.expect(chosen)
+        for key in chosen:
             try:
                 classes[contents.class_name(key)] += 1
                 for address, info in contents.member_places(key):
@@ -67,8 +76,10 @@ def statistics(container: Container) -> ContainerStatistics:
                         seen.add(address)
             except CorruptError:
                 damaged += 1
-        damaged += len(contents.misnamed())
+        if keys is None:
+            damaged += len(contents.misnamed())
         description = contents.description()
+        removed = _removed(contents)
         index = {name: indexing.state_of(contents, name) for name in contents.data_classes()}
     return ContainerStatistics(
         path=str(container.path),
@@ -82,8 +93,18 @@ def statistics(container: Container) -> ContainerStatistics:
         file_bytes=container.size_bytes(),
         log_bytes=container.log_bytes(),
         index=index,
+        n_removed=len(removed),
+        removed_bytes=sum(one.n_bytes for one in removed),
         **description,
     )
+
+
+def _removed(contents: Contents) -> list[RemovedObject]:
+    try:
+        return contents.removed.listed()
+    except CorruptError as error:
+        indexing.LOGGER.warning("%s", error)
+        return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +153,14 @@ def changing(path: Path, what: str) -> contextlib.AbstractContextManager[None]:
 
 
 @contextlib.contextmanager
-def storing(path: Path, key: str) -> Iterator[None]:
+def storing(path: Path, key: str, what: str = "store") -> Iterator[None]:
     """Raise an error of HDF5 as `changing` does, and no other: a program's own code runs in it, too."""
     try:
         yield
     except nodes.UNREADABLE as error:
         if not nodes.is_of_hdf5(error):
             raise
-        raise CorruptError(f"{_cannot(path, f'store object {key!r}')}{error}") from error
+        raise CorruptError(f"{_cannot(path, f'{what} object {key!r}')}{error}") from error
 
 
 def _cannot(path: Path, what: str) -> str:

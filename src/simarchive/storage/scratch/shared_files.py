@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
 from simarchive.container.members import MemberInfo
 from simarchive.storage.scratch.temporary_folder import TemporaryFolder
 
 KEPT_BYTES = 1 << 30
 """Room for files that are kept because another object will need them; a single larger one is kept alone."""
+
+
+_Content: TypeAlias = tuple[MemberInfo, int | None]
+"""What is known of a file but its name, and when it was changed last."""
 
 
 @dataclass(slots=True)
@@ -37,7 +41,7 @@ class SharedFiles:
 
     def __init__(self, kept_bytes: int = KEPT_BYTES) -> None:
         self._kept_bytes = kept_bytes
-        self._kept: dict[MemberInfo, _Kept] = {}  # the one that was unused for longest first
+        self._kept: dict[_Content, _Kept] = {}  # the one that was unused for longest first
         self._bytes = 0
         self._place: TemporaryFolder | None = None
 
@@ -46,6 +50,7 @@ class SharedFiles:
         directory: Path,
         members: Iterable[tuple[MemberInfo, int]],
         extract: Callable[[str, Path], object],
+        times: Mapping[str, int],
     ) -> None:
         """Put the files of an object into a directory.
 
@@ -57,9 +62,11 @@ class SharedFiles:
             Each file, and how many objects have it.
         extract
             Called as ``extract(name, destination)`` for a file that was not kept.
+        times
+            When each was changed last, as far as it is known: of one that is kept it is the same.
         """
         for info, n_objects in members:
-            destination, content = directory / info.name, replace(info, name="")
+            destination, content = directory / info.name, (replace(info, name=""), times.get(info.name))
             kept = self._kept.get(content)
             if kept is None or not _has_second_name(kept.path, destination):
                 extract(info.name, destination)
@@ -84,25 +91,26 @@ class SharedFiles:
     ) -> None:
         self.close()
 
-    def _use(self, content: MemberInfo, kept: _Kept) -> None:
+    def _use(self, content: _Content, kept: _Kept) -> None:
         del self._kept[content]
         self._kept[content] = kept
         kept.uses_left -= 1
         if kept.uses_left <= 0:
             self._drop(content)
 
-    def _keep(self, content: MemberInfo, file: Path, parent: Path, uses_left: int) -> None:
+    def _keep(self, content: _Content, file: Path, parent: Path, uses_left: int) -> None:
         if self._place is None:
             self._place = TemporaryFolder(parent)
         kept = self._place.path / secrets.token_hex(8)
         if not _has_second_name(file, kept):
             return
-        self._kept[content] = _Kept(kept, content.size, uses_left)
-        self._bytes += content.size
+        size = content[0].size
+        self._kept[content] = _Kept(kept, size, uses_left)
+        self._bytes += size
         while self._bytes > self._kept_bytes and len(self._kept) > 1:
             self._drop(next(iter(self._kept)))
 
-    def _drop(self, content: MemberInfo) -> None:
+    def _drop(self, content: _Content) -> None:
         kept = self._kept.pop(content)
         self._bytes -= kept.size
         kept.path.unlink(missing_ok=True)
