@@ -62,6 +62,7 @@ ONLY_IN = {
     "MDAnalysis": {"storage"},
     "mdtraj": {"storage"},
     "obstore": {"remote"},
+    "xarray": {"storage"},
 }
 # Each holds one file per like thing, so it grows with what there is.
 OF_LIKE_THINGS = {"cli/commands", "codecs", "data", "queries"}

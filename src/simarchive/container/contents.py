@@ -20,7 +20,7 @@ from typing import Any
 import h5py
 import numpy as np
 from blake3 import blake3
-from h5py import h5g
+from h5py import h5g, h5r
 
 from simarchive.container import arrays, documents, layout, members, nodes, objects
 from simarchive.container.changing import history
@@ -81,7 +81,7 @@ class Contents:
         self.shared = SharedMembers(self.tables, self._own_member, file)
         self._data_classes: list[str] | None = None
         self._schemas: dict[str, str | None] = {}
-        self._dimensions: dict[int, int] = {}
+        self._scales: dict[int, h5r.Reference] = {}  # of the dimensions that objects share, by length
         self._names: tuple[str, MemberNames] | None = None  # of the members of one object
         self._checks: tuple[str, MemberChecks] | None = None  # of them
         self._times: tuple[str, MemberTimes] | None = None  # of them, too
@@ -103,7 +103,7 @@ class Contents:
         """Give a new group for what has no place in an object yet; it vanishes after the block."""
         if nodes.link_exists(self._handle.id, layout.STAGING):
             nodes.put_aside(self._handle.id, layout.STAGING, layout.STAGING)  # no program of ours left it
-        group = h5py.Group(nodes.create_group(self._handle.id, layout.STAGING))
+        group = h5py.Group(nodes.create_small_group(self._handle.id, layout.STAGING))
         try:
             yield group
         finally:
@@ -117,9 +117,9 @@ class Contents:
         self.changes += 1
 
     @property
-    def dimensions(self) -> dict[int, int]:
-        """The dimensions of arrays that are known, as `arrays.write_variable` has them."""
-        return self._dimensions
+    def shared_scales(self) -> dict[int, h5r.Reference]:
+        """The scales of dimensions that objects share, as far as they were looked up, by length."""
+        return self._scales
 
     @property
     def file(self) -> PagedFile:
@@ -400,7 +400,7 @@ class Contents:
                 with self.in_one_piece():
                     self._exchange(key, staged)
         else:
-            group = h5py.Group(nodes.create_group(self._objects, key))
+            group = h5py.Group(nodes.create_small_group(self._objects, key))
             try:
                 infos = self._fill(group, key, stored, identity, codec, progress)
             except BaseException:
@@ -631,7 +631,9 @@ class Contents:
         """
         group = self._group(key)
         try:
-            parts = [*nodes.child_names(group.id), *members.lost_members(group)]
+            parts = members.listed_names(group)
+            if members.has_own_place(group):
+                parts += nodes.child_names(group.id)
             return [sorted(parts), [*self.empty_folders(key)], sorted(members.executables(group))]
         except UNREADABLE as error:
             raise _unlistable(key, error) from error
@@ -903,11 +905,13 @@ class Contents:
             try:
                 found.append(self.member(key, name))
             except NotFoundError:
-                # HDF5 lists links in one tree and finds them in another. Else it is an array of the document.
+                # HDF5 lists links in one tree and finds them in another. Else it is an array of an early
+                # object.
                 if not members.has_link(self._group(key), name):
                     found.append(members.faulty(name, NOT_FOUND))
             except CorruptMemberError as error:
-                if name not in self._arrays_of(key, self._group(key)):
+                group = self._group(key)
+                if members.has_own_place(group) or name not in self._arrays_of(key, group):
                     found.append(members.faulty(name, str(error)))
         return found
 
@@ -921,9 +925,12 @@ class Contents:
         progress: Progress | None,
     ) -> list[MemberInfo]:
         """Write an object into an empty group; return what is known of its members."""
-        stored_at = objects.write_object(group, key, stored, identity, self._dimensions)
+        stored_at = objects.write_object(group, key, stored, identity, self._scales)
+        if not stored.members:
+            return []
+        place = members.create_place(group)
         infos = [
-            self.shared.store(group, name, path, codec, progress) for name, path in stored.members.items()
+            self.shared.store(place, name, path, codec, progress) for name, path in stored.members.items()
         ]
         # What was written from a file just now has its proof; what was linked or copied may have none.
         doubtful = [

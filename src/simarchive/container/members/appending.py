@@ -22,6 +22,7 @@ from simarchive.codecs.trajectory_files.formats import frame_counters
 from simarchive.codecs.trajectory_files.xdr import FrameScanner
 from simarchive.container import nodes
 from simarchive.container.layout import (
+    LONG_NAME,
     MEMBER_CHUNK_CRC32,
     MEMBER_CODEC,
     MEMBER_DESCRIPTION_DIGEST,
@@ -53,6 +54,7 @@ from simarchive.ground.signals import SIGNALS
 _PIECE_BYTES = 1 << 20
 _REWRITTEN = frozenset(
     {
+        LONG_NAME,
         MEMBER_SIZE,
         MEMBER_DIGEST,
         MEMBER_CODEC,

@@ -51,6 +51,7 @@ from simarchive.storage.hdf5 import (
     upkeep,
     verification,
 )
+from simarchive.storage.hdf5.dataset import dataset_of
 from simarchive.storage.hdf5.grouping import GroupStatistics
 from simarchive.storage.hdf5.members import Members, to_store
 from simarchive.storage.hdf5.restoring import RestoredObject
@@ -66,6 +67,7 @@ from simarchive.storage.trajectories import opening as trajectories
 if TYPE_CHECKING:
     import MDAnalysis
     import pandas
+    import xarray
     from mdtraj import Trajectory as MdtrajTrajectory
 
     from simarchive.storage.trajectories.frames import Frames
@@ -730,6 +732,36 @@ class HDF5Storage(StorageBackend):
         with self._container.reading() as contents:
             found = contents.document(storage_key, functools.partial(self._array, storage_key))
             return found.data_class, found.data_class_version, found.tree
+
+    def dataset(self, storage_key: str) -> xarray.Dataset:
+        """Return the arrays of an object as a dataset of xarray, each read when someone looks at it.
+
+        Observables of one length have the dimension ``frame``, and if one of them is the time, it is the
+        coordinate ``time``. Variables have the attributes ``long_name``, ``units`` for UDUNITS, and
+        ``pint_units``. Needs xarray (``pip install 'simarchive[trajectories]'``).
+
+        Parameters
+        ----------
+        storage_key
+            The key of the object, or a start of it that no other key shares.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object.
+        InvalidDataError
+            If xarray is not installed.
+        CorruptError
+            If the document cannot be read; later, when someone looks at an array, if that does not match its
+            digest.
+
+        Examples
+        --------
+        >>> backend.dataset("8d13")["PotentialEnergy"].mean("frame")  # doctest: +SKIP
+        """
+        key = self.full_key(storage_key)
+        class_name, _, tree = self.retrieve_document(key)
+        return dataset_of(key, class_name, tree)
 
     def class_name_of(self, storage_key: str) -> str:
         """Return the registered name of an object's data class.

@@ -515,7 +515,7 @@ class _Walk:
             unreadable = {link.name: link for link in links if link.kind is LinkKind.UNREADABLE}
             arrays = self._arrays.pop(key, None)
             for link in links:
-                if link.kind is LinkKind.UNREADABLE and link.name not in (arrays or ()):
+                if link.kind is LinkKind.UNREADABLE and not link.is_one_of(arrays or ()):
                     self.report.n_not_checked += 1
                     self._note(key, f"it cannot be read: {link.fault}", member=link.name)
                 elif arrays is not None and link.kind is LinkKind.ARRAY and link.link not in arrays:
