@@ -187,14 +187,17 @@ class StorageBackend(Displayed, abc.ABC):
         """Store a force field source and return its key; one that is there already keeps its key."""
         return self.store_object(ForceFieldData(force_field_source=force_field))
 
-    def add_run(self, directory: PathLike, *, storage_key: str | None = None, **known: Any) -> str:
+    def add_run(
+        self, directory: PathLike, *, storage_key: str | None = None, follow_links: bool = False, **known: Any
+    ) -> str:
         """Store a run of a simulation program, with all of its files and what they say; return its key.
 
         Parameters and errors are those of `simarchive.read_run`, which only reads, and of `store_object`.
+        The same files with another name, other tags or other metadata are another run.
         """
         from simarchive.storage.runs import read_run
 
-        files = DirectoryFiles(directory)
+        files = DirectoryFiles(directory, follow_links=follow_links)
         reading = read_run(directory, files=files.paths, **known)
         return self.put(reading.run, files, storage_key=storage_key).key
 
