@@ -453,7 +453,7 @@ class Contents:
         CorruptError
             If it cannot be read.
         """
-        self._names = self._checks = None
+        self._forget()
         with self.in_one_piece():
             try:
                 self.removed.take_back(one, self._objects, check_key(key))
@@ -478,7 +478,7 @@ class Contents:
         """
         view = copy.copy(self)
         view._objects = self.removed.group()
-        view._names = view._checks = None
+        view._forget()
         view.__dict__["_lost"] = frozenset()
         return view
 
@@ -672,7 +672,7 @@ class Contents:
     ) -> None:
         """Write one member to a file, checked against its digest before it gets its name."""
         members.extract_member(
-            self._member(key, name),
+            self._as_whole(self._member(key, name)),
             self._file,
             destination,
             progress=progress,
@@ -680,6 +680,50 @@ class Contents:
             executable=name in self.executables(key),
             modified_ns=self.modified_ns(key, name),
         )
+
+    # --- what will be read: of a container that lies elsewhere, it is brought along -----------------------
+
+    @property
+    def is_far(self) -> bool:
+        """Whether the container lies elsewhere, so that each read may take a request."""
+        return self._file.far is not None
+
+    def expect(self, keys: Iterable[str]) -> None:
+        """Say that these objects will be read; the first that is brings the others along."""
+        far = self._file.far
+        if far is not None:
+            far.expect_nodes(nodes.link_places(self._objects, keys))
+
+    def expect_members(self, wanted: Iterable[tuple[str, str]]) -> None:
+        """Say that these members (key and name) will be read as wholes; those that cannot be are left out."""
+        far = self._file.far
+        if far is None:
+            return
+        chosen = list(wanted)
+        self.expect(dict.fromkeys(key for key, _ in chosen))
+        ranges: list[tuple[int, int]] = []
+        for key, name in chosen:
+            with contextlib.suppress(CorruptError, NotFoundError):
+                ranges += members.read_table(self._member(key, name)).ranges()
+        far.expect_chunks(dict.fromkeys(ranges))
+
+    def _as_whole(self, dataset: h5py.Dataset) -> h5py.Dataset | MemberTable:
+        """Return a member that is about to be read from its beginning to its end."""
+        far = self._file.far
+        if far is None:
+            return dataset
+        table = members.read_table(dataset)
+        ranges = table.ranges()
+        if ranges and not far.is_expecting(ranges[0]):
+            far.expect_chunks(ranges)
+        return table
+
+    def _in_order(self, dataset: h5py.Dataset) -> MemberTable:
+        """Return where the chunks of a member lie, which may be read one after the other."""
+        table = members.read_table(dataset)
+        if self._file.far is not None:
+            self._file.far.expect_in_order(table.ranges())
+        return table
 
     def stored_members(self, key: str) -> dict[str, StoredMember]:
         """Return the members of an object as another container can copy them, while this view is good.
@@ -706,11 +750,12 @@ class Contents:
         lengths = (
             members.read_frame_lengths(dataset, table.size, table.digest) if table.n_chunks > 1 else None
         )
+        self._as_whole(dataset)
         return StoredMember(info, table, self._file, lengths)
 
     def member_chunks(self, key: str, name: str) -> tuple[MemberTable, ChunkFile]:
         """Return where the chunks of a member lie, and what reads them as long as this view is good."""
-        return members.read_table(self._member(key, name)), self._file
+        return self._in_order(self._member(key, name)), self._file
 
     def frame_lengths(self, key: str, name: str) -> FrameLengths | None:
         """Return the lengths in bytes of a member's frames, if they were found when it was stored."""
@@ -723,17 +768,22 @@ class Contents:
         return self._node(key)
 
     @property
+    def objects(self) -> h5g.GroupID:
+        """The group of all objects, for the other modules of this floor."""
+        return self._objects
+
+    @property
     def root(self) -> h5py.File:
         """The root of the file, for the other modules of this floor."""
         return self._handle
 
     def member_reader(self, key: str, name: str) -> MemberReader:
         """Return a seekable binary file over one member, good as long as this view is."""
-        return MemberReader(self._member(key, name), self._file)
+        return MemberReader(self._in_order(self._member(key, name)), self._file)
 
     def verify_member(self, key: str, name: str, *, full: bool) -> tuple[MemberFault, ...]:
         """Check every stored byte of a member, with `full` also what it decodes to; return what is wrong."""
-        return members.verify_member(self._own_member(key, name), self._file, full=full)
+        return members.verify_member(self._as_whole(self._own_member(key, name)), self._file, full=full)
 
     def rebuild_shared(self) -> None:
         """Rebuild the table of shared members, without members that cannot be read."""

@@ -19,7 +19,7 @@ import math
 import os
 import re
 import struct
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import h5py
@@ -257,6 +257,22 @@ def read_numbers(node: Node, name: str, *, n_axes: int = 1, size: int | None = N
     values = np.empty(shape, dtype)
     attribute.read(values, _NUMBER_TYPES[dtype.str])  # naming the type spares h5py 10 us
     return values
+
+
+def read_all_attributes(node: Node) -> None:
+    """Have HDF5 read every attribute of a node; what it cannot read is left out."""
+    if not h5o.get_info(node).meta_size.attr.index_size:
+        return  # They are in its header, which is read with it.
+    for index in range(h5a.get_num_attrs(node)):
+        try:
+            attribute = h5a.open(node, index=index)
+            size = attribute.get_storage_size()
+            _check_size(node, size, LIMITS.document_bytes)
+            kind = attribute.get_type()
+            if kind.get_class() in _PLAIN_CLASSES and kind.get_size() and not size % kind.get_size():
+                attribute.read(np.empty(attribute.shape, attribute.dtype))
+        except UNREADABLE:
+            continue
 
 
 class FixedText:
@@ -618,7 +634,9 @@ def _small_group_properties() -> h5p.PropGCID:
     start += struct.pack("<QQQQ", 0, nowhere, len(start) + 36 + len(header), len(start) + 36)
     start += struct.pack("<I", lookup3(start))
     with h5py.File(io.BytesIO(start + header), "r") as file:
-        return h5g.open(file.id, b"/").get_create_plist()
+        properties = h5g.open(file.id, b"/").get_create_plist()
+    properties.set_attr_phase_change(*_ATTRIBUTES_APART[None])
+    return properties
 
 
 # --- datasets ----------------------------------------------------------------------------------------
@@ -632,12 +650,15 @@ def open_dataset(parent: Node, link: str) -> h5d.DatasetID | None:
     KeyError
         If there is no such link. Damage raises one of `UNREADABLE`.
     """
+    node = open_node(parent, link)
+    return node if isinstance(node, h5d.DatasetID) else None
+
+
+def open_node(parent: Node, link: str) -> h5g.GroupID | h5d.DatasetID | None:
+    """Return what stands under a link, ``None`` if it is a link of another kind; errors as `open_dataset`."""
     encoded = _encoded(link)
     # A link of another kind may lead anywhere, into other files too.
-    if _link_kind(parent, encoded) != h5l.TYPE_HARD:
-        return None
-    node = h5o.open(parent, encoded)
-    return node if isinstance(node, h5d.DatasetID) else None
+    return h5o.open(parent, encoded) if _link_kind(parent, encoded) == h5l.TYPE_HARD else None
 
 
 def read_array(dataset: h5d.DatasetID) -> Array:
@@ -851,6 +872,22 @@ def link_exists(parent: Node, name: str) -> bool:
 def add_link(node: Node, parent: Node, name: str) -> None:
     """Give a node a name, or one more."""
     h5o.link(node, parent, name.encode(), lcpl=_link_properties())
+
+
+def link_places(parent: h5g.GroupID, names: Iterable[str]) -> list[int]:
+    """Return the offsets in the file of what stands under some names; nothing of it is read.
+
+    Names that lead nowhere are left out.
+    """
+    places = []
+    for name in names:
+        try:
+            found = parent.links.get_info(_encoded(name))
+        except UNREADABLE:
+            continue
+        if found.type == h5l.TYPE_HARD:
+            places.append(int(found.u))
+    return places
 
 
 def copy_node(source: Node, target: Node, name: str) -> None:

@@ -393,6 +393,28 @@ class Amendment:
         return members.listed_names_without(self._group, frozenset(_declared(self._document)))
 
 
+def take_history(contents: Contents, key: str, lines: str, *, only_notes: bool) -> None:
+    """Add events of another history, of the same object elsewhere, to that of an object.
+
+    Parameters
+    ----------
+    only_notes
+        Take only the notes: the object was there already.
+    """
+    mine, stored_at = contents.history_lines(key), contents.stored_at(key)
+    if only_notes:
+        mine = history.begun(mine, stored_at)
+    together = history.united(mine, lines, only_notes=only_notes)
+    if together == mine:
+        return
+    group = h5py.Group(contents.node(key))
+    with contents.staging() as staged, contents.in_one_piece():
+        nodes.replace_attributes(group, staged, without={layout.OBJECT_HISTORY})
+        history.write_lines(staged.id, stored_at, together)
+        nodes.replace_attributes(staged, group)
+    contents.note_change()
+
+
 class _Checks:
     """The checks of an object's members, of which some change."""
 

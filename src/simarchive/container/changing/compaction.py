@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import h5py
 from h5py import h5g, h5r
@@ -18,11 +19,18 @@ from simarchive.ground import attention
 LOGGER = logging.getLogger("simarchive")
 
 
-def copy_objects(source: h5py.File, target: h5py.File, keys: Iterable[str]) -> int:
+def copy_objects(
+    source: h5py.File, target: h5py.File, keys: Iterable[str], *, members_last: bool = False
+) -> int:
     """Copy everything but the index from one open container into an empty one; return the number of objects.
 
     Chunks of members are copied as they are stored, and members that are one dataset under several
     names stay one. Objects keep their order.
+
+    Parameters
+    ----------
+    members_last
+        Whether the members of all objects come behind all else, so that what describes objects lies together.
 
     Raises
     ------
@@ -37,17 +45,22 @@ def copy_objects(source: h5py.File, target: h5py.File, keys: Iterable[str]) -> i
     copied: dict[int, h5py.Dataset] = {}
     scales: dict[int, h5r.Reference] = {}
     count = 0
+    later: dict[str, _Members] = {}
     for key in keys:
-        attention.note(key)
-        try:
+        with _copying(key):
             group = h5py.Group(nodes.create_small_group(objects.id, key))
             node = nodes.open_group(nodes.open_group(source.id, layout.OBJECTS), key)
-            _copy_object(node, group, key, copied, scales)
-        except nodes.UNREADABLE as error:
-            if nodes.error_of_system(error):
-                raise  # It is the copy that cannot be written.
-            raise CorruptError(f"object {key!r} cannot be copied: {error}") from error
+            found = _copy_description(node, group, key, scales)
+            if members_last:
+                later[key] = found
+            else:
+                _copy_members(node, group, key, found, copied)
         count += 1
+    for key, found in later.items():
+        with _copying(key):
+            group = h5py.Group(nodes.open_group(objects.id, key))
+            node = nodes.open_group(nodes.open_group(source.id, layout.OBJECTS), key)
+            _copy_members(node, group, key, found, copied)
     if nodes.link_exists(source.id, layout.SET_ASIDE):
         _copy_set_aside(source.id, target.id)
     return count
@@ -71,26 +84,49 @@ def _copy_set_aside(source: nodes.Node, target: nodes.Node) -> None:
             LOGGER.warning("what was set aside as %r cannot be copied: %s", name, error)
 
 
-def _copy_object(
-    source: h5g.GroupID,
-    target: h5py.Group,
-    key: str,
-    copied: dict[int, h5py.Dataset],
-    scales: dict[int, h5r.Reference],
-) -> None:
-    """Copy an object with all its digests as they are, so that what does not match them never will.
+@contextlib.contextmanager
+def _copying(key: str) -> Iterator[None]:
+    attention.note(key)
+    try:
+        yield
+    except nodes.UNREADABLE as error:
+        if nodes.error_of_system(error):
+            raise  # It is the copy that cannot be written.
+        raise CorruptError(f"object {key!r} cannot be copied: {error}") from error
 
-    A part that HDF5 cannot read is logged. The copy of the object lacks it, and says so: an array by its
-    document, a member by the list of those that were lost. Members get a group of their own, also those of an
-    early object.
+
+@dataclass(frozen=True, slots=True)
+class _Members:
+    """The members of an object that are still to be copied.
+
+    Attributes
+    ----------
+    links
+        Of the members.
+    lost_here
+        Links of the object's own group that could not be copied.
+    has_array_of_name
+        Whether an array of an early object has the name of the group of members.
+    """
+
+    links: list[str]
+    lost_here: list[str]
+    has_array_of_name: bool
+
+
+def _copy_description(
+    source: h5g.GroupID, target: h5py.Group, key: str, scales: dict[int, h5r.Reference]
+) -> _Members:
+    """Copy an object, but for its members, with all its digests as they are; return what is left to do.
+
+    So what does not match its digest never will. A part that HDF5 cannot read is logged. The copy of the
+    object lacks it, and says so: an array by its document, a member by the list of those that were lost.
     """
     nodes.replace_attributes(h5py.Group(source), target)
     own = nodes.find_group(source, layout.MEMBERS)
-    place = source if own is None else own
     forms: dict[str, tuple[tuple[int, ...], str | None]] = {}
     links: list[str] = [] if own is None else nodes.child_names(own)
     lost_here: list[str] = []
-    lost: list[str] = []
     for link in nodes.child_names(source):
         if own is not None and link == layout.MEMBERS:
             continue
@@ -106,14 +142,27 @@ def _copy_object(
     for link in forms:
         with _noting(source, link, key, lost_here):
             _copy_array(source, target, link, dimensions)
-    if links:
-        # An early object may have an array with the name of the group.
-        target_place = target if layout.MEMBERS in forms else members.create_place(target)
-        for link in links:
+    return _Members(links, lost_here, layout.MEMBERS in forms)
+
+
+def _copy_members(
+    source: h5g.GroupID,
+    target: h5py.Group,
+    key: str,
+    found: _Members,
+    copied: dict[int, h5py.Dataset],
+) -> None:
+    """Copy the members of an object, which get a group of their own, also those of an early object."""
+    own = nodes.find_group(source, layout.MEMBERS)
+    place = source if own is None else own
+    lost: list[str] = []
+    if found.links:
+        target_place = target if found.has_array_of_name else members.create_place(target)
+        for link in found.links:
             with _noting(place, link, key, lost):
                 _copy_member(place, target_place, link, copied)
                 members.move_long_name(h5py.Group(place), target, target_place, link)
-    names = {*_names_of(h5py.Group(place), lost), *_lost_members(source, key, lost_here)}
+    names = {*_names_of(h5py.Group(place), lost), *_lost_members(source, key, found.lost_here)}
     if names:
         names.update(members.lost_members(h5py.Group(source)))
         nodes.write_text(target.id, layout.LOST_MEMBERS, json.dumps(sorted(names)))

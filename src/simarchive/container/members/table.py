@@ -104,6 +104,11 @@ class MemberTable:
         """Return how many bytes of the file `chunk` holds: fewer than `chunk_bytes` in the last one."""
         return min(self.chunk_bytes, self.size - chunk * self.chunk_bytes)
 
+    def ranges(self) -> list[tuple[int, int]]:
+        """Return offset and stored size of each chunk that is written."""
+        places = zip(self.offsets.tolist(), self.stored_sizes.tolist(), strict=True)
+        return [(offset, size) for offset, size in places if size]
+
     def description_digest(self) -> str:
         """Return the digest of all but the offsets: see the function of this name."""
         return description_digest(
