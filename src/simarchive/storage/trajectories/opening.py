@@ -5,6 +5,7 @@ The modules that this uses, and the libraries that they use, are loaded when the
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,7 +85,10 @@ def export_trajectory(
         names = [choice.trajectory_of(contents, key, name) for name in asked]
         if topology is None and part.selection is None and not _has_topology(contents, key):
             topology = names[0]  # how many atoms there are is enough
-    opened = universe(container, key, topology, names, {})
+    with warnings.catch_warnings():
+        # About what MDAnalysis will change, and what a topology does not say: neither is in the file.
+        warnings.simplefilter("ignore")
+        opened = universe(container, key, topology, names, {})
     try:
         title = f"{key}/{', '.join(names)}"
         return export.export(opened, path, part, title=title, overwrite=overwrite, progress=progress)
