@@ -20,7 +20,7 @@ from typing import Any
 import h5py
 import numpy as np
 from blake3 import blake3
-from h5py import h5g
+from h5py import h5g, h5r
 
 from simarchive.container import arrays, documents, layout, members, nodes, objects
 from simarchive.container.changing import history
@@ -81,7 +81,7 @@ class Contents:
         self.shared = SharedMembers(self.tables, self._own_member, file)
         self._data_classes: list[str] | None = None
         self._schemas: dict[str, str | None] = {}
-        self._dimensions: dict[int, int] = {}
+        self._scales: dict[int, h5r.Reference] = {}  # of the dimensions that objects share, by length
         self._names: tuple[str, MemberNames] | None = None  # of the members of one object
         self._checks: tuple[str, MemberChecks] | None = None  # of them
         self._times: tuple[str, MemberTimes] | None = None  # of them, too
@@ -103,7 +103,7 @@ class Contents:
         """Give a new group for what has no place in an object yet; it vanishes after the block."""
         if nodes.link_exists(self._handle.id, layout.STAGING):
             nodes.put_aside(self._handle.id, layout.STAGING, layout.STAGING)  # no program of ours left it
-        group = h5py.Group(nodes.create_group(self._handle.id, layout.STAGING))
+        group = h5py.Group(nodes.create_small_group(self._handle.id, layout.STAGING))
         try:
             yield group
         finally:
@@ -117,9 +117,9 @@ class Contents:
         self.changes += 1
 
     @property
-    def dimensions(self) -> dict[int, int]:
-        """The dimensions of arrays that are known, as `arrays.write_variable` has them."""
-        return self._dimensions
+    def shared_scales(self) -> dict[int, h5r.Reference]:
+        """The scales of dimensions that objects share, as far as they were looked up, by length."""
+        return self._scales
 
     @property
     def file(self) -> PagedFile:
@@ -400,7 +400,7 @@ class Contents:
                 with self.in_one_piece():
                     self._exchange(key, staged)
         else:
-            group = h5py.Group(nodes.create_group(self._objects, key))
+            group = h5py.Group(nodes.create_small_group(self._objects, key))
             try:
                 infos = self._fill(group, key, stored, identity, codec, progress)
             except BaseException:
@@ -453,7 +453,7 @@ class Contents:
         CorruptError
             If it cannot be read.
         """
-        self._names = self._checks = None
+        self._forget()
         with self.in_one_piece():
             try:
                 self.removed.take_back(one, self._objects, check_key(key))
@@ -478,7 +478,7 @@ class Contents:
         """
         view = copy.copy(self)
         view._objects = self.removed.group()
-        view._names = view._checks = None
+        view._forget()
         view.__dict__["_lost"] = frozenset()
         return view
 
@@ -631,7 +631,9 @@ class Contents:
         """
         group = self._group(key)
         try:
-            parts = [*nodes.child_names(group.id), *members.lost_members(group)]
+            parts = members.listed_names(group)
+            if members.has_own_place(group):
+                parts += nodes.child_names(group.id)
             return [sorted(parts), [*self.empty_folders(key)], sorted(members.executables(group))]
         except UNREADABLE as error:
             raise _unlistable(key, error) from error
@@ -670,7 +672,7 @@ class Contents:
     ) -> None:
         """Write one member to a file, checked against its digest before it gets its name."""
         members.extract_member(
-            self._member(key, name),
+            self._as_whole(self._member(key, name)),
             self._file,
             destination,
             progress=progress,
@@ -678,6 +680,50 @@ class Contents:
             executable=name in self.executables(key),
             modified_ns=self.modified_ns(key, name),
         )
+
+    # --- what will be read: of a container that lies elsewhere, it is brought along -----------------------
+
+    @property
+    def is_far(self) -> bool:
+        """Whether the container lies elsewhere, so that each read may take a request."""
+        return self._file.far is not None
+
+    def expect(self, keys: Iterable[str]) -> None:
+        """Say that these objects will be read; the first that is brings the others along."""
+        far = self._file.far
+        if far is not None:
+            far.expect_nodes(nodes.link_places(self._objects, keys))
+
+    def expect_members(self, wanted: Iterable[tuple[str, str]]) -> None:
+        """Say that these members (key and name) will be read as wholes; those that cannot be are left out."""
+        far = self._file.far
+        if far is None:
+            return
+        chosen = list(wanted)
+        self.expect(dict.fromkeys(key for key, _ in chosen))
+        ranges: list[tuple[int, int]] = []
+        for key, name in chosen:
+            with contextlib.suppress(CorruptError, NotFoundError):
+                ranges += members.read_table(self._member(key, name)).ranges()
+        far.expect_chunks(dict.fromkeys(ranges))
+
+    def _as_whole(self, dataset: h5py.Dataset) -> h5py.Dataset | MemberTable:
+        """Return a member that is about to be read from its beginning to its end."""
+        far = self._file.far
+        if far is None:
+            return dataset
+        table = members.read_table(dataset)
+        ranges = table.ranges()
+        if ranges and not far.is_expecting(ranges[0]):
+            far.expect_chunks(ranges)
+        return table
+
+    def _in_order(self, dataset: h5py.Dataset) -> MemberTable:
+        """Return where the chunks of a member lie, which may be read one after the other."""
+        table = members.read_table(dataset)
+        if self._file.far is not None:
+            self._file.far.expect_in_order(table.ranges())
+        return table
 
     def stored_members(self, key: str) -> dict[str, StoredMember]:
         """Return the members of an object as another container can copy them, while this view is good.
@@ -704,11 +750,12 @@ class Contents:
         lengths = (
             members.read_frame_lengths(dataset, table.size, table.digest) if table.n_chunks > 1 else None
         )
+        self._as_whole(dataset)
         return StoredMember(info, table, self._file, lengths)
 
     def member_chunks(self, key: str, name: str) -> tuple[MemberTable, ChunkFile]:
         """Return where the chunks of a member lie, and what reads them as long as this view is good."""
-        return members.read_table(self._member(key, name)), self._file
+        return self._in_order(self._member(key, name)), self._file
 
     def frame_lengths(self, key: str, name: str) -> FrameLengths | None:
         """Return the lengths in bytes of a member's frames, if they were found when it was stored."""
@@ -721,17 +768,22 @@ class Contents:
         return self._node(key)
 
     @property
+    def objects(self) -> h5g.GroupID:
+        """The group of all objects, for the other modules of this floor."""
+        return self._objects
+
+    @property
     def root(self) -> h5py.File:
         """The root of the file, for the other modules of this floor."""
         return self._handle
 
     def member_reader(self, key: str, name: str) -> MemberReader:
         """Return a seekable binary file over one member, good as long as this view is."""
-        return MemberReader(self._member(key, name), self._file)
+        return MemberReader(self._in_order(self._member(key, name)), self._file)
 
     def verify_member(self, key: str, name: str, *, full: bool) -> tuple[MemberFault, ...]:
         """Check every stored byte of a member, with `full` also what it decodes to; return what is wrong."""
-        return members.verify_member(self._own_member(key, name), self._file, full=full)
+        return members.verify_member(self._as_whole(self._own_member(key, name)), self._file, full=full)
 
     def rebuild_shared(self) -> None:
         """Rebuild the table of shared members, without members that cannot be read."""
@@ -853,11 +905,13 @@ class Contents:
             try:
                 found.append(self.member(key, name))
             except NotFoundError:
-                # HDF5 lists links in one tree and finds them in another. Else it is an array of the document.
+                # HDF5 lists links in one tree and finds them in another. Else it is an array of an early
+                # object.
                 if not members.has_link(self._group(key), name):
                     found.append(members.faulty(name, NOT_FOUND))
             except CorruptMemberError as error:
-                if name not in self._arrays_of(key, self._group(key)):
+                group = self._group(key)
+                if members.has_own_place(group) or name not in self._arrays_of(key, group):
                     found.append(members.faulty(name, str(error)))
         return found
 
@@ -871,9 +925,12 @@ class Contents:
         progress: Progress | None,
     ) -> list[MemberInfo]:
         """Write an object into an empty group; return what is known of its members."""
-        stored_at = objects.write_object(group, key, stored, identity, self._dimensions)
+        stored_at = objects.write_object(group, key, stored, identity, self._scales)
+        if not stored.members:
+            return []
+        place = members.create_place(group)
         infos = [
-            self.shared.store(group, name, path, codec, progress) for name, path in stored.members.items()
+            self.shared.store(place, name, path, codec, progress) for name, path in stored.members.items()
         ]
         # What was written from a file just now has its proof; what was linked or copied may have none.
         doubtful = [

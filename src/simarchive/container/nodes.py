@@ -12,21 +12,24 @@ temporary name first: several times the work, which counts where thousands of ob
 from __future__ import annotations
 
 import functools
+import io
 import itertools
 import logging
 import math
 import os
 import re
-from collections.abc import Callable, Container, Sequence
+import struct
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import h5py
 import numpy as np
-from h5py import h5a, h5d, h5f, h5g, h5i, h5l, h5o, h5p, h5s, h5t, h5z
+from h5py import h5a, h5d, h5ds, h5f, h5g, h5i, h5l, h5o, h5p, h5r, h5s, h5t, h5z
 from h5py._objects import phil
 
 from simarchive.container import layout
 from simarchive.ground.limits import LIMITS, in_bytes
+from simarchive.journal.superblock import lookup3
 
 LOGGER = logging.getLogger("simarchive")
 
@@ -254,6 +257,22 @@ def read_numbers(node: Node, name: str, *, n_axes: int = 1, size: int | None = N
     values = np.empty(shape, dtype)
     attribute.read(values, _NUMBER_TYPES[dtype.str])  # naming the type spares h5py 10 us
     return values
+
+
+def read_all_attributes(node: Node) -> None:
+    """Have HDF5 read every attribute of a node; what it cannot read is left out."""
+    if not h5o.get_info(node).meta_size.attr.index_size:
+        return  # They are in its header, which is read with it.
+    for index in range(h5a.get_num_attrs(node)):
+        try:
+            attribute = h5a.open(node, index=index)
+            size = attribute.get_storage_size()
+            _check_size(node, size, LIMITS.document_bytes)
+            kind = attribute.get_type()
+            if kind.get_class() in _PLAIN_CLASSES and kind.get_size() and not size % kind.get_size():
+                attribute.read(np.empty(attribute.shape, attribute.dtype))
+        except UNREADABLE:
+            continue
 
 
 class FixedText:
@@ -505,6 +524,15 @@ def create_group(parent: Node, name: str, *, dense: bool | None = None) -> h5g.G
     return h5g.create(parent, name.encode(), gcpl=_group_properties(dense))
 
 
+def create_small_group(parent: Node, name: str) -> h5g.GroupID:
+    """Return a new group as `create_group` does that is made for a few tens of links.
+
+    Up to `_MOST_COMPACT_LINKS` of them stand in its header. By default, the ninth one makes HDF5 move all to
+    a heap and a tree, which take 1.3 kB.
+    """
+    return h5g.create(parent, name.encode(), gcpl=_small_group_properties())
+
+
 def open_group(parent: Node, name: str) -> h5g.GroupID:
     """Return a group in `parent`.
 
@@ -517,6 +545,18 @@ def open_group(parent: Node, name: str) -> h5g.GroupID:
     encoded = _encoded(name)
     _check_link(parent, encoded)
     return h5g.open(parent, encoded)
+
+
+def find_group(parent: Node, name: str) -> h5g.GroupID | None:
+    """Return a group in `parent`, or ``None`` if there is nothing of this name, or something else.
+
+    Damage raises one of `UNREADABLE`.
+    """
+    encoded = _encoded(name)
+    if not parent.links.exists(encoded) or _link_kind(parent, encoded) != h5l.TYPE_HARD:
+        return None
+    node = h5o.open(parent, encoded)
+    return node if isinstance(node, h5g.GroupID) else None
 
 
 def open_own_group(parent: Node, name: str) -> h5g.GroupID:
@@ -571,6 +611,34 @@ def _group_properties(dense: bool | None) -> h5p.PropGCID:
     return properties
 
 
+_MOST_COMPACT_LINKS, _FEWEST_DENSE_LINKS = 32, 24
+_EXPECTED_LINKS, _EXPECTED_NAME_BYTES = 2, 20
+
+
+@functools.cache
+def _small_group_properties() -> h5p.PropGCID:
+    # h5py has no call for this property (H5Pset_link_phase_change): it is read from a group that has it. That
+    # is the root of a file in memory, which is a superblock and a header of two messages (HDF5 File Format
+    # Specification 3.0, II.A.3, IV.A.1.b, IV.A.2.c and IV.A.2.k).
+    nowhere = (1 << 64) - 1
+    link_info = struct.pack("<BBqQQQ", 0, 0b11, 0, nowhere, nowhere, nowhere)
+    sizes = _MOST_COMPACT_LINKS, _FEWEST_DENSE_LINKS, _EXPECTED_LINKS, _EXPECTED_NAME_BYTES
+    group_info = struct.pack("<BB4H", 0, 0b11, *sizes)
+    messages = b"".join(
+        struct.pack("<BHB", kind, len(body), 0) + body
+        for kind, body in ((0x02, link_info), (0x0A, group_info))
+    )
+    header = b"OHDR" + bytes([2, 0, len(messages)]) + messages
+    header += struct.pack("<I", lookup3(header))
+    start = b"\x89HDF\r\n\x1a\n" + bytes([3, 8, 8, 0])
+    start += struct.pack("<QQQQ", 0, nowhere, len(start) + 36 + len(header), len(start) + 36)
+    start += struct.pack("<I", lookup3(start))
+    with h5py.File(io.BytesIO(start + header), "r") as file:
+        properties = h5g.open(file.id, b"/").get_create_plist()
+    properties.set_attr_phase_change(*_ATTRIBUTES_APART[None])
+    return properties
+
+
 # --- datasets ----------------------------------------------------------------------------------------
 
 
@@ -582,12 +650,15 @@ def open_dataset(parent: Node, link: str) -> h5d.DatasetID | None:
     KeyError
         If there is no such link. Damage raises one of `UNREADABLE`.
     """
+    node = open_node(parent, link)
+    return node if isinstance(node, h5d.DatasetID) else None
+
+
+def open_node(parent: Node, link: str) -> h5g.GroupID | h5d.DatasetID | None:
+    """Return what stands under a link, ``None`` if it is a link of another kind; errors as `open_dataset`."""
     encoded = _encoded(link)
     # A link of another kind may lead anywhere, into other files too.
-    if _link_kind(parent, encoded) != h5l.TYPE_HARD:
-        return None
-    node = h5o.open(parent, encoded)
-    return node if isinstance(node, h5d.DatasetID) else None
+    return h5o.open(parent, encoded) if _link_kind(parent, encoded) == h5l.TYPE_HARD else None
 
 
 def read_array(dataset: h5d.DatasetID) -> Array:
@@ -660,6 +731,25 @@ def _check_storage(dataset: h5d.DatasetID, properties: h5p.PropDCID, size: int, 
     _check_size(dataset, stored, LIMITS.array_bytes)
     if size > stored * ratio:
         raise ValueError(f"it claims {in_bytes(size)} and has {in_bytes(stored)} in the file")
+
+
+def create_array(parent: Node, name: str, values: Array) -> h5d.DatasetID:
+    """Return a new dataset with the values of an array of numbers, little-endian."""
+    ordered = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+    kind = _ARRAY_TYPES[ordered.dtype.str]
+    dataset = h5d.create(parent, name.encode(), kind, h5s.create_simple(ordered.shape), _array_properties())
+    if ordered.size:
+        dataset.write(h5s.ALL, h5s.ALL, ordered, kind)
+    return dataset
+
+
+@functools.cache
+def _array_properties() -> h5p.PropDCID:
+    properties = h5p.create(h5p.DATASET_CREATE)
+    properties.set_obj_track_times(False)
+    # All of it is written at once.
+    properties.set_fill_time(h5d.FILL_TIME_NEVER)
+    return properties
 
 
 def create_chunked(
@@ -735,6 +825,40 @@ def stored_bytes(dataset: h5d.DatasetID) -> int:
     return int(dataset.get_storage_size())
 
 
+# --- dimension scales ----------------------------------------------------------------------------------
+
+_REFERENCES = h5py.vlen_dtype(h5py.ref_dtype)
+_REFERENCES_TYPE = h5t.vlen_create(h5t.STD_REF_OBJ)
+
+
+def create_scale(parent: Node, name: str, length: int, title: str) -> h5d.DatasetID:
+    """Return a new dimension scale of a length, of big-endian floats none of which is written."""
+    properties = h5p.create(h5p.DATASET_CREATE)
+    properties.set_obj_track_times(False)
+    dataset = h5d.create(parent, name.encode(), h5t.IEEE_F32BE, h5s.create_simple((length,)), properties)
+    h5ds.set_scale(dataset, title.encode())
+    return dataset
+
+
+def reference(node: h5d.DatasetID) -> h5r.Reference:
+    """Return an HDF5 reference to a dataset."""
+    return h5r.create(node, b".", h5r.OBJECT)
+
+
+def attach_scales(dataset: h5d.DatasetID, scales: Sequence[h5r.Reference]) -> None:
+    """Give each axis of a dataset its dimension scale.
+
+    The scales do not get lists of what they are attached to (``REFERENCE_LIST``), as they would from
+    ``H5DSattach_scale``: one that serves a whole file would be written again for every array of it. Nobody
+    needs them to find the scales of a dataset.
+    """
+    lists = np.empty(len(scales), _REFERENCES)
+    for axis, scale in enumerate(scales):
+        lists[axis] = np.array([scale], h5py.ref_dtype)
+    space = h5s.create_simple((len(scales),))
+    h5a.create(dataset, layout.DIMENSION_SCALES.encode(), _REFERENCES_TYPE, space).write(lists)
+
+
 # --- links -------------------------------------------------------------------------------------------
 
 _OPEN_NODES = h5f.OBJ_GROUP | h5f.OBJ_DATASET | h5f.OBJ_ATTR
@@ -748,6 +872,22 @@ def link_exists(parent: Node, name: str) -> bool:
 def add_link(node: Node, parent: Node, name: str) -> None:
     """Give a node a name, or one more."""
     h5o.link(node, parent, name.encode(), lcpl=_link_properties())
+
+
+def link_places(parent: h5g.GroupID, names: Iterable[str]) -> list[int]:
+    """Return the offsets in the file of what stands under some names; nothing of it is read.
+
+    Names that lead nowhere are left out.
+    """
+    places = []
+    for name in names:
+        try:
+            found = parent.links.get_info(_encoded(name))
+        except UNREADABLE:
+            continue
+        if found.type == h5l.TYPE_HARD:
+            places.append(int(found.u))
+    return places
 
 
 def copy_node(source: Node, target: Node, name: str) -> None:

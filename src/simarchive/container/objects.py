@@ -13,12 +13,12 @@ from typing import Any
 import h5py
 import numpy as np
 from blake3 import blake3
-from h5py import h5g
+from h5py import h5g, h5r
 
 from simarchive.container import arrays, documents, layout, members, nodes
 from simarchive.container.changing import history
 from simarchive.container.changing.history import Event
-from simarchive.container.documents import DeclaredVariable, Tree, VariableSource
+from simarchive.container.documents import DeclaredVariable, Tree, Variable, VariableSource
 from simarchive.container.members import MemberInfo, StoredMember
 from simarchive.container.nodes import UNREADABLE
 from simarchive.errors import CorruptError, InvalidDataError
@@ -378,23 +378,39 @@ def can_be_taken_apart(node: h5g.GroupID) -> bool:
 
 
 def part_can_be_read(node: h5g.GroupID, link: str) -> bool:
-    """Return whether HDF5 can read all that describes a dataset of an object."""
+    """Return whether HDF5 can read all that describes a part of an object: a dataset, or its members."""
     try:
-        dataset = nodes.open_dataset(node, link)
-        if dataset is not None:
-            nodes.check_attributes(dataset)
-            if h5py.Dataset(dataset).chunks is not None:
-                nodes.visit_chunks(dataset, lambda _: None)
+        if link == layout.MEMBERS:
+            place = nodes.find_group(node, link)
+            if place is not None:
+                nodes.check_attributes(place)
+                for name in nodes.child_names(place):
+                    _check_dataset(place, name)
+                return True
+        _check_dataset(node, link)
     except UNREADABLE:
         return False
     return True
 
 
+def _check_dataset(node: h5g.GroupID, link: str) -> None:
+    dataset = nodes.open_dataset(node, link)
+    if dataset is not None:
+        nodes.check_attributes(dataset)
+        if h5py.Dataset(dataset).chunks is not None:
+            nodes.visit_chunks(dataset, lambda _: None)
+
+
 # --- writing -----------------------------------------------------------------------------------------
 
 
+def forms_of(variables: Mapping[str, Variable]) -> arrays.Forms:
+    """Return what `arrays.Dimensions` needs to know of all arrays of a document."""
+    return {name: (variable.values.shape, variable.units) for name, variable in variables.items()}
+
+
 def write_object(
-    group: h5py.Group, key: str, stored: StoredDocument, identity: str, dimensions: dict[int, int]
+    group: h5py.Group, key: str, stored: StoredDocument, identity: str, scales: dict[int, h5r.Reference]
 ) -> str:
     """Write all but the members of an object into an empty group; return when it was stored.
 
@@ -402,10 +418,10 @@ def write_object(
     ----------
     key
         Under which the object will be found; the group may be elsewhere until it is whole.
-    dimensions
-        As for `arrays.write_variable`.
+    scales
+        Those that the container shares, as for `arrays.Dimensions`.
     """
-    encoded = documents.encode(stored.tree, taken=stored.members)
+    encoded = documents.encode(stored.tree, taken=(layout.MEMBERS, layout.FRAME_DIMENSION))
     # So fine that it tells apart what was stored under one key, one after the other (`Contents.stored_at`).
     now = datetime.now(UTC).isoformat(timespec="microseconds")
     node = group.id
@@ -426,6 +442,7 @@ def write_object(
         history.write_lines(node, now, lines)
     nodes.create_text(node, layout.DOCUMENT, encoded.text)
     nodes.create_text(node, layout.OBJECT_SUMMARY, summary_line(summary, encoded.text))
+    dimensions = arrays.Dimensions(group, forms_of(encoded.variables), scales)
     for name, variable in encoded.variables.items():
         arrays.write_variable(group, name, variable, dimensions)
     return now

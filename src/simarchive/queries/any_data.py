@@ -8,8 +8,9 @@ from functools import lru_cache
 from typing import Any
 
 from simarchive.data.base import BaseStoredData
+from simarchive.data.collection_kinds import ListKind, MappingKind
 from simarchive.data.fields import Field, terms_of_class
-from simarchive.data.kinds import ScalarKind, Term, TextKind
+from simarchive.data.kinds import FieldKind, ScalarKind, Term, TextKind
 from simarchive.data.registry import registered_data_classes
 from simarchive.data.value_kinds import QuantityKind
 from simarchive.errors import InvalidDataError
@@ -29,8 +30,6 @@ class AnyDataQuery(BaseDataQuery):
 
     It is not registered as the queries for its class: those of users' own classes would be derived from it.
     """
-
-    _keeps_conditions = False
 
     @classmethod
     def data_class(cls) -> type[BaseStoredData]:
@@ -127,7 +126,9 @@ def _all_terms(classes: tuple[type[BaseStoredData], ...]) -> Terms:
     return dict(sorted(terms.items(), key=lambda term: term[0] != "substance"))
 
 
-def _are_alike(first: ScalarKind, second: ScalarKind) -> bool:
+def _are_alike(first: FieldKind, second: FieldKind) -> bool:
     if isinstance(first, QuantityKind) and isinstance(second, QuantityKind):
         return first.unit_name == second.unit_name
+    if isinstance(first, ListKind | MappingKind) and isinstance(second, ListKind | MappingKind):
+        return type(first) is type(second) and _are_alike(first.element, second.element)
     return type(first) is type(second)

@@ -10,6 +10,7 @@ key and every reference to the old one in the other copied objects is changed wi
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
@@ -70,6 +71,9 @@ class Target(Side, Protocol):
         """Keep an object and its files under a key, or what `duplicates` decides; return what was done."""
 
 
+LOGGER = logging.getLogger("simarchive")
+
+
 @runtime_checkable
 class Described(Protocol):
     """A side that says of itself what it is: title, authors, licence and so on."""
@@ -82,6 +86,17 @@ class Described(Protocol):
 
     def keys(self) -> list[str]:
         """Return the keys of all objects."""
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A side that knows what became of its objects."""
+
+    def history_lines(self, storage_key: str, /) -> str:
+        """Return the history of an object as it is kept."""
+
+    def take_history(self, storage_key: str, lines: str, /, *, only_notes: bool) -> None:
+        """Add what the other side knows of an object."""
 
 
 @runtime_checkable
@@ -345,7 +360,9 @@ class _Copying:
                             return None, first
                         if self.report.new_keys.keys().isdisjoint(known):
                             self._done.add(key)
-                            return StoreOutcome(key, Action.KEEP), []
+                            outcome = StoreOutcome(key, Action.KEEP)
+                            self._take_history(key, outcome)
+                            return outcome, []
                 stored = self._loaded(key)
                 first = self._to_go_first(key, references(stored))
                 if first:
@@ -354,10 +371,24 @@ class _Copying:
                     if old in self.report.new_keys:
                         rename_reference(stored, old, self.report.new_keys[old])
                 outcome = self.target.put(stored, self._files(key), storage_key=key)
+                self._take_history(key, outcome)
         except (CorruptError, FormatError, InvalidDataError, NotFoundError) as error:
             self.report.unreadable[key] = str(error)
         self._done.add(key)
         return outcome, []
+
+    def _take_history(self, key: str, outcome: StoreOutcome) -> None:
+        """Have the target know what became of an object in the source; of one that it had, the notes."""
+        if not isinstance(self.target, Remembering) or not isinstance(self.source, Remembering):
+            return
+        try:
+            with _of_the_source():
+                lines = self.source.history_lines(key)
+        except CorruptError as error:
+            LOGGER.warning("object %r: %s: it is not copied", key, error)
+            return
+        if lines:
+            self.target.take_history(outcome.key, lines, only_notes=outcome.action is Action.KEEP)
 
     def _glance(self, key: str) -> BaseStoredData:
         with _of_the_source():

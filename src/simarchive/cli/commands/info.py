@@ -83,6 +83,9 @@ def _facts(statistics: ContainerOverview) -> Iterator[tuple[str, str]]:
         yield from _files(statistics)
     else:
         yield "files", "not counted: add --files"
+    if statistics.n_removed:
+        objects = count_text(statistics.n_removed, "object")
+        yield "removed", f"{objects}, {size_text(statistics.removed_bytes)}: see 'simarchive log'"
     yield "on disk", size_text(statistics.file_bytes)
     yield "index", _index(statistics.index)
     yield "log", f"{size_text(statistics.log_bytes)} not yet in the file" if statistics.log_bytes else "empty"

@@ -144,7 +144,7 @@ class Amendment:
         info = members.member_info(dataset, name)
         self._check_is_own(info)
         with self._contents.in_one_piece():
-            members.link_member(self._group, new_name, dataset)
+            members.link_member(self._place, new_name, dataset)
             self._unlink(name, info)
             self._link(replace(info, name=new_name), has_proof=members.has_proof(self._group, new_name))
             if name in self._executables:
@@ -195,7 +195,7 @@ class Amendment:
                     self._checks.remove(old)
                 else:
                     self._unlink(name, old)
-                    members.link_member(self._group, name, grown)
+                    members.link_member(self._place, name, grown)
                 self._link(info, has_proof=members.has_proof(self._group, name))
                 self._times.put(name, file.modified_ns)
         self._note(history.FILE_APPENDED, file=name, size=info.size, digest=info.digest, was=old.digest)
@@ -212,14 +212,22 @@ class Amendment:
             If it cannot be stored.
         """
         declared = _declared(self._document)
-        encoded = documents.encode(tree, taken=members.listed_names_without(self._group, frozenset(declared)))
+        taken = {*nodes.child_names(self._group.id)} - declared.keys()
+        encoded = documents.encode(tree, taken=taken | {layout.MEMBERS, layout.FRAME_DIMENSION})
         new = _declared(encoded.text)
         kept = {name for name, array in new.items() if array.digest and declared.get(name) == array}
+        dimensions = arrays.Dimensions(
+            self._group, objects.forms_of(encoded.variables), self._contents.shared_scales
+        )
         with self._contents.in_one_piece():
+            if not dimensions.has_scale_of_frames():
+                # All others refer to the scale, which has another length, or are of an early version.
+                kept = set()
+                dimensions.remove_scales()
             for name in declared.keys() - kept:
                 nodes.unlink(self._group.id, name)
             for name in encoded.variables.keys() - kept:
-                arrays.write_variable(self._group, name, encoded.variables[name], self._contents.dimensions)
+                arrays.write_variable(self._group, name, encoded.variables[name], dimensions)
         self._document = encoded.text
         # From now on it has all digests, also if it was of an early version.
         digest = self._summary.digest or "new"
@@ -273,6 +281,11 @@ class Amendment:
 
     # --- the parts of the above --------------------------------------------------------------------------
 
+    @property
+    def _place(self) -> h5py.Group:
+        """Where the members that there are stand."""
+        return members.place_of_members(self._group)
+
     def _note(self, action: str, **said: Any) -> None:
         self._changes_content = True
         self.note(action, **said)
@@ -287,7 +300,7 @@ class Amendment:
                 if name in self._lost or members.has_link(self._group, name):
                     self._unlink(name, self._info_of(name))
                     self._forget(name)
-                members.link_member(self._group, name, dataset)
+                members.link_member(members.place_for_members(self._group), name, dataset)
                 self._link(info, has_proof=members.has_proof(self._group, name))
                 if file.is_executable:
                     self._executables.add(name)
@@ -307,14 +320,17 @@ class Amendment:
         self._checks.remove(info, others=lambda: self._others(name))
         if name in self._lost:
             return
-        link = link_name(name)
-        if not objects.part_can_be_read(self._group.id, link):
+        link, place = link_name(name), self._place
+        if not objects.part_can_be_read(place.id, link):
             raise CorruptMemberError(
                 f"HDF5 cannot take the member {name!r} of object {self.key!r} apart, it is damaged:"
                 " 'simarchive repair' keeps the object without it"
             )
-        nodes.unlink(self._group.id, link)
-        self._gone.add(long_name_attribute(name))
+        nodes.unlink(place.id, link)
+        if place is self._group:
+            self._gone.add(long_name_attribute(name))
+        else:
+            nodes.delete_attribute(place.id, long_name_attribute(name))
 
     def _forget(self, name: str) -> None:
         self._executables.discard(name)
@@ -375,6 +391,28 @@ class Amendment:
 
     def _names(self) -> list[str]:
         return members.listed_names_without(self._group, frozenset(_declared(self._document)))
+
+
+def take_history(contents: Contents, key: str, lines: str, *, only_notes: bool) -> None:
+    """Add events of another history, of the same object elsewhere, to that of an object.
+
+    Parameters
+    ----------
+    only_notes
+        Take only the notes: the object was there already.
+    """
+    mine, stored_at = contents.history_lines(key), contents.stored_at(key)
+    if only_notes:
+        mine = history.begun(mine, stored_at)
+    together = history.united(mine, lines, only_notes=only_notes)
+    if together == mine:
+        return
+    group = h5py.Group(contents.node(key))
+    with contents.staging() as staged, contents.in_one_piece():
+        nodes.replace_attributes(group, staged, without={layout.OBJECT_HISTORY})
+        history.write_lines(staged.id, stored_at, together)
+        nodes.replace_attributes(staged, group)
+    contents.note_change()
 
 
 class _Checks:

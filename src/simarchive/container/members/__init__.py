@@ -29,7 +29,13 @@ from simarchive.container.members.listing import (
     lost_members,
     member_info,
 )
-from simarchive.container.members.names import member_name
+from simarchive.container.members.names import member_name, move_long_name
+from simarchive.container.members.places import (
+    create_place,
+    has_own_place,
+    place_for_members,
+    place_of_members,
+)
 from simarchive.container.members.reader import MemberReader, open_member
 from simarchive.container.members.source import member_digest, size_of
 from simarchive.container.members.table import (
@@ -56,6 +62,7 @@ __all__ = [
     "StoredChunks",
     "StoredMember",
     "copy_member",
+    "create_place",
     "empty_folders",
     "executables",
     "extract_member",
@@ -64,6 +71,7 @@ __all__ = [
     "find_member",
     "growth_of",
     "has_link",
+    "has_own_place",
     "has_proof",
     "is_member",
     "keep_empty_folders",
@@ -80,7 +88,10 @@ __all__ = [
     "member_digest",
     "member_info",
     "member_name",
+    "move_long_name",
     "open_member",
+    "place_for_members",
+    "place_of_members",
     "read_frame_lengths",
     "read_table",
     "read_times",

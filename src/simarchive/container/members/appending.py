@@ -22,6 +22,7 @@ from simarchive.codecs.trajectory_files.formats import frame_counters
 from simarchive.codecs.trajectory_files.xdr import FrameScanner
 from simarchive.container import nodes
 from simarchive.container.layout import (
+    LONG_NAME,
     MEMBER_CHUNK_CRC32,
     MEMBER_CODEC,
     MEMBER_DESCRIPTION_DIGEST,
@@ -53,6 +54,7 @@ from simarchive.ground.signals import SIGNALS
 _PIECE_BYTES = 1 << 20
 _REWRITTEN = frozenset(
     {
+        LONG_NAME,
         MEMBER_SIZE,
         MEMBER_DIGEST,
         MEMBER_CODEC,
@@ -95,7 +97,8 @@ class Growth:
             A group without attributes, for what is not in its place yet.
         """
         table, read, size = self._table, self._read, self.size
-        codec, n_whole = read.codec, read.n_whole
+        n_whole = read.n_whole
+        codec = codec_to_go_on_with(table.codec.name, read.head) if n_whole else read.codec
         chunk_bytes = table.chunk_bytes if n_whole else chunk_length(size, codec)
         dataset = self._dataset
         is_alone = nodes.address_and_names(dataset.id)[1] == 1
@@ -184,10 +187,7 @@ class _Reading:
         self.n_whole = table.size // table.chunk_bytes if table.n_chunks > 1 else 0
         sample = source.sample()
         self.head = sample.head
-        if self.n_whole:
-            self.codec = codec_to_go_on_with(table.codec.name, sample.head)
-        else:
-            self.codec = choose_codec(codec, sample)
+        self.codec = table.codec if self.n_whole else choose_codec(codec, sample)
         self.hasher = blake3()
         self.scanner = scanner
         self.has_other_counters = False

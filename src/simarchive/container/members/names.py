@@ -50,6 +50,23 @@ def long_name_attribute(member: str) -> str:
     return MEMBER_LONG_NAME_PREFIX + _suffix(member)
 
 
+def move_long_name(source: h5py.Group, target: h5py.Group, place: h5py.Group, link: str) -> None:
+    """Write the attribute of `place`, which keeps a name too long for a link, in a copy of an object.
+
+    Parameters
+    ----------
+    source
+        Where the members of the object that is copied stand.
+    target
+        The copy; that of an early object has the attribute itself.
+    """
+    attribute = MEMBER_LONG_NAME_PREFIX + link[-_SUFFIX_DIGITS:]
+    if len(link.encode()) > MAX_LINK_BYTES - 4 and nodes.has_attribute(source.id, attribute):
+        name = nodes.read_text(source.id, attribute)
+        nodes.delete_attribute(target.id, attribute)
+        nodes.write_text(place.id, attribute, name)
+
+
 def member_name(group: h5py.Group, link: str) -> str:
     """Return the name of the member that stands under `link`: undoes `link_name`.
 

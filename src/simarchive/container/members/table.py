@@ -18,6 +18,7 @@ from simarchive.container.layout import (
     MEMBER_DESCRIPTION_DIGEST,
     MEMBER_DIGEST,
     MEMBER_SIZE,
+    OBJECTS,
 )
 from simarchive.container.nodes import UNREADABLE
 from simarchive.errors import CorruptMemberError, StorageError
@@ -103,6 +104,11 @@ class MemberTable:
         """Return how many bytes of the file `chunk` holds: fewer than `chunk_bytes` in the last one."""
         return min(self.chunk_bytes, self.size - chunk * self.chunk_bytes)
 
+    def ranges(self) -> list[tuple[int, int]]:
+        """Return offset and stored size of each chunk that is written."""
+        places = zip(self.offsets.tolist(), self.stored_sizes.tolist(), strict=True)
+        return [(offset, size) for offset, size in places if size]
+
     def description_digest(self) -> str:
         """Return the digest of all but the offsets: see the function of this name."""
         return description_digest(
@@ -132,7 +138,9 @@ def is_member(dataset: h5py.HLObject) -> bool:
 
 def member_label(dataset: h5py.Dataset) -> str:
     """Return how a message names the member and its object."""
-    *_, key, link = f"/?/{dataset.name or '?'}".split("/")
+    place = (dataset.name or "?").strip("/").split("/")
+    at = 1 if place[0] == OBJECTS and len(place) > 2 else 0
+    key, link = (place[at] if len(place) > 1 else "?"), place[-1]
     return f"member {link!r} of object {key!r}"
 
 

@@ -17,10 +17,12 @@ from simarchive.codecs import DEFAULT_CODEC, Codec, choose_codec
 from simarchive.codecs.trajectory_files.xdr import FrameScanner
 from simarchive.container import nodes
 from simarchive.container.layout import (
+    LONG_NAME,
     MEMBER_CHUNK_CRC32,
     MEMBER_CODEC,
     MEMBER_DESCRIPTION_DIGEST,
     MEMBER_DIGEST,
+    MEMBER_LONG_NAME,
     MEMBER_SIZE,
 )
 from simarchive.container.members.extraction import read_stored, wrong_digest
@@ -54,7 +56,7 @@ def store_member(
     Parameters
     ----------
     group
-        Group of the object, open for writing.
+        Where the object's members stand (`places`), open for writing.
     name
         Name of the member: a relative path.
     source
@@ -272,3 +274,4 @@ def describe_member(
     nodes.create_numbers(node, MEMBER_CHUNK_CRC32, crcs.astype("<u4"))
     if described is not None:
         nodes.create_text(node, MEMBER_DESCRIPTION_DIGEST, described, is_ascii=True)
+    nodes.create_text(node, LONG_NAME, MEMBER_LONG_NAME, is_ascii=True)

@@ -18,6 +18,7 @@ from typing import Any
 
 from simarchive.container.changing import history
 from simarchive.container.changing.amending import Amendment, NewFile
+from simarchive.container.changing.amending import take_history as take_history
 from simarchive.container.container import Container
 from simarchive.container.contents import Contents
 from simarchive.container.documents import identity_digest

@@ -208,6 +208,7 @@ def columns_of_keys(
 ) -> dict[str, Any]:
     """Return what `columns_of_index` does, for some objects: from their rows, or from themselves."""
     kinds = {column.name: column.kind for column in data_query.columns()}
+    contents.expect(keys)
     rows = [_row(contents, key) for key in keys]
     columns: dict[str, Any] = {KEY: list(keys)}
     for name in names:

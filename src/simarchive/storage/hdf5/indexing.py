@@ -357,7 +357,9 @@ def keys_by_scan(contents: Contents, class_names: tuple[str, ...]) -> Iterator[s
     """Yield the keys of all objects of the classes named, by looking at every object if there are any."""
     if not set(class_names) & set(contents.data_classes()):
         return
-    for key in contents.keys():  # noqa: SIM118
+    keys = contents.keys()
+    contents.expect(keys)
+    for key in keys:
         try:
             if contents.class_name(key) in class_names:
                 yield key

@@ -101,6 +101,18 @@ class Members:
                 _say_what_is_missing(damaged, len(chosen), directory)
         return [directory / name for name in chosen]
 
+    @staticmethod
+    def expect(contents: Contents, keys: Sequence[str], patterns: Sequence[str]) -> None:
+        """Say that these objects, and those of their files that fit a pattern, will be read."""
+        contents.expect(keys)
+        if not patterns:
+            return
+        wanted = []
+        for key in keys:
+            with contextlib.suppress(CorruptError, NotFoundError):
+                wanted += [(key, info.name) for info in contents.members_chosen(key, patterns)]
+        contents.expect_members(wanted)
+
     def of(self, storage_key: str, shared: SharedFiles | None) -> ContainerFiles | None:
         """Return the files of an object as it is now, or ``None`` if it has no ancillary data."""
         with self._container.reading() as contents:

@@ -265,9 +265,11 @@ def sound_members(
         links = rescue.survey(contents, key)
     for link in links:
         if link.info is None:
-            if link.kind is LinkKind.UNREADABLE and link.link not in (arrays or ()):
+            if link.kind is LinkKind.UNREADABLE and not link.is_one_of(arrays or ()):
                 lost[link.name] = link.fault
-            elif link.kind is LinkKind.OTHER or (arrays is not None and link.link not in arrays):
+            elif link.kind is LinkKind.OTHER or (
+                link.kind is not LinkKind.DIMENSION and arrays is not None and not link.is_one_of(arrays)
+            ):
                 unexplained.append(link.link)
             continue
         try:

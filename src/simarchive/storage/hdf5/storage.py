@@ -31,9 +31,11 @@ from simarchive.errors import ClosedError, ConflictError, CorruptError, InvalidD
 from simarchive.ground.conditions import Condition, Value
 from simarchive.ground.filesystem import PathLike
 from simarchive.ground.keys import new_key
+from simarchive.ground.texts import count_text, date_text
 from simarchive.ground.thread_lock import ThreadLock
 from simarchive.journal import Durability
 from simarchive.queries import BaseDataQuery
+from simarchive.remote.address import Address, name_of
 from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
 from simarchive.storage.backend import StorageBackend
 from simarchive.storage.display.rows import substances_of
@@ -50,6 +52,7 @@ from simarchive.storage.hdf5 import (
     upkeep,
     verification,
 )
+from simarchive.storage.hdf5.dataset import dataset_of
 from simarchive.storage.hdf5.grouping import GroupStatistics
 from simarchive.storage.hdf5.members import Members, to_store
 from simarchive.storage.hdf5.restoring import RestoredObject
@@ -65,6 +68,7 @@ from simarchive.storage.trajectories import opening as trajectories
 if TYPE_CHECKING:
     import MDAnalysis
     import pandas
+    import xarray
     from mdtraj import Trajectory as MdtrajTrajectory
 
     from simarchive.storage.trajectories.frames import Frames
@@ -85,7 +89,9 @@ class HDF5Storage(StorageBackend):
     ----------
     path
         The container. It is made if it is missing and `mode` is ``"a"``; an existing one is not written
-        to by opening it.
+        to by opening it. To read, it may be at a URL (``https://``, ``s3://``, ``gs://``, ``az://``), which
+        needs obstore (``pip install 'simarchive[remote]'``), or a binary file object, of fsspec for example,
+        which stays open.
     mode
         ``"a"`` to read and change, ``"r"`` to read: works on read-only media, never writes there.
     scratch_directory
@@ -121,7 +127,7 @@ class HDF5Storage(StorageBackend):
 
     def __init__(
         self,
-        path: PathLike = "stored_data.h5",
+        path: PathLike | BinaryIO = "stored_data.h5",
         mode: str = "a",
         scratch_directory: PathLike | None = None,
         *,
@@ -131,14 +137,14 @@ class HDF5Storage(StorageBackend):
         scratch_max_bytes: int | None = None,
         log_directory: PathLike | None = None,
     ) -> None:
-        place = _checked_path(path)
+        place = _checked_name(path)
         super().__init__(ThreadLock(f"container '{place}'", lock_timeout_s))
         if mode not in ("a", "r"):
             raise InvalidDataError(f"mode {mode!r} is not known: use 'a' to read and change, 'r' to read")
         check_codec(codec)
         self.codec = codec
         self._container = Container(
-            place,
+            place if isinstance(path, (str, os.PathLike)) else path,
             writable=mode == "a",
             durability=_checked_durability(durability),
             lock_timeout_s=lock_timeout_s,
@@ -237,9 +243,7 @@ class HDF5Storage(StorageBackend):
 
     def is_same_store(self, other: object) -> bool:
         """Return whether another backend has the same container open."""
-        return isinstance(other, HDF5Storage) and (
-            other is self or os.path.samefile(other.path, self.path)  # noqa: PTH121
-        )
+        return isinstance(other, HDF5Storage) and (other is self or _is_same_file(other.path, self.path))
 
     # --- queries that the index answers ------------------------------------------------------------------
 
@@ -392,6 +396,35 @@ class HDF5Storage(StorageBackend):
             Whether the files are on the disk, not only in the system's memory, when this returns.
         """
         return self._members.extract(storage_key, destination, patterns, progress=progress, sync=sync)
+
+    def watch_requests(self, progress: Progress | None) -> bool:
+        """Have a function called with the bytes of each request, in whatever thread.
+
+        Returns
+        -------
+        is_far
+            Whether there are requests: the container lies elsewhere.
+        """
+        far = self._container.far
+        if far is not None:
+            far.progress = progress
+        return far is not None
+
+    def prefetch(self, storage_keys: Iterable[str], files: Sequence[str] = ()) -> None:
+        """Say which objects will be read next, and which files of them as wholes.
+
+        Of a container that lies elsewhere, they come in few requests then, when the first of them is read;
+        nothing is kept that nobody reads. For one on this machine this does nothing. Keys that are not there
+        are left out.
+
+        Parameters
+        ----------
+        files
+            Shell patterns, as for `extract`; no files by default.
+        """
+        with self._container.reading() as contents:
+            if contents.is_far:
+                self._members.expect(contents, list(storage_keys), files)
 
     # --- trajectories, where they lie ------------------------------------------------------------------
 
@@ -701,6 +734,36 @@ class HDF5Storage(StorageBackend):
             found = contents.document(storage_key, functools.partial(self._array, storage_key))
             return found.data_class, found.data_class_version, found.tree
 
+    def dataset(self, storage_key: str) -> xarray.Dataset:
+        """Return the arrays of an object as a dataset of xarray, each read when someone looks at it.
+
+        Observables of one length have the dimension ``frame``, and if one of them is the time, it is the
+        coordinate ``time``. Variables have the attributes ``long_name``, ``units`` for UDUNITS, and
+        ``pint_units``. Needs xarray (``pip install 'simarchive[trajectories]'``).
+
+        Parameters
+        ----------
+        storage_key
+            The key of the object, or a start of it that no other key shares.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object.
+        InvalidDataError
+            If xarray is not installed.
+        CorruptError
+            If the document cannot be read; later, when someone looks at an array, if that does not match its
+            digest.
+
+        Examples
+        --------
+        >>> backend.dataset("8d13")["PotentialEnergy"].mean("frame")  # doctest: +SKIP
+        """
+        key = self.full_key(storage_key)
+        class_name, _, tree = self.retrieve_document(key)
+        return dataset_of(key, class_name, tree)
+
     def class_name_of(self, storage_key: str) -> str:
         """Return the registered name of an object's data class.
 
@@ -740,6 +803,16 @@ class HDF5Storage(StorageBackend):
         with self._container.reading() as contents:
             return contents.history(storage_key)
 
+    def history_lines(self, storage_key: str) -> str:
+        """Return the history of an object as it is kept, for `take_history`; errors as `history`."""
+        with self._container.reading() as contents:
+            return contents.history_lines(storage_key)
+
+    def take_history(self, storage_key: str, lines: str, *, only_notes: bool) -> None:
+        """Add what another container says of the history of an object, or only the notes."""
+        with self._changing() as contents:
+            amending.take_history(contents, storage_key, lines, only_notes=only_notes)
+
     @property
     def problems(self) -> dict[str, str]:
         """What keeps objects out of everything but `verify` and `repair`: names that are not keys."""
@@ -762,6 +835,7 @@ class HDF5Storage(StorageBackend):
         """
         with self._container.reading() as contents:
             keys = self._keys_of(contents)
+            contents.expect(keys)
         for start in range(0, len(keys), _HEADERS_AT_ONCE):
             for key, found in self._headers_of(keys[start : start + _HEADERS_AT_ONCE]):
                 if isinstance(found, ObjectHeader):
@@ -1075,6 +1149,16 @@ class HDF5Storage(StorageBackend):
             found = contents.document(storage_key)
             return classes.interpret(contents, storage_key, found), self._members.path(storage_key, found)
 
+    def _in_words(self, storage_key: str) -> str:
+        with self._container.reading() as contents:
+            try:
+                header = contents.header(storage_key)
+                n_files = contents.n_members_stored(storage_key)
+            except CorruptError:
+                return "one that cannot be read"
+        files = "" if n_files is None else f" with {count_text(n_files, 'file')}"
+        return f"the {header.data_class}{files} that was stored {date_text(header.stored_at)}"
+
     def _remove_object(self, storage_key: str) -> None:
         with upkeep.changing(self.path, f"remove object {storage_key!r}"), self._changing() as contents:
             class_name = _class_name_if_readable(contents, storage_key)
@@ -1139,7 +1223,9 @@ class HDF5Storage(StorageBackend):
         found = []
         with self._container.reading() as contents:
             keys = answers.select(contents, data_query)
-            for key in answers.candidates(contents, data_query) if keys is None else keys:
+            chosen = answers.candidates(contents, data_query) if keys is None else keys
+            contents.expect(chosen)
+            for key in chosen:
                 try:
                     document = contents.document(key, functools.partial(self._array, key))
                     stored = classes.interpret(contents, key, document, lazily=True)
@@ -1196,11 +1282,17 @@ def _class_name_if_readable(contents: Contents, key: str) -> str | None:
         return None
 
 
-def _checked_path(path: object) -> Path:
-    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+def _is_same_file(one: Path, other: Path) -> bool:
+    if isinstance(one, Address) or isinstance(other, Address):
+        return one == other
+    return os.path.samefile(one, other)  # noqa: PTH121
+
+
+def _checked_name(path: object) -> Path:
+    if isinstance(path, (str, os.PathLike)) and not os.fspath(path):
         raise InvalidDataError(f"a container is named by a path, not by {path!r}")
     try:
-        return Path(path).absolute()
+        return name_of(path).absolute()
     except FileNotFoundError as error:
         raise NotFoundError(f"'{path}' names no container: the current directory was removed") from error
 

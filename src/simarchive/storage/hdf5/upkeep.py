@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from simarchive.container import nodes, rescue
+from simarchive.container.changing.publishing import append_map
 from simarchive.container.changing.removed import RemovedObject
 from simarchive.container.container import Container
 from simarchive.container.contents import Contents
@@ -92,7 +92,7 @@ def _overview(
         "n_objects": sum(classes.values()) + n_damaged,
         "objects_by_class": dict(classes),
         "n_damaged": n_damaged,
-        "file_bytes": container.path.stat().st_size,
+        "file_bytes": container.size_bytes(),
         "log_bytes": container.log_bytes(),
         "index": {name: indexing.state_of(contents, name) for name in contents.data_classes()},
         "n_removed": len(removed),
@@ -112,9 +112,10 @@ class _Counted:
     shared: int = 0
 
 
-def _count_files(contents: Contents, keys: Iterable[str]) -> _Counted:
+def _count_files(contents: Contents, keys: Sequence[str]) -> _Counted:
     counted = _Counted()
     seen: set[int] = set()
+    contents.expect(keys)
     for key in keys:
         try:
             counted.classes[contents.class_name(key)] += 1
@@ -342,6 +343,7 @@ class RepackReport:
     n_objects: int
     bytes_before: int
     bytes_after: int
+    map_bytes: int = 0  #: of `bytes_after`, what the map for readers elsewhere takes
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as plain values."""
@@ -354,6 +356,7 @@ def repack(
     lock_timeout_s: float = 10.0,
     tmp_directory: PathLike | None = None,
     set_aside: bool = False,
+    publish: bool = False,
 ) -> RepackReport:
     """Rewrite a container compactly: keys, documents, members, digests and order stay as they are.
 
@@ -370,6 +373,9 @@ def repack(
 
     set_aside
         First set damaged objects aside, as `repair` does. What HDF5 can read of them is in the new file, too.
+    publish
+        Lay the files of all objects last, and append a map for those who read the container over a network.
+        It is no part of HDF5's file, and whatever changes the container cuts it off.
 
     Raises
     ------
@@ -392,16 +398,21 @@ def repack(
         if set_aside:
             repair(container)
         container.checkpoint()
-        before = place.stat().st_size
+        before, map_bytes = place.stat().st_size, 0
+
+        def complete(successor: Path) -> None:
+            nonlocal map_bytes
+            complete_copy(successor, contents)
+            if publish:
+                map_bytes = append_map(successor)
+
         with container.transaction() as contents:
             try:
                 with verification.as_damage():
-                    n_objects = container.rewrite(
-                        functools.partial(complete_copy, source=contents), tmp_directory=tmp
-                    )
+                    n_objects = container.rewrite(complete, tmp_directory=tmp, members_last=publish)
             except CorruptError as error:
                 raise _not_repacked(place, contents, error) from error
-    return RepackReport(str(place), n_objects, before, place.stat().st_size)
+    return RepackReport(str(place), n_objects, before, place.stat().st_size, map_bytes)
 
 
 def _not_repacked(path: Path, contents: Contents, error: CorruptError) -> CorruptError:
