@@ -41,6 +41,6 @@ def test_the_notebook_plots_and_slices_and_extracts_nothing(tmp_path: Path) -> N
     texts = [output["data"].get("text/plain", "") for output in outputs if "data" in output]
     assert any("<Universe with 540 atoms>, 60" in text for text in texts)
     assert any("(frame: 60)" in text for text in texts)
-    assert texts[-1] == "'0.993 g mL-1'"
+    assert texts[-1] == "'1.013 g mL-1'"
     assert list(scratch.iterdir()) == []
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path != scratch} == before
