@@ -25,8 +25,8 @@ from simarchive.errors import NotFoundError
 def command(container: Path, set_aside: bool, tmp_dir: Path | None, wait_s: float, as_json: bool) -> None:
     """Rewrite FILE without unused space and without removed objects, then replace it with the new file.
 
-    Keys, documents, digests and the order of objects stay the same; what was removed or replaced can no longer
-    be restored. The old file is not touched until the new one is complete, so there must be room for both. With
+    Keys, documents, digests and the order of objects stay the same; what was removed can no longer be
+    restored. The old file is not touched until the new one is complete, so there must be room for both. With
     --tmp-dir, the new file is written there and then copied over the old one; if that is interrupted, the new
     file stays there: move it to FILE.
 
