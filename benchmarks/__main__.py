@@ -14,6 +14,7 @@ PROGRAMS: dict[str, list[str]] = {
     "queries": [],
     "index": [],
     "members": ["--size", "512MiB", "--repeats", "5"],
+    "many_runs": [],
     "in_place": ["--size", "512MiB", "--repeats", "5"],
 }
 

@@ -18,8 +18,8 @@ from h5py import h5a, h5s, h5t
 from simarchive import HDF5Storage, StorageError
 from simarchive.chemistry import units
 from simarchive.codecs import codec_named, registry
-from simarchive.codecs.frame_layout import find_layout
 from simarchive.codecs.trajectory import Trajectory
+from simarchive.codecs.trajectory_files.repetition import find_repetition
 from simarchive.container import documents, nodes
 from simarchive.data.registry import data_class_named
 from simarchive.journal import LOG_SUFFIX
@@ -202,7 +202,7 @@ def _chunks() -> list[bytes]:
         for chunk in (walk, b"ATOM      1  O   HOH\n" * 200, bytes(4000), frames):
             codec = codec_named(name)
             if name == "trajectory":
-                layout = find_layout(frames)
+                layout = find_repetition(frames)
                 assert layout is not None
                 codec, chunk = Trajectory(layout), frames
             chunk = chunk[: len(chunk) // 4 * 4]

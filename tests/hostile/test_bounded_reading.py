@@ -184,10 +184,11 @@ def test_an_attribute_of_a_file_costs_that_file_only(
 
     def copied(name: str, kind: str) -> Change:
         def change(group: h5py.Group) -> None:
-            group.copy("trajectory.dcd", "copy.dcd")  # its own dataset, whatever else is one
-            del group["trajectory.dcd"]
-            group.move("copy.dcd", "trajectory.dcd")
-            setting(name, kind, "trajectory.dcd")(group)
+            files = group["files"]
+            files.copy("trajectory.dcd", "copy.dcd")  # its own dataset, whatever else is one
+            del files["trajectory.dcd"]
+            files.move("copy.dcd", "trajectory.dcd")
+            setting(name, kind, "files/trajectory.dcd")(group)
 
         return change
 
@@ -238,7 +239,7 @@ def test_an_array_of_another_kind_costs_its_object_only(
 ) -> None:
     def replaced(kind: str) -> Change:
         def change(group: h5py.Group) -> None:
-            (name,) = (name for name in group if "member_size" not in group[name].attrs)
+            name = "observables.PotentialEnergy"
             del group[name]
             ARRAYS[kind](group, name)
 

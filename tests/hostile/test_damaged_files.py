@@ -277,7 +277,7 @@ def test_a_container_with_a_damaged_object_is_repacked_without_it(path: Path) ->
 
 def test_an_object_whose_files_cannot_be_listed_can_be_removed(path: Path) -> None:
     with h5py.File(path) as file:
-        header = h5py.h5o.get_info(file[f"objects/{KEYS[6]}/output.pdb"].id).addr
+        header = h5py.h5o.get_info(file[f"objects/{KEYS[6]}/files/output.pdb"].id).addr
     flip(path, header + 30)
     with HDF5Storage(path) as backend:
         backend.remove_object(KEYS[6])

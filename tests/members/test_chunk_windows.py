@@ -15,14 +15,14 @@ from isal import isal_zlib
 from member_material import floats, frames, noise, text
 
 from simarchive.codecs import Codec, codec_named
-from simarchive.codecs.frame_layout import FrameLayout
 from simarchive.codecs.trajectory import Trajectory
+from simarchive.codecs.trajectory_files.repetition import Repetition
 from simarchive.container.members import ChunkWindow, MemberTable, window
 from simarchive.errors import CorruptMemberError, StorageIOError
 
 CODECS: dict[str, Codec] = {
     name: codec_named(name) for name in ("deflate", "deflate-text", "zstd", "zstd-text", "raw")
-} | {"trajectory": Trajectory(FrameLayout(300, 3, big_endian=False))}
+} | {"trajectory": Trajectory(Repetition(300, 3, big_endian=False))}
 MATERIAL = {
     "floats": floats(40_000),
     "noise": noise(40_000),

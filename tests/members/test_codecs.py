@@ -13,13 +13,13 @@ from member_material import floats, frames, noise, text
 
 from simarchive.codecs import CODEC_CHOICES, Sample, choose_codec, codec_named
 from simarchive.codecs.deflate import PlainDeflate, ShuffledDeflate
-from simarchive.codecs.frame_layout import FrameLayout
 from simarchive.codecs.trajectory import _GRIDS, Trajectory
+from simarchive.codecs.trajectory_files.repetition import Repetition
 from simarchive.errors import FormatError, InvalidDataError
 
 WORDS = st.binary(min_size=1, max_size=600).map(lambda data: data + bytes(-len(data) % 4))
 LAYOUTS = st.builds(
-    lambda atom, more, order: FrameLayout(atom + more, atom, order),
+    lambda atom, more, order: Repetition(atom + more, atom, order),
     st.sampled_from([1, 3]),
     st.integers(1, 40),
     st.booleans(),
@@ -44,7 +44,7 @@ def test_any_chunk_comes_back(codec: Any, chunk: bytes) -> None:
 @given(chunk=WORDS, layout=LAYOUTS)
 @settings(deadline=None, max_examples=300)
 def test_any_chunk_comes_back_whatever_layout_the_trajectory_codec_was_told(
-    chunk: bytes, layout: FrameLayout
+    chunk: bytes, layout: Repetition
 ) -> None:
     assert round_trip(Trajectory(layout), chunk) == chunk
 
@@ -95,7 +95,7 @@ def test_a_chunk_of_another_length_is_refused(codec: Any) -> None:
 @settings(deadline=None, max_examples=200)
 def test_a_damaged_trajectory_chunk_never_does_worse_than_value_error(damage: list[tuple[int, int]]) -> None:
     data = frames(12, 50, grid=True).tobytes()
-    stored, mask = Trajectory(FrameLayout(150, 3, False)).encode(memoryview(data))
+    stored, mask = Trajectory(Repetition(150, 3, False)).encode(memoryview(data))
     broken = bytearray(stored)
     for place, value in damage:
         broken[place] = value
@@ -108,7 +108,7 @@ def test_a_damaged_trajectory_chunk_never_does_worse_than_value_error(damage: li
 def test_the_trajectory_codec_stores_grid_coordinates_as_integers(grid: int, big_endian: bool) -> None:
     steps = np.rint(frames(30, 3000) / np.float32(_GRIDS[grid][0])).astype(np.int32)
     chunk = _GRIDS[grid][1](steps).astype(">f4" if big_endian else "<f4").tobytes()
-    codec = Trajectory(FrameLayout(9000, 3, big_endian))
+    codec = Trajectory(Repetition(9000, 3, big_endian))
     assert round_trip(codec, chunk) == chunk
     shrunk = len(codec.encode(memoryview(chunk)).stored)
     assert shrunk < 0.6 * len(ShuffledDeflate().encode(memoryview(chunk)).stored)
@@ -119,7 +119,7 @@ def test_grid_coordinates_with_exceptions_come_back_bit_for_bit() -> None:
     values[[0, 7, 1234, -1]] = [np.nan, -0.0, np.inf, 1e-40]
     values[5000] = 3.14159
     chunk = values.tobytes()
-    codec = Trajectory(FrameLayout(1500, 3, False))
+    codec = Trajectory(Repetition(1500, 3, False))
     assert codec.encode(memoryview(chunk)).stored[1] == 2
     assert round_trip(codec, chunk) == chunk
 
@@ -128,7 +128,7 @@ def test_the_documented_stream_decodes_without_our_decoder() -> None:
     for data, kind in ((frames(12, 400), 1), (frames(12, 400, grid=True), 2)):
         chunk = bytearray(data.tobytes())
         chunk[:4] = b"CORD"
-        stored = bytes(Trajectory(FrameLayout(1200, 3, False)).encode(memoryview(chunk)).stored)
+        stored = bytes(Trajectory(Repetition(1200, 3, False)).encode(memoryview(chunk)).stored)
         assert (stored[0], stored[1]) == (1, kind)
         frame, atom, n_exceptions, body = (
             int.from_bytes(stored[at : at + 4], "little") for at in (4, 8, 12, 16)

@@ -14,8 +14,8 @@ from member_material import Box, floats, frames, noise
 
 from simarchive.codecs import CHUNK_BYTES
 from simarchive.codecs import trajectory as stream
-from simarchive.codecs.frame_layout import FrameLayout
 from simarchive.codecs.trajectory import Trajectory
+from simarchive.codecs.trajectory_files.repetition import Repetition
 from simarchive.container import nodes
 from simarchive.container.members import (
     StoredMember,
@@ -134,7 +134,7 @@ def test_what_does_not_have_its_digest_gets_no_new_one_by_being_encoded_again(
 # --- the stream of a trajectory --------------------------------------------------------------------
 
 
-LAYOUT = FrameLayout(300, 3, False)
+LAYOUT = Repetition(300, 3, False)
 N_WORDS = 3000
 
 
@@ -208,7 +208,7 @@ def test_a_chunk_has_no_more_exceptions_than_words(count: int, is_known: bool) -
 def test_the_layout_of_a_trajectory_is_one_of_many_atoms() -> None:
     # Without a likeness from frame to frame there is nothing to gain, whatever the numbers are.
     coordinates = frames(8, 33, grid=True).astype("<f4").tobytes()
-    encoded = Trajectory(FrameLayout(99, 3, False)).encode(memoryview(coordinates))
+    encoded = Trajectory(Repetition(99, 3, False)).encode(memoryview(coordinates))
     out = bytearray(len(coordinates))
     Trajectory().decode(memoryview(encoded.stored), encoded.filter_mask, memoryview(out))
     assert out == coordinates

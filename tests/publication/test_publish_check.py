@@ -166,7 +166,7 @@ def a_trajectory_that_was_broken_off(path: Path, place: Path) -> None:
 @plants("damage")
 def a_flipped_bit(path: Path, _: Path) -> None:
     with h5py.File(path) as file:
-        offset = file[f"objects/{WITH_DCD}/trajectory.dcd"].id.get_chunk_info(0).byte_offset
+        offset = file[f"objects/{WITH_DCD}/files/trajectory.dcd"].id.get_chunk_info(0).byte_offset
     content = bytearray(path.read_bytes())
     content[offset + 100] ^= 1
     path.write_bytes(content)

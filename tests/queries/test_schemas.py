@@ -20,6 +20,7 @@ import pytest
 from blake3 import blake3
 
 from simarchive import (
+    AnyOf,
     Between,
     FilePath,
     HDF5Storage,
@@ -159,6 +160,16 @@ EXPRESSIONS = {
     "metadata=seed": ["d0", "d1", "d2", "d3"],
     "settings=engine:gromacs": ["d0"],
     "settings!=engine:gromacs": ["d1", "d2", "d3"],
+    # The other spelling of the same.
+    "metadata.n=1..2": ["d1", "d2"],
+    "metadata.n>=2 metadata.seed=7": ["d2", "d3"],
+    "metadata.n=!2": ["d0", "d1", "d3"],
+    "metadata=n:1..2 metadata=seed:7": ["d1", "d2"],
+    "metadata!=seed": [],
+    "settings.engine=gromacs,openmm": ["d0", "d1", "d2", "d3"],
+    "settings.engine!=gromacs": ["d1", "d2", "d3"],
+    "tags=all tags=tag1": ["d1"],
+    "sizes>=2 sizes=20": ["d2"],
 }
 
 
@@ -185,13 +196,21 @@ def test_lists_and_mappings_are_searched_in_python(made: Path) -> None:
             ({"metadata": Not({"n": Between(1, 2)})}, ["d0", "d3"]),
             ({"metadata": {"n": Not(1)}}, ["d0", "d2", "d3"]),
             ({"settings": "engine"}, ["d0", "d1", "d2", "d3"]),
+            ({"settings": {"engine": None}}, ["d0", "d1", "d2", "d3"]),
+            ({"settings": {"host": Not("a")}}, ["d0", "d1", "d2", "d3"]),
+            ({"settings": AnyOf("host", {"engine": "gromacs"})}, ["d0"]),
+            ({"metadata": {"n": AnyOf(1, Not(Between(0, 2)))}}, ["d1", "d3"]),
+            ({"metadata": Not({"n": 1, "seed": 7})}, ["d0", "d2", "d3"]),
+            ({"tags": ["all", "tag1"]}, ["d1"]),
+            ({"tags": Not(["all", "tag1"])}, ["d0", "d2", "d3"]),
+            ({"sizes": [Between(2, 3), 20]}, ["d2"]),
         ):
             query = query_class(**criteria)
             assert backend.keys(query) == keys, criteria
             assert [key for key in backend if query.apply(backend.load(key)) is not None] == keys
     with pytest.raises(InvalidDataError, match=r"metadata: .*a number is expected"):
         query_class(metadata={"n": "many"})
-    with pytest.raises(InvalidDataError, match="a key, or a dict"):
+    with pytest.raises(InvalidDataError, match="a name, or a dict"):
         query_class(metadata=Between(1, 2))
 
 

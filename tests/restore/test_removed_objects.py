@@ -7,9 +7,9 @@ import h5py
 import pytest
 
 from simarchive import HDF5Storage
+from simarchive.container.changing import removed as space
+from simarchive.container.changing.removed import RemovedObjects
 from simarchive.container.contents import Contents
-from simarchive.container.space import removed as space
-from simarchive.container.space.removed import RemovedObjects
 from simarchive.errors import CorruptError, InvalidDataError, NotFoundError
 from simarchive.storage.hdf5.upkeep import repack
 from simarchive.testing.sample_objects import simulation, write_files

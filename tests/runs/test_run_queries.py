@@ -43,6 +43,17 @@ class Probe(BaseStoredData):
         return False
 
 
+@register_data_class("RunQuerySized", version=1)
+class Sized(BaseStoredData):
+    """A class whose metadata are numbers, where those of a run are anything."""
+
+    metadata: dict[str, float] | None = None
+
+    @classmethod
+    def has_ancillary_data(cls) -> bool:
+        return False
+
+
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Any:
     place = tmp_path_factory.mktemp("lab")
@@ -62,6 +73,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Any:
                     "force field": "opls" if number < 3 else "amber",
                     "version": "5" if number == 5 else number * 0.5,
                     "is final": number > 3,
+                    **({"size": 3} if number == 3 else {"size": "big"} if number == 4 else {}),
                 },
             )
             backend.store_object(run, files)
@@ -70,6 +82,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Any:
         backend.store_object(
             TrainedModelData(name="m", framework="torch", target_property="x", domain="y"), files
         )
+        backend.store_object(Sized(metadata={"size": 3.0}))
         backend.store_object(Probe(ensemble=3, length=2.0, labels=["even"]))
         yield backend
 
@@ -118,6 +131,21 @@ def names(backend: HDF5Storage, expression: str) -> list[str]:
         ('class=run metadata."is final"=true', "4 5"),
         ('class=run metadata."is final"!=true', "0 1 2 3 bare"),
         ("class=run metadata.other=1", ""),
+        ("class=run metadata=3", ""),
+        ("class=run metadata=seed", "0 1 2 3 4 5"),
+        ("class=run metadata!=seed", "bare"),
+        ("class=run metadata=seed:3", "3"),
+        ("class=run metadata=seed:1..3", "1 2 3"),
+        ("class=run metadata>=seed:4", "4 5"),
+        ("class=run metadata=seed:1,seed:5,other", "1 5"),
+        ("class=run metadata!=seed:3", "0 1 2 4 5 bare"),
+        ("class=run metadata=seed:3 metadata.version=1.5", "3"),
+        ("class=run metadata.seed=!3", "0 1 2 4 5 bare"),
+        ("class=run metadata.seed=3,!1..5", "0 3 bare"),
+        ("class=any metadata.size=3..4", "3 Sized"),
+        ("class=any metadata=size:3", "3 Sized"),
+        ("class=any metadata.size=big", "4"),
+        ("class=any metadata=size", "3 4 Sized"),
         ("class=any tag=even", "0 2 4"),
         ("class=any labels=even", "Probe"),
         ("class=any tag=even atoms>1000", "2 4"),
@@ -152,7 +180,10 @@ def test_any_class_finds_all_objects(lab: HDF5Storage) -> None:
 @pytest.mark.parametrize(
     ("expression", "reason"),
     [
-        ("class=run metadata=3", "needs the name of a value"),
+        ("class=run metadata=seed:5..3", "empty"),
+        ("class=run metadata>3", "takes a name and a value"),
+        ("class=run composition.SOL=many", "an integer"),
+        ("class=run metadata=seed metadata.seed=3", "given twice"),
         ("class=run engine.x=3", "has no values with names"),
         ("class=run tag>3", "has no order"),
         ("class=run tag=a tag=b,c", "given twice"),

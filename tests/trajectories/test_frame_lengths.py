@@ -15,9 +15,8 @@ from blake3 import blake3
 from material import CODECS, DATA, TRAJECTORIES, small_chunks, store
 
 from simarchive import FrameReadError, HDF5Storage, repack
-from simarchive.codecs.xdr_frames import HEADER_BYTES, FrameScanner, frame_size
+from simarchive.codecs.trajectory_files.xdr import HEADER_BYTES, FrameScanner, frame_size, xdr_layout
 from simarchive.container.members import window
-from simarchive.storage.trajectories import layout
 
 NAME = "member_frame_lengths"
 XDR = [name for name in TRAJECTORIES if name.endswith(("xtc", "trr"))]
@@ -46,7 +45,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def attribute(container: Path, name: str, key: str = "k1") -> np.ndarray | None:
     with h5py.File(container) as file:
         link = name.replace("/", "%2F")
-        found = file[f"objects/{key}/{link}"].attrs.get(NAME)
+        found = file[f"objects/{key}/files/{link}"].attrs.get(NAME)
     return None if found is None else np.asarray(found)
 
 
@@ -123,7 +122,7 @@ def without(container: Path, name: str, place: Path) -> Path:
     """Return a copy of a container, as an early version left it."""
     shutil.copyfile(container, place)
     with h5py.File(place, "r+") as file:
-        del file[f"objects/k1/{name}"].attrs[NAME]
+        del file[f"objects/k1/files/{name}"].attrs[NAME]
     return place
 
 
@@ -151,11 +150,11 @@ def test_frames_of_one_length_are_found_by_looking_at_some(monkeypatch: pytest.M
         asked.append(at)
         return content[at : at + n_bytes]
 
-    assert layout.scanned_layout(read, len(content)).n_frames == 10
+    assert xdr_layout(read, len(content), "TRR").n_frames == 10
     assert len(asked) <= 10
     many = content * 1000
     asked.clear()
-    assert layout.scanned_layout(lambda at, n: read(at % len(content), n), len(many)).n_frames == 10_000
+    assert xdr_layout(lambda at, n: read(at % len(content), n), len(many), "TRR").n_frames == 10_000
     assert len(asked) <= 12
 
 
@@ -188,7 +187,7 @@ def test_damaged_ones_are_ignored(wrong: str, stored: Path, tmp_path: Path) -> N
     name = "adk_oplsaa.xtc"
     shutil.copyfile(stored, tmp_path / "a.h5")
     with h5py.File(tmp_path / "a.h5", "r+") as file:
-        attributes = file[f"objects/k1/{name}"].attrs
+        attributes = file[f"objects/k1/files/{name}"].attrs
         attributes[NAME] = WRONG[wrong](attributes[NAME])
     with HDF5Storage(stored, mode="r") as backend, HDF5Storage(tmp_path / "a.h5", mode="r") as damaged:
         whole = backend.frames("k1", name)[:].positions
@@ -211,7 +210,7 @@ def test_lies_with_a_right_check_give_errors_and_no_other_frames(
     name = "adk_oplsaa.xtc"
     shutil.copyfile(stored, tmp_path / "a.h5")
     with h5py.File(tmp_path / "a.h5", "r+") as file:
-        member = file[f"objects/k1/{name}"]
+        member = file[f"objects/k1/files/{name}"]
         lengths = HOSTILE[hostile](member.attrs[NAME][2:])
         text = member.attrs["member_blake3"]
         digest = text.decode() if isinstance(text, bytes) else str(text)

@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "Import and export": ("add", "import", "export", "extract", "cat"),
     "Publish": ("init", "meta", "publish-check"),
     "Inspect": ("info", "ls", "show", "query", "stats", "report"),
+    "Change": ("amend", "append"),
     "Combine": ("merge", "subset", "diff"),
     "Maintain": ("verify", "repair", "repack", "rm", "log", "restore"),
 }
@@ -37,6 +38,8 @@ _MEANT = {
     "query": ("find", "search", "select", "grep"),
     "stats": ("statistics", "du", "size", "sizes"),
     "report": ("html", "summary", "page"),
+    "amend": ("edit", "change", "modify", "tag", "note", "rename", "mv", "replace", "update"),
+    "append": ("grow", "extend", "continue"),
     "extract": ("get", "unpack", "fetch"),
     "import": ("load", "store"),
     "export": ("save", "dump"),

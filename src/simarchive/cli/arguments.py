@@ -8,10 +8,25 @@ from typing import Any, TypeVar
 
 import click
 
+from simarchive.remote.address import is_url, path_or_address
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 # Whether a file exists is checked where it is opened, so that the error and its exit code are ours.
 PATH = click.Path(path_type=Path)
+
+
+class _Container(click.Path):
+    """A path, or the URL of a container that is only read."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return a path or an `Address`."""
+        if is_url(value):
+            return path_or_address(value)
+        return super().convert(value, param, ctx)
+
+
+CONTAINER = _Container(path_type=Path)
 
 CODECS = ("deflate", "zstd", "trajectory", "raw")
 
@@ -22,7 +37,7 @@ FILE_VARIABLE = "SIMARCHIVE_FILE"
 
 def container_argument(command: Command) -> Command:
     """Add the argument FILE, the container, which the environment may name."""
-    return click.argument("container", metavar="FILE", type=PATH, envvar=FILE_VARIABLE)(command)
+    return click.argument("container", metavar="FILE", type=CONTAINER, envvar=FILE_VARIABLE)(command)
 
 
 def key_argument(command: Command) -> Command:
@@ -71,6 +86,15 @@ def tmp_dir_option(command: Command) -> Command:
         type=click.Path(path_type=Path, exists=True, file_okay=False, writable=True),
         metavar="DIR",
         help="Use this directory, on another device, if the one of FILE is full.",
+    )(command)
+
+
+def by_option(command: Command) -> Command:
+    """Add ``--by NAME``."""
+    return click.option(
+        "--by",
+        metavar="NAME",
+        help="Who stands in the history; by default $SIMARCHIVE_AUTHOR, or the login name.",
     )(command)
 
 

@@ -42,8 +42,9 @@ def _print_object(report: MergeReport, key: str, action: str) -> None:
 
 
 def with_problems(report: MergeReport, source: object) -> MergeReport:
-    """Return a report that also names what the source itself leaves out."""
+    """Return a report that also names what the source itself leaves out, and its remarks."""
     report.unreadable.update(getattr(source, "problems", {}))
+    report.remarks += getattr(source, "remarks", [])
     return report
 
 
@@ -69,6 +70,8 @@ def _print_report(source: str, report: MergeReport, target: Path, *, dry_run: bo
             print_line(f"  {one_line(old)} is {new} there")
     for remark in report.metadata:
         print_line(f"  {one_line(remark)}")
+    for remark in report.remarks:
+        print_notice(f"simarchive: {one_line(source)}: {one_line(remark)}")
     if report.unreadable:
         print_notice(f"simarchive: {count_text(len(report.unreadable), 'object')} left out:")
         for key, problem in report.unreadable.items():

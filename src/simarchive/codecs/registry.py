@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 from simarchive.codecs.codec import Codec
 from simarchive.codecs.deflate import PlainDeflate, ShuffledDeflate
-from simarchive.codecs.frame_layout import find_layout
 from simarchive.codecs.planes import WORD
 from simarchive.codecs.raw import Raw
 from simarchive.codecs.trajectory import Trajectory
+from simarchive.codecs.trajectory_files.repetition import find_repetition
 from simarchive.codecs.zstd import PlainZstd, ShuffledZstd
 from simarchive.errors import FormatError, InvalidDataError
 
@@ -87,6 +87,29 @@ def codec_named(name: str) -> Codec:
     return make()
 
 
+def codec_to_go_on_with(name: str, head: bytes) -> Codec:
+    """Return the codec that wrote a member, for more chunks of it.
+
+    Parameters
+    ----------
+    head
+        The first bytes of the member.
+
+    Raises
+    ------
+    InvalidDataError
+        If it needs a package that is not installed.
+    FormatError
+        If no codec of this version has the name, or it finds no trajectory in these bytes.
+    """
+    if name != Trajectory.name:
+        return codec_named(name)
+    repetition = find_repetition(head)
+    if repetition is None:
+        raise FormatError("a member was written as a trajectory, and does not begin like one")
+    return Trajectory(repetition)
+
+
 def check_codec(choice: str) -> None:
     """Check that members can be written with a choice of codec, before the first one is.
 
@@ -119,7 +142,7 @@ def choose_codec(choice: str, sample: Sample) -> Codec:
     if choice == "deflate" and is_text(sample.head):
         return plain  # No text was found that the shuffle makes smaller.
     # What repeats in mdcrd and GSD does so far away, from one frame to the next.
-    has_known_frames = find_layout(sample.head) is not None
+    has_known_frames = find_repetition(sample.head) is not None
     pieces = sample.pieces() if has_known_frames else [sample.middle(_LARGE_PIECE_BYTES)]
     # The shuffled variant is taken if both do as well.
     rough_size = sum(plain.rough_size(memoryview(piece)) for piece in pieces)
@@ -136,7 +159,7 @@ def _smallest_codec(sample: Sample) -> Codec:
     codecs = [choose_codec("deflate", sample)]
     with contextlib.suppress(InvalidDataError):  # the package for zstd is not installed
         codecs.append(choose_codec("zstd", sample))
-    layout = find_layout(sample.head)
+    layout = find_repetition(sample.head)
     if layout is not None and sample.size >= 2 * WORD * layout.frame_words:
         codecs.append(Trajectory(layout))
     if len(codecs) == 1:

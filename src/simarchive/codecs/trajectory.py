@@ -49,7 +49,6 @@ from numpy.typing import NDArray
 
 from simarchive.codecs.codec import CHUNK_BYTES, EncodedChunk, copy_part, copy_stored, keep_smaller
 from simarchive.codecs.deflate import inflate, zlib_stream
-from simarchive.codecs.frame_layout import FrameLayout
 from simarchive.codecs.planes import (
     WORD,
     Words,
@@ -59,6 +58,7 @@ from simarchive.codecs.planes import (
     thread_array,
     unshuffle,
 )
+from simarchive.codecs.trajectory_files.repetition import Repetition
 
 # Of the range 32768 to 65535, which the HDF Group leaves for private use.
 TRAJECTORY_FILTER = (33217, (1,))
@@ -98,7 +98,7 @@ class Trajectory:
     filters = (TRAJECTORY_FILTER,)
     _all_filters = 0b1
 
-    def __init__(self, layout: FrameLayout | None = None) -> None:
+    def __init__(self, layout: Repetition | None = None) -> None:
         self._layout = layout
 
     @property
@@ -170,7 +170,7 @@ class Trajectory:
         copy_part(whole, chunk_bytes, start, out)
 
 
-def _best_residuals(words: Words, layout: FrameLayout) -> tuple[int, int, Words, NDArray[Any]]:
+def _best_residuals(words: Words, layout: Repetition) -> tuple[int, int, Words, NDArray[Any]]:
     """Return the kind, the grid, the residuals and the places of exceptions that make `words` smallest."""
     none = np.empty(0, np.int64)
     for grid, (spacing, value) in _GRIDS.items():
@@ -204,7 +204,7 @@ def _ordered(words: Words) -> Words:
     return words ^ (negative >> np.uint32(1))
 
 
-def _differences(values: Words, layout: FrameLayout) -> Words:
+def _differences(values: Words, layout: Repetition) -> Words:
     frame, atom = layout.frame_words, layout.atom_words
     difference = values.copy()
     difference[frame:] -= values[:-frame]

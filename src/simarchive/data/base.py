@@ -287,6 +287,20 @@ class BaseStoredData(BaseModel):
         values = (value for _, value in self._fields_with_values())
         return tuple(str(value) for value in values if isinstance(value, FilePath) and value)
 
+    def rename_member(self, name: str, new_name: str) -> bool:
+        """Have each field that names a file name it otherwise; return whether one did."""
+        changed = False
+        for field, value in list(self._fields_with_values()):
+            if isinstance(value, FilePath) and value == name:
+                setattr(self, field.name, FilePath(new_name))
+            elif isinstance(value, list) and any(isinstance(one, FilePath) and one == name for one in value):
+                new = [FilePath(new_name) if one == name else one for one in value]
+                setattr(self, field.name, new)
+            else:
+                continue
+            changed = True
+        return changed
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, BaseStoredData):
             return NotImplemented

@@ -1,13 +1,15 @@
 """Kinds of fields for lists and mappings.
 
-Those of texts, numbers and the like are searched by their elements: an index column holds what would stand in
-a column of its own for each, as JSON, one a line.
+Those whose elements are texts, numbers and the like are searched, all in the same way: a list by what is in
+it, a mapping by its names and what stands under them. How they stand in their one text column of the index
+differs from kind to kind; a query tests the text of a row, so it reads the column and no document.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -15,7 +17,7 @@ from simarchive.chemistry.substances import Substance
 from simarchive.chemistry.trees import Tree
 from simarchive.data.kinds import FieldKind, ScalarKind, TextKind
 from simarchive.data.value_kinds import SubstanceKind
-from simarchive.ground.conditions import ColumnKind, Condition, Satisfies, Value, in_words
+from simarchive.ground.conditions import ColumnKind, Condition, Satisfies, Value
 
 
 class ListKind(FieldKind):
@@ -64,38 +66,35 @@ class SubstanceListKind(ListKind, ScalarKind):
         return "\n".join(sorted(substance.identifier for substance in value))
 
 
-class ElementsKind(ScalarKind):
-    """What lists and mappings have in common that are searched by their elements."""
-
-    column_kind = ColumnKind.CATEGORY
-    element: FieldKind
-
-    @property
-    def scalar(self) -> ScalarKind:
-        """The kind of the elements."""
-        assert isinstance(self.element, ScalarKind)
-        return self.element
-
-    @property
-    def is_number(self) -> bool:  # type: ignore[override]
-        """Whether a range of elements makes sense."""
-        return self.scalar.is_number
+Test = Callable[[Any], bool]
+"""Whether what stands in an index for one element is wanted."""
 
 
-class ElementListKind(ListKind, ElementsKind):
+class SearchedListKind(ListKind, ScalarKind):
     """Lists that are searched by their elements."""
 
+    column_kind = ColumnKind.CATEGORY
+
+    @abstractmethod
+    def elements_in(self, text: str) -> Iterable[Any]:
+        """Return what each element has in an index, from the text of the list there."""
+
+    def having(self, column: str, test: Test, words: str) -> Condition:
+        """Return the condition for lists with an element that passes a test; `words` say which."""
+        return Satisfies(column, lambda text: any(map(test, self.elements_in(text))), f"has one that {words}")
+
+
+class ElementListKind(SearchedListKind):
+    """Lists of numbers, texts and the like."""
+
     def index_value(self, value: list[Any]) -> Value:
-        """Return what each element has in the index, one a line."""
-        return "\n".join(json.dumps(self.scalar.index_value(element)) for element in value)
+        """Return what each element has in the index as JSON, one a line."""
+        assert isinstance(self.element, ScalarKind)
+        return "\n".join(json.dumps(self.element.index_value(element)) for element in value)
 
-    def having(self, column: str, condition: Condition) -> Condition:
-        """Return the condition for lists with an element that fulfils a condition."""
-
-        def test(text: str) -> bool:
-            return any(map(condition.matches, _lines(text)))
-
-        return Satisfies(column, test, f"has one that {in_words(condition)}")
+    def elements_in(self, text: str) -> Iterable[Any]:
+        """Return the lines."""
+        return _lines(text)
 
 
 class MappingKind(FieldKind):
@@ -134,25 +133,37 @@ class MappingKind(FieldKind):
         )
 
 
-class ElementMappingKind(MappingKind, ElementsKind):
-    """Mappings that are searched by their keys and values."""
+class SearchedMappingKind(MappingKind, ScalarKind):
+    """Mappings that are searched by their names and what stands under them."""
+
+    @abstractmethod
+    def value_in(self, text: str, name: str) -> Any:
+        """Return what the value under a name has in an index, from the text of the mapping there, or None."""
+
+    def having(self, column: str, name: str, test: Test | None, words: str = "") -> Condition:
+        """Return the condition for mappings with a name, and a value that passes a test under it."""
+
+        def holds(text: str) -> bool:
+            value = self.value_in(text, name)
+            return value is not None and (test is None or test(value))
+
+        return Satisfies(column, holds, f"has {name!r}{words and f' that {words}'}")
+
+
+class ElementMappingKind(SearchedMappingKind):
+    """Mappings to numbers, texts and the like."""
+
+    column_kind = ColumnKind.CATEGORY
 
     def index_value(self, value: dict[str, Any]) -> Value:
-        """Return each key with what its value has in the index, one pair a line, in the order of the keys."""
-        return "\n".join(json.dumps([key, self.scalar.index_value(value[key])]) for key in sorted(value))
+        """Return the names in their order, each with what its value has in the index, one pair a line."""
+        assert isinstance(self.element, ScalarKind)
+        pairs = ([name, self.element.index_value(value[name])] for name in sorted(value))
+        return "\n".join(map(json.dumps, pairs))
 
-    def having(self, column: str, wanted: Mapping[str, Condition | None]) -> Condition:
-        """Return the condition for mappings that have some keys, and fulfil conditions under them."""
-
-        def test(text: str) -> bool:
-            values = dict(_lines(text))
-            return all(
-                key in values and (condition is None or condition.matches(values[key]))
-                for key, condition in wanted.items()
-            )
-
-        words = (f"{key!r}" + (f" that {in_words(wish)}" if wish else "") for key, wish in wanted.items())
-        return Satisfies(column, test, f"has {' and '.join(words)}")
+    def value_in(self, text: str, name: str) -> Any:
+        """Return what stands in the line of a name."""
+        return next((value for known, value in _lines(text) if known == name), None)
 
 
 @lru_cache(maxsize=8192)
@@ -176,6 +187,6 @@ def _is_searchable(element: FieldKind) -> bool:
     """Return whether an element is one value of a column, which is not itself made of several."""
     return (
         isinstance(element, ScalarKind)
-        and not isinstance(element, SubstanceListKind | ElementsKind)
+        and not isinstance(element, SubstanceListKind | SearchedListKind | SearchedMappingKind)
         and len(element.terms("element")) == 1
     )

@@ -1,13 +1,10 @@
-"""Kinds of fields for lists and mappings that queries search: tags, and values by name.
-
-Each stands in one text column of the index: tags one a line, values by name as JSON. A query tests the text
-of a row, so it reads the column and no document.
-"""
+"""Searched lists and mappings with rules of their own: tags, and values of any kind by name."""
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -22,19 +19,17 @@ from simarchive.chemistry.units import (
     same_quantity,
     unit_text,
 )
-from simarchive.data.collection_kinds import ListKind, MappingKind
-from simarchive.data.kinds import BooleanKind, FieldKind, IntegerKind, RealKind, ScalarKind, TextKind
+from simarchive.data.collection_kinds import SearchedListKind, SearchedMappingKind
+from simarchive.data.kinds import BooleanKind, FieldKind, IntegerKind, RealKind, TextKind
 from simarchive.errors import InvalidDataError
-from simarchive.ground.conditions import ColumnKind, Condition, Satisfies, Value
+from simarchive.ground.conditions import ColumnKind, Value
 
 Plain = bool | int | float | str | tuple[float, str]
 """What an index text says of one value: a quantity is a number in base units with their name."""
 
 
-class TagsKind(ListKind, ScalarKind):
-    """Lists of texts that are searched one by one; they stand in the index sorted, one a line."""
-
-    column_kind = ColumnKind.CATEGORY
+class TagsKind(SearchedListKind):
+    """Lists of texts whose order does not matter; they stand in the index sorted, one a line."""
 
     def __init__(self) -> None:
         super().__init__(TextKind())
@@ -56,10 +51,9 @@ class TagsKind(ListKind, ScalarKind):
         """Return the sorted tags, one a line; nothing for an empty list."""
         return "\n".join(sorted(set(value))) or None
 
-    def condition(self, value: Any, column: str) -> Condition:
-        """Return the condition for lists that hold one tag."""
-        [wanted] = self.accept([value])
-        return Satisfies(column, lambda text: wanted in text.split("\n"), f"has {wanted!r}")
+    def elements_in(self, text: str) -> Iterable[str]:
+        """Return the tags."""
+        return text.split("\n")
 
 
 class AnyValueKind(FieldKind):
@@ -100,8 +94,8 @@ class AnyValueKind(FieldKind):
         return bool(first == second) or (first != first and second != second)
 
 
-class ValuesByNameKind(MappingKind, ScalarKind):
-    """Mappings from texts to values that are searched by name; they stand in the index as sorted JSON."""
+class ValuesByNameKind(SearchedMappingKind):
+    """Mappings to values of one kind or any; they stand in the index as sorted JSON."""
 
     column_kind = ColumnKind.IDENTIFIER
 
@@ -119,6 +113,19 @@ class ValuesByNameKind(MappingKind, ScalarKind):
         """Return the values by sorted names as JSON; nothing for an empty mapping."""
         plain = {name: _json_value(value[name]) for name in sorted(value)}
         return json.dumps(plain, ensure_ascii=False, separators=(",", ":")) if plain else None
+
+    def value_in(self, text: str, name: str) -> Plain | None:
+        """Return what the text says of the value with a name, or ``None``."""
+        # Most rows do not have the name, and need no parsing.
+        if json.dumps(name, ensure_ascii=False) not in text:
+            return None
+        try:
+            found = json.loads(text).get(name)
+        except (ValueError, AttributeError):
+            return None
+        if isinstance(found, dict):
+            return float(str(found.get("number", "nan")))
+        return (float(found[0]), str(found[1])) if isinstance(found, list) else found
 
 
 def _json_value(value: Any) -> Any:
@@ -140,17 +147,3 @@ def in_base_units(quantity: Quantity) -> tuple[float, str]:
 def _base_unit_text(text: str) -> str:
     quantity: Any = as_quantity(f"1 {text}", "a unit").to_base_units()
     return unit_text(quantity.units)
-
-
-def value_by_name(index_text: str, name: str) -> Plain | None:
-    """Return what an index text of `ValuesByNameKind` says of the value with a name, or ``None``."""
-    # Most rows do not have the name, and need no parsing.
-    if json.dumps(name, ensure_ascii=False) not in index_text:
-        return None
-    try:
-        found = json.loads(index_text).get(name)
-    except (ValueError, AttributeError):
-        return None
-    if isinstance(found, dict):
-        return float(str(found.get("number", "nan")))
-    return (float(found[0]), str(found[1])) if isinstance(found, list) else found

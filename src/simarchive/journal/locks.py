@@ -28,7 +28,6 @@ from simarchive.journal.files import OpenFile
 WRITER_BYTE = 1 << 62
 HOLDER_AT = 512
 MARKS_AT = 1024
-NOTES_END = 1536
 _HOLDER_BYTES = 256
 # A mark older than this was left by a process that gave up or died.
 _MARK_FRESH_NS = 200_000_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, ClassVar, Self
@@ -10,7 +11,7 @@ from typing import Any, ClassVar, Self
 from simarchive.chemistry.substances import Substance
 from simarchive.chemistry.trees import describe
 from simarchive.data.base import BaseStoredData, ReplaceableData
-from simarchive.data.collection_kinds import ElementsKind, SubstanceListKind
+from simarchive.data.collection_kinds import SearchedListKind, SearchedMappingKind, SubstanceListKind
 from simarchive.data.fields import Field, terms_of_class
 from simarchive.data.kinds import ScalarKind, Term
 from simarchive.data.value_kinds import SubstanceKind
@@ -28,6 +29,18 @@ from simarchive.queries.substance import (
 )
 
 _SUBSTANCE_OPTIONS = ("substance_query", "contains_components", "excludes_components")
+
+
+def substance_name_in(terms: dict[str, tuple[Field, Term]]) -> str | None:
+    """Return which of some terms is the substance, or the substances, of an object; ``None`` if none is."""
+    kinds = (SubstanceKind, SubstanceListKind)
+    return next((name for name, (_, term) in terms.items() if isinstance(term.kind, kinds)), None)
+
+
+@functools.cache
+def substance_name_of(data_class: type[BaseStoredData]) -> str | None:
+    """Return what `substance_name_in` does for the terms of a data class."""
+    return substance_name_in(terms_of_class(data_class))
 
 
 class BaseDataQuery(ABC):
@@ -58,9 +71,9 @@ class BaseDataQuery(ABC):
     excludes_components: Any
 
     _options: ClassVar[tuple[str, ...]] = ("limit", "order_by", *_SUBSTANCE_OPTIONS)
-    _keeps_conditions: ClassVar[bool] = True  # whether a name is of one kind in all classes
     _values: dict[str, Any]
-    _conditions: dict[str, tuple[Condition, ...]]
+    # By name and kind, for a name can be of another kind in another class.
+    _conditions: dict[tuple[str, ScalarKind], tuple[Condition, ...]]
 
     def __init__(self, **criteria: Any) -> None:
         self.__dict__["_values"] = {}
@@ -79,17 +92,13 @@ class BaseDataQuery(ABC):
 
     @classmethod
     def _substance_term(cls) -> str | None:
-        kinds = (SubstanceKind, SubstanceListKind)
-        return next((name for name, (_, term) in cls._terms().items() if isinstance(term.kind, kinds)), None)
+        return substance_name_of(cls.data_class())
 
     @classmethod
     def criterion_names(cls) -> tuple[str, ...]:
         """Return the names of all criteria and options that can be set."""
-        options = [
-            name
-            for name in cls._options
-            if name not in _SUBSTANCE_OPTIONS or cls._substance_term() is not None
-        ]
+        has_substance = cls._substance_term() is not None
+        options = [name for name in cls._options if has_substance or name not in _SUBSTANCE_OPTIONS]
         return (*cls._terms(), *options)
 
     def criteria(self) -> dict[str, Any]:
@@ -115,7 +124,8 @@ class BaseDataQuery(ABC):
             value = self._checked(name, value)
         except InvalidDataError as error:
             raise InvalidDataError(f"{type(self).__name__}.{name}: {error}") from error
-        self._conditions.pop(name, None)
+        for known in [known for known in self._conditions if known[0] == name]:
+            del self._conditions[known]
         if value is None:
             self._values.pop(name, None)
         else:
@@ -194,9 +204,10 @@ class BaseDataQuery(ABC):
             if part is not None and isinstance(kind, SubstanceKind):
                 kind = SubstanceKind(part.mole_fraction_tolerance)
             return conditions_of(criterion, name, kind)
-        if name not in self._conditions:
-            self._conditions[name] = conditions_of(criterion, name, term.kind)
-        return self._conditions[name]
+        conditions = self._conditions.get((name, term.kind))
+        if conditions is None:
+            conditions = self._conditions[name, term.kind] = conditions_of(criterion, name, term.kind)
+        return conditions
 
     def apply(self, data_object: object) -> tuple[Any, ...] | None:
         """Return the values of an object that the criteria were about, or None if one does not match.
@@ -253,8 +264,10 @@ class BaseDataQuery(ABC):
         query = cls()
         identity = data_object.identity_fields if isinstance(data_object, ReplaceableData) else None
         for name, (field, term) in cls._terms().items():
-            is_no_value = term.part is not None or isinstance(term.kind, ElementsKind)
-            if is_no_value or (identity is not None and name not in identity):
+            # What is in a list or mapping does not say what was measured.
+            is_collection = isinstance(term.kind, SearchedListKind | SearchedMappingKind)
+            is_identity = identity is None or name in identity
+            if term.part is not None or is_collection or not is_identity:
                 continue
             value = getattr(data_object, field.name)
             if value is not None:

@@ -12,19 +12,12 @@ from typing import Any, TypeAlias, TypeVar
 
 from simarchive.chemistry.trees import describe
 from simarchive.chemistry.units import as_quantity, is_quantity
-from simarchive.data.collection_kinds import ElementListKind, ElementMappingKind
-from simarchive.data.kinds import ScalarKind
-from simarchive.data.searched_kinds import (
-    AnyValueKind,
-    Plain,
-    TagsKind,
-    ValuesByNameKind,
-    in_base_units,
-    value_by_name,
-)
+from simarchive.data.collection_kinds import SearchedListKind, SearchedMappingKind, Test
+from simarchive.data.kinds import FieldKind, ScalarKind
+from simarchive.data.searched_kinds import AnyValueKind, Plain, in_base_units
 from simarchive.data.value_kinds import QuantityKind
 from simarchive.errors import InvalidDataError
-from simarchive.ground.conditions import Condition, Equals, Negated, OneOf, Or, Satisfies, Within
+from simarchive.ground.conditions import Condition, Equals, Negated, OneOf, Or, Satisfies, Within, in_words
 
 
 class Between:
@@ -75,6 +68,12 @@ class AnyOf:
         return f"AnyOf({', '.join(map(_words, self.choices))})"
 
 
+class Meanings(AnyOf):
+    """What one text may mean: several values, of which those that a field cannot have are left out."""
+
+    __slots__ = ()
+
+
 class Not:
     """Anything but a value or criterion: all that it does not find, so an unset value and NaN match too.
 
@@ -119,12 +118,13 @@ def conditions_of(criterion: Any, column: str, kind: ScalarKind) -> tuple[Condit
     InvalidDataError
         If a value is of another kind, a range makes no sense for it, or is empty.
     """
-    if isinstance(kind, ValuesByNameKind):
-        return values_by_name(criterion, column, kind)
     if isinstance(criterion, Not) and isinstance(criterion.criterion, Not):
         return conditions_of(criterion.criterion.criterion, column, kind)
-    if isinstance(kind, TagsKind) and isinstance(criterion, list | tuple):
-        return tuple(_condition_of(tag, column, kind) for tag in kind.accept(criterion))
+    if isinstance(kind, SearchedListKind) and isinstance(criterion, list | tuple):
+        return tuple(_has_element(element, column, kind) for element in criterion)
+    if isinstance(kind, SearchedMappingKind) and isinstance(criterion, dict):
+        _check_names(criterion)
+        return tuple(_has_value(name, asked, column, kind) for name, asked in criterion.items())
     if isinstance(criterion, Not) and isinstance(criterion.criterion, AnyOf):
         return tuple(
             condition
@@ -136,70 +136,113 @@ def conditions_of(criterion: Any, column: str, kind: ScalarKind) -> tuple[Condit
 
 def _condition_of(criterion: Any, column: str, kind: ScalarKind) -> Condition:
     if isinstance(criterion, Not):
-        inner = _condition_of(criterion.criterion, column, kind)
-        return inner.condition if isinstance(inner, Negated) else Negated(inner)
+        return _negated(_condition_of(criterion.criterion, column, kind))
+    if isinstance(criterion, Meanings):
+        return _any_of(_of_meanings(criterion, column, kind), column)
     if isinstance(criterion, AnyOf):
         return _any_of([_condition_of(choice, column, kind) for choice in criterion.choices], column)
-    if isinstance(kind, ElementListKind) and not isinstance(criterion, list | tuple):
-        return kind.having(column, _condition_of(criterion, column, kind.scalar))
-    if isinstance(kind, ElementMappingKind):
-        return _has_keys(criterion, column, kind)
+    if isinstance(kind, SearchedListKind):
+        if isinstance(criterion, list | tuple):
+            return _all_of([_has_element(element, column, kind) for element in criterion], column)
+        return _has_element(criterion, column, kind)
+    if isinstance(kind, SearchedMappingKind):
+        return _has_values(criterion, column, kind)
     if isinstance(criterion, Between):
         return _range(criterion, column, kind)
     return kind.condition(criterion, column)
 
 
-def values_by_name(criterion: Any, column: str, kind: ValuesByNameKind) -> tuple[Condition, ...]:
-    """Return the conditions for mappings whose values fulfil one criterion each, by name.
+def _negated(condition: Condition) -> Condition:
+    return condition.condition if isinstance(condition, Negated) else Negated(condition)
 
-    Raises
-    ------
-    InvalidDataError
-        If this is no mapping of names to criteria, or one makes no sense.
-    """
+
+def _of_meanings(criterion: Meanings, column: str, kind: ScalarKind) -> list[Condition]:
+    made, faults = [], []
+    for choice in criterion.choices:
+        try:
+            made.append(_condition_of(choice, column, kind))
+        except InvalidDataError as error:
+            faults.append(error)
+    if not made:
+        raise faults[0]
+    return made
+
+
+# --- lists and mappings ---------------------------------------------------------------------------------
+
+
+def _has_element(criterion: Any, column: str, kind: SearchedListKind) -> Condition:
+    test, words = _test_of(criterion, column, kind.element)
+    return kind.having(column, test, words)
+
+
+def _has_values(criterion: Any, column: str, kind: SearchedMappingKind) -> Condition:
+    """Return the one condition that a mapping has a name, or all of several values."""
+    if isinstance(criterion, str):
+        return kind.having(column, criterion, None)
+    _check_names(criterion)
+    return _all_of([_has_value(name, asked, column, kind) for name, asked in criterion.items()], column)
+
+
+def _check_names(criterion: Any) -> None:
     if not isinstance(criterion, dict) or not criterion:
         raise InvalidDataError(
-            f"a dict of names and what their values must be is expected, not {describe(criterion)}"
+            "a name, or a dict of names and what their values must be, is expected,"
+            f" not {describe(criterion)}"
         )
-    return tuple(
-        condition
-        for name, asked in criterion.items()
-        for condition in _value_named(name, asked, column, kind)
+    for name in criterion:
+        if not isinstance(name, str):
+            raise InvalidDataError(f"the name of a value must be a text, not {describe(name)}")
+
+
+def _has_value(name: str, asked: Any, column: str, kind: SearchedMappingKind) -> Condition:
+    """Return the condition on the value under a name, which is not set where there is no such name."""
+    if asked is None:
+        return kind.having(column, name, None)
+    if isinstance(asked, Not):
+        return _negated(_has_value(name, asked.criterion, column, kind))
+    if isinstance(asked, AnyOf) and any(isinstance(choice, AnyOf | Not) for choice in asked.choices):
+        return _any_of([_has_value(name, choice, column, kind) for choice in asked.choices], column)
+    return kind.having(column, name, *_test_of(asked, column, kind.element))
+
+
+def _all_of(conditions: list[Condition], column: str) -> Condition:
+    if len(conditions) == 1:
+        return conditions[0]
+    # As one condition, of which others can be made: that not all of them hold, or that these or those do.
+    return Satisfies(
+        column,
+        lambda text: all(condition.matches(text) for condition in conditions),
+        " and ".join(map(in_words, conditions)),
     )
 
 
-def _value_named(name: Any, asked: Any, column: str, kind: ValuesByNameKind) -> tuple[Condition, ...]:
-    if not isinstance(name, str):
-        raise InvalidDataError(f"the name of a value must be a text, not {describe(name)}")
-    if isinstance(asked, Not):
-        if isinstance(asked.criterion, Not):
-            return _value_named(name, asked.criterion.criterion, column, kind)
-        return tuple(Negated(condition) for condition in _value_named(name, asked.criterion, column, kind))
-    test, reading = _test_of(asked, kind)
-
-    def holds(text: str) -> bool:
-        value = value_by_name(text, name)
-        return value is not None and test(value)
-
-    return (Satisfies(column, holds, f"has {name} {reading}"),)
+def _test_of(asked: Any, column: str, kind: FieldKind) -> tuple[Test, str]:
+    """Return the test of one element of a list or mapping for a criterion, and how it reads."""
+    if isinstance(kind, AnyValueKind):
+        return _test_of_any(asked)
+    assert isinstance(kind, ScalarKind)
+    condition = _condition_of(asked, column, kind)
+    return condition.matches, in_words(condition)
 
 
-def _test_of(asked: Any, kind: ValuesByNameKind) -> tuple[Callable[[Plain], bool], str]:
-    """Return the test of one value for a criterion, and how it reads."""
+def _test_of_any(asked: Any) -> tuple[Callable[[Plain], bool], str]:
+    """Return the test of a value of any kind for a criterion, and how it reads."""
     if isinstance(asked, AnyOf):
-        tests = [_test_of(choice, kind) for choice in asked.choices]
+        tests = list(map(_test_of_any, asked.choices))
         readings = dict.fromkeys(reading for _, reading in tests)
         return lambda value: any(test(value) for test, _ in tests), " or ".join(readings)
     if isinstance(asked, Between):
         return _range_test(asked)
     if isinstance(asked, Not):
-        raise InvalidDataError(f"{asked} cannot be one of several values here: put Not around all of them")
+        inner, words = _test_of_any(asked.criterion)
+        return lambda value: not inner(value), f"not ({words})"
     value = AnyValueKind().accept(asked)
     if is_quantity(value):
-        return _range_test(Between(value, value), f"equal to {value}")
+        return _range_test(Between(value, value), f"is {value}")
     # True is not the number 1.
     is_truth = isinstance(value, bool)
-    return lambda found: isinstance(found, bool) is is_truth and found == value, f"equal to {value!r}"
+    return lambda found: isinstance(found, bool) is is_truth and found == value, f"is {value!r}"
 
 
 def _range_test(asked: Between, reading: str | None = None) -> tuple[Callable[[Plain], bool], str]:
@@ -224,7 +267,7 @@ def _range_test(asked: Between, reading: str | None = None) -> tuple[Callable[[P
             high is None or number <= high + abs(high) * slack
         )
 
-    return test, reading or ("set" if wanted is None else f"in {asked}")
+    return test, reading or ("is set" if wanted is None else f"is in {asked}")
 
 
 def _plain_bound(bound: Any) -> tuple[float, str]:
@@ -233,17 +276,6 @@ def _plain_bound(bound: Any) -> tuple[float, str]:
     if isinstance(bound, bool) or not isinstance(bound, int | float) or math.isnan(bound):
         raise InvalidDataError(f"a number or a quantity is expected as a bound, not {describe(bound)}")
     return bound, ""
-
-
-def _has_keys(criterion: Any, column: str, kind: ElementMappingKind) -> Condition:
-    if isinstance(criterion, str):
-        return kind.having(column, {criterion: None})
-    if not isinstance(criterion, dict):
-        raise InvalidDataError(f"a key, or a dict of keys and values, is expected, not {describe(criterion)}")
-    return kind.having(
-        column,
-        {kind.key.accept(key): _condition_of(value, column, kind.scalar) for key, value in criterion.items()},
-    )
 
 
 def _any_of(choices: list[Condition], column: str) -> Condition:

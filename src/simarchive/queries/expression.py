@@ -10,11 +10,13 @@ criterion
     ``name=value``, ``name!=value``, ``name>=bound``, ``name<=bound``; for plain numbers also ``name>bound``
     and ``name<bound``. Names are those of the fields, or short: phase, molecules, max_molecules, force_field,
     calculation, layer, inefficiency, state, T, P, model, atoms, residues, frames, tag.
-tag
-    ``tag=apo,holo`` is one of several, ``tag!=apo`` none; ``tag`` may be given more than once.
-metadata.key, composition.name
-    A value by its name: ``metadata.seed=5``, ``metadata.coupling>=0.5ps``, ``metadata."force field"=opls``,
-    ``composition.SOL>1000``. What reads as a number, as a quantity, as true or false means that and the text.
+lists
+    ``tags=apo``: a list that has this element; ``sizes>=3``: one that fulfils a criterion. ``tag=apo,holo``
+    is one of several, ``tag!=apo`` none; given more than once, all must be there: ``tag=apo tag=final``.
+mappings
+    ``metadata.seed=5``, ``metadata.coupling>=0.5ps``, ``metadata."force field"=opls``: a value by its name;
+    ``metadata=seed``: whatever it is. ``metadata=seed:5`` is ``metadata.seed=5``. What may be of any kind
+    means the text and what else it reads as: a number, a quantity, true or false.
 value
     One value, or several with commas: one of them. ``!`` in front of a value negates it; ``none`` is a number
     that is not set. A value with spaces or commas stands in single or double quotes.
@@ -31,9 +33,6 @@ state
 class
     simulation (as is without this criterion), run, equilibration, free_energy, force_field, trained_model,
     the name of any registered data class, or any: all of them.
-lists and mappings
-    ``tags=apo``: a list that has this element; ``metadata=engine:openmm``, ``metadata=n:3..5``: a mapping
-    with this key and value; ``metadata=engine``: with this key.
 limit, order_by
     How many objects at most, and the column that orders them, with ``-`` for descending order.
 """
@@ -50,10 +49,10 @@ from typing import Any, NoReturn
 
 from simarchive.chemistry.trees import shortened
 from simarchive.data.base import BaseStoredData
-from simarchive.data.collection_kinds import ElementMappingKind
-from simarchive.data.kinds import ScalarKind
+from simarchive.data.collection_kinds import SearchedListKind, SearchedMappingKind
+from simarchive.data.kinds import FieldKind, ScalarKind
 from simarchive.data.registry import data_class_named, registered_data_classes
-from simarchive.data.searched_kinds import TagsKind, ValuesByNameKind
+from simarchive.data.searched_kinds import AnyValueKind
 from simarchive.errors import InvalidDataError, QuerySyntaxError
 from simarchive.queries.any_data import AnyDataQuery
 from simarchive.queries.base import BaseDataQuery
@@ -193,9 +192,10 @@ class _Parser:
         for clause in clauses:
             if clause.name.text == "class":
                 continue
+            clause = self._by_name(clause, query)
             name = self._criterion_name(clause, query)
-            if name in seen and _is_of(query, name, TagsKind):
-                self._add_tags(query, name, clause)
+            if name in seen and _is_of(query, name, SearchedListKind):
+                self._add_element(query, name, clause)
                 continue
             if name in seen:
                 self._fail(f"{clause.name.text} is given twice: use a range or commas", clause.name)
@@ -254,10 +254,16 @@ class _Parser:
 
     # Meaning
 
-    @staticmethod
-    def _key_and_value(part: _Part) -> tuple[str, _Part | None]:
-        key, colon, text = part.text.partition(":")
-        return key, replace(part, text=text, start=part.start + len(key) + 1) if colon else None
+    def _by_name(self, clause: _Clause, query: BaseDataQuery) -> _Clause:
+        """Return ``metadata.key=value`` for ``metadata=key:value``, which means the same."""
+        if "." in clause.name.text or not _is_of(
+            query, self._criterion_name(clause, query), SearchedMappingKind
+        ):
+            return clause
+        name, value = _name_and_value(clause.first)
+        if value is None or clause.first.is_negated or len(clause.values) > 1:
+            return clause
+        return replace(clause, name=replace(clause.name, text=f"{clause.name.text}.{name}"), values=(value,))
 
     def _query_of_class(self, clauses: list[_Clause]) -> BaseDataQuery:
         if len(clauses) > 1:
@@ -286,10 +292,7 @@ class _Parser:
     def _criterion_name(self, clause: _Clause, query: BaseDataQuery) -> str:
         written, dot, inner = clause.name.text.partition(".")
         name = self._name_of(written, clause, query)
-        has_values = _is_of(query, name, ValuesByNameKind)
-        if has_values and not dot:
-            self._fail(f"{written} needs the name of a value, such as {written}.key=value", clause.name)
-        if dot and not has_values:
+        if dot and not _is_of(query, name, SearchedMappingKind):
             self._fail(f"{written} has no values with names: leave out what follows the dot", clause.name)
         return f"{name}.{inner}" if dot else name
 
@@ -330,32 +333,21 @@ class _Parser:
             criterion = self._criterion(query, name, clause)
             self._try(lambda: setattr(query, name, criterion), clause.first)
 
-    def _add_tags(self, query: BaseDataQuery, name: str, clause: _Clause) -> None:
-        """Ask for one more tag besides those that were asked for."""
-        if clause.operator.text != "=" or len(clause.values) > 1 or clause.first.is_negated:
+    def _add_element(self, query: BaseDataQuery, name: str, clause: _Clause) -> None:
+        """Ask for one more element of a list besides those that were asked for."""
+        known, criterion = getattr(query, name), self._criterion(query, name, clause)
+        if any(isinstance(asked, AnyOf | Not) for asked in (known, criterion)):
             self._fail(f"{clause.name.text} is given twice: then each takes = and one value", clause.name)
-        known = getattr(query, name)
-        if not isinstance(known, str | list):
-            self._fail(f"{clause.name.text} is given twice: then each takes = and one value", clause.name)
-        tags = [known] if isinstance(known, str) else known
-        self._try(lambda: setattr(query, name, [*tags, clause.first.text]), clause.first)
+        wanted = [*known, criterion] if isinstance(known, list) else [known, criterion]
+        self._try(lambda: setattr(query, name, wanted), clause.first)
 
     def _set_value_named(self, query: BaseDataQuery, name: str, clause: _Clause) -> None:
         """Ask for a value by its name, as ``metadata.seed=5`` does."""
         name, _, inner = name.partition(".")
-        operator = clause.operator.text
-        if operator in ("=", "!="):
-            choices = [self._try(partial(read_any_value, value.text), value) for value in clause.values]
-            for value in clause.values:
-                if value.is_negated:
-                    self._fail("! is written before the = here", value)
-            criterion: Any = choices[0] if len(choices) == 1 else AnyOf(*choices)
-            criterion = criterion if operator == "=" else Not(criterion)
-        else:
-            if len(clause.values) > 1:
-                self._fail(f"{operator} takes one value", clause.values[1])
-            criterion = self._try(lambda: open_range_of_any(operator, clause.first.text), clause.first)
+        criterion = self._criterion(query, name, clause, is_named=True)
         known = getattr(query, name) or {}
+        if not isinstance(known, dict):
+            self._fail(f"{name} is given twice: use a range or commas", clause.name)
         self._try(lambda: setattr(query, name, {**known, inner.strip('"'): criterion}), clause.first)
 
     def _only_equals(self, clause: _Clause, *, single: bool = False) -> None:
@@ -370,14 +362,20 @@ class _Parser:
         except InvalidDataError as error:
             return self._fail(str(error), part, error)
 
-    def _criterion(self, query: BaseDataQuery, name: str, clause: _Clause) -> Any:
-        *others, last = query.term_kinds(name)
-        for kind in others:
+    def _criterion(self, query: BaseDataQuery, name: str, clause: _Clause, *, is_named: bool = False) -> Any:
+        """Return what a clause asks, as the first of the kinds reads it that a field may have.
+
+        If it `is_named`, that is about a value of a mapping, whose name stands before the operator.
+        """
+        kinds: list[FieldKind] = list(query.term_kinds(name))
+        if is_named:
+            kinds = [kind.element for kind in kinds if isinstance(kind, SearchedMappingKind)]
+        for kind in kinds[:-1]:
             with contextlib.suppress(QuerySyntaxError):
                 return self._criterion_of(kind, clause)
-        return self._criterion_of(last, clause)
+        return self._criterion_of(kinds[-1], clause)
 
-    def _criterion_of(self, kind: ScalarKind, clause: _Clause) -> Any:
+    def _criterion_of(self, kind: FieldKind, clause: _Clause) -> Any:
         operator = clause.operator.text
         if operator in ("=", "!="):
             choices = [self._choice(value, kind) for value in clause.values]
@@ -385,19 +383,26 @@ class _Parser:
             return criterion if operator == "=" else Not(criterion)
         if len(clause.values) > 1:
             self._fail(f"{operator} takes one value", clause.values[1])
-        if isinstance(kind, ElementMappingKind):
-            key, value = self._key_and_value(clause.first)
-            if value is None:
-                self._fail(f"{operator} takes a key and a value: key:3", clause.first)
-            return {key: self._try(lambda: open_range(operator, value.text, kind.scalar), value)}
+        if isinstance(kind, SearchedMappingKind):
+            self._fail(f"{operator} takes a name and a value: name:3", clause.first)
+        if isinstance(kind, SearchedListKind):
+            kind = kind.element
+        if isinstance(kind, AnyValueKind):
+            return self._try(lambda: open_range_of_any(operator, clause.first.text), clause.first)
+        assert isinstance(kind, ScalarKind)
         return self._try(lambda: open_range(operator, clause.first.text, kind), clause.first)
 
-    def _choice(self, value: _Part, kind: ScalarKind) -> Any:
+    def _choice(self, value: _Part, kind: FieldKind) -> Any:
         if value.is_negated:
             return Not(self._choice(replace(value, is_negated=False), kind))
-        if isinstance(kind, ElementMappingKind):
-            key, rest = self._key_and_value(value)
-            return key if rest is None else {key: self._choice(rest, kind.scalar)}
+        if isinstance(kind, SearchedMappingKind):
+            name, rest = _name_and_value(value)
+            return name if rest is None else {name: self._choice(rest, kind.element)}
+        if isinstance(kind, SearchedListKind):
+            return self._choice(value, kind.element)
+        if isinstance(kind, AnyValueKind):
+            return self._try(lambda: read_any_value(value.text), value)
+        assert isinstance(kind, ScalarKind)
         if value.text == "none" and kind.is_number:
             return Not(Between())
         low, dots, high = value.text.partition("..")
@@ -412,7 +417,12 @@ class _Parser:
         return Between(lower, upper)
 
 
-def _is_of(query: BaseDataQuery, name: str, kind: type[ScalarKind]) -> bool:
+def _name_and_value(part: _Part) -> tuple[str, _Part | None]:
+    name, colon, text = part.text.partition(":")
+    return name, replace(part, text=text, start=part.start + len(name) + 1) if colon else None
+
+
+def _is_of(query: BaseDataQuery, name: str, kind: type[Any]) -> bool:
     return any(isinstance(known, kind) for known in query.term_kinds(name))
 
 

@@ -13,12 +13,10 @@ from simarchive.chemistry.states import ThermodynamicState
 from simarchive.chemistry.substances import Substance
 from simarchive.chemistry.trees import shortened
 from simarchive.chemistry.units import quantity_named
-from simarchive.data.collection_kinds import ElementListKind
 from simarchive.data.kinds import BooleanKind, IntegerKind, RealKind, ScalarKind, TextKind
-from simarchive.data.searched_kinds import TagsKind
 from simarchive.data.value_kinds import PhaseKind, QuantityKind, StateKind, SubstanceKind
 from simarchive.errors import InvalidDataError
-from simarchive.queries.criteria import AnyOf, Between, Not
+from simarchive.queries.criteria import AnyOf, Between, Meanings, Not
 from simarchive.queries.substance import ComponentPattern
 
 # Each digit fits one place of the pattern only, or a long number that does not fit would take forever.
@@ -45,8 +43,6 @@ def read_literal(text: str, kind: ScalarKind, *, unit_of: str = "") -> Any:
     InvalidDataError
         If the text means no such value.
     """
-    if isinstance(kind, ElementListKind):
-        return read_literal(text, kind.scalar, unit_of=unit_of)
     if isinstance(kind, QuantityKind):
         match = _UNIT_AT_END.fullmatch(unit_of.strip())
         if match is None and kind.unit_name != "dimensionless" and _PLAIN_NUMBER.fullmatch(text.strip()):
@@ -67,7 +63,7 @@ def read_literal(text: str, kind: ScalarKind, *, unit_of: str = "") -> Any:
     if isinstance(kind, StateKind):
         temperature, at, pressure = text.partition("@")
         return ThermodynamicState(temperature, pressure if at else None)
-    if isinstance(kind, TextKind | TagsKind):
+    if isinstance(kind, TextKind):
         return text
     return kind.accept(text)
 
@@ -85,9 +81,9 @@ def read_any_value(text: str) -> Any:
         end = _UNIT_AT_END.fullmatch(high.strip())
         bounds = [_number_or_quantity(part, end[1] if end else None) for part in (low, high)]
         if all(bound is not None for bound, part in zip(bounds, (low, high), strict=True) if part):
-            return AnyOf(Between(*bounds), text)
+            return Meanings(Between(*bounds), text)
     meaning: Any = {"true": True, "false": False}.get(text.lower(), _number_or_quantity(text))
-    return text if meaning is None else AnyOf(meaning, text)
+    return text if meaning is None else Meanings(meaning, text)
 
 
 def read_plain_value(text: str) -> Any:
@@ -162,8 +158,6 @@ def open_range(operator: str, text: str, kind: ScalarKind) -> Between:
     InvalidDataError
         If the kind has no order, or an end of a range of quantities should be left out.
     """
-    if isinstance(kind, ElementListKind):
-        kind = kind.scalar
     if not kind.is_number:
         raise InvalidDataError(f"{operator} makes no sense here: {kind.wanted} has no order")
     bound = read_literal(text, kind)

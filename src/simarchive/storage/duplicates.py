@@ -41,6 +41,15 @@ class StoreOutcome:
     reason: str = field(
         default="", compare=False
     )  #: in words, unless the objects were equal or nothing was there
+    replaced: str = field(default="", compare=False)  #: what is no longer under the key, in words
+
+    def __str__(self) -> str:
+        reason = f", {self.reason}" if self.reason else ""
+        if self.action is Action.KEEP:
+            return f"{self.key}: there already{reason}; nothing was stored"
+        if self.action is Action.ADD:
+            return f"{self.key}: stored{reason}"
+        return f"{self.key}: stored in the place of {self.replaced or 'another object'}{reason}"
 
 
 @dataclass(frozen=True, slots=True)

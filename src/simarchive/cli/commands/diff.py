@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from simarchive.cli import opening
-from simarchive.cli.arguments import PATH, json_option
+from simarchive.cli.arguments import CONTAINER, json_option
 from simarchive.cli.failures import Findings
 from simarchive.cli.isolation import isolated_option
 from simarchive.cli.output import count_text, print_json, print_line, print_notice
@@ -24,8 +24,8 @@ DIFFERENT = 1
 
 
 @click.command("diff", short_help="Compare two containers or directories.")
-@click.argument("first", metavar="A", type=PATH)
-@click.argument("second", metavar="B", type=PATH)
+@click.argument("first", metavar="A", type=CONTAINER)
+@click.argument("second", metavar="B", type=CONTAINER)
 @what_argument
 @click.option(
     "--rtol", type=click.FloatRange(min=0), default=0.0, metavar="X", help="Relative tolerance of numbers."

@@ -61,6 +61,7 @@ def command(
     """
     with opening.for_reading(container) as backend:
         found = choose(backend, what) or []
+        backend.prefetch(found, patterns or ("*",))
         chosen = {key: backend.list_members(key, patterns or None) for key in found}
         _check_chosen(chosen, patterns)
         folders = {key: directory if flat else directory / key for key in chosen}

@@ -16,6 +16,7 @@ from simarchive.cli.isolation import isolated_option, of_others
 from simarchive.cli.merge_report import report_merge, with_problems
 from simarchive.cli.progress_bars import objects_bar
 from simarchive.cli.selection import Selection, is_criterion
+from simarchive.remote.address import is_url, path_or_address
 
 
 def with_sources(function: Callable[..., None]) -> Callable[..., None]:
@@ -23,8 +24,10 @@ def with_sources(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def run(*, words: tuple[str, ...], only: tuple[str, ...], **arguments: Any) -> None:
-        criteria = tuple(word for word in words if is_criterion(word) and not os.path.lexists(word))
-        sources = tuple(Path(word) for word in words if word not in criteria)
+        criteria = tuple(
+            word for word in words if is_criterion(word) and not is_url(word) and not os.path.lexists(word)
+        )
+        sources = tuple(path_or_address(word) for word in words if word not in criteria)
         if not sources:
             raise click.UsageError("name at least one container or directory to copy from")
         function(sources=sources, what=(*only, *criteria), **arguments)

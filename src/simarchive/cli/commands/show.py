@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 import itertools
 import sys
 from collections.abc import Sequence
@@ -29,9 +30,11 @@ from simarchive.cli.streams import one_line
 from simarchive.errors import CorruptError, NotFoundError
 from simarchive.ground.arrays import is_array
 from simarchive.storage.display import documents, series, wording
+from simarchive.storage.display.events import words_of
 from simarchive.storage.display.series import Series, Summary
 
 if TYPE_CHECKING:
+    from simarchive.container.changing.history import Event
     from simarchive.storage.hdf5.storage import HDF5Storage
 
 _MOST_SERIES = 40
@@ -47,10 +50,16 @@ _MOST_SERIES = 40
     multiple=True,
     help='Draw this observable, or those that a pattern such as "*Energy" names; may be repeated.',
 )
+@click.option("--history", "with_history", is_flag=True, help="Show what was changed, by whom and when.")
 @json_option
 @isolated_option("container")
 def command(
-    container: Path, what: tuple[str, ...], arrays: bool, plotted: tuple[str, ...], as_json: bool
+    container: Path,
+    what: tuple[str, ...],
+    arrays: bool,
+    plotted: tuple[str, ...],
+    with_history: bool,
+    as_json: bool,
 ) -> None:
     """Show the objects of FILE that WHAT selects: their documents, and files with sizes and digests.
 
@@ -61,18 +70,23 @@ def command(
     Examples:
       simarchive show water.h5 8d13dbc1
       simarchive show water.h5 8d13dbc1 --plot Density
+      simarchive show water.h5 8d13dbc1 --history
       simarchive show water.h5 class=force_field
     """
     with opening.for_reading(container) as backend:
         keys = choose(backend, what) or []
         if as_json:
-            facts = [_facts(backend, key, arrays=arrays) for key in keys]
+            said = _history if with_history else functools.partial(_facts, arrays=arrays)
+            facts = [said(backend, key) for key in keys]
             print_json({"objects": facts} if is_several(backend, what) else facts[0])
             return
         for place, key in enumerate(keys):
             if place:
                 print_line()
-            _print_object(backend, key, plotted)
+            if with_history:
+                _print_history(backend.history(key), key)
+            else:
+                _print_object(backend, key, plotted)
         if not keys:
             print_line("no object matches")
 
@@ -90,6 +104,10 @@ def _facts(backend: HDF5Storage, key: str, *, arrays: bool) -> dict[str, Any]:
     }
 
 
+def _history(backend: HDF5Storage, key: str) -> dict[str, Any]:
+    return {"key": key, "history": [event.as_dict() for event in backend.history(key)]}
+
+
 def _print_object(backend: HDF5Storage, key: str, plotted: tuple[str, ...]) -> None:
     header = backend.header(key)
     _, _, tree = backend.retrieve_document(key)
@@ -105,6 +123,11 @@ def _print_object(backend: HDF5Storage, key: str, plotted: tuple[str, ...]) -> N
         print_line()
         rows = ((info.name, size_text(info.size), info.codec, info.digest[:16]) for info in members)
         print_table(("FILE", "SIZE", "CODEC", "BLAKE3"), rows, right=("SIZE",))
+
+
+def _print_history(events: Sequence[Event], key: str) -> None:
+    print_line(key, style="bold")
+    print_table(("WHEN", "WHO", "WHAT"), ((date_text(e.at), e.by, words_of(e)) for e in events))
 
 
 def _print_series(found: Sequence[Series], patterns: tuple[str, ...]) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from simarchive.container.changing.removed import RemovedObject
 from simarchive.container.contents import Contents
-from simarchive.container.space.removed import RemovedObject
 from simarchive.data.schemas import UndescribedData
 from simarchive.errors import CorruptError, InvalidDataError, NotFoundError, StorageError
 from simarchive.ground.conditions import Value

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from simarchive.container import rescue
+from simarchive.container.changing.publishing import map_faults
+from simarchive.container.changing.removed import RemovedObject
 from simarchive.container.container import Container
 from simarchive.container.contents import Contents
 from simarchive.container.documents import identity_digest
@@ -23,7 +25,6 @@ from simarchive.container.members import MemberInfo
 from simarchive.container.members.shared import MIN_SHARED_BYTES
 from simarchive.container.objects import ObjectHeader
 from simarchive.container.rescue import LinkKind
-from simarchive.container.space.removed import RemovedObject
 from simarchive.data.schemas import is_stand_in
 from simarchive.errors import (
     CorruptError,
@@ -45,6 +46,7 @@ NOT_A_KEY = "its name is not a key: 'simarchive repair' gives it one"
 REMEDY = "'simarchive repair --index' rebuilds it"
 OF_ARCHIVE = "in the metadata of the archive"
 SET_AGAIN = "'simarchive meta set' or 'meta edit' writes it again"
+PUBLISH_AGAIN = "nothing of the objects is lost; 'simarchive repack FILE --publish' makes it anew"
 RESCUE = "'simarchive repair FILE -o NEW' saves what can be saved"
 
 
@@ -311,14 +313,24 @@ class _Walk:
 
     def check_extent(self, contents: Contents, container: Container) -> None:
         """Compare the size of the file with what it should be."""
+        if container.far is not None:
+            return  # It was compared with the superblock and the seal when it was opened.
         with self._checking(contents, what="the size of the file cannot be checked: "):
             extent = rescue.extent_of_open(container)
+            if extent.is_followed:
+                found = map_faults(container.path)
+                for fault in found or ():
+                    self._note("", f"the map for readers elsewhere {fault}: {PUBLISH_AGAIN}")
+                if found is not None:
+                    return
             for fault in extent.faults():
                 self._note("", f"{fault}: {RESCUE}")
             self.report.notes += extent.oddities()
 
     def check_changes(self, contents: Contents, container: Container) -> None:
         """Try, in memory, whether HDF5 can still change the file: so its list of free space is read, too."""
+        if container.far is not None:
+            return
         what = f"HDF5 cannot change the file any more ({RESCUE}): "
         with self._checking(contents, what=what), rescue.rehearsed(container) as rehearsal:
             rehearsal.try_a_change()
@@ -503,7 +515,7 @@ class _Walk:
             unreadable = {link.name: link for link in links if link.kind is LinkKind.UNREADABLE}
             arrays = self._arrays.pop(key, None)
             for link in links:
-                if link.kind is LinkKind.UNREADABLE and link.name not in (arrays or ()):
+                if link.kind is LinkKind.UNREADABLE and not link.is_one_of(arrays or ()):
                     self.report.n_not_checked += 1
                     self._note(key, f"it cannot be read: {link.fault}", member=link.name)
                 elif arrays is not None and link.kind is LinkKind.ARRAY and link.link not in arrays:

@@ -2,15 +2,14 @@
 
 References
 ----------
-"AMBER parameter/topology file specification", ambermd.org; AMBER NetCDF trajectory convention, revision C;
-AMBER 2024 manual, sections on sander's input and output.
+"AMBER parameter/topology file specification", ambermd.org; AMBER 2024 manual, sections on sander's input and
+output.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -21,11 +20,10 @@ from simarchive.storage.runs.file_reading import (
     Part,
     RunFile,
     UnreadableError,
-    foreign_reader,
     number_in,
 )
 from simarchive.storage.runs.structures import take_residues
-from simarchive.storage.runs.trajectories import checked_box, interval_of
+from simarchive.storage.runs.trajectories import checked_box
 
 _PARTS = re.compile(r"([A-Za-z0-9/][\w()/.#-]*(?: (?:NB|EEL))?)\s*=\s*(-?[\d.]+(?:E[-+]?\d+)?|\*+|NaN)")
 _SETTING = re.compile(r"(\w+)\s*=\s*(-?[\d.]+(?:[EeDd][-+]?\d+)?)")
@@ -230,41 +228,3 @@ def read_mdcrd(file: RunFile, n_atoms: int) -> FileReading:
 def is_netcdf(file: RunFile) -> bool:
     """Return whether a file is NetCDF of a classic format."""
     return file.head[:3] == b"CDF"
-
-
-def read_netcdf(file: RunFile) -> FileReading:
-    """Return frames, atoms and times of a NetCDF trajectory or restart file."""
-    reading = FileReading(file.name, Part.TRAJECTORY, "AMBER NetCDF")
-    with foreign_reader("scipy"):
-        from scipy.io import netcdf_file
-
-        with netcdf_file(str(file.path), "r", mmap=False) as opened:
-            _take_netcdf(reading, opened)
-    return reading
-
-
-def _take_netcdf(reading: FileReading, opened: Any) -> None:
-    conventions = getattr(opened, "Conventions", b"").decode("latin-1")
-    if "AMBER" not in conventions or "atom" not in opened.dimensions:
-        raise UnreadableError("it does not follow the conventions of AMBER")
-    reading.facts["n_atoms"] = int(opened.dimensions["atom"])
-    program = getattr(opened, "program", b"").decode("latin-1").lower()
-    if any(name in program for name in ("sander", "pmemd", "amber")):
-        reading.engine = "amber"
-    is_restart_file = "RESTART" in conventions
-    variables = opened.variables
-    if is_restart_file:
-        reading.part, reading.format = Part.STRUCTURE, "AMBER NetCDF restart"
-    elif "time" in variables:
-        times = [float(time) for time in np.atleast_1d(variables["time"][:])]
-        reading.n_frames = len(times)
-        reading.first_ps = times[0] if times else None
-        if len(times) > 1:
-            reading.interval_ps = interval_of(times)
-    elif "coordinates" in variables:
-        reading.n_frames = int(variables["coordinates"].shape[0])
-    if "cell_lengths" in variables and (reading.n_frames or is_restart_file):
-        sides = [np.ravel(variables[name][:])[:3] for name in ("cell_lengths", "cell_angles")]
-        box = checked_box([float(number) for side in sides for number in side])
-        if box is not None and len(box) == 6:
-            reading.facts["box"] = box

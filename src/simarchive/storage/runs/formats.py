@@ -31,7 +31,7 @@ _BY_CONTENT: tuple[tuple[Callable[[RunFile], bool], Reader], ...] = (
     (amber.is_mdout, amber.read_mdout),
     (namd.is_log, namd.read_log),
     (amber.is_prmtop, amber.read_prmtop),
-    (amber.is_netcdf, amber.read_netcdf),
+    (amber.is_netcdf, trajectories.read_netcdf),
     (lammps.is_dump, lammps.read_dump),
     (lammps.is_data, lammps.read_data),
     (openmm.is_xml, openmm.read_xml),

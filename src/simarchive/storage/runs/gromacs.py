@@ -24,7 +24,7 @@ from simarchive.storage.runs.file_reading import (
     number_in,
 )
 from simarchive.storage.runs.structures import take_residues
-from simarchive.storage.runs.trajectories import box_of_vectors
+from simarchive.storage.runs.trajectories import box_in_angstroms
 
 _EDR_UNITS = {
     "ps": "picosecond",
@@ -67,7 +67,7 @@ def read_gro(file: RunFile) -> FileReading:
     if len(box) in (3, 9):
         # v1(x) v2(y) v3(z) v1(y) v1(z) v2(x) v2(z) v3(x) v3(y)
         x, y, z, xy, xz, yx, yz, zx, zy = (10.0 * row for row in [*box, *[0.0] * (9 - len(box))])
-        found = box_of_vectors(((x, xy, xz), (yx, y, yz), (zx, zy, z)))
+        found = box_in_angstroms(((x, xy, xz), (yx, y, yz), (zx, zy, z)))
         if found is not None:
             reading.facts["box"] = found
     if n_frames > 1:

@@ -22,7 +22,7 @@ from simarchive.storage.runs.file_reading import (
     UnreadableError,
     number_in,
 )
-from simarchive.storage.runs.trajectories import box_of_vectors
+from simarchive.storage.runs.trajectories import box_in_angstroms
 
 _ENERGY, _PRESSURE, _VOLUME, _DENSITY, _TIME, _LENGTH = range(6)
 _SYSTEMS = {
@@ -323,7 +323,7 @@ def _take_box(reading: FileReading, bounds: dict[str, tuple[float, float]], tilt
         return
     x, y, z = (high - low for low, high in (bounds[axis] for axis in "xyz"))
     xy, xz, yz = tilts
-    box = box_of_vectors(((x, 0.0, 0.0), (xy, y, 0.0), (xz, yz, z)))
+    box = box_in_angstroms(((x, 0.0, 0.0), (xy, y, 0.0), (xz, yz, z)))
     if box is not None:
         reading.facts["box"] = box
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
+from simarchive.codecs.trajectory_files.formats import FORMATS
 from simarchive.container.contents import Contents
 from simarchive.errors import InvalidDataError, NotFoundError
-from simarchive.storage.trajectories.layout import FORMATS
 
 # Those with bonds and charges come first.
 TOPOLOGIES = ((".tpr", ".psf", ".prmtop", ".parm7"), (".pdb", ".gro"))

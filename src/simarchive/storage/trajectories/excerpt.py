@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+from simarchive.codecs.trajectory_files.dcd import DCDHeader
+from simarchive.codecs.trajectory_files.netcdf import NetCDFHeader
 from simarchive.ground.filesystem import write_all
-from simarchive.storage.trajectories.layout import DCDHeader, NetCDFHeader
 from simarchive.storage.trajectories.source import Source
 
 

@@ -10,6 +10,8 @@ from typing import Any, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from simarchive.codecs.trajectory_files.boxes import box_of_dcd, box_of_vectors
+from simarchive.codecs.trajectory_files.dcd import AKMA_PS
 from simarchive.container.open_members.chunks import MemberChunks
 from simarchive.errors import ClosedError, FrameReadError, InvalidDataError
 from simarchive.storage.trajectories.source import (
@@ -22,8 +24,6 @@ from simarchive.storage.trajectories.source import (
 )
 from simarchive.storage.trajectories.xtc import XTCDecoder
 
-# One AKMA unit of time, in which CHARMM and NAMD count, in picoseconds; as MDAnalysis has it.
-_AKMA_PS = 4.888821e-2
 _ANGSTROMS = np.float32(10)  # of a nanometre
 
 
@@ -224,13 +224,15 @@ class _DCD(_Reader):
         header = source.layout.header
         self.has_box = header.has_cell
         # As Python's float of what the header has in single precision, which is how MDAnalysis counts.
-        self._between = header.delta * _AKMA_PS * header.steps_between
+        self._between = header.delta * AKMA_PS * header.steps_between
         self.has_time = self._between != 0
 
     def read_into(self, number: int, out: NDArray[np.float32]) -> tuple[Box, float]:
         xyz, cell = self._source.raw(number)
         out[:] = xyz
-        return (np.zeros(6, np.float32) if cell is None else _dcd_box(cell)), self._time(number)
+        return (np.zeros(6, np.float32) if cell is None else box_of_dcd(cell).astype(np.float32)), self._time(
+            number
+        )
 
     def _time(self, number: int) -> float:
         header = self._source.layout.header
@@ -273,7 +275,7 @@ class _TRR(_Reader):
         out[:] = raw["x"]
         out *= _ANGSTROMS
         box = raw["box"].astype(np.float32) if "box" in raw else np.zeros((3, 3), np.float32)
-        return _box_of_vectors(box), float(np.float32(header.time))
+        return _box_of_gromacs(box), float(np.float32(header.time))
 
     def time(self, number: int) -> float | None:
         return float(np.float32(self._source.raw(number)[0].time))
@@ -291,7 +293,7 @@ class _XTC(_Reader):
             self._decoder = XTCDecoder(self._source)
         decoded = self._decoder.read_into(number, out)
         out *= _ANGSTROMS
-        return _box_of_vectors(decoded.box), decoded.time
+        return _box_of_gromacs(decoded.box), decoded.time
 
     def time(self, number: int) -> float | None:
         # Magic number, atoms and step come before it.
@@ -305,35 +307,7 @@ class _XTC(_Reader):
 _READERS: dict[str, Callable[[Any], _Reader]] = {"DCD": _DCD, "NCDF": _NetCDF, "TRR": _TRR, "XTC": _XTC}
 
 
-def _dcd_box(cell: NDArray[np.float64]) -> Box:
-    """Return lengths and angles of the cell of a DCD file, in each of the three ways that it is written.
-
-    A, gamma, B, beta, alpha and C, with cosines (CHARMM, later NAMD) or degrees (NAMD 2.5) as angles; or the
-    lower triangle of a symmetric matrix (CHARMM from version 36 on). As MDAnalysis tells them apart.
-    """
-    box = cell[[0, 2, 5, 4, 3, 1]]
-    if (np.abs(box[3:]) <= 1).all():
-        box[3:] = 90.0 - np.degrees(np.arcsin(box[3:]))
-    elif (box < 0).any() or (box[3:] > 180).any():
-        xx, xy, yy, xz, yz, zz = cell
-        matrix = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
-        return _lengths_and_angles(matrix)
-    return box.astype(np.float32)
-
-
-def _box_of_vectors(vectors: NDArray[np.float32]) -> Box:
-    box = _lengths_and_angles(vectors)
+def _box_of_gromacs(vectors: NDArray[np.float32]) -> Box:
+    box = box_of_vectors(vectors).astype(np.float32)
     box[:3] *= _ANGSTROMS
     return box
-
-
-def _lengths_and_angles(vectors: NDArray[Any]) -> Box:
-    """Return lengths, and angles in degrees, of three vectors; zeros if they span no volume."""
-    rows = vectors.astype(np.float64)
-    lengths = np.linalg.norm(rows, axis=1)
-    if not np.isfinite(rows).all() or not (lengths > 0).all():
-        return np.zeros(6, np.float32)
-    unit = rows / lengths[:, np.newaxis]
-    cosines = np.array([unit[1] @ unit[2], unit[0] @ unit[2], unit[0] @ unit[1]])
-    angles = np.degrees(np.arccos(np.clip(cosines, -1, 1)))
-    return np.concatenate([lengths, angles]).astype(np.float32)

@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
+from simarchive.codecs.trajectory_files.formats import FORMATS
 from simarchive.container.members import ChunkWindow
 from simarchive.errors import FrameReadError, InvalidDataError, StorageError
 from simarchive.storage.trajectories import address as addresses
 from simarchive.storage.trajectories.address import Address
 from simarchive.storage.trajectories.excerpt import excerpt
-from simarchive.storage.trajectories.layout import FORMATS
 from simarchive.storage.trajectories.source import (
     DCDSource,
     NetCDFSource,

@@ -27,6 +27,13 @@ def frames(container: Container, key: str, name: str | None) -> Frames:
     return Frames(_trajectory(container, key, name))
 
 
+def n_frames(container: Container, key: str, name: str) -> int:
+    """Return how many frames a trajectory has; errors as `Frames`."""
+    from simarchive.storage.trajectories.source import open_source
+
+    return open_source(_chunks(container, key, name)).n_frames
+
+
 def universe(
     container: Container,
     key: str,

@@ -11,21 +11,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simarchive.codecs.xdr_frames import HEADER_BYTES, TRRHeader, frame_size, trr_header
+from simarchive.codecs.trajectory_files.formats import FORMATS, LAYOUTS
+from simarchive.codecs.trajectory_files.layout import Layout, LayoutError
+from simarchive.codecs.trajectory_files.xdr import (
+    HEADER_BYTES,
+    TRRHeader,
+    frame_size,
+    layout_of_lengths,
+    trr_header,
+)
 from simarchive.container.members import ChunkWindow
 from simarchive.container.open_members.chunks import MemberChunks
 from simarchive.errors import FrameReadError, InvalidDataError, StorageError
 from simarchive.ground.limits import LIMITS, in_bytes
-from simarchive.storage.trajectories.layout import (
-    FORMATS,
-    Layout,
-    LayoutError,
-    dcd_layout,
-    has_markers,
-    layout_of_lengths,
-    netcdf_layout,
-    scanned_layout,
-)
 
 Array = NDArray[Any]
 
@@ -79,7 +77,7 @@ class Source:
         return self.n_frames
 
     def _find_layout(self) -> Layout:
-        raise NotImplementedError
+        return LAYOUTS[self.format](self.window.read, self.window.size)
 
     def frame(self, number: int) -> memoryview:
         """Return the bytes of a frame: good until the next call.
@@ -131,13 +129,16 @@ class DCDSource(Source):
         self._first: NDArray[np.float32] | None = None
 
     def _find_layout(self) -> Layout:
-        return dcd_layout(self.window.read, self.window.size)
+        layout = super()._find_layout()
+        if layout.header.holds_velocities:
+            raise LayoutError("its frames are velocities, not coordinates")
+        return layout
 
     def _check(self, data: memoryview, number: int) -> None:
         def read(at: int, n_bytes: int) -> bytes:
             return bytes(data[at : at + n_bytes])
 
-        if not has_markers(read, self.layout.header, self.n_atoms, number):
+        if not self.layout.header.has_markers(read, number):
             raise ValueError("its records do not have the lengths that they should")
 
     def raw(self, number: int) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]:
@@ -157,7 +158,7 @@ class DCDSource(Source):
             xyz = self._first.copy()
             xyz[header.free] = self._axes(data, len(header.free)).T
         if header.has_cell:
-            cell = np.frombuffer(data, header.order + "f8", 6, header.marker_bytes).astype(np.float64)
+            cell = header.cell(data)
         return xyz, cell
 
     def _axes(self, data: memoryview, n_atoms: int) -> Array:
@@ -175,9 +176,6 @@ class NetCDFSource(Source):
     def __init__(self, chunks: MemberChunks) -> None:
         super().__init__(chunks)
         self._number, self._data = -1, memoryview(b"")
-
-    def _find_layout(self) -> Layout:
-        return netcdf_layout(self.window.read, self.window.size)
 
     @property
     def names(self) -> list[str]:
@@ -209,14 +207,14 @@ class XDRSource(Source):
         size = self.window.size
         lengths = self.chunks.frame_lengths()
         if lengths is not None:
-            return layout_of_lengths(lengths, size, self.window.read)
+            return layout_of_lengths(lengths, size, self.window.read, self.format)
         with self.chunks.peeking() as peek:
 
             def read(at: int, n_bytes: int) -> bytes:
                 found = peek(at, min(n_bytes, size - at))
                 return self.window.read(at, n_bytes) if found is None else found
 
-            return scanned_layout(read, size)
+            return LAYOUTS[self.format](read, size)
 
     def _check(self, data: memoryview, number: int) -> None:
         n_atoms, n_bytes = frame_size(data[:HEADER_BYTES])

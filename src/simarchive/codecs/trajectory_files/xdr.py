@@ -1,4 +1,4 @@
-"""Where the frames of GROMACS trajectories begin: XTC and TRR, whose frames each say how long they are.
+"""XTC and TRR of GROMACS, whose frames each say how long they are.
 
 References
 ----------
@@ -9,13 +9,19 @@ bytes and more have the magic number 2023 and a length of 8 bytes (GROMACS 2023,
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simarchive.codecs.trajectory_files.layout import EvenStarts, Layout, LayoutError, Read, rest_in_words
 
 HEADER_BYTES = 120
 """As many bytes from the start of a frame say all about its length; a frame may be shorter."""
 
 XTC_MAGIC, XTC_LARGE_MAGIC, TRR_MAGIC = 1995, 2023, 1993
+_KINDS = {XTC_MAGIC: "XTC", XTC_LARGE_MAGIC: "XTC", TRR_MAGIC: "TRR"}
 _XTC_PLAIN_ATOMS = 9  # So few atoms are not compressed.
 _XTC_COORDINATES = 56  # magic number, atoms, step, time, box and atoms again
 _WORD = 4
@@ -23,9 +29,6 @@ _TWO, _THIRTEEN, _LONG = struct.Struct(">2i"), struct.Struct(">13i"), struct.Str
 _XTC_LENGTH = struct.Struct(">ii")  # smallest index of the table of sizes, length in bytes
 _XTC_SIZES = 73  # the length of that table
 _TRR_UNUSED = (0, 1, 5, 6)  # input record, energies, topology, symmetry: no program writes them
-
-Read = Callable[[int, int], bytes | memoryview]
-"""Gives so many bytes from an offset: fewer only at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,46 @@ def trr_header(head: bytes | memoryview) -> TRRHeader:
     return TRRHeader(n_atoms, step, time, lambda_, real_bytes, header_bytes, box, vir + pres, x, v, f)
 
 
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What the start of a frame says: time in picoseconds, the rows of the box in nanometres or None."""
+
+    n_atoms: int
+    time: float
+    box: tuple[float, ...] | None
+
+
+def kind_of(head: bytes | memoryview) -> str | None:
+    """Return ``"XTC"`` or ``"TRR"`` if bytes begin as a frame of it does, else None."""
+    return _KINDS.get(_TWO.unpack_from(head)[0]) if len(head) >= _TWO.size else None
+
+
+def frame_at(read: Read, at: int) -> Frame:
+    """Return what the frame that begins at an offset says of itself.
+
+    Raises
+    ------
+    LayoutError
+        If no frame begins there, or the file ends in its header.
+    """
+    head = read(at, HEADER_BYTES)
+    try:
+        if kind_of(head) == "TRR":
+            header = trr_header(head)
+            real = "f" if header.real_bytes == 4 else "d"
+            box = None
+            if header.box_bytes:
+                box = struct.unpack(f">9{real}", read(at + header.header_bytes, header.box_bytes))
+            return Frame(header.n_atoms, header.time, box)
+        n_atoms, _ = frame_size(head)
+        time, *rows = struct.unpack_from(">10f", head, 12)
+    except struct.error as error:
+        raise LayoutError("the file ends in the header of a frame") from error
+    except ValueError as error:
+        raise LayoutError(str(error)) from error
+    return Frame(n_atoms, time, tuple(rows))
+
+
 def frame_size(head: bytes | memoryview) -> tuple[int, int]:
     """Return the number of atoms and the length in bytes of the XTC or TRR frame that begins with `head`.
 
@@ -122,19 +165,88 @@ def frame_size(head: bytes | memoryview) -> tuple[int, int]:
     return n_atoms, at + -(-n_bytes // _WORD) * _WORD
 
 
+def xdr_layout(read: Read, size: int, kind: str) -> Layout:
+    """Return where the frames of a TRR or XTC file lie, by reading the header of each.
+
+    Those of a TRR file are taken to be as long as the first if some of them, all over the file, are: whoever
+    reads a frame looks at its header, and finds it out if that was wrong.
+
+    Parameters
+    ----------
+    kind
+        ``"TRR"`` or ``"XTC"``.
+
+    Raises
+    ------
+    LayoutError
+        If it does not begin with a frame of this kind.
+    """
+    n_atoms, length = first_frame(read, kind)
+    if kind == "TRR" and _is_even(read, size, length):
+        return Layout(n_atoms, EvenStarts(0, length, length, size // length))
+    starts, at = [0], 0
+    while at < size:
+        head = read(at, HEADER_BYTES)
+        try:
+            _, length = frame_size(head)
+        except ValueError:
+            break
+        if at + length > size or kind_of(head) != kind:
+            break
+        at += length
+        starts.append(at)
+    return Layout(n_atoms, np.array(starts, np.int64), None, rest_in_words(size - at))
+
+
+def layout_of_lengths(lengths: NDArray[np.uint32], size: int, read: Read, kind: str) -> Layout:
+    """Return where the frames of a TRR or XTC file lie whose lengths are known; errors as of `xdr_layout`."""
+    starts = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=starts[1:])
+    n_atoms, _ = first_frame(read, kind)
+    return Layout(n_atoms, starts, None, rest_in_words(size - int(starts[-1])))
+
+
+def first_frame(read: Read, kind: str) -> tuple[int, int]:
+    """Return the number of atoms and the length of the first frame; errors as of `xdr_layout`."""
+    head = read(0, HEADER_BYTES)
+    if kind_of(head) != kind:
+        raise LayoutError(f"it does not begin as {'a TRR' if kind == 'TRR' else 'an XTC'} file does")
+    try:
+        return frame_size(head)
+    except ValueError as error:
+        raise LayoutError(str(error)) from error
+
+
+def _is_even(read: Read, size: int, length: int) -> bool:
+    n_frames, rest = divmod(size, length)
+    if rest or n_frames < 9:
+        return False
+    places = sorted({1, n_frames - 1, *(n_frames * part // 7 for part in range(1, 7))})
+    try:
+        first = trr_header(read(0, HEADER_BYTES)).shape
+        return all(trr_header(read(place * length, HEADER_BYTES)).shape == first for place in places)
+    except ValueError:
+        return False
+
+
 class FrameScanner:
     """Finds the lengths of all frames of a file that is fed to it in order, piece by piece.
 
     A file that does not begin with a frame has none. Where something else follows a frame, or the file ends
     in the midst of one, the frames before that count.
+
+    Parameters
+    ----------
+    known
+        The lengths of the first frames, if they are known: they are not looked at.
     """
 
-    def __init__(self) -> None:
-        self._lengths: list[int] = []
+    def __init__(self, known: Iterable[int] = ()) -> None:
+        self._lengths: list[int] = [*known]
         self._offset = 0  # of the next piece
-        self._next = 0  # where the next frame begins
+        self._next = sum(self._lengths)  # where the next frame begins
         self._begun = b""  # what there is of a header that the next piece may complete
-        self._is_trr: bool | None = None
+        self._kind: str | None = None
         self._ended = False
 
     def feed(self, piece: memoryview) -> None:
@@ -161,15 +273,14 @@ class FrameScanner:
     def _take(self, head: bytes | memoryview) -> bool:
         """Take the frame that begins with `head`; return False, and look no further, if it is none."""
         try:
-            is_trr = _TWO.unpack_from(head)[0] == TRR_MAGIC
             _, length = frame_size(head)
-        except (ValueError, struct.error):
+        except ValueError:
+            length = 0
+        kind = kind_of(head)
+        if not length or kind != (self._kind or kind):
             self._ended, self._begun = True, b""
             return False
-        if is_trr is not (self._is_trr if self._is_trr is not None else is_trr):
-            self._ended, self._begun = True, b""
-            return False
-        self._is_trr = is_trr
+        self._kind = kind
         self._lengths.append(length)
         self._next += length
         return True

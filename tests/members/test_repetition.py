@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from member_material import Box, noise, text
 
-from simarchive.codecs.frame_layout import find_layout
+from simarchive.codecs.trajectory_files.repetition import find_repetition
 from simarchive.container.members import store_member
 
 
@@ -41,7 +41,7 @@ def test_the_layout_of_a_file_is_that_of_its_frames(
     source = example("trajectory.xtc")
     three = convert(source, tmp_path / f"3{name}", 3)
     four = convert(source, tmp_path / f"4{name}", 4)
-    layout = find_layout(three[:65536])
+    layout = find_repetition(three[:65536])
     assert layout is not None
     assert 4 * layout.frame_words == len(four) - len(three)
     assert (layout.atom_words, layout.big_endian) == (atom_words, big_endian)
@@ -66,11 +66,11 @@ def test_headers_that_end_early_have_no_layout(
     for name in ("t.dcd", "t.nc", "t.trr"):
         head = convert(example("trajectory.xtc"), tmp_path / name, 2)[:length]
         if length < 84:
-            assert find_layout(head) is None
+            assert find_repetition(head) is None
         else:
-            find_layout(head)
+            find_repetition(head)
 
 
 def test_other_files_have_no_layout() -> None:
     for head in (text(1000), noise(1000), b"CDF\x01" + noise(300), b"\x54\0\0\0CORD" + noise(300)):
-        assert find_layout(head) is None
+        assert find_repetition(head) is None

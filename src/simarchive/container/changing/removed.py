@@ -134,7 +134,7 @@ class RemovedObjects:
     def keep_content(self, group: h5py.Group, key: str, n_bytes: int) -> None:
         """Move all that is in the group of an object to what was removed; its attributes are copied."""
         place, link = self._place_for(key, REPLACED, n_bytes)
-        kept = nodes.create_group(place, link)
+        kept = nodes.create_small_group(place, link)
         for name in nodes.child_names(group.id):
             nodes.move(group.id, name, kept, name)
         nodes.replace_attributes(group, h5py.Group(kept))
