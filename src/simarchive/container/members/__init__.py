@@ -29,10 +29,11 @@ from simarchive.container.members.listing import (
     lost_members,
     member_info,
 )
-from simarchive.container.members.names import member_name, move_long_name
-from simarchive.container.members.places import (
+from simarchive.container.members.names import (
     create_place,
     has_own_place,
+    member_name,
+    move_long_name,
     place_for_members,
     place_of_members,
 )

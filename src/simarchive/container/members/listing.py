@@ -22,8 +22,7 @@ from simarchive.container.layout import (
     MEMBER_SIZE,
     MEMBER_TIMES,
 )
-from simarchive.container.members.names import link_name, member_name
-from simarchive.container.members.places import place_of_members
+from simarchive.container.members.names import link_name, member_name, place_of_members
 from simarchive.container.members.table import MemberInfo, is_member
 from simarchive.container.members.times import read_times
 from simarchive.container.nodes import UNREADABLE
