@@ -120,7 +120,7 @@ def read_netcdf4(file: RunFile) -> FileReading:
 
         with Dataset(str(file.path)) as found:
             if "AMBER" not in str(getattr(found, "Conventions", "")) or "coordinates" not in found.variables:
-                raise UnreadableError("it is netCDF-4, but no trajectory with the names of AMBER's convention")
+                raise UnreadableError("it is netCDF-4 without the names of AMBER's convention")
             reading.n_frames = len(found.dimensions["frame"])
             reading.facts["n_atoms"] = len(found.dimensions["atom"])
             times = found.variables["time"][:2] if "time" in found.variables else []
