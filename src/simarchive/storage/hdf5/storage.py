@@ -489,6 +489,68 @@ class HDF5Storage(StorageBackend):
             self._container, self.full_key(storage_key), topology, trajectory, options
         )
 
+    def export_trajectory(
+        self,
+        storage_key: str,
+        path: PathLike,
+        *,
+        trajectory: str | Sequence[str] | None = None,
+        topology: str | None = None,
+        frames: slice = slice(None),
+        selection: str | None = None,
+        overwrite: bool = False,
+        progress: Progress | None = None,
+    ) -> int:
+        """Write a trajectory as a file of another kind; return how many frames were written.
+
+        The ending of the name decides: ``.nc`` is netCDF-4 with the names of AMBER's convention, ``.h5md`` is
+        H5MD, both compressed, with chunks of one frame; any other is written by MDAnalysis: ``.xtc``,
+        ``.trr``, ``.dcd``, ``.ncdf`` and so on. Frames are read where they lie, one after the other. The file
+        gets its name when it is complete. Needs ``pip install 'simarchive[trajectories]'``.
+
+        Parameters
+        ----------
+        storage_key
+            The key of the object, or a start of it that no other key shares.
+        trajectory, topology
+            As for `universe`. Without a selection, no topology is needed.
+        frames
+            Which frames.
+        selection
+            The atoms, in the words of MDAnalysis, chosen in the first frame; all by default.
+        overwrite
+            Whether a file that is there is replaced.
+        progress
+            Called with the number of frames that were written since the last call.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object or file.
+        ConflictError
+            If something is there that is not to be replaced.
+        InvalidDataError
+            If the ending is unknown, nothing is chosen, or a library is missing.
+        FrameReadError, CorruptMemberError
+            If a frame cannot be read. No file is left then.
+
+        Examples
+        --------
+        >>> backend.export_trajectory("8d13", "water.nc", frames=slice(0, None, 10))  # doctest: +SKIP
+        """
+        from simarchive.storage.trajectories.export import Part
+
+        return trajectories.export_trajectory(
+            self._container,
+            self.full_key(storage_key),
+            Path(path),
+            trajectory,
+            topology,
+            Part(frames, selection),
+            overwrite=overwrite,
+            progress=progress,
+        )
+
     def mdtraj(
         self,
         storage_key: str,
