@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from pathlib import Path
 
 import pytest
 from command_runs import environment
@@ -94,7 +93,7 @@ def test_what_lists_loads_only_what_the_question_needs(
         "from simarchive.cli import main\n"
         "def tell():\n"
         "    import pint\n"
-        "    # What has the definitions of all units is made when the first is asked for: a tenth of a second.\n"
+        "    # The definitions of all units are read when the first is asked for: a tenth of a second.\n"
         "    registry = type(pint.get_application_registry().get()).__name__\n"
         "    print(json.dumps([registry, sorted(sys.modules)]), file=sys.stderr)\n"
         "atexit.register(tell)\n"
