@@ -159,7 +159,8 @@ class HDF5Storage(StorageBackend):
             "lock_timeout_s": lock_timeout_s,
             "scratch_max_bytes": scratch_max_bytes,
         }
-        self._log_directory = log_directory
+        # What no other process can open: a log elsewhere, an open file object.
+        self._is_of_this_process = log_directory is not None or not isinstance(path, (str, os.PathLike))
         self._index_checked_at = -1
         self._told_of_misnamed = False
         self.progress: Progress | None = None
@@ -173,15 +174,20 @@ class HDF5Storage(StorageBackend):
         ClosedError
             If the backend is closed.
         ConflictError
-            If the other process could not see what is here: a transaction is open, or the log is elsewhere.
+            If the other process could not see what is here: a transaction is open, the log is elsewhere, or
+            the container was opened from a file object.
         """
         if self.closed:
             raise ClosedError(f"the backend of '{self.path}' is closed and cannot be pickled: open it again")
-        if self._container.is_changing or self._log_directory is not None:
-            state = "has an open transaction" if self._container.is_changing else "keeps its log elsewhere"
+        if self._container.is_changing:
             raise ConflictError(
-                f"the backend of '{self.path}' {state}, so that no other process could open what it has:"
+                f"the backend of '{self.path}' has an open transaction, of which no other process knows:"
                 " pickle it before or afterwards"
+            )
+        if self._is_of_this_process:
+            raise ConflictError(
+                f"the backend of '{self.path}' keeps its log elsewhere, or reads an open file object, so that"
+                " no other process can open it: open it by its path alone"
             )
         options = {**self._options, "codec": self.codec}
         return _opened_again, (type(self), str(self.path), self.mode, self._scratch_directory, options)
