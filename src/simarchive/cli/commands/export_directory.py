@@ -42,9 +42,7 @@ _STANDARD_OUTPUT = Path("-")
 )
 @click.option("--citation", metavar="PATH", type=PATH, help="Write CITATION.cff; - is standard output.")
 @click.option("--datacite", metavar="PATH", type=PATH, help="Write DataCite's JSON; - is standard output.")
-@click.option(
-    "--to", "target", metavar="PATH", type=PATH, help="Write the trajectory of one object as a file."
-)
+@click.option("--to", "target", metavar="PATH", type=PATH, help="Write a trajectory of an object to a file.")
 @click.option("--start", metavar="N", type=int, help="With --to: the first frame; counted from 0.")
 @click.option("--stop", metavar="N", type=int, help="With --to: the frame before which to end.")
 @click.option("--step", metavar="N", type=click.IntRange(1), help="With --to: every N-th frame only.")
@@ -84,7 +82,7 @@ def command(
       simarchive export water.h5 stored_data/
       simarchive export water.h5 liquid_data/ phase=liquid
       simarchive export water.h5 --ro-crate crate/
-      simarchive export water.h5 8d13 --to water.xtc --step 10 --selection "name O"
+      simarchive export water.h5 8d13 --to water.xtc --selection "name O"
       simarchive export water.h5 --citation CITATION.cff --datacite datacite.json
     """
     if target is not None:

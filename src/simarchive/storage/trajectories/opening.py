@@ -77,7 +77,8 @@ def export_trajectory(
     progress: Callable[[int], None] | None,
 ) -> int:
     """Write frames of an object's trajectory to a file of another kind; return how many."""
-    from simarchive.storage.trajectories import choice, export
+    # MDAnalysis sets filters of warnings when it is imported, which has to be before ours.
+    from simarchive.storage.trajectories import choice, export, mdanalysis  # noqa: F401
 
     export.check_target(path, overwrite=overwrite)
     with container.reading() as contents:
