@@ -199,12 +199,12 @@ def test_a_wrong_command_line_is_said_in_two_lines(run: Run, arguments: list[str
 def test_control_c_leaves_with_130(water: Path) -> None:
     waiting = (
         "import sys\n"
-        "from simarchive.cli import object_keys\n"
+        "from simarchive.cli import selection\n"
         "def wait(*arguments):\n"
         "    import time\n"
         "    print('waiting', flush=True)\n"
         "    time.sleep(60)\n"
-        "object_keys.resolve_all = wait\n"
+        "selection.choose = wait\n"
         "from simarchive.cli import main\n"
         "main(['rm', sys.argv[1], '8d13'])\n"
     )
@@ -230,8 +230,8 @@ def test_control_c_leaves_with_130(water: Path) -> None:
 def test_an_error_that_nobody_expected_keeps_its_traceback(water: Path) -> None:
     script = (
         "import sys\n"
-        "from simarchive.cli import object_keys\n"
-        "object_keys.resolve = None\n"
+        "from simarchive.cli import selection\n"
+        "selection.choose = None\n"
         "from simarchive.cli import main\n"
         "main(['show', sys.argv[1], '8d13'])\n"
     )
