@@ -203,7 +203,7 @@ def test_no_folder_is_a_heap(folder: Path) -> None:
 
 
 def test_the_contract_of_a_backend_is_one_file() -> None:
-    assert len((PACKAGE / "storage" / "backend.py").read_text().splitlines()) <= 550
+    assert len((PACKAGE / "storage" / "backend.py").read_text().splitlines()) <= 600
 
 
 def ways() -> dict[str, list[str]]:

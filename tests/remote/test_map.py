@@ -106,7 +106,7 @@ def test_files_lie_last(own: Path) -> None:
         places = [
             dataset.id.get_chunk_info(0).byte_offset
             for group in file["objects"].values()
-            for dataset in (group["trajectory.dcd"],)
+            for dataset in (group["files/trajectory.dcd"],)
         ]
         headers = [h5py.h5o.get_info(group.id).addr for group in file["objects"].values()]
     assert max(headers) < min(places)

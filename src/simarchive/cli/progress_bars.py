@@ -103,7 +103,13 @@ def objects_bar(
     from rich.filesize import decimal
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[done]}"), TimeRemainingColumn())
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[done]}"),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
     with _bar(description, total, columns) as (progress, task):
         n_bytes = 0
 
@@ -114,7 +120,14 @@ def objects_bar(
 
         if target is not None:
             target.progress = count
-        yield lambda _: progress.advance(task)
+
+        def advance(_: object) -> None:
+            progress.advance(task)
+            speed = progress.tasks[0].finished_speed or progress.tasks[0].speed
+            if speed:
+                progress.update(task, rate=f"{speed:.3g}/s")
+
+        yield advance
 
 
 def _is_shown() -> bool:
@@ -146,4 +159,4 @@ def _live(
 
     console = Console(file=behind(sys.stderr))
     with Progress(TextColumn("{task.description}"), *columns, console=console, transient=True) as progress:
-        yield progress, progress.add_task(description, total=total, done="")
+        yield progress, progress.add_task(description, total=total, done="", rate="")

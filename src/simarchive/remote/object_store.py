@@ -100,7 +100,7 @@ def _opened(url: str) -> tuple[Any, str]:
 
     parts = urlsplit(url)
     is_web = parts.scheme.lower() in ("http", "https")
-    client: dict[str, Any] = {
+    client: Any = {
         "timeout": timedelta(seconds=_REQUEST_S),
         "connect_timeout": timedelta(seconds=_CONNECT_S),
         "user_agent": f"simarchive/{__version__}",
