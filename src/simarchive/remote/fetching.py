@@ -31,13 +31,14 @@ _ENDLESS = 1 << 63
 
 
 def joined(ranges: Iterable[Range], gap: int = _GAP_BYTES, most: int = _REQUEST_BYTES) -> list[Range]:
-    """Join ranges that lie close to each other, as long as no request becomes too large for it."""
+    """Join ranges that overlap, or lie close to each other and do not make a request too large."""
     found: list[list[int]] = []
     for offset, size in sorted(set(ranges)):
         stop = offset + size
-        if found and offset - found[-1][1] <= gap and stop - found[-1][0] <= most:
+        overlaps = bool(found) and offset < found[-1][1]
+        if overlaps or (found and offset - found[-1][1] <= gap and stop - found[-1][0] <= most):
             found[-1][1] = max(found[-1][1], stop)
-        elif not found or stop > found[-1][1]:
+        else:
             found.append([offset, stop])
     return [(start, stop - start) for start, stop in found]
 
