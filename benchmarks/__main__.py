@@ -15,6 +15,7 @@ PROGRAMS: dict[str, list[str]] = {
     "report": [],
     "index": [],
     "members": ["--size", "512MiB", "--repeats", "5"],
+    "many_runs": [],
     "in_place": ["--size", "512MiB", "--repeats", "5"],
 }
 

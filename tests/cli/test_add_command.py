@@ -68,6 +68,41 @@ def test_an_add_that_is_repeated_stores_nothing_twice(run: Run) -> None:
     assert "0 runs stored, 2 there already" in again.output
 
 
+def test_the_same_files_with_other_words_are_told(run: Run, tmp_path: Path) -> None:
+    made = make_runs(tmp_path / "runs", 3)
+    # Of the name of one of them, and with other files.
+    namesake = shutil.copytree(made[1], tmp_path / "others" / "r0000")
+    assert run("add", "lab.h5", *made).errors == ""
+    assert run("add", "lab.h5", *made).errors == "", "without other words they are there already"
+    again = run("add", "lab.h5", *made[:2], namesake, "--tag", "apo", "--json")
+    first, second, new = (told["same_files_as"] for told in json.loads(again.output)["runs"])
+    assert (len(first), len(second), new) == (1, 1, [])
+    told = run("add", "lab.h5", *made, "--tag", "holo")
+    assert "3 runs stored" in told.output
+    assert "3 runs have the very files of a run that was there" in told.errors
+    assert f", as {first[0][:8]}, " in told.errors, "and the one that was added with the tag apo"
+    assert "simarchive rm lab.h5 KEY" in told.errors
+    # But for the names of directories, which are as long as they are.
+    assert max(len(line) for line in told.errors.splitlines() if not line.startswith("  ")) <= 80
+
+
+def test_links_out_of_a_run_are_followed_when_that_is_asked_for(run: Run, tmp_path: Path) -> None:
+    (annexed,) = make_runs(tmp_path / "runs", 1)
+    (tmp_path / "annex").mkdir()
+    shutil.move(annexed / "output.csv", tmp_path / "annex" / "content")
+    (annexed / "output.csv").symlink_to(tmp_path / "annex" / "content")
+    refused = run("add", "lab.h5", annexed)
+    assert refused.exit_code == InvalidDataError.exit_code
+    assert "--follow-links" in refused.errors
+    assert "1 run stored" in run("add", "lab.h5", annexed, "--follow-links").output
+    with HDF5Storage(tmp_path / "lab.h5") as backend:
+        (key,) = backend.keys(RunQuery(name="r0000"))
+        assert [(one.name, one.size > 0) for one in backend.list_members(key)] == [("output.csv", True)]
+        assert backend.add_run(annexed, follow_links=True) == key
+        with pytest.raises(InvalidDataError, match="leads out"):
+            backend.add_run(annexed)
+
+
 def test_a_dry_run_tells_all_and_makes_nothing(run: Run, tmp_path: Path) -> None:
     done = run("add", "lab.h5", RUNS / "lammps-lj", "--dry-run")
     assert done.exit_code == 0

@@ -6,8 +6,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import h5py
 import pytest
 from command_runs import Run
+
+from simarchive import HDF5Storage, SmirnoffForceFieldSource
+from simarchive.container.contents import Contents
 
 WATER = "8d13dbc120154cbaade23403d2d22a29"
 
@@ -30,6 +34,37 @@ def test_info_fits_80_columns_and_names_every_class(run: Run, imported: Path) ->
     assert "8 StoredSimulationData" in output
     assert re.search(r"stored +2\.\d+ MB, 7\d % of the original", output)
     assert max(map(len, output.splitlines())) <= 80
+
+
+def test_info_of_many_objects_looks_at_none(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "many.h5"
+    with HDF5Storage(path, durability="close") as backend, backend.transaction():
+        for number in range(201):
+            backend.store_force_field(SmirnoffForceFieldSource(f"<SMIRNOFF>{number}</SMIRNOFF>"))
+    few, all_of_them = (run("info", path, *more, "--json").succeeded().json for more in ((), ("--files",)))
+    assert few["objects_by_class"] == {"ForceFieldData": 201}
+    assert "n_members" not in few
+    assert {name: all_of_them[name] for name in few} == few
+    assert all_of_them["n_members"] == 0
+    assert "not counted: add --files" in run("info", path).succeeded().output
+    with HDF5Storage(path, "r") as backend:
+        opened: list[str] = []
+        monkeypatch.setattr(Contents, "_node", lambda self, key: opened.append(key))
+        assert backend.overview().as_dict() == {name: few[name] for name in backend.overview().as_dict()}
+        assert opened == []
+
+
+def test_objects_are_counted_by_class_where_the_index_does_not_say(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with HDF5Storage(path) as backend:
+        for number in range(3):
+            backend.store_force_field(SmirnoffForceFieldSource(f"<SMIRNOFF>{number}</SMIRNOFF>"))
+    with h5py.File(path, "r+") as file:
+        del file["index"]
+    with HDF5Storage(path, "r") as backend:
+        assert backend.overview().objects_by_class == {"ForceFieldData": 3}
 
 
 def test_ls_has_a_line_for_each_object_that_fits_80_columns(

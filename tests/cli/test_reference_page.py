@@ -69,7 +69,8 @@ def test_the_fields_of_json_documents_are_described(run: Run, imported: Path, ar
     name, *options = arguments
     document = run(name, imported, *options, "--json").succeeded().json
     described = SECTIONS[name].partition("\nJSON: ")[2]
-    for field in document:
+    # What all documents have is said once, for all.
+    for field in document.keys() - {"schema"}:
         assert f"`{field}`" in described
 
 

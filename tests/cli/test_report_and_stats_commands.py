@@ -280,7 +280,7 @@ def test_all_is_well_is_said_only_if_nothing_follows(run: Run, water: Path) -> N
 
 def test_verify_reads_well_at_80_columns(water: Path) -> None:
     with h5py.File(water) as file:
-        [offset, *_] = [file[f"objects/{WATER}/trajectory.dcd"].id.get_chunk_info(0).byte_offset]
+        [offset, *_] = [file[f"objects/{WATER}/files/trajectory.dcd"].id.get_chunk_info(0).byte_offset]
     damaged = bytearray(water.read_bytes())
     damaged[offset + 50] ^= 0xFF
     water.write_bytes(damaged)

@@ -3,9 +3,13 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from command_runs import environment
+
+from simarchive import HDF5Storage
+from simarchive.testing.sample_objects import simulation, write_files
 
 HEAVY = {"h5py", "numpy", "pydantic", "pint", "rdkit", "rich", "pandas"}
 
@@ -42,3 +46,27 @@ def test_a_command_imports_only_its_own_module() -> None:
     assert "simarchive.cli.commands.cat" in loaded
     assert "simarchive.cli.commands.query" not in loaded
     assert "simarchive.cli.commands.merge" not in loaded
+
+
+def test_what_numpy_loads_late_is_not_loaded_by_a_query(tmp_path: Path) -> None:
+    files = write_files(tmp_path / "files")
+    with HDF5Storage(tmp_path / "a.h5") as backend:
+        for name in ("first", "second", "third"):
+            backend.store_object(simulation(name), files)
+    script = (
+        "import sys\n"
+        "from simarchive import HDF5Storage, SimulationDataQuery\n"
+        "with HDF5Storage(sys.argv[1], mode='r') as backend:\n"
+        "    backend.query('class=simulation phase=liquid')\n"
+        "    backend.columns(SimulationDataQuery(), ['substance', 'temperature'])\n"
+        "    backend.keys(SimulationDataQuery(source_calculation_id='first'))\n"
+        "print('numpy.ma' in sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "a.h5"],
+        env=environment(),
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout == b"False\n"

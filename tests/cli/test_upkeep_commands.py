@@ -12,7 +12,7 @@ WATER = "8d13dbc120154cbaade23403d2d22a29"
 
 def flip_a_byte_of(container: Path, key: str, name: str) -> None:
     with h5py.File(container, "r") as file:
-        chunk = file[f"objects/{key}/{name}"].id.get_chunk_info(0)
+        chunk = file[f"objects/{key}/files/{name}"].id.get_chunk_info(0)
     with container.open("r+b") as raw:
         raw.seek(chunk.byte_offset + chunk.size // 2)
         byte = raw.read(1)

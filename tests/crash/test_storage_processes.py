@@ -337,7 +337,7 @@ def test_foreign_programs_open_the_file_when_nobody_writes(path: Path, files: Pa
         backend.remove_object("one")
     with h5py.File(path, "r") as file:
         assert list(file["objects"]) == ["two"]
-        member = file["objects/two/trajectory.dcd"]
+        member = file["objects/two/files/trajectory.dcd"]
         size = int(member.attrs["member_size"])
         assert member[...].tobytes()[:size] == (files / "trajectory.dcd").read_bytes()
     with netCDF4.Dataset(path) as data:

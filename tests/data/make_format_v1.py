@@ -8,6 +8,7 @@ addition to the format, a new folder is made.
 - format-v1: without digests of objects, arrays and descriptions of members
 - format-v1-digests: with them
 - format-v1-runs: with checks of the index, lengths of frames, and runs of any program
+- format-v1-netcdf: with members in a group of their own, and dimension scales
 """
 
 from __future__ import annotations
@@ -140,7 +141,14 @@ def objects_made_here() -> list[BaseStoredData]:
         observables={"Potential Energy": ObservableArray(np.arange(20.0) * unit.kilojoule / unit.mole)},
         guesses={"time_step": "made for this file"},
     )
-    return [equilibration, free_energy, model, simulation, run]
+    timed = SimulationRun(
+        name="water, replica 2",
+        observables={
+            "Time": ObservableArray(np.arange(50.0) * 0.5 * unit.picosecond),
+            "Box Volume": ObservableArray(np.linspace(1.0, 2.0, 50) * unit.nanometer**3),
+        },
+    )
+    return [equilibration, free_energy, model, simulation, run, timed]
 
 
 def main() -> None:
@@ -160,7 +168,7 @@ def main() -> None:
             files = write_files(Path(temporary))
             for number, stored in enumerate(objects_made_here()):
                 # The names of codecs are permanent, so each has a member here.
-                backend.codec = ("deflate", "zstd", "raw", "trajectory", "deflate")[number]
+                backend.codec = ("deflate", "zstd", "raw", "trajectory", "deflate", "deflate")[number]
                 backend.store_object(stored, files, storage_key=f"{type(stored).data_class_name}-{number}")
         objects = {
             header.key: {

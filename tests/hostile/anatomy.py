@@ -12,13 +12,13 @@ from pathlib import Path
 
 import h5py
 
-from simarchive.container.layout import DOCUMENT, INDEX, MEMBER_SIZE, OBJECTS
+from simarchive.container.layout import DOCUMENT, INDEX, MEMBER_SIZE, MEMBERS, OBJECTS, SCALE_CLASS
 
 Range = tuple[int, int]
 """First byte, and the one after the last."""
 
 SUPERBLOCK_BYTES, END_OF_FILE_AT = 48, 28
-BLOCKS = re.compile(rb"OHDR|OCHK|FRHP|FHDB|FHIB|BTHD|BTLF|BTIN|FSHD|FSSE|FAHD|FADB")
+BLOCKS = re.compile(rb"OHDR|OCHK|FRHP|FHDB|FHIB|BTHD|BTLF|BTIN|FSHD|FSSE|FAHD|FADB|GCOL")
 HEADERS = (b"OHDR", b"OCHK")
 
 CLASSES = (
@@ -132,13 +132,13 @@ def _data(path: Path, content: bytes) -> dict[str, list[Range]]:
             place = content.find(text := bytes(group.attrs[DOCUMENT]))
             if place >= 0:
                 found["documents"].append((place, place + len(text)))
-            for dataset in group.values():
+            for dataset in _datasets(group):
                 if MEMBER_SIZE in dataset.attrs:
                     chunks = map(dataset.id.get_chunk_info, range(dataset.id.get_num_chunks()))
                     found["members"] += [
                         (chunk.byte_offset, chunk.byte_offset + chunk.size) for chunk in chunks
                     ]
-                else:
+                elif SCALE_CLASS not in dataset.attrs:
                     start = dataset.id.get_offset()
                     found["arrays"].append((start, start + dataset.nbytes))
     return found
@@ -159,9 +159,16 @@ def _read(content: bytes, look: Callable[[h5py.File], object], mode: str = "r") 
     return read
 
 
+def _datasets(group: h5py.Group) -> list[h5py.Dataset]:
+    """Return the arrays, members and dimensions of an object."""
+    members = group.get(MEMBERS, {})
+    return [*(node for node in group.values() if isinstance(node, h5py.Dataset)), *members.values()]
+
+
 def _read_object(group: h5py.Group) -> None:
     list(group.attrs.items())
-    for dataset in group.values():
+    list(group.get(MEMBERS, group).attrs.items())
+    for dataset in _datasets(group):
         list(dataset.attrs.items())
         if MEMBER_SIZE in dataset.attrs:
             for number in range(dataset.id.get_num_chunks()):

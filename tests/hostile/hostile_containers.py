@@ -52,10 +52,11 @@ def text(node: h5py.HLObject, name: str, content: str | bytes) -> None:
 def unproved(group: h5py.Group) -> None:
     """Remove the digests of an object, as in early containers: else nothing else would be looked at."""
     group.attrs.pop("object_summary", None)
-    for name in group:
-        if group.get(name, getclass=True, getlink=True) is h5py.HardLink and name in group:
+    place = group["files"]
+    for name in place:
+        if place.get(name, getclass=True, getlink=True) is h5py.HardLink and name in place:
             with contextlib.suppress(KeyError):
-                del group[name].attrs["member_description_blake3"]
+                del place[name].attrs["member_description_blake3"]
 
 
 # --- attributes -------------------------------------------------------------------------------------------
@@ -481,12 +482,14 @@ _ATTRIBUTES_OF = {
         *("document", "data_class", "data_class_version", "identity", "stored_at", "object_summary"),
         *("has_ancillary_data", "member_empty_folders", "lost_members"),
     ),
-    f"objects/{BAD}/observables.PotentialEnergy": ("units", "_Netcdf4Coordinates"),
-    f"objects/{BAD}/trajectory.dcd": (
+    f"objects/{BAD}/observables.PotentialEnergy": ("units", "DIMENSION_LIST", "pint_units"),
+    f"objects/{BAD}/files/trajectory.dcd": (
         *("member_size", "member_blake3", "member_codec", "member_chunk_crc32", "member_description_blake3"),
     ),
     "index/StoredSimulationData": ("table", "tail", "segments", "summaries"),
-    "dim_40": ("_Netcdf4Dimid",),
+    "dim_1": ("_Netcdf4Dimid", "CLASS"),
+    f"objects/{BAD}/frame": ("CLASS", "NAME"),
+    f"objects/{BAD}/files": ("member_size", "member_name_0123456789abcdef"),
 }
 _MORE_ATTRIBUTES: dict[str, Callable[[h5py.AttributeManager, str], object]] = {
     "lists of integers": lambda attrs, name: attrs.create(name, np.arange(3), dtype=h5py.vlen_dtype("i4")),
@@ -531,7 +534,7 @@ def _attribute_change(place: str, name: str, kind: str) -> Callable[[h5py.File],
         if name != "object_summary":
             file[f"objects/{BAD}"].attrs.pop("object_summary", None)
         if name != "member_description_blake3":
-            file[f"objects/{BAD}/trajectory.dcd"].attrs.pop("member_description_blake3", None)
+            file[f"objects/{BAD}/files/trajectory.dcd"].attrs.pop("member_description_blake3", None)
 
     return change
 
@@ -623,7 +626,13 @@ DATASETS: dict[str, Callable[[h5py.Group, str], object]] = {
 
 def _datasets() -> dict[str, Make]:
     made: dict[str, Make] = {}
-    for place in (f"objects/{BAD}/observables.PotentialEnergy", f"objects/{BAD}/trajectory.dcd", "dim_40"):
+    for place in (
+        f"objects/{BAD}/observables.PotentialEnergy",
+        f"objects/{BAD}/files/trajectory.dcd",
+        f"objects/{BAD}/frame",
+        f"objects/{BAD}/files",
+        "dim_1",
+    ):
         for kind in DATASETS:
             made[f"dataset {place}: {kind}"] = _editing(_dataset_change(place, kind))
     return made
@@ -659,13 +668,20 @@ _LINKS: dict[str, Callable[[h5py.File], Any]] = {
     "the objects": lambda file: file["objects"],
     "another object": lambda file: file[f"objects/{GOOD}"],
     "the index": lambda file: file["index"],
-    "a file of another object": lambda file: file[f"objects/{GOOD}/trajectory.dcd"],
+    "a file of another object": lambda file: file[f"objects/{GOOD}/files/trajectory.dcd"],
     "a type": lambda file: np.dtype("f8"),
     "numbers": lambda file: np.arange(5),
 }
 _PLACES_OF_LINKS = (
     *("objects", "index", "set_aside", "staging", "index/members", "index/StoredSimulationData"),
-    *("objects/new", f"objects/{BAD}", f"objects/{BAD}/new", f"objects/{BAD}/output.pdb"),
+    *(
+        "objects/new",
+        f"objects/{BAD}",
+        f"objects/{BAD}/new",
+        f"objects/{BAD}/files",
+        f"objects/{BAD}/frame",
+        f"objects/{BAD}/files/output.pdb",
+    ),
 )
 
 
@@ -761,15 +777,15 @@ def _renamed(place: str, old: str, new: str) -> Callable[[h5py.File], object]:
 def _renamed_file(name: str) -> Callable[[h5py.File], object]:
     def change(file: h5py.File) -> None:
         unproved(file[f"objects/{BAD}"])
-        file[f"objects/{BAD}"].move("trajectory.dcd", name)
+        file[f"objects/{BAD}/files"].move("trajectory.dcd", name)
 
     return change
 
 
 def _long_name(name: str) -> Callable[[h5py.File], object]:
     def change(file: h5py.File) -> None:
-        group = file[f"objects/{BAD}"]
-        unproved(group)
+        unproved(file[f"objects/{BAD}"])
+        group = file[f"objects/{BAD}/files"]
         group.move("trajectory.dcd", "n" * 238 + "~0123456789abcdef")
         text(group, "member_name_0123456789abcdef", name or " ")
 

@@ -184,10 +184,11 @@ def test_an_attribute_of_a_file_costs_that_file_only(
 
     def copied(name: str, kind: str) -> Change:
         def change(group: h5py.Group) -> None:
-            group.copy("trajectory.dcd", "copy.dcd")  # its own dataset, whatever else is one
-            del group["trajectory.dcd"]
-            group.move("copy.dcd", "trajectory.dcd")
-            setting(name, kind, "trajectory.dcd")(group)
+            files = group["files"]
+            files.copy("trajectory.dcd", "copy.dcd")  # its own dataset, whatever else is one
+            del files["trajectory.dcd"]
+            files.move("copy.dcd", "trajectory.dcd")
+            setting(name, kind, "files/trajectory.dcd")(group)
 
         return change
 
@@ -238,7 +239,7 @@ def test_an_array_of_another_kind_costs_its_object_only(
 ) -> None:
     def replaced(kind: str) -> Change:
         def change(group: h5py.Group) -> None:
-            (name,) = (name for name in group if "member_size" not in group[name].attrs)
+            name = "observables.PotentialEnergy"
             del group[name]
             ARRAYS[kind](group, name)
 
@@ -264,7 +265,7 @@ def test_an_array_of_another_kind_costs_its_object_only(
 def test_arrays_as_h5repack_writes_them_are_read(path: Path) -> None:
     def change(file: h5py.File) -> None:
         group = file[f"objects/{BAD}"]
-        (name,) = (name for name in group if "member_size" not in group[name].attrs)
+        (name,) = (name for name in group if name.startswith("observables."))
         values = group[name][()]
         attributes = dict(group[name].attrs)
         del group[name]
@@ -387,7 +388,7 @@ def test_a_file_of_zeros_that_are_not_there_is_refused_at_once(
         properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         properties.set_chunk((chunk,))
         space = h5py.h5s.create_simple((size,))
-        group = file[f"objects/{BAD}"].id
+        group = file[f"objects/{BAD}/files"].id
         data = h5py.Dataset(h5py.h5d.create(group, b"z.bin", h5py.h5t.STD_U8LE, space, properties))
         data.attrs["member_size"] = np.uint64(size)
         data.attrs["member_blake3"] = np.bytes_("0" * 64)

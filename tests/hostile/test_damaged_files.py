@@ -94,7 +94,7 @@ def flip(path: Path, offset: int) -> None:
 
 def chunk_of(path: Path, key: str, name: str) -> int:
     with h5py.File(path) as file:
-        return int(file[f"objects/{key}/{name}"].id.get_chunk_info(0).byte_offset)
+        return int(file[f"objects/{key}/files/{name}"].id.get_chunk_info(0).byte_offset)
 
 
 def array_of(path: Path, key: str) -> tuple[str, int]:
@@ -102,7 +102,7 @@ def array_of(path: Path, key: str) -> tuple[str, int]:
         return next(
             (name, int(node.id.get_offset()))
             for name, node in file[f"objects/{key}"].items()
-            if "member_size" not in node.attrs
+            if name.startswith("observables.")
         )
 
 
@@ -277,7 +277,7 @@ def test_a_container_with_a_damaged_object_is_repacked_without_it(path: Path) ->
 
 def test_an_object_whose_files_cannot_be_listed_can_be_removed(path: Path) -> None:
     with h5py.File(path) as file:
-        header = h5py.h5o.get_info(file[f"objects/{KEYS[6]}/output.pdb"].id).addr
+        header = h5py.h5o.get_info(file[f"objects/{KEYS[6]}/files/output.pdb"].id).addr
     flip(path, header + 30)
     with HDF5Storage(path) as backend:
         backend.remove_object(KEYS[6])

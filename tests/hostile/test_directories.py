@@ -141,6 +141,11 @@ def test_what_is_not_a_key_is_named(directory: Path, what: str) -> None:
     assert all(key.isprintable() and len(key) <= 200 for key in said)
 
 
+def test_a_key_of_which_nothing_is_there_is_no_damage(directory: Path) -> None:
+    list_key(directory, "f" * 32)
+    assert imported(directory) == ({VICTIM, *SOUND}, {})
+
+
 @pytest.mark.parametrize("what", REGISTRIES)
 def test_a_registry_that_is_none_is_refused_at_once(directory: Path, what: str) -> None:
     (directory / REGISTRY).write_bytes(REGISTRIES[what])

@@ -125,10 +125,10 @@ def test_a_sound_file_that_was_not_stored_with_an_object_is_named_and_not_copied
     with h5py.File(tmp_path / "a.h5", "r+", libver=("v110", "v110")) as file:
         one, other = file["objects/run-0"], file["objects/run-1"]
         for group, name in ((one, "one"), (other, "other")):
-            file.move(f"{group.name}/output.pdb", f"/{name}")
-        file.move("/one", f"{other.name}/output.pdb")
-        file.move("/other", f"{one.name}/output.pdb")
-        del one["zeros.bin"]
+            file.move(f"{group.name}/files/output.pdb", f"/{name}")
+        file.move("/one", f"{other.name}/files/output.pdb")
+        file.move("/other", f"{one.name}/files/output.pdb")
+        del one["files/zeros.bin"]
     problems = {(problem.key, problem.member) for problem in verify_file(tmp_path / "a.h5").problems}
     assert {("run-0", "output.pdb"), ("run-1", "output.pdb"), ("run-0", None)} <= problems
     saved = salvage(tmp_path / "a.h5", tmp_path / "new.h5")

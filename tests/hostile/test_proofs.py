@@ -288,7 +288,7 @@ def test_the_message_names_object_and_array(path: Path) -> None:
 
 def set_number(name: str, value: Any) -> Change:
     def changed(group: h5py.Group) -> None:
-        dataset = group["trajectory.dcd"]
+        dataset = group["files/trajectory.dcd"]
         new = value(dataset.attrs[name])
         del dataset.attrs[name]
         dataset.attrs[name] = new
@@ -299,8 +299,8 @@ def set_number(name: str, value: Any) -> Change:
 DESCRIPTIONS = {
     "a byte less": set_number("member_size", lambda size: size - np.uint64(1)),
     "other checks": set_number("member_chunk_crc32", lambda crcs: crcs ^ np.uint32(1)),
-    "another digest": lambda group: write_text(group["trajectory.dcd"], "member_blake3", "0" * 64),
-    "another codec": lambda group: write_text(group["trajectory.dcd"], "member_codec", "zstd"),
+    "another digest": lambda group: write_text(group["files/trajectory.dcd"], "member_blake3", "0" * 64),
+    "another codec": lambda group: write_text(group["files/trajectory.dcd"], "member_codec", "zstd"),
 }
 
 
@@ -323,7 +323,7 @@ def test_a_changed_description_is_refused(path: Path, tmp_path: Path, changed: C
 def flip_in_member(path: Path, key: str, name: str, *, header: bool = False) -> None:
     """Flip a bit of the stored bytes of a member, or of the header of its dataset."""
     with h5py.File(path, "r") as file:
-        dataset = file["objects"][key][name].id
+        dataset = file["objects"][key]["files"][name].id
         place = h5py.h5o.get_info(dataset).addr + 30 if header else dataset.get_chunk_info(0).byte_offset + 9
     with path.open("r+b") as raw:
         raw.seek(place)

@@ -163,7 +163,7 @@ def test_equal_files_of_several_objects_keep_their_own_permission(tmp_path: Path
             files["large"] = LARGE, mode
             backend.store_object(simulation(key), folder_of(tmp_path / key, files), storage_key=key)
     with h5py.File(tmp_path / "a.h5") as file:
-        large = [file["objects"][key]["large"].id for key in ("plain", "script", "again")]
+        large = [file["objects"][key]["files/large"].id for key in ("plain", "script", "again")]
         datasets = {h5py.h5o.get_info(dataset).addr for dataset in large}
     assert len(datasets) == 1
     with HDF5Storage(tmp_path / "a.h5", mode="r") as backend, LocalFileStorage(tmp_path / "dir") as target:

@@ -28,7 +28,10 @@ _TESTS = {
     ),
     "container/index": ("tests/index", "tests/queries/test_index_care.py", "tests/queries/test_order.py"),
     "container/rescue": ("tests/storage/test_upkeep_rules.py", "tests/hostile/test_damaged_files.py"),
-    "container/compaction": ("tests/storage/test_upkeep_rules.py", "tests/queries/test_index_care.py"),
+    "container/changing/compaction": (
+        "tests/storage/test_upkeep_rules.py",
+        "tests/queries/test_index_care.py",
+    ),
     "container/objects": ("tests/storage/test_upkeep_rules.py", "tests/hostile/test_damaged_files.py"),
     "container": (
         "tests/storage/test_upkeep_rules.py",

@@ -132,12 +132,15 @@ def test_keys_that_are_no_uuids_are_fine(copied: Path) -> None:
 def test_dangling_and_impossible_keys_are_skipped_and_reported(copied: Path) -> None:
     write_registry(
         copied,
-        StoredSimulationData=[A_SIMULATION, "gone", "../outside", "my run", A_SIMULATION],
+        StoredSimulationData=[A_SIMULATION, "gone", "half", "../outside", "my run", A_SIMULATION],
         ForceFieldData=[],
     )
+    (copied / "half").mkdir()
     backend = LocalFileStorage(copied)
     assert backend.keys() == [A_SIMULATION]
-    assert "no file gone.json" in backend.problems["gone"]
+    assert "no file half.json" in backend.problems["half"], "its files are there: this is damage"
+    assert (backend.without_object, "gone" in backend.problems) == (["gone"], False)
+    assert backend.remarks == ["the registry names 1 key that has no object any more: gone"]
     assert "must not start with '.'" in backend.problems["../outside"]
     assert "spaces" in backend.problems["my run"]
     assert A_SIMULATION not in backend.problems

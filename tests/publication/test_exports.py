@@ -22,7 +22,7 @@ from test_archive_metadata import ANY_METADATA
 from simarchive import ConflictError, HDF5Storage, InvalidDataError, NotFoundError
 from simarchive.storage.publication.citation import cff, datacite
 from simarchive.storage.publication.crate import write_crate
-from simarchive.storage.publication.metadata import ArchiveMetadata
+from simarchive.storage.publication.metadata import ArchiveMetadata, Author
 
 SCHEMAS = Path(__file__).parents[1] / "data" / "schemas"
 ALL = ArchiveMetadata(**METADATA)
@@ -128,6 +128,19 @@ def test_a_licence_expression_is_said_as_far_as_the_format_can(expression: str, 
     CFF.validate(yaml.load(cff(metadata), yaml.BaseLoader))
     rights = as_datacite(metadata)["rightsList"]
     assert [right["rights"] for right in rights] == (found or [expression])
+    DATACITE.validate(as_datacite(metadata))
+
+
+def test_who_differs_only_in_what_the_format_cannot_say_is_named_once() -> None:
+    twice = (
+        Author("The Initiative", None, "Irvine", is_organization=True),
+        Author("The Initiative", None, "Boulder", is_organization=True),
+    )
+    metadata = ALL.with_changes(authors=twice, license="MIT OR MIT")
+    found = yaml.load(cff(metadata), yaml.BaseLoader)
+    CFF.validate(found)
+    assert found["authors"] == [{"name": "The Initiative"}]
+    assert found["license"] == "MIT"
     DATACITE.validate(as_datacite(metadata))
 
 

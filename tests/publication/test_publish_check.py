@@ -166,7 +166,7 @@ def a_trajectory_that_was_broken_off(path: Path, place: Path) -> None:
 @plants("damage")
 def a_flipped_bit(path: Path, _: Path) -> None:
     with h5py.File(path) as file:
-        offset = file[f"objects/{WITH_DCD}/trajectory.dcd"].id.get_chunk_info(0).byte_offset
+        offset = file[f"objects/{WITH_DCD}/files/trajectory.dcd"].id.get_chunk_info(0).byte_offset
     content = bytearray(path.read_bytes())
     content[offset + 100] ^= 1
     path.write_bytes(content)
@@ -218,6 +218,7 @@ def an_object_without_substance(path: Path, place: Path) -> None:
         stored = backend.load(key)
         stored.substance = None  # type: ignore[attr-defined]
         backend.remove_object(key)
+        backend.purge_removed()
         backend.store_object(stored, place)
 
 
@@ -242,6 +243,13 @@ def commits_that_wait_in_the_log(path: Path, _: Path) -> None:
         backend.set_metadata(version="2")
         os._exit(0)  # as if killed
     os.waitpid(pid, 0)
+
+
+@plants("removed")
+def an_object_that_can_be_restored(path: Path, place: Path) -> None:
+    store_text(path, place, "nothing that anybody could object to")
+    with HDF5Storage(path) as backend:
+        backend.remove_object(backend.keys()[-1])
 
 
 @plants("objects")

@@ -44,7 +44,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 def chunks_of(path: Path, key: str, name: str) -> list[tuple[int, bytes]]:
     with h5py.File(path) as file:
-        dataset = file["objects"][key][name]
+        dataset = file["objects"][key]["files"][name]
         n_chunks = dataset.id.get_num_chunks()
         places = [dataset.id.get_chunk_info(number).chunk_offset for number in range(n_chunks)]
         return [dataset.id.read_direct_chunk(place) for place in places]
@@ -103,7 +103,7 @@ def test_what_an_object_brings_is_what_its_directory_would_bring(source: HDF5Sto
 
 def harm(path: Path, key: str, name: str, *, chunk: int) -> None:
     with h5py.File(path) as file:
-        info = file["objects"][key][name].id.get_chunk_info(chunk)
+        info = file["objects"][key]["files"][name].id.get_chunk_info(chunk)
     with path.open("r+b") as raw:
         raw.seek(info.byte_offset + info.size // 2)
         byte = raw.read(1)
@@ -137,7 +137,7 @@ def test_bytes_that_do_not_match_their_digest_get_no_new_one(
     source.close()
     wrong = ("0" if digest[0] != "0" else "1") + digest[1:]
     with h5py.File(tmp_path / "source.h5", "r+") as file:
-        dataset = file["objects"]["run"]["trajectory.dcd"]
+        dataset = file["objects"]["run"]["files"]["trajectory.dcd"]
         name = next(name for name in dataset.attrs if dataset.attrs[name] in (digest, digest.encode()))
         kind = dataset.attrs.get_id(name).dtype
         del dataset.attrs[name]
@@ -161,7 +161,7 @@ def test_bytes_that_do_not_match_their_digest_get_no_new_one(
             assert list(target) == []
     if codec == "deflate" and early:
         with h5py.File(tmp_path / "target.h5", "r") as file:
-            assert "member_description_blake3" not in file["objects/run/trajectory.dcd"].attrs
+            assert "member_description_blake3" not in file["objects/run/files/trajectory.dcd"].attrs
 
 
 def test_a_copy_shows_its_progress(source: HDF5Storage, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import Counter
 from pathlib import Path
@@ -109,6 +110,24 @@ def test_a_file_is_kept_until_its_last_object_and_no_longer(tmp_path: Path) -> N
             left = [path for path in tmp_path.glob("simarchive-*/*") if path.is_file()]
             assert len(left) == (1 if number < 2 else 0)
     assert calls == ["sub/f"]
+
+
+def test_equal_files_that_were_changed_at_other_times_are_extracted_once(tmp_path: Path) -> None:
+    calls: list[str] = []
+
+    def extract(name: str, place: Path) -> None:
+        calls.append(name)
+        place.write_bytes(b"x")
+        os.utime(place, ns=(10**18, 10**18))
+
+    times = [10**18, 10**18 + 7 * 10**9, 10**18, 10**18 + 9 * 10**9]
+    with SharedFiles() as shared:
+        for number, time_ns in enumerate(times):
+            directory = tmp_path / str(number) / "object"
+            directory.mkdir(parents=True)
+            shared.extract(directory, [(info("f", 1, "f"), len(times))], extract, {"f": time_ns})
+    assert calls == ["f"]
+    assert [(tmp_path / f"{number}/object/f").stat().st_mtime_ns for number in range(len(times))] == times
 
 
 def make_parents(extract):

@@ -9,7 +9,9 @@ import h5py
 import numpy as np
 import pytest
 
+from simarchive import HDF5Storage
 from simarchive.container import nodes
+from simarchive.testing.sample_objects import simulation, write_files
 
 
 @pytest.fixture
@@ -43,6 +45,40 @@ def test_text_of_other_programs_is_read(group: h5py.Group, value: str | bytes) -
     group.attrs.create("text", value)
     assert nodes.read_text(group.id, "text") == (value if isinstance(value, str) else value.decode())
     assert nodes.find_text(group.id, "other") is None
+
+
+DIGEST = "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize("value", [DIGEST, np.bytes_(DIGEST), "short", "é" * 32])
+def test_a_digest_is_read_like_any_text(group: h5py.Group, value: str | bytes) -> None:
+    group.attrs.create("digest", value)
+    assert nodes.read_digest(group.id, "digest") == (value if isinstance(value, str) else value.decode())
+    assert nodes.find_digest(group.id, "other") is None
+
+
+@pytest.mark.parametrize("one", [b"a", b"ab", b"abcd"])
+def test_many_texts_in_the_room_of_a_digest_are_no_digest(group: h5py.Group, one: bytes) -> None:
+    # Read into the room for one digest, HDF5 would write each of them at the length of a digest.
+    group.attrs["digest"] = np.array([one] * (64 // len(one)))
+    for _ in range(100):
+        assert nodes.read_digest(group.id, "digest") == one.decode()
+
+
+@pytest.mark.parametrize("value", [np.arange(8), np.arange(8.0), h5py.Empty("S64"), 7], ids=repr)
+def test_numbers_are_no_digest(group: h5py.Group, value: object) -> None:
+    group.attrs["digest"] = value
+    with pytest.raises(nodes.UNREADABLE):
+        nodes.read_digest(group.id, "digest")
+
+
+def test_the_attributes_of_an_object_are_read_with_its_header(tmp_path: Path) -> None:
+    with HDF5Storage(tmp_path / "a.h5") as backend:
+        key = backend.store_object(simulation("first"), write_files(tmp_path / "files"))
+    with h5py.File(tmp_path / "a.h5") as file:
+        group = file["objects"][key]
+        assert len(group.attrs) > 8  # from where on HDF5 by itself sets them apart
+        assert h5py.h5o.get_info(group.id).meta_size.attr.heap_size == 0
 
 
 @pytest.mark.parametrize(

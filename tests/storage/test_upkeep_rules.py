@@ -60,7 +60,7 @@ def test_a_group_with_another_name_is_nobodys_own(tmp_path: Path) -> None:
 
 
 def test_an_extraction_that_lacks_files_says_how_many_are_there(path: Path, tmp_path: Path) -> None:
-    damage(path, "objects/k0/trajectory.dcd")
+    damage(path, "objects/k0/files/trajectory.dcd")
     with HDF5Storage(path, "r") as backend:
         with pytest.raises(CorruptMemberError) as caught:
             backend.extract("k0", tmp_path / "out")
@@ -137,7 +137,7 @@ def test_an_object_that_hdf5_cannot_read_cannot_be_taken_apart(
         assert objects.can_be_taken_apart(node)
         monkeypatch.setattr(nodes, "check_attributes", fail)
         assert not objects.can_be_taken_apart(node)
-        assert not objects.part_can_be_read(node, "trajectory.dcd")
+        assert not objects.part_can_be_read(node, layout.MEMBERS)
 
 
 def test_what_is_set_aside_finds_room_beside_what_has_its_name(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         backend.remove_object("files-2")
         backend.store_object(simulation("2"), files, storage_key="files-2")
     with h5py.File(path) as file:
-        offset = file["/".join(["objects", *DAMAGED])].id.get_chunk_info(0).byte_offset
+        offset = file["/".join(["objects", DAMAGED[0], "files", DAMAGED[1]])].id.get_chunk_info(0).byte_offset
     with path.open("r+b") as raw:
         raw.seek(offset + 10)
         raw.write(b"!")
@@ -250,11 +250,11 @@ def in_another_order(file: h5py.File) -> None:
 
 
 def lost_member(file: h5py.File) -> None:
-    del file["objects/files-0/trajectory.dcd"]
+    del file["objects/files-0/files/trajectory.dcd"]
 
 
 def renamed_member(file: h5py.File) -> None:
-    file.move("objects/files-0/trajectory.dcd", "objects/files-0/other.dcd")
+    file.move("objects/files-0/files/trajectory.dcd", "objects/files-0/files/other.dcd")
 
 
 DOCUMENT = ("objects/thing-3", "document")
@@ -289,15 +289,15 @@ CHANGES: dict[str, tuple[Change, str]] = {
         "thing-3",
     ),
     "a member without size": (
-        lambda file: file["objects/files-0/output.pdb"].attrs.__delitem__("member_size"),
+        lambda file: file["objects/files-0/files/output.pdb"].attrs.__delitem__("member_size"),
         "files-0",
     ),
     "a member of an unknown codec": (
-        attribute("objects/files-0/output.pdb", "member_codec", np.bytes_(b"\xff\xfe")),
+        attribute("objects/files-0/files/output.pdb", "member_codec", np.bytes_(b"\xff\xfe")),
         "files-0",
     ),
     "a member without checksums": (
-        attribute("objects/files-0/output.pdb", "member_chunk_crc32", np.bytes_(b"none")),
+        attribute("objects/files-0/files/output.pdb", "member_chunk_crc32", np.bytes_(b"none")),
         "files-0",
     ),
     "empty folders that are none": (
@@ -389,7 +389,7 @@ def test_an_object_that_cannot_be_read_is_said_once_and_its_row_is_not_called_wr
 
 def test_what_was_not_checked_is_counted(path: Path) -> None:
     with h5py.File(path, "r+", libver=LIBVER) as file:
-        attribute("objects/files-0/output.pdb", "member_chunk_crc32", np.bytes_(b"none"))(file)
+        attribute("objects/files-0/files/output.pdb", "member_chunk_crc32", np.bytes_(b"none"))(file)
         attribute(TABLE, "tail", np.bytes_(b"x" * 5000))(file)
     report = verified(path)
     assert report.n_not_checked >= 1
@@ -468,7 +468,10 @@ class FailingDevice(Files):
         return super().preadv(fd, buffers, offset)
 
 
-@pytest.mark.parametrize("place", ["objects/files-0", "objects/thing-3", "objects/files-0/trajectory.dcd"])
+@pytest.mark.parametrize(
+    "place",
+    ["objects/files-0", "objects/thing-3", "objects/files-0/files", "objects/files-0/files/trajectory.dcd"],
+)
 def test_a_bad_sector_costs_what_lies_in_it(path: Path, place: str) -> None:
     with h5py.File(path) as file:
         node = file[place]

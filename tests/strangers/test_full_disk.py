@@ -12,6 +12,7 @@ from children import command, force_field, is_a, keys_in, outcome, run, say
 from names_of_files import mounted
 
 from simarchive import HDF5Storage, StorageFullError
+from simarchive.storage.hdf5 import upkeep
 from simarchive.testing.sample_objects import simulation, write_files
 
 SIZES_MB = (5, 7, 9, 12) if os.environ.get("SIMARCHIVE_MOMENTS") == "0" else (5, 9)
@@ -110,6 +111,45 @@ def test_repack_on_a_full_disk_works_or_is_refused_in_words_and_leaves_nothing(d
         assert re.search(r"\d[\d ,.]*\s*(bytes|kB|MB|KiB|MiB|B)\b", done.err), done.err
     assert keys_in(disk / "a.h5") == keys
     assert {path.name for path in disk.iterdir()} <= {"a.h5", "a.h5-wal", "of another"}
+
+
+def repack_with_little_room() -> None:
+    """Repack with less and less room for the copy, down to none; say how each ended, and what it left."""
+    with HDF5Storage("a.h5") as backend:
+        for _ in range(100):
+            backend.store_force_field(force_field(os.urandom(6_000).hex()))
+    in_all = _free_bytes()
+    for room in (2_000_000, *range(1_400_000, 0, -100_000), 4_096, 0):
+        filler = Path("disk/of another")
+        filler.write_bytes(bytes(in_all - room))
+        free = _free_bytes()
+        say(
+            room,
+            outcome(lambda: upkeep.repack("a.h5", tmp_directory="disk")),
+            os.listdir("disk"),
+            free - _free_bytes(),
+        )
+        filler.unlink()
+
+
+def _free_bytes() -> int:
+    status = os.statvfs("disk")
+    return status.f_bavail * status.f_frsize
+
+
+@pytest.mark.parametrize("disk", [4], indirect=True, ids=["4 MB"])
+def test_wherever_in_a_repack_the_disk_is_full_it_is_said_and_the_room_comes_back(
+    disk: Path, place: Path
+) -> None:
+    said = run(repack_with_little_room).ended_well().said
+    ends = [end for _, end, *_ in said]
+    assert ends[0] == "ok", said
+    assert all(is_a(end, "ok", "StorageFullError") for end in ends), said
+    assert len([end for end in ends if end != "ok"]) > 10, said
+    assert all(left == ["of another"] for *_, left, _ in said), said
+    assert all(held == 0 for *_, held in said), said
+    assert len(keys_in(place / "a.h5")) == 100
+    command("verify", "--full", place / "a.h5").ended_well()
 
 
 def keep_on_when_it_was_full() -> None:

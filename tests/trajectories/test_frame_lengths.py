@@ -45,7 +45,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def attribute(container: Path, name: str, key: str = "k1") -> np.ndarray | None:
     with h5py.File(container) as file:
         link = name.replace("/", "%2F")
-        found = file[f"objects/{key}/{link}"].attrs.get(NAME)
+        found = file[f"objects/{key}/files/{link}"].attrs.get(NAME)
     return None if found is None else np.asarray(found)
 
 
@@ -122,7 +122,7 @@ def without(container: Path, name: str, place: Path) -> Path:
     """Return a copy of a container, as an early version left it."""
     shutil.copyfile(container, place)
     with h5py.File(place, "r+") as file:
-        del file[f"objects/k1/{name}"].attrs[NAME]
+        del file[f"objects/k1/files/{name}"].attrs[NAME]
     return place
 
 
@@ -187,7 +187,7 @@ def test_damaged_ones_are_ignored(wrong: str, stored: Path, tmp_path: Path) -> N
     name = "adk_oplsaa.xtc"
     shutil.copyfile(stored, tmp_path / "a.h5")
     with h5py.File(tmp_path / "a.h5", "r+") as file:
-        attributes = file[f"objects/k1/{name}"].attrs
+        attributes = file[f"objects/k1/files/{name}"].attrs
         attributes[NAME] = WRONG[wrong](attributes[NAME])
     with HDF5Storage(stored, mode="r") as backend, HDF5Storage(tmp_path / "a.h5", mode="r") as damaged:
         whole = backend.frames("k1", name)[:].positions
@@ -210,7 +210,7 @@ def test_lies_with_a_right_check_give_errors_and_no_other_frames(
     name = "adk_oplsaa.xtc"
     shutil.copyfile(stored, tmp_path / "a.h5")
     with h5py.File(tmp_path / "a.h5", "r+") as file:
-        member = file[f"objects/k1/{name}"]
+        member = file[f"objects/k1/files/{name}"]
         lengths = HOSTILE[hostile](member.attrs[NAME][2:])
         text = member.attrs["member_blake3"]
         digest = text.decode() if isinstance(text, bytes) else str(text)

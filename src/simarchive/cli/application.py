@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from simarchive.cli import failures, streams
+from simarchive.cli.output import TALK
 from simarchive.errors import InvalidDataError
 from simarchive.ground.limits import LIMITS
 from simarchive.ground.version import __version__
@@ -20,8 +21,9 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "Import and export": ("add", "import", "export", "extract", "cat"),
     "Publish": ("init", "meta", "publish-check"),
     "Inspect": ("info", "ls", "show", "query", "stats", "report"),
+    "Change": ("amend", "append"),
     "Combine": ("merge", "subset", "diff"),
-    "Maintain": ("verify", "repair", "repack", "rm"),
+    "Maintain": ("verify", "repair", "repack", "rm", "log", "restore"),
 }
 """The names of all commands, by the heading under which ``--help`` shows them."""
 
@@ -36,6 +38,8 @@ _MEANT = {
     "query": ("find", "search", "select", "grep"),
     "stats": ("statistics", "du", "size", "sizes"),
     "report": ("html", "summary", "page"),
+    "amend": ("edit", "change", "modify", "tag", "note", "rename", "mv", "replace", "update"),
+    "append": ("grow", "extend", "continue"),
     "extract": ("get", "unpack", "fetch"),
     "import": ("load", "store"),
     "export": ("save", "dump"),
@@ -46,6 +50,8 @@ _MEANT = {
     "repair": ("fix", "recover", "salvage", "rebuild"),
     "repack": ("compact", "vacuum", "shrink", "optimize", "defragment"),
     "rm": ("remove", "delete", "del"),
+    "log": ("history", "removed", "trash"),
+    "restore": ("undo", "undelete", "revert"),
 }
 """What people type who mean a command, as other programs name it."""
 
@@ -79,6 +85,23 @@ _IMPORTING: dict[str, Any] = {
 }
 
 
+def _set_talk(context: click.Context, parameter: click.Parameter, is_given: bool) -> None:
+    if is_given:
+        name, value = _TALK_OF[str(parameter.name)]
+        setattr(TALK, name, value)
+
+
+_TALK = (("--quiet", "-q"), ("--verbose", "-v"), ("--no-progress",))
+_TALK_OF = {
+    "quiet": ("is_quiet", True),
+    "verbose": ("is_verbose", True),
+    "no_progress": ("has_progress", False),
+}
+
+
+_TALKING: dict[str, Any] = {"is_flag": True, "expose_value": False, "callback": _set_talk}
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are asked for."""
 
@@ -93,8 +116,9 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"simarchive.cli.commands.{module_of(cmd_name)}")
         command: click.Command = module.command
         if not any(parameter.name == _MODULES_OPTION for parameter in command.params):
-            # It may stand before the command, where it is explained, or after it.
+            # They may stand before the command, where they are explained, or after it.
             command.params.append(click.Option(["--module", _MODULES_OPTION], hidden=True, **_IMPORTING))
+            command.params += [click.Option(names, hidden=True, **_TALKING) for names in _TALK]
         return command
 
     def resolve_command(
@@ -145,6 +169,9 @@ def _suggestion(name: str, known: Sequence[str]) -> str:
     help="First import this Python module, which defines data classes; may be repeated.",
     **_IMPORTING,
 )
+@click.option(*_TALK[0], help="Print only answers, errors and what was left out.", **_TALKING)
+@click.option(*_TALK[1], help="Name each object that was copied, replaced or removed.", **_TALKING)
+@click.option(*_TALK[2], help="Show no progress.", **_TALKING)
 @click.version_option(__version__, prog_name=_NAME)
 def application(max_bytes: int | None) -> None:
     """Keep a whole collection of simulation data in one HDF5 file.
@@ -153,10 +180,12 @@ def application(max_bytes: int | None) -> None:
     simarchive add lab.h5 runs/*/
     simarchive import stored_data/ water.h5
     simarchive ls water.h5
-    simarchive query water.h5 "substance=O phase=liquid"
+    simarchive query water.h5 substance=O phase=liquid
 
-    Name an object by its key, or by the start of its key if no other key starts with it. For help with a
-    command, and an example: simarchive COMMAND --help.
+    WHAT selects objects: keys, or starts of them; patterns such as "run7-*"; criteria such as phase=liquid
+    T=290..310K, as in 'simarchive query --help'; or -, for keys on standard input. FILE may be left out where
+    the environment variable SIMARCHIVE_FILE names it. For help with a command, and an example: simarchive
+    COMMAND --help.
     """
     if max_bytes is not None:
         LIMITS.set_all(max_bytes)

@@ -8,17 +8,36 @@ from typing import Any, TypeVar
 
 import click
 
+from simarchive.remote.address import is_url, path_or_address
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 # Whether a file exists is checked where it is opened, so that the error and its exit code are ours.
 PATH = click.Path(path_type=Path)
 
+
+class _Container(click.Path):
+    """A path, or the URL of a container that is only read."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return a path or an `Address`."""
+        if is_url(value):
+            return path_or_address(value)
+        return super().convert(value, param, ctx)
+
+
+CONTAINER = _Container(path_type=Path)
+
 CODECS = ("deflate", "zstd", "trajectory", "raw")
 
 
+FILE_VARIABLE = "SIMARCHIVE_FILE"
+"""The environment variable that names the container where FILE is left out."""
+
+
 def container_argument(command: Command) -> Command:
-    """Add the argument FILE, the container."""
-    return click.argument("container", metavar="FILE", type=PATH)(command)
+    """Add the argument FILE, the container, which the environment may name."""
+    return click.argument("container", metavar="FILE", type=CONTAINER, envvar=FILE_VARIABLE)(command)
 
 
 def key_argument(command: Command) -> Command:
@@ -30,6 +49,20 @@ def json_option(command: Command) -> Command:
     """Add ``--json``."""
     return click.option(
         "--json", "as_json", is_flag=True, help="Print one JSON document on standard output and nothing else."
+    )(command)
+
+
+def rows_option(command: Command) -> Command:
+    """Add ``--ndjson``, for commands that print rows."""
+    return click.option(
+        "--ndjson", "as_ndjson", is_flag=True, help="Print one line of JSON for each row, as rows come."
+    )(command)
+
+
+def dry_run_option(command: Command) -> Command:
+    """Add ``-n`` and ``--dry-run``."""
+    return click.option(
+        "--dry-run", "-n", is_flag=True, help="Only say what would be done; nothing is changed."
     )(command)
 
 
@@ -53,6 +86,15 @@ def tmp_dir_option(command: Command) -> Command:
         type=click.Path(path_type=Path, exists=True, file_okay=False, writable=True),
         metavar="DIR",
         help="Use this directory, on another device, if the one of FILE is full.",
+    )(command)
+
+
+def by_option(command: Command) -> Command:
+    """Add ``--by NAME``."""
+    return click.option(
+        "--by",
+        metavar="NAME",
+        help="Who stands in the history; by default $SIMARCHIVE_AUTHOR, or the login name.",
     )(command)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import click
 
+from simarchive.cli.output import TALK
 from simarchive.cli.streams import forget_output, json_text, one_line
 from simarchive.errors import OutOfMemoryError, StorageError
 from simarchive.ground import attention
@@ -151,6 +152,8 @@ class _WarningLines(logging.Handler):
 
 
 def _warn(message: str, *, as_json: bool) -> None:
+    if TALK.is_quiet:
+        return
     sys.stdout.flush()  # Otherwise the answer would follow the warning where both go to one place.
     print(
         json_text({"warning": message}) if as_json else f"simarchive: warning: {one_line(message)}",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simarchive.cli.failures import Findings
-from simarchive.cli.output import count_text, print_json, print_line, print_notice
+from simarchive.cli.output import TALK, count_text, print_done, print_json, print_line, print_notice
 from simarchive.cli.streams import one_line
 from simarchive.errors import IncompleteError
 
@@ -36,9 +36,15 @@ def report_merge(
         raise Findings(IncompleteError.exit_code)
 
 
+def _print_object(report: MergeReport, key: str, action: str) -> None:
+    reason = f": {report.reasons[key]}" if key in report.reasons else ""
+    print_done(f"  {one_line(key)} {action}{reason}")
+
+
 def with_problems(report: MergeReport, source: object) -> MergeReport:
-    """Return a report that also names what the source itself leaves out."""
+    """Return a report that also names what the source itself leaves out, and its remarks."""
     report.unreadable.update(getattr(source, "problems", {}))
+    report.remarks += getattr(source, "remarks", [])
     return report
 
 
@@ -49,11 +55,23 @@ def _print_report(source: str, report: MergeReport, target: Path, *, dry_run: bo
         parts.append(f"{len(report.replaced):,} replaced")
     if report.kept:
         parts.append(f"{len(report.kept):,} there already")
-    print_line(f"{source} -> {target}: {', '.join(parts)}")
+    print_done(f"{source} -> {target}: {', '.join(parts)}")
+    for key in report.replaced:
+        _print_object(report, key, "replaced")
+    for key in report.kept:
+        if TALK.is_verbose or key in report.reasons:
+            _print_object(report, key, "there already")
+    for key in report.stored if TALK.is_verbose else ():
+        _print_object(report, key, "stored")
     for old, new in report.new_keys.items():
-        print_line(f"  {one_line(old)} is {new} there")
+        if old in report.stored:
+            print_line(f"  {one_line(old)} is {new} there: another object has its key")
+        else:
+            print_line(f"  {one_line(old)} is {new} there")
     for remark in report.metadata:
         print_line(f"  {one_line(remark)}")
+    for remark in report.remarks:
+        print_notice(f"simarchive: {one_line(source)}: {one_line(remark)}")
     if report.unreadable:
         print_notice(f"simarchive: {count_text(len(report.unreadable), 'object')} left out:")
         for key, problem in report.unreadable.items():

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simarchive.errors import NotFoundError
+from simarchive.cli.progress_bars import received_bar
+from simarchive.errors import NotFoundError, ReadOnlyError
+from simarchive.remote.address import is_url
 
 if TYPE_CHECKING:
     from simarchive.storage.backend import StorageBackend
@@ -20,18 +22,34 @@ def for_reading(path: Path) -> Iterator[HDF5Storage]:
     """Yield a container that the command does not change."""
     from simarchive.storage.hdf5.storage import HDF5Storage
 
-    with HDF5Storage(path, mode="r") as backend:
+    with HDF5Storage(path, mode="r") as backend, received_bar(backend):
         yield backend
 
 
 @contextlib.contextmanager
-def for_changes(path: Path, *, wait_s: float, tmp_dir: Path | None = None) -> Iterator[HDF5Storage]:
+def for_reading_if_there(path: Path) -> Iterator[HDF5Storage | None]:
+    """Yield a container that the command does not change, or ``None`` if there is none yet."""
+    if not os.path.lexists(path):
+        yield None
+        return
+    with for_reading(path) as backend:
+        yield backend
+
+
+@contextlib.contextmanager
+def for_changes(
+    path: Path, *, wait_s: float, tmp_dir: Path | None = None, codec: str = "deflate"
+) -> Iterator[HDF5Storage]:
     """Yield an existing container to change; its log is in `tmp_dir` if that is given."""
     from simarchive.storage.hdf5.storage import HDF5Storage
 
+    if is_url(path):
+        raise ReadOnlyError(
+            f"container '{path}' lies elsewhere and can only be read: download it to change it"
+        )
     if not path.exists():
         raise NotFoundError(f"there is no container '{path}'")
-    with HDF5Storage(path, lock_timeout_s=wait_s, log_directory=tmp_dir) as backend:
+    with HDF5Storage(path, codec=codec, lock_timeout_s=wait_s, log_directory=tmp_dir) as backend:
         yield backend
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from simarchive.cli.streams import behind, json_text, one_line, printable
@@ -23,13 +24,42 @@ _GAP = 2
 _NARROW = 18
 
 
-def print_json(document: Any) -> None:
-    """Print one JSON document.
+SCHEMA = 1
+"""The number in all JSON that is printed: it counts up when a name is given another meaning, or goes."""
+
+
+@dataclass(slots=True)
+class Talk:
+    """How much a command says, as ``-q``, ``-v`` and ``--no-progress`` ask."""
+
+    is_quiet: bool = False  #: only answers, errors and what was left out
+    is_verbose: bool = False  #: also what usually is counted only
+    has_progress: bool = True
+
+
+TALK = Talk()
+"""That of this process."""
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """Print one JSON document, with the number of its schema.
 
     It is strict JSON: numbers that JSON does not have are the texts ``NaN``, ``Infinity`` and
     ``-Infinity``.
     """
-    print(json_text(as_json(document), indent=2))
+    print(json_text(as_json({"schema": SCHEMA, **document}), indent=2))
+
+
+def print_ndjson(rows: Iterable[Mapping[str, Any]]) -> None:
+    """Print one line of JSON for each row, each with the number of the schema."""
+    for row in rows:
+        print(json_text(as_json({"schema": SCHEMA, **row})))
+
+
+def print_done(text: str) -> None:
+    """Print what a command did, unless it shall be quiet."""
+    if not TALK.is_quiet:
+        print_line(text)
 
 
 def as_json(value: Any) -> Any:

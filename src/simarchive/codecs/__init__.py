@@ -12,6 +12,7 @@ from simarchive.codecs.registry import (
     check_codec,
     choose_codec,
     codec_named,
+    codec_to_go_on_with,
 )
 
 __all__ = [
@@ -25,4 +26,5 @@ __all__ = [
     "check_codec",
     "choose_codec",
     "codec_named",
+    "codec_to_go_on_with",
 ]

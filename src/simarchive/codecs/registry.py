@@ -87,6 +87,29 @@ def codec_named(name: str) -> Codec:
     return make()
 
 
+def codec_to_go_on_with(name: str, head: bytes) -> Codec:
+    """Return the codec that wrote a member, for more chunks of it.
+
+    Parameters
+    ----------
+    head
+        The first bytes of the member.
+
+    Raises
+    ------
+    InvalidDataError
+        If it needs a package that is not installed.
+    FormatError
+        If no codec of this version has the name, or it finds no trajectory in these bytes.
+    """
+    if name != Trajectory.name:
+        return codec_named(name)
+    repetition = find_repetition(head)
+    if repetition is None:
+        raise FormatError("a member was written as a trajectory, and does not begin like one")
+    return Trajectory(repetition)
+
+
 def check_codec(choice: str) -> None:
     """Check that members can be written with a choice of codec, before the first one is.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import errno
 import functools
 import os
 import stat
@@ -18,10 +17,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
+from typing import BinaryIO
 
 import h5py
 
-from simarchive.container import compaction, layout, nodes
+from simarchive.container import layout, nodes
+from simarchive.container.changing import compaction
 from simarchive.container.contents import Contents
 from simarchive.container.new_file import LIBVER, check_is_free, create_empty, skeleton
 from simarchive.errors import (
@@ -36,12 +37,14 @@ from simarchive.errors import (
     StorageIOError,
 )
 from simarchive.ground import attention
+from simarchive.ground.filesystem import is_full
 from simarchive.ground.signals import SIGNALS, Given, OpenBlock
 from simarchive.ground.thread_lock import ThreadLock
-from simarchive.journal import Durability, Journal, PagedFile, forget_log
+from simarchive.journal import Durability, FarBytes, Journal, PagedFile, forget_log
 from simarchive.journal.creation import workplace
 from simarchive.journal.filepair import real_path
 from simarchive.journal.files import SYSTEM, Files, OpenFile, status_of
+from simarchive.remote.address import Address, name_of
 
 # Without a cap the cache grows with every object looked at, and slows each look by a factor of ten.
 METADATA_CACHE_BYTES = 1 << 20
@@ -58,7 +61,8 @@ class Container:
     Parameters
     ----------
     path
-        The file, which is created if it is missing and `writable` is set. Links are followed once, now.
+        The file, which is created if it is missing and `writable` is set. Links are followed once, now. A
+        container that is only read may be at a URL, too, or in a binary file object, which stays open.
     writable
         Whether transactions are possible. Opening an existing file never writes.
     lock_timeout_s
@@ -77,7 +81,7 @@ class Container:
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | BinaryIO,
         *,
         writable: bool,
         durability: Durability = Durability.COMMIT,
@@ -86,7 +90,7 @@ class Container:
         files: Files = SYSTEM,
         log_directory: str | None = None,
     ) -> None:
-        self.path = Path(path).absolute()
+        self.path = name_of(path).absolute()
         self.writable = writable
         self.files = files
         self.lock_timeout_s = lock_timeout_s
@@ -102,16 +106,27 @@ class Container:
         self._close_is_due = False  # asked for by the handler of a signal during an operation
         self._distrusted: set[str] = set()  # index tables that cannot be used, until they are rebuilt
         with self._lock:
-            self.path = Path(real_path(self.path, files))
-            _check_place(self.path, files, writable=writable)
-            self._open = functools.partial(
-                Journal.open,
-                writable=writable,
-                durability=durability,
-                files=files,
-                log_directory=log_directory,
-            )
-            self._journal = self._open(self.path, skeleton=skeleton)
+            self._open: Callable[[], Journal]
+            if isinstance(self.path, Address):
+                if writable:
+                    raise ReadOnlyError(
+                        f"container '{self.path}' lies elsewhere and can only be read: mode='r'"
+                    )
+                self._open = _far_opener(path)
+                self._journal = self._open()
+            else:
+                self.path = Path(real_path(self.path, files))
+                _check_place(self.path, files, writable=writable)
+                opener = functools.partial(
+                    Journal.open,
+                    self.path,
+                    writable=writable,
+                    durability=durability,
+                    files=files,
+                    log_directory=log_directory,
+                )
+                self._open = opener
+                self._journal = opener(skeleton=skeleton)
             _OPEN_CONTAINERS.add(self)
             try:
                 with self.reading():
@@ -124,6 +139,11 @@ class Container:
     def closed(self) -> bool:
         """Whether `close` has been called."""
         return self._journal is None
+
+    @property
+    def is_changing(self) -> bool:
+        """Whether a transaction is open."""
+        return self._writing
 
     @property
     def file(self) -> PagedFile:
@@ -180,7 +200,13 @@ class Container:
         with self._lock:
             return self._open_journal().checkpoint(self.lock_timeout_s)
 
-    def rewrite(self, complete: Callable[[Path], None], *, tmp_directory: Path | None = None) -> int:
+    def rewrite(
+        self,
+        complete: Callable[[Path], None],
+        *,
+        tmp_directory: Path | None = None,
+        members_last: bool = False,
+    ) -> int:
         """Replace the file by a compact copy, in one step; return the number of objects.
 
         Only inside a transaction without other changes. Afterwards this container has to be closed.
@@ -192,6 +218,8 @@ class Container:
         tmp_directory
             Where the copy is made, if there is no room beside the file; it is then written over the file, and
             stays there if that is interrupted.
+        members_last
+            Whether the members of all objects come behind all else.
 
         Raises
         ------
@@ -211,7 +239,9 @@ class Container:
             with workplace(place) as folder:
                 successor = folder / self.path.name
                 with create_empty(successor) as target:
-                    count = compaction.copy_objects(self._handle, target, self._contents.names())
+                    count = compaction.copy_objects(
+                        self._handle, target, self._contents.names(), members_last=members_last
+                    )
                 complete(successor)
                 if not journal.hold_exclusively(self.lock_timeout_s):
                     raise LockedError(f"container '{self.path}' is constantly being read: repack it later")
@@ -221,23 +251,34 @@ class Container:
                 journal.replace_container(successor, in_place=in_place)
                 if in_place:
                     place.unlink()
-        except OSError as error:
-            if error.errno == errno.ENOSPC:
+        except nodes.UNREADABLE as error:
+            of_system = nodes.error_of_system(error) or error
+            if isinstance(of_system, OSError) and is_full(of_system):
                 needed = journal.file.end - self._handle.id.get_freespace()
                 where = "beside it" if tmp_directory is None else f"in '{tmp_directory}'"
                 raise StorageFullError(
                     f"no compact copy of '{self.path}' can be made: it takes about {needed} bytes {where}. "
                     "Make room, or have it made on another device with --tmp-dir"
                 ) from error
-            if isinstance(error, StorageError):
+            if not isinstance(of_system, OSError) or isinstance(error, StorageError):
                 raise
-            raise StorageIOError(f"no compact copy of '{self.path}' can be made: {error}") from error
+            raise StorageIOError(f"no compact copy of '{self.path}' can be made: {of_system}") from error
         return count
 
     @property
     def log_path(self) -> str:
         """Where the redo log lies, or would."""
         return self._open_journal().log_path
+
+    @property
+    def far(self) -> FarBytes | None:
+        """What brings the bytes of a container that lies elsewhere; ``None`` for one on this machine."""
+        return self._open_journal().file.far
+
+    def size_bytes(self) -> int:
+        """Return the size of the container's file."""
+        far = self.far
+        return self.path.stat().st_size if far is None else far.size
 
     def log_bytes(self) -> int:
         """Return the size of the redo log; 0 if every commit is in the file."""
@@ -451,7 +492,7 @@ class Container:
         self._detach()
         journal.abandon()
         with contextlib.suppress(StorageError):
-            self._journal = self._open(self.path)
+            self._journal = self._open()
 
     def _attach(self, *, writing: bool, moved: bool) -> None:
         """Open an HDF5 handle on the state at which the journal is."""
@@ -597,6 +638,14 @@ def forget_missing_log(path: Path, *, timeout_s: float) -> bool:
     """Give up the commits in a log that is no longer beside its container; False if no log is missing."""
     _check_place(Path(real_path(path, SYSTEM)), SYSTEM, writable=False)
     return forget_log(path, timeout_s=timeout_s)
+
+
+def _far_opener(place: str | os.PathLike[str] | BinaryIO) -> Callable[[], Journal]:
+    from simarchive.remote import journal  # what is on this machine starts without
+
+    if isinstance(place, (str, os.PathLike)):
+        return functools.partial(journal.opened_at, os.fspath(place))
+    return functools.partial(journal.opened_in, place)
 
 
 def _open_contents(

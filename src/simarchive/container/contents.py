@@ -7,20 +7,25 @@ A `Contents` is a view of one HDF5 handle, so it is good for one read or one tra
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 from blake3 import blake3
-from h5py import h5g
+from h5py import h5g, h5r
 
 from simarchive.container import arrays, documents, layout, members, nodes, objects
+from simarchive.container.changing import history
+from simarchive.container.changing.history import Event
+from simarchive.container.changing.removed import RemovedObject, RemovedObjects
 from simarchive.container.documents import Tree
 from simarchive.container.index import IndexTables
 from simarchive.container.members import (
@@ -31,6 +36,7 @@ from simarchive.container.members import (
     MemberNames,
     MemberReader,
     MemberTable,
+    MemberTimes,
     StoredMember,
 )
 from simarchive.container.members.pipeline import Progress
@@ -62,19 +68,23 @@ class Contents:
         The index tables.
     shared
         The members that are found by their digest.
+    removed
+        What was removed or replaced, and can be restored.
     """
 
     def __init__(self, handle: h5py.File, file: PagedFile, distrusted: set[str] | None = None) -> None:
         self._handle = handle
         self._file = file
         self._objects = nodes.open_group(handle.id, layout.OBJECTS)
+        self.removed = RemovedObjects(handle.id)
         self.tables = IndexTables(handle, set() if distrusted is None else distrusted)
         self.shared = SharedMembers(self.tables, self._own_member, file)
         self._data_classes: list[str] | None = None
         self._schemas: dict[str, str | None] = {}
-        self._dimensions: dict[int, int] = {}
+        self._scales: dict[int, h5r.Reference] = {}  # of the dimensions that objects share, by length
         self._names: tuple[str, MemberNames] | None = None  # of the members of one object
         self._checks: tuple[str, MemberChecks] | None = None  # of them
+        self._times: tuple[str, MemberTimes] | None = None  # of them, too
         self._freed = False
         self.changes = 0  #: how many changes were made and not undone
         self.spoiled: BaseException | None = None  #: what left a change half done: nothing may be committed
@@ -87,6 +97,38 @@ class Contents:
     def in_one_piece(self) -> AbstractContextManager[None]:
         """Never commit half of what the block changes: an error in it spoils the transaction."""
         return _OnePiece(self)
+
+    @contextlib.contextmanager
+    def staging(self) -> Iterator[h5py.Group]:
+        """Give a new group for what has no place in an object yet; it vanishes after the block."""
+        if nodes.link_exists(self._handle.id, layout.STAGING):
+            nodes.put_aside(self._handle.id, layout.STAGING, layout.STAGING)  # no program of ours left it
+        group = h5py.Group(nodes.create_small_group(self._handle.id, layout.STAGING))
+        try:
+            yield group
+        finally:
+            with self.in_one_piece():
+                nodes.unlink(self._handle.id, layout.STAGING)
+
+    def note_change(self) -> None:
+        """Note that another module of this floor changed an object, and that it freed room."""
+        self._forget()
+        self._freed = True
+        self.changes += 1
+
+    @property
+    def shared_scales(self) -> dict[int, h5r.Reference]:
+        """The scales of dimensions that objects share, as far as they were looked up, by length."""
+        return self._scales
+
+    @property
+    def file(self) -> PagedFile:
+        """The container's file, by offset, for the other modules of this floor."""
+        return self._file
+
+    def _forget(self) -> None:
+        """Forget what is kept of the object that was looked at last."""
+        self._names = self._checks = self._times = None
 
     def spoil(self, error: BaseException) -> None:
         """Refuse to commit the transaction, because an error left a change half done."""
@@ -143,7 +185,7 @@ class Contents:
 
     def rename(self, name: str, key: str) -> None:
         """Give an object a key in the place of its name; it comes last then."""
-        self._names = self._checks = None
+        self._forget()
         with self.in_one_piece():
             nodes.rename(self._objects, name, check_key(key))
             objects.write_key(self._node(key), name, key)
@@ -185,13 +227,10 @@ class Contents:
         """Return the list of texts in an attribute of the objects; ``None`` if it is none, or not there."""
         try:
             text = nodes.find_text(self._objects, attribute)
-            names = None if text is None else json_text.parse(text)
-            if not isinstance(names, list | None) or not all(isinstance(name, str) for name in names or ()):
-                raise ValueError("it is not a list of texts")
+            return None if text is None else list(_texts_of(text))
         except UNREADABLE as error:
             LOGGER.warning("the attribute %s of /%s cannot be read: %s", attribute, layout.OBJECTS, error)
             return None
-        return names
 
     @property
     def failure(self) -> BaseException | None:
@@ -328,10 +367,11 @@ class Contents:
         identity: str | None = None,
         is_new: bool = False,
         progress: Progress | None = None,
+        by: str = "",
     ) -> str:
         """Write an object under a key, in place of what is there; return its identity digest.
 
-        An object that replaces another keeps its place in the order of keys.
+        An object that replaces another keeps its place in the order of keys, and the history goes on.
 
         Parameters
         ----------
@@ -339,29 +379,28 @@ class Contents:
             The identity digest of the document, if it is known.
         is_new
             The caller knows that no object has the key, and saves the search for it.
+        by
+            Who does it: it stands in the history of an object that replaces another.
         """
         if identity is None:
             identity = documents.identity_digest(stored.data_class, stored.tree)
-        self._names = self._checks = None
+        self._forget()
         check_key(key)
+        with self.in_one_piece():
+            # No change that counts: a store that fails after it takes nothing with it but this.
+            self._freed |= self.removed.make_room()
         if key in self._lost:
             raise ConflictError(
                 f"the key {key!r} is that of an object that cannot be read: take another, or repack first"
             )
         if not is_new and key in self:
-            if nodes.link_exists(self._handle.id, layout.STAGING):
-                nodes.put_aside(self._handle.id, layout.STAGING, layout.STAGING)  # no program of ours left it
-            staged = h5py.Group(nodes.create_group(self._handle.id, layout.STAGING))
-            try:
+            with self.staging() as staged:
+                stored = self._with_history(key, stored, by)
                 infos = self._fill(staged, key, stored, identity, codec, progress)
-            except BaseException:
                 with self.in_one_piece():
-                    nodes.unlink(self._handle.id, layout.STAGING)
-                raise
-            with self.in_one_piece():
-                self._exchange(key, staged)
+                    self._exchange(key, staged)
         else:
-            group = h5py.Group(nodes.create_group(self._objects, key))
+            group = h5py.Group(nodes.create_small_group(self._objects, key))
             try:
                 infos = self._fill(group, key, stored, identity, codec, progress)
             except BaseException:
@@ -380,29 +419,68 @@ class Contents:
         return identity
 
     def remove(self, key: str) -> None:
-        """Remove an object with its arrays and members; their space is used again.
+        """Remove an object with its arrays and members: `restore` brings it back until the room is needed.
 
         What is so damaged that HDF5 cannot take it apart is set aside.
 
         Raises
         ------
         CorruptError
-            If HDF5 cannot take it apart after all. Then the transaction cannot be committed.
+            If HDF5 cannot remove it after all. Then the transaction cannot be committed.
         """
-        self._names = self._checks = None
+        self._forget()
         if not self.can_be_replaced(key):
             with self.in_one_piece():
                 self.set_aside(key)
             return
-        infos = self._listed(key, self._group(key))
         with self.in_one_piece():
-            self.shared.remove(key, infos)
+            n_bytes = self._forget_members(key)
             try:
-                nodes.unlink(self._objects, key)
+                if is_key(key):
+                    self.removed.keep(self._objects, key, n_bytes)
+                else:
+                    nodes.unlink(self._objects, key)
             except UNREADABLE as error:
                 raise CorruptError(f"object {key!r} cannot be removed: {error}") from error
             self._freed = True
         self.changes += 1
+
+    def restore(self, one: RemovedObject, key: str) -> None:
+        """Make an object again of what was removed or replaced, under a key that is free; it is the last one.
+
+        Raises
+        ------
+        CorruptError
+            If it cannot be read.
+        """
+        self._forget()
+        with self.in_one_piece():
+            try:
+                self.removed.take_back(one, self._objects, check_key(key))
+            except UNREADABLE as error:
+                raise CorruptError(f"removed object {one.key!r} cannot be restored: {error}") from error
+            if key != one.key:
+                objects.write_key(self._node(key), one.key, key)
+            self.shared.add(key, self._listed(key, self._group(key)))
+        self.changes += 1
+
+    def purge(self, one: RemovedObject) -> None:
+        """Delete what was removed or replaced for good."""
+        with self.in_one_piece():
+            self.removed.delete(one)
+            self._freed = True
+        self.changes += 1
+
+    def of_removed(self) -> Contents:
+        """Return a view in which what was removed stands for the objects, each under its name there.
+
+        Only for reading. Errors as `RemovedObjects.group`.
+        """
+        view = copy.copy(self)
+        view._objects = self.removed.group()
+        view._forget()
+        view.__dict__["_lost"] = frozenset()
+        return view
 
     def can_be_replaced(self, key: str) -> bool:
         """Return whether HDF5 can take an object apart: all that describes its parts can be read."""
@@ -414,7 +492,7 @@ class Contents:
 
     def set_aside(self, key: str) -> str:
         """Move what is under a key out of the objects, unread and undeleted; return where it is now."""
-        self._names = self._checks = None
+        self._forget()
         if not nodes.link_exists(self._objects, key) or key in self._lost:
             raise NotFoundError(f"the container has no object with the key {key!r}")
         self.shared.forget(key)
@@ -490,6 +568,50 @@ class Contents:
         """Return the names of an object's members that are executable files."""
         return members.executables(self._group(key))
 
+    def modified_ns(self, key: str, name: str) -> int | None:
+        """Return when a member was changed last, before it was stored; ``None`` if that is not known."""
+        if self._times is None or self._times[0] != key:
+            group = self._group(key)
+            try:
+                times = members.read_times(group)
+            except CorruptError as error:
+                LOGGER.warning("object %r: %s", key, error)
+                times = MemberTimes()
+            self._times = key, times
+        return self._times[1].of(name)
+
+    def times(self, key: str, names: Iterable[str]) -> dict[str, int]:
+        """Return what `modified_ns` does for those of some members of which it is known."""
+        found = {name: self.modified_ns(key, name) for name in names}
+        return {name: time for name, time in found.items() if time is not None}
+
+    def history_lines(self, key: str) -> str:
+        """Return the history of an object as it is kept: see `simarchive.container.changing.history`.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object.
+        CorruptError
+            If it cannot be read.
+        """
+        node = self._node(key)
+        try:
+            return history.read_lines(node, objects.read_summary(node, key).stored_at)
+        except CorruptError as error:
+            error.add_note(f"object {key!r}")
+            raise
+
+    def history(self, key: str) -> list[Event]:
+        """Return what became of an object since it was stored, the oldest first.
+
+        Errors are those of `history_lines`.
+        """
+        lines = self.history_lines(key)
+        if lines:
+            return history.events_of(lines)
+        return [Event(self.stored_at(key), history.STORED)]
+
     def stored_at(self, key: str) -> str:
         """Return when the present document and files were stored under a key, to the microsecond.
 
@@ -509,8 +631,21 @@ class Contents:
         """
         group = self._group(key)
         try:
-            parts = [*nodes.child_names(group.id), *members.lost_members(group)]
+            parts = members.listed_names(group)
+            if members.has_own_place(group):
+                parts += nodes.child_names(group.id)
             return [sorted(parts), [*self.empty_folders(key)], sorted(members.executables(group))]
+        except UNREADABLE as error:
+            raise _unlistable(key, error) from error
+
+    def digests_of_files(self, key: str) -> dict[str, str]:
+        """Return the digest of each member of an object by name; an empty one if it cannot be read.
+
+        Each member is opened for it.
+        """
+        group = self._group(key)
+        try:
+            return {**dict.fromkeys(members.lost_members(group), ""), **dict(members.listed_digests(group))}
         except UNREADABLE as error:
             raise _unlistable(key, error) from error
 
@@ -537,13 +672,58 @@ class Contents:
     ) -> None:
         """Write one member to a file, checked against its digest before it gets its name."""
         members.extract_member(
-            self._member(key, name),
+            self._as_whole(self._member(key, name)),
             self._file,
             destination,
             progress=progress,
             sync=sync,
             executable=name in self.executables(key),
+            modified_ns=self.modified_ns(key, name),
         )
+
+    # --- what will be read: of a container that lies elsewhere, it is brought along -----------------------
+
+    @property
+    def is_far(self) -> bool:
+        """Whether the container lies elsewhere, so that each read may take a request."""
+        return self._file.far is not None
+
+    def expect(self, keys: Iterable[str]) -> None:
+        """Say that these objects will be read; the first that is brings the others along."""
+        far = self._file.far
+        if far is not None:
+            far.expect_nodes(nodes.link_places(self._objects, keys))
+
+    def expect_members(self, wanted: Iterable[tuple[str, str]]) -> None:
+        """Say that these members (key and name) will be read as wholes; those that cannot be are left out."""
+        far = self._file.far
+        if far is None:
+            return
+        chosen = list(wanted)
+        self.expect(dict.fromkeys(key for key, _ in chosen))
+        ranges: list[tuple[int, int]] = []
+        for key, name in chosen:
+            with contextlib.suppress(CorruptError, NotFoundError):
+                ranges += members.read_table(self._member(key, name)).ranges()
+        far.expect_chunks(dict.fromkeys(ranges))
+
+    def _as_whole(self, dataset: h5py.Dataset) -> h5py.Dataset | MemberTable:
+        """Return a member that is about to be read from its beginning to its end."""
+        far = self._file.far
+        if far is None:
+            return dataset
+        table = members.read_table(dataset)
+        ranges = table.ranges()
+        if ranges and not far.is_expecting(ranges[0]):
+            far.expect_chunks(ranges)
+        return table
+
+    def _in_order(self, dataset: h5py.Dataset) -> MemberTable:
+        """Return where the chunks of a member lie, which may be read one after the other."""
+        table = members.read_table(dataset)
+        if self._file.far is not None:
+            self._file.far.expect_in_order(table.ranges())
+        return table
 
     def stored_members(self, key: str) -> dict[str, StoredMember]:
         """Return the members of an object as another container can copy them, while this view is good.
@@ -570,11 +750,12 @@ class Contents:
         lengths = (
             members.read_frame_lengths(dataset, table.size, table.digest) if table.n_chunks > 1 else None
         )
+        self._as_whole(dataset)
         return StoredMember(info, table, self._file, lengths)
 
     def member_chunks(self, key: str, name: str) -> tuple[MemberTable, ChunkFile]:
         """Return where the chunks of a member lie, and what reads them as long as this view is good."""
-        return members.read_table(self._member(key, name)), self._file
+        return self._in_order(self._member(key, name)), self._file
 
     def frame_lengths(self, key: str, name: str) -> FrameLengths | None:
         """Return the lengths in bytes of a member's frames, if they were found when it was stored."""
@@ -587,17 +768,22 @@ class Contents:
         return self._node(key)
 
     @property
+    def objects(self) -> h5g.GroupID:
+        """The group of all objects, for the other modules of this floor."""
+        return self._objects
+
+    @property
     def root(self) -> h5py.File:
         """The root of the file, for the other modules of this floor."""
         return self._handle
 
     def member_reader(self, key: str, name: str) -> MemberReader:
         """Return a seekable binary file over one member, good as long as this view is."""
-        return MemberReader(self._member(key, name), self._file)
+        return MemberReader(self._in_order(self._member(key, name)), self._file)
 
     def verify_member(self, key: str, name: str, *, full: bool) -> tuple[MemberFault, ...]:
         """Check every stored byte of a member, with `full` also what it decodes to; return what is wrong."""
-        return members.verify_member(self._own_member(key, name), self._file, full=full)
+        return members.verify_member(self._as_whole(self._own_member(key, name)), self._file, full=full)
 
     def rebuild_shared(self) -> None:
         """Rebuild the table of shared members, without members that cannot be read."""
@@ -719,11 +905,13 @@ class Contents:
             try:
                 found.append(self.member(key, name))
             except NotFoundError:
-                # HDF5 lists links in one tree and finds them in another. Else it is an array of the document.
+                # HDF5 lists links in one tree and finds them in another. Else it is an array of an early
+                # object.
                 if not members.has_link(self._group(key), name):
                     found.append(members.faulty(name, NOT_FOUND))
             except CorruptMemberError as error:
-                if name not in self._arrays_of(key, self._group(key)):
+                group = self._group(key)
+                if members.has_own_place(group) or name not in self._arrays_of(key, group):
                     found.append(members.faulty(name, str(error)))
         return found
 
@@ -737,9 +925,12 @@ class Contents:
         progress: Progress | None,
     ) -> list[MemberInfo]:
         """Write an object into an empty group; return what is known of its members."""
-        stored_at = objects.write_object(group, key, stored, identity, self._dimensions)
+        stored_at = objects.write_object(group, key, stored, identity, self._scales)
+        if not stored.members:
+            return []
+        place = members.create_place(group)
         infos = [
-            self.shared.store(group, name, path, codec, progress) for name, path in stored.members.items()
+            self.shared.store(place, name, path, codec, progress) for name, path in stored.members.items()
         ]
         # What was written from a file just now has its proof; what was linked or copied may have none.
         doubtful = [
@@ -751,14 +942,52 @@ class Contents:
             objects.write_member_checks(group, stored_at, infos)
         return infos
 
+    def _forget_members(self, key: str) -> int:
+        """Remove an object's members from the table; return about how many bytes the object alone takes."""
+        group = self._group(key)
+        found = self._nodes(key)
+        self.shared.remove(key, [info for _, _, info in found])
+        seen: set[int] = set()
+        n_bytes = 0
+        with contextlib.suppress(CorruptError):
+            n_bytes += len(objects.read_text_of_document(group.id, key).encode())
+        for address, n_names, info in found:
+            is_shared = n_names > 1 and info.size >= MIN_SHARED_BYTES and self.shared.is_used(info)
+            if address not in seen and not is_shared:
+                n_bytes += info.stored_size
+            seen.add(address)
+        for name in self._arrays_of(key, group):
+            with contextlib.suppress(*UNREADABLE):
+                dataset = nodes.open_dataset(group.id, name)
+                n_bytes += 0 if dataset is None else nodes.stored_bytes(dataset)
+        return n_bytes
+
+    def _with_history(self, key: str, stored: StoredDocument, by: str) -> StoredDocument:
+        """Return what replaces an object, with the history of what it replaces."""
+        try:
+            before = history.begun(self.history_lines(key), self.stored_at(key))
+            again = Event("", history.STORED, by=by, was=self.stored_at(key))
+        except CorruptError as error:
+            LOGGER.warning("object %r is replaced, and its history is lost: %s", key, error)
+            before, again = "", Event("", history.STORED, by=by)
+        return replace(stored, history=history.united(before, stored.history), event=again)
+
     def _exchange(self, key: str, staged: h5py.Group) -> None:
         """Put a finished object in the place of the one under `key`, which keeps its place in the order."""
         group = self._group(key)
-        self.shared.remove(key, self._listed(key, group))
+        self.removed.keep_content(group, key, self._forget_members(key))
         objects.replace_content(group, staged)
-        nodes.unlink(self._handle.id, layout.STAGING)
-        self._checks = None
+        self._checks = self._times = None
         self._freed = True
+
+
+@functools.lru_cache(maxsize=8)
+def _texts_of(text: str) -> tuple[str, ...]:
+    """Return the list of texts that a JSON text is: the classes, which every query looks at."""
+    names = json_text.parse(text)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("it is not a list of texts")
+    return tuple(names)
 
 
 def _schema_digest(class_name: str, text: str) -> str:

@@ -12,19 +12,24 @@ temporary name first: several times the work, which counts where thousands of ob
 from __future__ import annotations
 
 import functools
+import io
 import itertools
 import logging
 import math
-from collections.abc import Callable, Container, Sequence
+import os
+import re
+import struct
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import h5py
 import numpy as np
-from h5py import h5a, h5d, h5f, h5g, h5i, h5l, h5o, h5p, h5s, h5t, h5z
+from h5py import h5a, h5d, h5ds, h5f, h5g, h5i, h5l, h5o, h5p, h5r, h5s, h5t, h5z
 from h5py._objects import phil
 
 from simarchive.container import layout
 from simarchive.ground.limits import LIMITS, in_bytes
+from simarchive.journal.superblock import lookup3
 
 LOGGER = logging.getLogger("simarchive")
 
@@ -47,6 +52,14 @@ def is_of_hdf5(error: BaseException) -> bool:
     # h5py's compiled functions stand in tracebacks under the names of their sources.
     return trace is not None and trace.tb_frame.f_code.co_filename.startswith("h5py")
 
+
+def error_of_system(error: BaseException) -> OSError | None:
+    """Return the error of the system that HDF5 met, which it puts into the text of its own; None if none."""
+    found = _ERRNO.search(str(error))
+    return None if found is None else OSError(int(found[1]), os.strerror(int(found[1])))
+
+
+_ERRNO = re.compile(r"\berrno = (\d{1,4}),")  # As in H5FD__sec2_write of HDF5
 
 _NUMBER_TYPES: dict[str, h5t.TypeID] = {
     "|i1": h5t.STD_I8LE,
@@ -77,10 +90,14 @@ _LONG_TEXTS = frozenset(
         layout.LOST_LINKS,
         layout.MEMBER_EMPTY_FOLDERS,
         layout.LOST_MEMBERS,
+        layout.OBJECT_HISTORY,
         layout.INDEX_TABLE,
     }
 )
 _LARGEST_SHORT_TEXT_BYTES = 1 << 20
+_DIGEST_BYTES = 64
+# From how many attributes on HDF5 sets them apart, and to how many it takes them back.
+_ATTRIBUTES_APART = {None: (24, 16), True: (0, 0), False: (65535, 0)}
 _LARGEST_FIXED_TEXT_BYTES = 16 << 20
 # So many bytes are read without asking for the size of the file.
 _FEW_BYTES = 1 << 16
@@ -101,8 +118,13 @@ def _check_size(node: Node, size_bytes: int, limit_bytes: int) -> None:
     if size_bytes > _FEW_BYTES:
         if size_bytes > limit_bytes:
             raise ValueError(f"it claims {in_bytes(size_bytes)}; {LIMITS.hint(limit_bytes)}")
-        if size_bytes > (file_bytes := file_size(node)):
-            raise ValueError(f"it claims {in_bytes(size_bytes)} of a file of {in_bytes(file_bytes)}")
+        check_room(node, size_bytes)
+
+
+def check_room(node: Node, size_bytes: int) -> None:
+    """Raise ValueError if something claims more bytes than its file has; a few are not looked at."""
+    if size_bytes > _FEW_BYTES and size_bytes > (file_bytes := file_size(node)):
+        raise ValueError(f"it claims {in_bytes(size_bytes)} of a file of {in_bytes(file_bytes)}")
 
 
 def file_size(node: Node) -> int:
@@ -138,6 +160,30 @@ def find_text(node: Node, name: str) -> str | None:
     """Return a text attribute, or ``None`` if there is none of this name. Errors as in `read_text`."""
     try:
         return read_text(node, name)
+    except KeyError:
+        return None
+
+
+def read_digest(node: Node, name: str) -> str:
+    """Return a text attribute that is a digest, in less time than `read_text`. Errors as there.
+
+    A text of another size is returned, too: that it is no digest shows when it is compared.
+    """
+    attribute = h5a.open(node, name.encode())
+    if attribute.get_storage_size() != _DIGEST_BYTES:
+        return read_text(node, name)
+    # To ask for its type and number would take as long as to read it. HDF5 takes nothing but text for text,
+    # and there is room for as many texts as so many bytes can be.
+    texts = np.empty(_DIGEST_BYTES, f"S{_DIGEST_BYTES}")
+    attribute.read(texts, _text_type(_DIGEST_BYTES, True))
+    first: bytes = texts[0]
+    return first.decode()
+
+
+def find_digest(node: Node, name: str) -> str | None:
+    """Return what `read_digest` does, or ``None`` if there is none of this name."""
+    try:
+        return read_digest(node, name)
     except KeyError:
         return None
 
@@ -211,6 +257,22 @@ def read_numbers(node: Node, name: str, *, n_axes: int = 1, size: int | None = N
     values = np.empty(shape, dtype)
     attribute.read(values, _NUMBER_TYPES[dtype.str])  # naming the type spares h5py 10 us
     return values
+
+
+def read_all_attributes(node: Node) -> None:
+    """Have HDF5 read every attribute of a node; what it cannot read is left out."""
+    if not h5o.get_info(node).meta_size.attr.index_size:
+        return  # They are in its header, which is read with it.
+    for index in range(h5a.get_num_attrs(node)):
+        try:
+            attribute = h5a.open(node, index=index)
+            size = attribute.get_storage_size()
+            _check_size(node, size, LIMITS.document_bytes)
+            kind = attribute.get_type()
+            if kind.get_class() in _PLAIN_CLASSES and kind.get_size() and not size % kind.get_size():
+                attribute.read(np.empty(attribute.shape, attribute.dtype))
+        except UNREADABLE:
+            continue
 
 
 class FixedText:
@@ -342,7 +404,11 @@ def delete_attribute(node: Node, name: str) -> None:
 
 
 def replace_attributes(
-    source: h5py.HLObject, target: h5py.HLObject, *, optional: Container[str] = ()
+    source: h5py.HLObject,
+    target: h5py.HLObject,
+    *,
+    optional: Container[str] = (),
+    without: Container[str] = (),
 ) -> dict[str, str]:
     """Give `target` the attributes of `source`, in place of all that it has.
 
@@ -356,6 +422,8 @@ def replace_attributes(
     ----------
     optional
         Names of attributes that are left out if they cannot be read; the names and why are returned.
+    without
+        Names of attributes of `source` that are left out.
     """
     for index in reversed(range(h5a.get_num_attrs(target.id))):
         h5a.delete(target.id, index=index)
@@ -364,6 +432,8 @@ def replace_attributes(
         attribute = h5a.open(source.id, index=index)
         encoded = attribute.name if isinstance(attribute.name, bytes) else _encoded(attribute.name)
         name = encoded.decode("utf-8", "surrogateescape")
+        if name in without:
+            continue
         try:
             _copy_attribute(source.id, target.id, attribute, encoded)
         except UNREADABLE as error:
@@ -448,9 +518,19 @@ def create_group(parent: Node, name: str, *, dense: bool | None = None) -> h5g.G
     ----------
     dense
         Whether each attribute can be read without the others; if false, they lie together in the header of
-        the group, which is smaller and faster for small ones. By default, HDF5 decides by their number.
+        the group, which is smaller and faster for small ones. By default, they do up to a number of them that
+        no object has; by itself HDF5 sets them apart from nine on, which takes three times the room.
     """
     return h5g.create(parent, name.encode(), gcpl=_group_properties(dense))
+
+
+def create_small_group(parent: Node, name: str) -> h5g.GroupID:
+    """Return a new group as `create_group` does that is made for a few tens of links.
+
+    Up to `_MOST_COMPACT_LINKS` of them stand in its header. By default, the ninth one makes HDF5 move all to
+    a heap and a tree, which take 1.3 kB.
+    """
+    return h5g.create(parent, name.encode(), gcpl=_small_group_properties())
 
 
 def open_group(parent: Node, name: str) -> h5g.GroupID:
@@ -465,6 +545,18 @@ def open_group(parent: Node, name: str) -> h5g.GroupID:
     encoded = _encoded(name)
     _check_link(parent, encoded)
     return h5g.open(parent, encoded)
+
+
+def find_group(parent: Node, name: str) -> h5g.GroupID | None:
+    """Return a group in `parent`, or ``None`` if there is nothing of this name, or something else.
+
+    Damage raises one of `UNREADABLE`.
+    """
+    encoded = _encoded(name)
+    if not parent.links.exists(encoded) or _link_kind(parent, encoded) != h5l.TYPE_HARD:
+        return None
+    node = h5o.open(parent, encoded)
+    return node if isinstance(node, h5g.GroupID) else None
 
 
 def open_own_group(parent: Node, name: str) -> h5g.GroupID:
@@ -515,8 +607,35 @@ def _link_kind(parent: Node, encoded: bytes) -> int:
 def _group_properties(dense: bool | None) -> h5p.PropGCID:
     properties = h5p.create(h5p.GROUP_CREATE)
     properties.set_link_creation_order(h5p.CRT_ORDER_TRACKED | h5p.CRT_ORDER_INDEXED)
-    if dense is not None:
-        properties.set_attr_phase_change(*((0, 0) if dense else (65535, 0)))
+    properties.set_attr_phase_change(*_ATTRIBUTES_APART[dense])
+    return properties
+
+
+_MOST_COMPACT_LINKS, _FEWEST_DENSE_LINKS = 32, 24
+_EXPECTED_LINKS, _EXPECTED_NAME_BYTES = 2, 20
+
+
+@functools.cache
+def _small_group_properties() -> h5p.PropGCID:
+    # h5py has no call for this property (H5Pset_link_phase_change): it is read from a group that has it. That
+    # is the root of a file in memory, which is a superblock and a header of two messages (HDF5 File Format
+    # Specification 3.0, II.A.3, IV.A.1.b, IV.A.2.c and IV.A.2.k).
+    nowhere = (1 << 64) - 1
+    link_info = struct.pack("<BBqQQQ", 0, 0b11, 0, nowhere, nowhere, nowhere)
+    sizes = _MOST_COMPACT_LINKS, _FEWEST_DENSE_LINKS, _EXPECTED_LINKS, _EXPECTED_NAME_BYTES
+    group_info = struct.pack("<BB4H", 0, 0b11, *sizes)
+    messages = b"".join(
+        struct.pack("<BHB", kind, len(body), 0) + body
+        for kind, body in ((0x02, link_info), (0x0A, group_info))
+    )
+    header = b"OHDR" + bytes([2, 0, len(messages)]) + messages
+    header += struct.pack("<I", lookup3(header))
+    start = b"\x89HDF\r\n\x1a\n" + bytes([3, 8, 8, 0])
+    start += struct.pack("<QQQQ", 0, nowhere, len(start) + 36 + len(header), len(start) + 36)
+    start += struct.pack("<I", lookup3(start))
+    with h5py.File(io.BytesIO(start + header), "r") as file:
+        properties = h5g.open(file.id, b"/").get_create_plist()
+    properties.set_attr_phase_change(*_ATTRIBUTES_APART[None])
     return properties
 
 
@@ -531,12 +650,15 @@ def open_dataset(parent: Node, link: str) -> h5d.DatasetID | None:
     KeyError
         If there is no such link. Damage raises one of `UNREADABLE`.
     """
+    node = open_node(parent, link)
+    return node if isinstance(node, h5d.DatasetID) else None
+
+
+def open_node(parent: Node, link: str) -> h5g.GroupID | h5d.DatasetID | None:
+    """Return what stands under a link, ``None`` if it is a link of another kind; errors as `open_dataset`."""
     encoded = _encoded(link)
     # A link of another kind may lead anywhere, into other files too.
-    if _link_kind(parent, encoded) != h5l.TYPE_HARD:
-        return None
-    node = h5o.open(parent, encoded)
-    return node if isinstance(node, h5d.DatasetID) else None
+    return h5o.open(parent, encoded) if _link_kind(parent, encoded) == h5l.TYPE_HARD else None
 
 
 def read_array(dataset: h5d.DatasetID) -> Array:
@@ -611,8 +733,33 @@ def _check_storage(dataset: h5d.DatasetID, properties: h5p.PropDCID, size: int, 
         raise ValueError(f"it claims {in_bytes(size)} and has {in_bytes(stored)} in the file")
 
 
+def create_array(parent: Node, name: str, values: Array) -> h5d.DatasetID:
+    """Return a new dataset with the values of an array of numbers, little-endian."""
+    ordered = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+    kind = _ARRAY_TYPES[ordered.dtype.str]
+    dataset = h5d.create(parent, name.encode(), kind, h5s.create_simple(ordered.shape), _array_properties())
+    if ordered.size:
+        dataset.write(h5s.ALL, h5s.ALL, ordered, kind)
+    return dataset
+
+
+@functools.cache
+def _array_properties() -> h5p.PropDCID:
+    properties = h5p.create(h5p.DATASET_CREATE)
+    properties.set_obj_track_times(False)
+    # All of it is written at once.
+    properties.set_fill_time(h5d.FILL_TIME_NEVER)
+    return properties
+
+
 def create_chunked(
-    parent: Node, dtype: str, length: int, chunk: int, filters: Sequence[tuple[int, tuple[int, ...]]]
+    parent: Node,
+    dtype: str,
+    length: int,
+    chunk: int,
+    filters: Sequence[tuple[int, tuple[int, ...]]],
+    *,
+    can_grow: bool,
 ) -> h5d.DatasetID:
     """Return a new dataset of one axis that has no name yet: `add_link` gives it one.
 
@@ -624,6 +771,8 @@ def create_chunked(
         How many elements it has, and a chunk of it.
     filters
         Number and options of each filter that its chunks pass.
+    can_grow
+        Whether `grow` can make it longer, which costs some hundred bytes.
     """
     properties = h5p.create(h5p.DATASET_CREATE)
     properties.set_obj_track_times(False)
@@ -631,7 +780,18 @@ def create_chunked(
     for number, options in filters:
         # Optional, so that a filter this HDF5 lacks does not forbid writing; reading needs it all the same.
         properties.set_filter(number, h5z.FLAG_OPTIONAL, options)
-    return h5d.create(parent, None, _NUMBER_TYPES[dtype], h5s.create_simple((length,)), properties)
+    space = h5s.create_simple((length,), (h5s.UNLIMITED,) if can_grow else None)
+    return h5d.create(parent, None, _NUMBER_TYPES[dtype], space, properties)
+
+
+def can_grow(dataset: h5d.DatasetID) -> bool:
+    """Return whether a dataset of one axis can be made longer."""
+    return bool(dataset.get_space().get_simple_extent_dims(maxdims=True)[0] == h5s.UNLIMITED)
+
+
+def grow(dataset: h5d.DatasetID, length: int) -> None:
+    """Give a dataset of one axis as many elements; its chunks stay as they are."""
+    dataset.set_extent((length,))
 
 
 def write_chunk(dataset: h5d.DatasetID, start: int, stored: Any, filter_mask: int) -> None:
@@ -645,9 +805,58 @@ def visit_chunks(dataset: h5d.DatasetID, visit: Callable[[h5d.StoreInfo], None])
     dataset.chunk_iter(visit)
 
 
+def chunked_form(dataset: h5d.DatasetID) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+    """Return the shape of a dataset, that of its chunks, and how many bytes each element has.
+
+    Raises
+    ------
+    TypeError
+        If it has no chunks. Damage raises one of `UNREADABLE`.
+    """
+    properties = dataset.get_create_plist()
+    shape = dataset.get_space().get_simple_extent_dims()
+    if shape is None or properties.get_layout() != h5d.CHUNKED:
+        raise TypeError("its values are not in chunks")
+    return shape, properties.get_chunk(), dataset.get_type().get_size()
+
+
 def stored_bytes(dataset: h5d.DatasetID) -> int:
     """Return how many bytes the chunks of a dataset take in the file."""
     return int(dataset.get_storage_size())
+
+
+# --- dimension scales ----------------------------------------------------------------------------------
+
+_REFERENCES = h5py.vlen_dtype(h5py.ref_dtype)
+_REFERENCES_TYPE = h5t.vlen_create(h5t.STD_REF_OBJ)
+
+
+def create_scale(parent: Node, name: str, length: int, title: str) -> h5d.DatasetID:
+    """Return a new dimension scale of a length, of big-endian floats none of which is written."""
+    properties = h5p.create(h5p.DATASET_CREATE)
+    properties.set_obj_track_times(False)
+    dataset = h5d.create(parent, name.encode(), h5t.IEEE_F32BE, h5s.create_simple((length,)), properties)
+    h5ds.set_scale(dataset, title.encode())
+    return dataset
+
+
+def reference(node: h5d.DatasetID) -> h5r.Reference:
+    """Return an HDF5 reference to a dataset."""
+    return h5r.create(node, b".", h5r.OBJECT)
+
+
+def attach_scales(dataset: h5d.DatasetID, scales: Sequence[h5r.Reference]) -> None:
+    """Give each axis of a dataset its dimension scale.
+
+    The scales do not get lists of what they are attached to (``REFERENCE_LIST``), as they would from
+    ``H5DSattach_scale``: one that serves a whole file would be written again for every array of it. Nobody
+    needs them to find the scales of a dataset.
+    """
+    lists = np.empty(len(scales), _REFERENCES)
+    for axis, scale in enumerate(scales):
+        lists[axis] = np.array([scale], h5py.ref_dtype)
+    space = h5s.create_simple((len(scales),))
+    h5a.create(dataset, layout.DIMENSION_SCALES.encode(), _REFERENCES_TYPE, space).write(lists)
 
 
 # --- links -------------------------------------------------------------------------------------------
@@ -663,6 +872,22 @@ def link_exists(parent: Node, name: str) -> bool:
 def add_link(node: Node, parent: Node, name: str) -> None:
     """Give a node a name, or one more."""
     h5o.link(node, parent, name.encode(), lcpl=_link_properties())
+
+
+def link_places(parent: h5g.GroupID, names: Iterable[str]) -> list[int]:
+    """Return the offsets in the file of what stands under some names; nothing of it is read.
+
+    Names that lead nowhere are left out.
+    """
+    places = []
+    for name in names:
+        try:
+            found = parent.links.get_info(_encoded(name))
+        except UNREADABLE:
+            continue
+        if found.type == h5l.TYPE_HARD:
+            places.append(int(found.u))
+    return places
 
 
 def copy_node(source: Node, target: Node, name: str) -> None:
@@ -706,6 +931,11 @@ def address_and_names(dataset: h5d.DatasetID) -> tuple[int, int]:
 def rename(parent: Node, name: str, new_name: str) -> None:
     """Give a link another name, which must be free."""
     parent.move(name.encode(), new_name.encode())
+
+
+def move(parent: Node, name: str, target: Node, new_name: str) -> None:
+    """Give a link of `parent` a name in another group, where it is free; what it leads to is not read."""
+    parent.links.move(_encoded(name), target, _encoded(new_name), lcpl=_link_properties())
 
 
 def unlink(parent: Node, name: str) -> None:

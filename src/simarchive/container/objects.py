@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -12,13 +13,17 @@ from typing import Any
 import h5py
 import numpy as np
 from blake3 import blake3
-from h5py import h5g
+from h5py import h5g, h5r
 
 from simarchive.container import arrays, documents, layout, members, nodes
-from simarchive.container.documents import DeclaredVariable, Tree, VariableSource
+from simarchive.container.changing import history
+from simarchive.container.changing.history import Event
+from simarchive.container.documents import DeclaredVariable, Tree, Variable, VariableSource
 from simarchive.container.members import MemberInfo, StoredMember
 from simarchive.container.nodes import UNREADABLE
 from simarchive.errors import CorruptError, InvalidDataError
+
+LOGGER = logging.getLogger("simarchive")
 
 Loader = Callable[[str, str], np.ndarray[Any, Any]]
 """Called with the mark of a document (`Summary.mark`) and the name of an array, when its values are used."""
@@ -32,10 +37,11 @@ class ObjectHeader:
     data_class: str
     data_class_version: int
     identity: str  #: SHA-256 of class name and canonical document
-    stored_at: str  #: ISO 8601, UTC
+    stored_at: str  #: its present content; ISO 8601, UTC
     has_ancillary_data: bool
     empty_folders: tuple[str, ...] = ()
     stored_key: str | None = None  #: under which it was stored; objects of early versions do not say it
+    stored_whole_at: str = ""  #: earlier than `stored_at` if it was amended since
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,12 @@ class Summary:
     has_ancillary_data: bool
     key: str | None = None  #: under which it was stored; objects of early versions have none
     digest: str | None = None  #: of this and the document; the same holds
+    amended_from: str = ""  #: when it was stored as a whole, if it was amended since
+
+    @property
+    def stored_whole_at(self) -> str:
+        """When it was stored as a whole, which the checks of its members stand for."""
+        return self.amended_from or self.stored_at
 
     @property
     def mark(self) -> str:
@@ -80,6 +92,9 @@ class StoredDocument:
     has_ancillary_data: bool = False
     empty_folders: tuple[str, ...] = ()
     executables: tuple[str, ...] = ()  #: names of the members that are executable
+    times: Mapping[str, int] = field(default_factory=dict)  #: of members, as `members.keep_times` has them
+    history: str = ""  #: lines of its events so far, as `history` has them
+    event: Event | None = None  #: one more, at the time when it is stored
     members: Mapping[str, Path | StoredMember] = field(default_factory=dict)  #: by name, what to store
 
 
@@ -108,6 +123,7 @@ def read_header(node: h5g.GroupID, key: str) -> ObjectHeader:
         summary.has_ancillary_data,
         members.empty_folders(h5py.Group(node)),
         summary.key,
+        summary.stored_whole_at,
     )
 
 
@@ -118,6 +134,9 @@ def attribute_faults(node: h5g.GroupID, key: str) -> list[str]:
     """
     summary = read_summary(node, key)
     faults = [*members.faults_of_lists(h5py.Group(node)).values()]
+    fault = _history_fault(node, summary)
+    if fault is not None:
+        faults.append(fault)
     if summary.digest is None:
         return faults
     try:
@@ -130,6 +149,14 @@ def attribute_faults(node: h5g.GroupID, key: str) -> list[str]:
         for name, value, stored in said
         if value != stored
     ]
+
+
+def _history_fault(node: h5g.GroupID, summary: Summary) -> str | None:
+    try:
+        history.events_of(history.read_lines(node, summary.stored_at))
+    except CorruptError as error:
+        return str(error)
+    return None
 
 
 def read_text_of_document(node: h5g.GroupID, key: str) -> str:
@@ -154,7 +181,7 @@ def read_document(node: h5g.GroupID, key: str, load: Loader | None) -> ReadDocum
         If something cannot be read, or does not match its digest. The values of an array that are read later
         are compared when they are read.
     """
-    summary, text = _read_proved(node, key)
+    summary, text = read_proved(node, key)
     return ReadDocument(
         summary.data_class,
         summary.data_class_version,
@@ -166,7 +193,7 @@ def read_document(node: h5g.GroupID, key: str, load: Loader | None) -> ReadDocum
 
 def read_tree(node: h5g.GroupID, key: str, load: Loader | None) -> Tree:
     """Return the document of an object as a tree; `load` and errors as for `read_document`."""
-    return _tree(node, key, *_read_proved(node, key), load)
+    return _tree(node, key, *read_proved(node, key), load)
 
 
 def variable_names(node: h5g.GroupID, key: str) -> frozenset[str]:
@@ -183,14 +210,16 @@ def variable_names(node: h5g.GroupID, key: str) -> frozenset[str]:
 
 
 def _parsed(line: str) -> Summary:
-    digest, key, version, ancillary, identity, stored_at, data_class = line.split(" ", 6)
-    return Summary(data_class, int(version), identity, stored_at, ancillary == "1", key, digest)
+    digest, key, version, ancillary, identity, times, data_class = line.split(" ", 6)
+    amended_from, _, stored_at = times.rpartition("/")
+    return Summary(data_class, int(version), identity, stored_at, ancillary == "1", key, digest, amended_from)
 
 
-def _line(summary: Summary, document: str) -> str:
+def summary_line(summary: Summary, document: str) -> str:
     """Return what `_parsed` reads, with the digest of this and a document."""
     ancillary = int(summary.has_ancillary_data)
-    state = f"{summary.identity} {summary.stored_at} {summary.data_class}"
+    times = f"{summary.amended_from}/{summary.stored_at}" if summary.amended_from else summary.stored_at
+    state = f"{summary.identity} {times} {summary.data_class}"
     said = f"{summary.key} {summary.data_class_version} {ancillary} {state}"
     return f"{_digest(said, document)} {said}"
 
@@ -205,7 +234,7 @@ def _attributes_of(node: h5g.GroupID) -> Summary:
     )
 
 
-def _read_proved(node: h5g.GroupID, key: str) -> tuple[Summary, str]:
+def read_proved(node: h5g.GroupID, key: str) -> tuple[Summary, str]:
     """Return the summary of an object and its document, which is proved only if the summary has a digest."""
     try:
         line = nodes.find_text(node, layout.OBJECT_SUMMARY)
@@ -308,7 +337,7 @@ class MemberChecks:
     def __init__(self, node: h5g.GroupID, key: str) -> None:
         self._checks: np.ndarray[Any, Any] | None = None
         if nodes.has_attribute(node, layout.MEMBER_CHECKS):
-            self._stored_at = read_summary(node, key).stored_at
+            self._stored_at = read_summary(node, key).stored_whole_at
             self._checks = nodes.read_numbers(node, layout.MEMBER_CHECKS)
 
     @property
@@ -326,12 +355,13 @@ class MemberChecks:
         """
         if self._checks is None:
             return
-        check = _member_check(self._stored_at, name, nodes.read_text(dataset.id, layout.MEMBER_DIGEST))
+        check = member_check(self._stored_at, name, nodes.read_text(dataset.id, layout.MEMBER_DIGEST))
         if not bool((self._checks == np.uint64(check)).any()):
             raise ValueError("it is not the file that was stored with the object")
 
 
-def _member_check(stored_at: str, name: str, digest: str) -> int:
+def member_check(stored_at: str, name: str, digest: str) -> int:
+    """Return the check of a member of an object that was stored as a whole at a time."""
     # No two contents of an object are stored at the same time.
     text = "\0".join((stored_at, name, digest)).encode("utf-8", "backslashreplace")
     return int.from_bytes(blake3(text).digest(8), "little")
@@ -348,23 +378,39 @@ def can_be_taken_apart(node: h5g.GroupID) -> bool:
 
 
 def part_can_be_read(node: h5g.GroupID, link: str) -> bool:
-    """Return whether HDF5 can read all that describes a dataset of an object."""
+    """Return whether HDF5 can read all that describes a part of an object: a dataset, or its members."""
     try:
-        dataset = nodes.open_dataset(node, link)
-        if dataset is not None:
-            nodes.check_attributes(dataset)
-            if h5py.Dataset(dataset).chunks is not None:
-                nodes.visit_chunks(dataset, lambda _: None)
+        if link == layout.MEMBERS:
+            place = nodes.find_group(node, link)
+            if place is not None:
+                nodes.check_attributes(place)
+                for name in nodes.child_names(place):
+                    _check_dataset(place, name)
+                return True
+        _check_dataset(node, link)
     except UNREADABLE:
         return False
     return True
 
 
+def _check_dataset(node: h5g.GroupID, link: str) -> None:
+    dataset = nodes.open_dataset(node, link)
+    if dataset is not None:
+        nodes.check_attributes(dataset)
+        if h5py.Dataset(dataset).chunks is not None:
+            nodes.visit_chunks(dataset, lambda _: None)
+
+
 # --- writing -----------------------------------------------------------------------------------------
 
 
+def forms_of(variables: Mapping[str, Variable]) -> arrays.Forms:
+    """Return what `arrays.Dimensions` needs to know of all arrays of a document."""
+    return {name: (variable.values.shape, variable.units) for name, variable in variables.items()}
+
+
 def write_object(
-    group: h5py.Group, key: str, stored: StoredDocument, identity: str, dimensions: dict[int, int]
+    group: h5py.Group, key: str, stored: StoredDocument, identity: str, scales: dict[int, h5r.Reference]
 ) -> str:
     """Write all but the members of an object into an empty group; return when it was stored.
 
@@ -372,10 +418,10 @@ def write_object(
     ----------
     key
         Under which the object will be found; the group may be elsewhere until it is whole.
-    dimensions
-        As for `arrays.write_variable`.
+    scales
+        Those that the container shares, as for `arrays.Dimensions`.
     """
-    encoded = documents.encode(stored.tree, taken=stored.members)
+    encoded = documents.encode(stored.tree, taken=(layout.MEMBERS, layout.FRAME_DIMENSION))
     # So fine that it tells apart what was stored under one key, one after the other (`Contents.stored_at`).
     now = datetime.now(UTC).isoformat(timespec="microseconds")
     node = group.id
@@ -386,8 +432,17 @@ def write_object(
     if stored.empty_folders:
         members.keep_empty_folders(group, stored.empty_folders)
     members.keep_executables(group, {*stored.executables} & {*stored.members})
+    if stored.times:
+        times = {name: time for name, time in stored.times.items() if name in stored.members}
+        members.keep_times(group, times)
+    lines = stored.history
+    if stored.event is not None:
+        lines = history.with_event(lines, replace(stored.event, at=now))
+    if lines:
+        history.write_lines(node, now, lines)
     nodes.create_text(node, layout.DOCUMENT, encoded.text)
-    nodes.create_text(node, layout.OBJECT_SUMMARY, _line(summary, encoded.text))
+    nodes.create_text(node, layout.OBJECT_SUMMARY, summary_line(summary, encoded.text))
+    dimensions = arrays.Dimensions(group, forms_of(encoded.variables), scales)
     for name, variable in encoded.variables.items():
         arrays.write_variable(group, name, variable, dimensions)
     return now
@@ -404,14 +459,15 @@ def _create_attributes(node: h5g.GroupID, summary: Summary) -> None:
 def restore_attributes(node: h5g.GroupID, key: str) -> None:
     """Write the attributes for other programs again, as the summary of an object has them.
 
-    A list of empty folders or of executables that cannot be read is removed.
+    What cannot be read and nothing else says is removed: a list of empty folders or of executables, the
+    times of files, the history.
 
     Raises
     ------
     CorruptError
         If nothing proves the summary.
     """
-    summary, _ = _read_proved(node, key)
+    summary, _ = read_proved(node, key)
     for name in (
         layout.DATA_CLASS,
         layout.DATA_CLASS_VERSION,
@@ -423,30 +479,32 @@ def restore_attributes(node: h5g.GroupID, key: str) -> None:
     _create_attributes(node, summary)
     for name in members.faults_of_lists(h5py.Group(node)):
         nodes.delete_attribute(node, name)
+    fault = _history_fault(node, summary)
+    if fault is not None:
+        LOGGER.warning("object %r: %s: it is removed", key, fault)
+        nodes.delete_attribute(node, layout.OBJECT_HISTORY)
 
 
 def write_key(node: h5g.GroupID, name: str, key: str) -> None:
     """Note that an object has another key from now on; not if nothing proves it, which is left as it is."""
     with contextlib.suppress(CorruptError):
-        summary, text = _read_proved(node, name)
+        summary, text = read_proved(node, name)
         if summary.digest is not None:
-            nodes.write_text(node, layout.OBJECT_SUMMARY, _line(replace(summary, key=key), text))
+            nodes.write_text(node, layout.OBJECT_SUMMARY, summary_line(replace(summary, key=key), text))
 
 
 def write_member_checks(group: h5py.Group, stored_at: str, infos: Sequence[MemberInfo]) -> None:
     """Note with an object which members it has."""
     if infos:
-        checks = [_member_check(stored_at, info.name, info.digest) for info in infos]
+        checks = [member_check(stored_at, info.name, info.digest) for info in infos]
         nodes.create_numbers(group.id, layout.MEMBER_CHECKS, np.array(checks, "<u8"))
 
 
 def replace_content(group: h5py.Group, staged: h5py.Group) -> None:
-    """Move all that is in `staged` into `group`, in place of what was there.
+    """Move all that is in `staged` into `group`, which has no links any more, in place of its attributes.
 
     A new link would be the last in the order, so the group stays and all in it is replaced.
     """
-    for link in list(group):
-        nodes.unlink(group.id, link)
     for link in list(staged):
         group.file.move(f"{staged.name}/{link}", f"{group.name}/{link}")
     nodes.replace_attributes(staged, group)

@@ -13,11 +13,17 @@ from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, fie
 
 from simarchive.chemistry.trees import Tree, fields_of, same_tree
 from simarchive.data import shown
-from simarchive.data.fields import Field, fields_of_class, terms_of_class
+from simarchive.data.fields import Field, fields_of_class, terms_of_class, texts_of_fields
 from simarchive.data.kinds import FilePath
 from simarchive.errors import FormatError, InvalidDataError
 from simarchive.ground.conditions import Column, Value
 from simarchive.ground.query_classes import query_class_of
+
+if TYPE_CHECKING:
+    # pydantic has no public name for it.
+    from pydantic._internal._model_construction import ModelMetaclass
+else:
+    ModelMetaclass = type(BaseModel)
 
 UNSET: Any = None
 """The default of a field that must be set before the object is stored."""
@@ -25,7 +31,26 @@ UNSET: Any = None
 _UNFIT = (TypeError, ValueError, LookupError, AttributeError, OverflowError, RecursionError)
 
 
-class BaseStoredData(BaseModel):
+class _Explained(ModelMetaclass):
+    """Has `help` show what a data class is about, not how pydantic makes it: fields, meanings and units."""
+
+    def _explanation(cls) -> str | None:
+        own = cls.__dict__.get("__doc__")
+        return own if own is None else shown.with_fields(own, _meanings_of(cls))
+
+    # Made when somebody asks: to read the sources of all classes would slow down every start.
+    __doc__ = property(_explanation)
+
+    def __dir__(cls) -> list[str]:
+        ours = [base for base in cls.__mro__ if not base.__module__.startswith("pydantic")]
+        return [
+            name
+            for name in super().__dir__()
+            if not name.startswith(("_", "model_")) and any(name in base.__dict__ for base in ours)
+        ]
+
+
+class BaseStoredData(BaseModel, metaclass=_Explained):
     """Data to be stored: a document and, for most classes, a directory of ancillary data.
 
     Objects are built empty and filled by assignment, or by keywords. A field that was not set is ``None``.
@@ -287,6 +312,20 @@ class BaseStoredData(BaseModel):
         values = (value for _, value in self._fields_with_values())
         return tuple(str(value) for value in values if isinstance(value, FilePath) and value)
 
+    def rename_member(self, name: str, new_name: str) -> bool:
+        """Have each field that names a file name it otherwise; return whether one did."""
+        changed = False
+        for field, value in list(self._fields_with_values()):
+            if isinstance(value, FilePath) and value == name:
+                setattr(self, field.name, FilePath(new_name))
+            elif isinstance(value, list) and any(isinstance(one, FilePath) and one == name for one in value):
+                new = [FilePath(new_name) if one == name else one for one in value]
+                setattr(self, field.name, new)
+            else:
+                continue
+            changed = True
+        return changed
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, BaseStoredData):
             return NotImplemented
@@ -336,6 +375,26 @@ class ReplaceableData(BaseStoredData):
     def most_information(cls, existing: Self, new: Self) -> Self | None:
         """Return the object to keep of two, or None to keep both."""
         raise NotImplementedError
+
+
+@functools.cache
+def _meanings_of(data_class: type) -> dict[str, tuple[str, str]]:
+    """Return what each field holds, and what it means, by name; empty while the class is being made."""
+    try:
+        fields = fields_of_class(data_class)
+    except Exception:  # whatever a class raises that is not whole yet
+        return {}
+    texts: dict[str, str] = {}
+    for base in reversed(data_class.__mro__):
+        if base.__module__.partition(".")[0] not in ("pydantic", "builtins", "abc", "typing"):
+            texts |= texts_of_fields(base)
+    return {
+        name: (
+            field.kind.wanted.rstrip(",") + (", may stay unset" if field.is_optional else ""),
+            texts.get(name, ""),
+        )
+        for name, field in fields.items()
+    }
 
 
 def _invalid(data_class: type[BaseStoredData], error: ValidationError) -> InvalidDataError:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import enum
+import inspect
+import itertools
+import textwrap
 import types
 import typing
 from dataclasses import dataclass
@@ -191,3 +195,22 @@ def _text_kind(metadata: tuple[Any, ...]) -> FieldKind:
         return UnindexedTextKind()
     kinds = [marker for marker in metadata if isinstance(marker, ColumnKind)]
     return TextKind(kinds[0]) if kinds else TextKind()
+
+
+def texts_of_fields(data_class: type) -> dict[str, str]:
+    """Return the text below each field that a class declares itself, by name, as far as there are sources."""
+    try:
+        [tree] = ast.parse(textwrap.dedent(inspect.getsource(data_class))).body
+    except (OSError, TypeError, ValueError, SyntaxError):
+        return {}
+    found = {}
+    for statement, following in itertools.pairwise(getattr(tree, "body", [])):
+        if (
+            isinstance(statement, ast.AnnAssign)
+            and isinstance(statement.target, ast.Name)
+            and isinstance(following, ast.Expr)
+            and isinstance(following.value, ast.Constant)
+            and isinstance(following.value.value, str)
+        ):
+            found[statement.target.id] = inspect.cleandoc(following.value.value)
+    return found

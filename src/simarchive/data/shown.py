@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -58,6 +60,24 @@ def _array_text(array: ObservableArray) -> str:
 
 def _short(text: str) -> str:
     return one_line(text if len(text) <= LONGEST else f"{text[: LONGEST - 4]} ...")
+
+
+def with_fields(text: str, meanings: Mapping[str, tuple[str, str]]) -> str:
+    """Return the description of a class, followed by its fields.
+
+    Parameters
+    ----------
+    meanings
+        By name, what a field holds and what it means.
+    """
+    if not meanings:
+        return text
+    lines = [inspect.cleandoc(text), "", "Fields", "------"]
+    for name, (holds, meaning) in meanings.items():
+        lines.append(f"{name} : {holds}")
+        if meaning:
+            lines.append(textwrap.indent(textwrap.fill(" ".join(meaning.split()), 90), "    "))
+    return "\n".join(lines)
 
 
 def as_html(title: str, rows: list[tuple[str, str]]) -> str:

@@ -14,6 +14,6 @@
 
 from simarchive.journal.filepair import LOG_SUFFIX
 from simarchive.journal.journal import Durability, Journal, forget_log
-from simarchive.journal.pager import PagedFile
+from simarchive.journal.pager import FarBytes, PagedFile
 
-__all__ = ["LOG_SUFFIX", "Durability", "Journal", "PagedFile", "forget_log"]
+__all__ = ["LOG_SUFFIX", "Durability", "FarBytes", "Journal", "PagedFile", "forget_log"]

@@ -18,9 +18,9 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
 from simarchive.errors import ClosedError, ReadOnlyError, StorageError, StorageIOError
 from simarchive.journal.files import OpenFile
@@ -63,6 +63,37 @@ class CollectorPause:
             gc.enable()
 
 
+class FarBytes(Protocol):
+    """Bytes that come over a network, so that it pays to say first what will be read.
+
+    Attributes
+    ----------
+    size
+        Of the whole file, in bytes.
+    progress
+        Called with the number of bytes of each request that is done, if it is set.
+    """
+
+    size: int
+    progress: Callable[[int], None] | None
+
+    def expect_nodes(self, places: Iterable[int]) -> None:
+        """Take note that the objects whose groups are at these offsets will be read."""
+        ...
+
+    def expect_chunks(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Take note that these ranges (offset and size) will be read, each as a whole."""
+        ...
+
+    def is_expecting(self, chunk: tuple[int, int]) -> bool:
+        """Return whether a range is among those of which `expect_chunks` took note, and was not read yet."""
+        ...
+
+    def expect_in_order(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Take note that these ranges may be read one after the other."""
+        ...
+
+
 class PagedFile:
     """The container as of the last commit, plus the changes of the open transaction.
 
@@ -72,6 +103,8 @@ class PagedFile:
         Where the file ends for HDF5.
     bound
         Bulk bytes at or above this offset go straight to the container.
+    far
+        What to tell of reads that are to come, if the container lies elsewhere.
     failure
         What made the open operation fail: a transaction can only be rolled back then. A failed write
         does not raise into HDF5, so look here when HDF5 complains, and between long steps.
@@ -80,8 +113,16 @@ class PagedFile:
     BULK_BYTES = 64 << 10
     SPILL_PAGES = (64 << 20) // PAGE_BYTES
 
-    def __init__(self, container: OpenFile, log: Log | None, end: int, sealed: range) -> None:
+    def __init__(
+        self,
+        container: OpenFile,
+        log: Log | None,
+        end: int,
+        sealed: range,
+        far: FarBytes | None = None,
+    ) -> None:
         self._container = container
+        self.far = far
         self._own: dict[int, bytearray | int] = {}
         self._spilled: set[int] = set()
         self._in_memory = self._position = self.bound = 0

@@ -8,14 +8,14 @@ from functools import lru_cache
 from typing import Any
 
 from simarchive.data.base import BaseStoredData
-from simarchive.data.collection_kinds import ListKind, MappingKind, SubstanceListKind
+from simarchive.data.collection_kinds import ListKind, MappingKind
 from simarchive.data.fields import Field, terms_of_class
 from simarchive.data.kinds import FieldKind, ScalarKind, Term, TextKind
 from simarchive.data.registry import registered_data_classes
-from simarchive.data.value_kinds import QuantityKind, SubstanceKind
+from simarchive.data.value_kinds import QuantityKind
 from simarchive.errors import InvalidDataError
 from simarchive.ground.conditions import Column, ColumnKind, Condition
-from simarchive.queries.base import BaseDataQuery
+from simarchive.queries.base import BaseDataQuery, substance_name_in, substance_name_of
 from simarchive.queries.criteria import conditions_of
 
 Terms = dict[str, tuple[Field, Term]]
@@ -39,6 +39,10 @@ class AnyDataQuery(BaseDataQuery):
     @classmethod
     def _terms(cls) -> Terms:
         return _all_terms(registered_data_classes())
+
+    @classmethod
+    def _substance_term(cls) -> str | None:
+        return substance_name_in(cls._terms())
 
     @classmethod
     def term_kinds(cls, name: str) -> tuple[ScalarKind, ...]:
@@ -78,8 +82,9 @@ class AnyDataQuery(BaseDataQuery):
         return value
 
     def _active(self, data_class: type[BaseStoredData]) -> Iterator[tuple[Field, Term, list[Condition]]]:
-        terms = self._terms() if data_class is BaseStoredData else terms_of_class(data_class)
-        return self.asked_of(terms, _substance_name(terms))
+        if data_class is BaseStoredData:
+            return self.asked_of(self._terms(), self._substance_term())
+        return self.asked_of(terms_of_class(data_class), substance_name_of(data_class))
 
     def _asked(self, name: str, term: Term, *, is_substance: bool) -> tuple[Condition, ...]:
         try:
@@ -96,7 +101,7 @@ class AnyDataQuery(BaseDataQuery):
         if data_class is BaseStoredData:
             return True
         terms = terms_of_class(data_class)
-        if self.criteria().get("contains_components") and _substance_name(terms) is None:
+        if self.criteria().get("contains_components") and substance_name_of(data_class) is None:
             return False
         for name, criterion in self.criteria().items():
             if name not in self._terms():
@@ -127,8 +132,3 @@ def _are_alike(first: FieldKind, second: FieldKind) -> bool:
     if isinstance(first, ListKind | MappingKind) and isinstance(second, ListKind | MappingKind):
         return type(first) is type(second) and _are_alike(first.element, second.element)
     return type(first) is type(second)
-
-
-def _substance_name(terms: Terms) -> str | None:
-    kinds = (SubstanceKind, SubstanceListKind)
-    return next((name for name, (_, term) in terms.items() if isinstance(term.kind, kinds)), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, ClassVar, Self
@@ -28,6 +29,18 @@ from simarchive.queries.substance import (
 )
 
 _SUBSTANCE_OPTIONS = ("substance_query", "contains_components", "excludes_components")
+
+
+def substance_name_in(terms: dict[str, tuple[Field, Term]]) -> str | None:
+    """Return which of some terms is the substance, or the substances, of an object; ``None`` if none is."""
+    kinds = (SubstanceKind, SubstanceListKind)
+    return next((name for name, (_, term) in terms.items() if isinstance(term.kind, kinds)), None)
+
+
+@functools.cache
+def substance_name_of(data_class: type[BaseStoredData]) -> str | None:
+    """Return what `substance_name_in` does for the terms of a data class."""
+    return substance_name_in(terms_of_class(data_class))
 
 
 class BaseDataQuery(ABC):
@@ -79,17 +92,13 @@ class BaseDataQuery(ABC):
 
     @classmethod
     def _substance_term(cls) -> str | None:
-        kinds = (SubstanceKind, SubstanceListKind)
-        return next((name for name, (_, term) in cls._terms().items() if isinstance(term.kind, kinds)), None)
+        return substance_name_of(cls.data_class())
 
     @classmethod
     def criterion_names(cls) -> tuple[str, ...]:
         """Return the names of all criteria and options that can be set."""
-        options = [
-            name
-            for name in cls._options
-            if name not in _SUBSTANCE_OPTIONS or cls._substance_term() is not None
-        ]
+        has_substance = cls._substance_term() is not None
+        options = [name for name in cls._options if has_substance or name not in _SUBSTANCE_OPTIONS]
         return (*cls._terms(), *options)
 
     def criteria(self) -> dict[str, Any]:

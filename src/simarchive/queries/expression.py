@@ -157,6 +157,11 @@ def parse_query(
     return _Parser(expression, data_class).query()
 
 
+def begins_as_criterion(text: str) -> bool:
+    """Return whether a text begins as a criterion does: with a name and an operator."""
+    return _CRITERION.match(text) is not None
+
+
 class _Parser:
     def __init__(self, expression: str, data_class: Callable[[str], type[BaseStoredData] | None]) -> None:
         self._data_class = data_class

@@ -6,7 +6,7 @@ import abc
 import contextlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -44,6 +44,11 @@ class AncillaryData(abc.ABC):
     def executables(self) -> tuple[str, ...]:
         """The names of the files that are executable."""
         return ()
+
+    @property
+    def times(self) -> Mapping[str, int]:
+        """When each file was changed last, in nanoseconds since 1970, as far as it is known."""
+        return {}
 
     @abc.abstractmethod
     def size(self, name: str) -> int:
@@ -116,6 +121,11 @@ class DirectoryFiles(AncillaryData):
         """The names of the files that somebody may execute."""
         return tuple(file.name for file in self._files if file.is_executable)
 
+    @property
+    def times(self) -> dict[str, int]:
+        """When each file was changed last, in nanoseconds since 1970."""
+        return {file.name: file.modified_ns for file in self._files if file.modified_ns is not None}
+
     @cached_property
     def _files(self) -> list[AncillaryFile]:
         return ancillary_files(self.path, within=self._within, follow_links=self._follow_links)
@@ -146,11 +156,14 @@ class AncillaryFile:
         Where the file is, or None for an empty folder. Whoever stores it opens it without following a link.
     is_executable
         Whether somebody may execute it.
+    modified_ns
+        When it was changed last, in nanoseconds since 1970; ``None`` for a folder.
     """
 
     name: str
     path: FileBelow | None
     is_executable: bool = False
+    modified_ns: int | None = None
 
 
 def ancillary_files(
@@ -265,7 +278,7 @@ class _Walk:
             )
         if not os.access(entry.name, os.R_OK, dir_fd=folder):
             raise StorageIOError(f"file {str(path)!r} cannot be read: permission denied")
-        return AncillaryFile(name, found, bool(status.st_mode & _EXECUTABLE))
+        return AncillaryFile(name, found, bool(status.st_mode & _EXECUTABLE), status.st_mtime_ns)
 
     def _target_of(self, name: str) -> Path:
         if not self.follow_links:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from simarchive.chemistry.components import Component
     from simarchive.chemistry.substances import Substance
     from simarchive.storage.scratch import SharedFiles
+
+
+LOGGER = logging.getLogger("simarchive")
 
 
 class StorageBackend(Displayed, abc.ABC):
@@ -115,9 +119,28 @@ class StorageBackend(Displayed, abc.ABC):
             If the object is incomplete or cannot be read back, a file that it names is missing, or the
             ancillary data is missing, unexpected, not a directory, or has links that lead out of it.
         """
+        return self.store(
+            object_to_store, ancillary_data_path, storage_key=storage_key, follow_links=follow_links
+        ).key
+
+    def store(
+        self,
+        object_to_store: BaseStoredData,
+        ancillary_data_path: PathLike | None = None,
+        *,
+        storage_key: str | None = None,
+        follow_links: bool = False,
+    ) -> StoreOutcome:
+        """Do what `store_object` does; return the key, and whether something was replaced, and what.
+
+        What is replaced is logged as a warning, too. Parameters and errors are those of `store_object`.
+        """
         path = ancillary_data_path
         files = None if path is None else DirectoryFiles(path, follow_links=follow_links)
-        return self.put(object_to_store, files, storage_key=storage_key).key
+        outcome = self.put(object_to_store, files, storage_key=storage_key)
+        if outcome.action is Action.REPLACE:
+            LOGGER.warning("object %s", outcome)
+        return outcome
 
     def put(
         self,
@@ -154,23 +177,27 @@ class StorageBackend(Displayed, abc.ABC):
                     incoming.damaged_twins,
                 )
             key = decision.existing_key or free_key(storage_key, self._object_exists)
+            replaced = self._in_words(key) if decision.action is Action.REPLACE else ""
             if decision.action is not Action.KEEP:
                 self._put(incoming, key, is_new=not decision.existing_key)
                 self._register_key(key, object_to_store)
-            return StoreOutcome(key, decision.action)
+            return StoreOutcome(key, decision.action, decision.reason, replaced)
 
     def store_force_field(self, force_field: ForceFieldSource) -> str:
         """Store a force field source and return its key; one that is there already keeps its key."""
         return self.store_object(ForceFieldData(force_field_source=force_field))
 
-    def add_run(self, directory: PathLike, *, storage_key: str | None = None, **known: Any) -> str:
+    def add_run(
+        self, directory: PathLike, *, storage_key: str | None = None, follow_links: bool = False, **known: Any
+    ) -> str:
         """Store a run of a simulation program, with all of its files and what they say; return its key.
 
         Parameters and errors are those of `simarchive.read_run`, which only reads, and of `store_object`.
+        The same files with another name, other tags or other metadata are another run.
         """
         from simarchive.storage.runs import read_run
 
-        files = DirectoryFiles(directory)
+        files = DirectoryFiles(directory, follow_links=follow_links)
         reading = read_run(directory, files=files.paths, **known)
         return self.put(reading.run, files, storage_key=storage_key).key
 
@@ -463,6 +490,10 @@ class StorageBackend(Displayed, abc.ABC):
         """
         with incoming.directory() as directory:
             self._store_object(incoming.stored, storage_key, directory)
+
+    def _in_words(self, storage_key: str) -> str:
+        """Return what is stored under a key, for people; an empty text if that cannot be told."""
+        return ""
 
     def _remove_object(self, storage_key: str) -> None:
         """Forget an object; a backend that can also frees its room."""

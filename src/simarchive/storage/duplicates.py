@@ -16,10 +16,12 @@ from __future__ import annotations
 import contextlib
 import enum
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from simarchive.data import BaseStoredData, HashableStoredData, ReplaceableData
 from simarchive.errors import CorruptError
+
+_HEALS = "the one that was there is damaged"
 
 
 class Action(enum.Enum):
@@ -36,6 +38,18 @@ class StoreOutcome:
 
     key: str
     action: Action
+    reason: str = field(
+        default="", compare=False
+    )  #: in words, unless the objects were equal or nothing was there
+    replaced: str = field(default="", compare=False)  #: what is no longer under the key, in words
+
+    def __str__(self) -> str:
+        reason = f", {self.reason}" if self.reason else ""
+        if self.action is Action.KEEP:
+            return f"{self.key}: there already{reason}; nothing was stored"
+        if self.action is Action.ADD:
+            return f"{self.key}: stored{reason}"
+        return f"{self.key}: stored in the place of {self.replaced or 'another object'}{reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +58,7 @@ class Decision:
 
     action: Action
     existing_key: str = ""
+    reason: str = ""  #: as for `StoreOutcome`
 
 
 def decide(
@@ -73,17 +88,19 @@ def decide(
     for key, stored in candidates:
         try:
             if stored == new and (isinstance(new, HashableStoredData) or has_same_files(key)):
-                return Decision(Action.REPLACE if is_damaged(key) else Action.KEEP, key)
+                if is_damaged(key):
+                    return Decision(Action.REPLACE, key, _HEALS)
+                return Decision(Action.KEEP, key)
             if not same_measurement and _replaces(new, stored):
                 winner = type(new).most_information(stored, new)  # type: ignore[attr-defined]
                 action = Action.ADD if winner is None else Action.REPLACE if winner is new else Action.KEEP
-                same_measurement = key
+                same_measurement, reason = key, _comparison(stored, new)
         except CorruptError:
             unreadable.append(key)
     if same_measurement and action is not Action.ADD:
-        return Decision(action, same_measurement)
+        return Decision(action, same_measurement, reason)
     healed = next(filter(is_damaged, unreadable), None)
-    return Decision(Action.ADD) if healed is None else Decision(Action.REPLACE, healed)
+    return Decision(Action.ADD) if healed is None else Decision(Action.REPLACE, healed, _HEALS)
 
 
 def find(new: BaseStoredData, candidates: Iterable[tuple[str, BaseStoredData]]) -> str | None:
@@ -105,3 +122,12 @@ def _replaces(new: BaseStoredData, stored: BaseStoredData) -> bool:
         and type(new) is type(stored)
         and new.is_same_measurement(stored)
     )
+
+
+def _comparison(stored: BaseStoredData, new: BaseStoredData) -> str:
+    """Return in words that two objects measure the same, and what was compared to keep one of them."""
+    words = "both measure the same"
+    numbers = [getattr(one, "statistical_inefficiency", None) for one in (stored, new)]
+    if None in numbers:
+        return words
+    return f"{words}; statistical inefficiency {numbers[0]:.4g} there, {numbers[1]:.4g} new"

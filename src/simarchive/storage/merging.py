@@ -10,6 +10,7 @@ key and every reference to the old one in the other copied objects is changed wi
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
@@ -70,6 +71,9 @@ class Target(Side, Protocol):
         """Keep an object and its files under a key, or what `duplicates` decides; return what was done."""
 
 
+LOGGER = logging.getLogger("simarchive")
+
+
 @runtime_checkable
 class Described(Protocol):
     """A side that says of itself what it is: title, authors, licence and so on."""
@@ -82,6 +86,36 @@ class Described(Protocol):
 
     def keys(self) -> list[str]:
         """Return the keys of all objects."""
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A side that knows what became of its objects."""
+
+    def history_lines(self, storage_key: str, /) -> str:
+        """Return the history of an object as it is kept."""
+
+    def take_history(self, storage_key: str, lines: str, /, *, only_notes: bool) -> None:
+        """Add what the other side knows of an object."""
+
+
+@runtime_checkable
+class Glancing(Protocol):
+    """A source that gives objects of which only what is looked at is made."""
+
+    def glance(self, storage_key: str, /) -> BaseStoredData:
+        """Return an object to decide whether it is wanted; an error may come when something is looked at."""
+
+
+@runtime_checkable
+class Comparing(Protocol):
+    """A target that can see at a glance that it has an object of a source of its own kind."""
+
+    def references_if_there(self, source: object, storage_key: str, /) -> list[str] | None:
+        """Return the keys that an object refers to, if the very same one is here, whole, under this key.
+
+        ``None`` if it is not, or if only a look at all of it could tell.
+        """
 
 
 class Inventory(Side, Protocol):
@@ -107,8 +141,11 @@ class MergeReport:
     replaced: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)  #: the target had them, or better ones
     new_keys: dict[str, str] = field(default_factory=dict)  #: key in the source -> key in the target
+    reasons: dict[str, str] = field(default_factory=dict)
+    """Why one was replaced, or kept though the new one is not equal, by key in the source."""
     unreadable: dict[str, str] = field(default_factory=dict)  #: key in the source -> what is wrong
     metadata: list[str] = field(default_factory=list)  #: what of the source's metadata was not taken, and why
+    remarks: list[str] = field(default_factory=list)  #: what the source says of itself that is no problem
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as plain values."""
@@ -201,6 +238,7 @@ def merge(
     source: Source,
     *,
     keep: KeepFilter | None = None,
+    keys: Iterable[str] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> MergeReport:
     """Copy objects of `source` into `target` as one change; return what was done.
@@ -209,6 +247,8 @@ def merge(
     ----------
     keep
         Which objects to copy; what they refer to is copied too. All by default.
+    keys
+        Those that may be copied, and what they refer to; no other object is read. All by default.
     progress
         Called with the key of each object after it was copied.
 
@@ -218,14 +258,17 @@ def merge(
     leaves the target as it was.
     """
     report = MergeReport()
+    only = None if keys is None else frozenset(keys)
     if target.is_same_store(source):
-        report.kept = source.keys()
+        report.kept = [key for key in source.keys() if only is None or key in only]  # noqa: SIM118
         return report
     with locked(source.lock, target.lock), target.transaction(), SharedFiles() as shared:
         _take_metadata(target, source, report)
-        for key, outcome in _Copying(target, source, keep, report, shared).run():
+        for key, outcome in _Copying(target, source, keep, only, report, shared).run():
             if outcome.key != key:
                 report.new_keys[key] = outcome.key
+            if outcome.reason:
+                report.reasons[key] = outcome.reason
             {
                 Action.ADD: report.stored,
                 Action.REPLACE: report.replaced,
@@ -275,6 +318,7 @@ class _Copying:
     target: Target
     source: Source
     keep: KeepFilter | None
+    only: frozenset[str] | None
     report: MergeReport
     shared: SharedFiles
     _keys: set[str] = field(default_factory=set)
@@ -286,6 +330,8 @@ class _Copying:
         keys = self.source.keys()  # a backend's iterator would hold no lock
         self._keys.update(keys)
         for wanted in keys:
+            if self.only is not None and wanted not in self.only:
+                continue
             pending = [wanted]
             while pending:
                 key, outcome = pending[-1], None
@@ -304,20 +350,49 @@ class _Copying:
         outcome = None
         try:
             with self.source.reading():
-                stored = self._loaded(key)
-                if not (is_referred_to or self.keep is None or self.keep(stored)):
+                if not (is_referred_to or self.keep is None or self.keep(self._glance(key))):
                     return None, []
-                first = self._to_go_first(key, stored)
+                if isinstance(self.target, Comparing):
+                    known = self.target.references_if_there(self.source, key)
+                    if known is not None:
+                        first = self._to_go_first(key, known)
+                        if first:
+                            return None, first
+                        if self.report.new_keys.keys().isdisjoint(known):
+                            self._done.add(key)
+                            outcome = StoreOutcome(key, Action.KEEP)
+                            self._take_history(key, outcome)
+                            return outcome, []
+                stored = self._loaded(key)
+                first = self._to_go_first(key, references(stored))
                 if first:
                     return None, first
                 for old in references(stored):
                     if old in self.report.new_keys:
                         rename_reference(stored, old, self.report.new_keys[old])
                 outcome = self.target.put(stored, self._files(key), storage_key=key)
+                self._take_history(key, outcome)
         except (CorruptError, FormatError, InvalidDataError, NotFoundError) as error:
             self.report.unreadable[key] = str(error)
         self._done.add(key)
         return outcome, []
+
+    def _take_history(self, key: str, outcome: StoreOutcome) -> None:
+        """Have the target know what became of an object in the source; of one that it had, the notes."""
+        if not isinstance(self.target, Remembering) or not isinstance(self.source, Remembering):
+            return
+        try:
+            with _of_the_source():
+                lines = self.source.history_lines(key)
+        except CorruptError as error:
+            LOGGER.warning("object %r: %s: it is not copied", key, error)
+            return
+        if lines:
+            self.target.take_history(outcome.key, lines, only_notes=outcome.action is Action.KEEP)
+
+    def _glance(self, key: str) -> BaseStoredData:
+        with _of_the_source():
+            return self.source.glance(key) if isinstance(self.source, Glancing) else self.source.load(key)
 
     def _loaded(self, key: str) -> BaseStoredData:
         with _of_the_source():
@@ -331,14 +406,14 @@ class _Copying:
                 _ = files.names
             return files
 
-    def _to_go_first(self, key: str, stored: BaseStoredData) -> list[str]:
+    def _to_go_first(self, key: str, referred_to: Sequence[str]) -> list[str]:
         # An object is read a second time only if it came before what it refers to.
         if key in self._waiting:
             return []
         self._waiting.add(key)
         return [
             other
-            for other in dict.fromkeys(references(stored))
+            for other in dict.fromkeys(referred_to)
             if other in self._keys and other not in self._done and other not in self._waiting
         ]
 
@@ -377,7 +452,13 @@ def rename_reference(stored: BaseStoredData, old: str, new: str) -> None:
 # --- what a merge would do --------------------------------------------------------------------------------
 
 
-def plan(target: Inventory | None, sources: Sequence[Source]) -> list[MergeReport]:
+def plan(
+    target: Inventory | None,
+    sources: Sequence[Source],
+    *,
+    keep: KeepFilter | None = None,
+    keys: Sequence[Iterable[str] | None] | None = None,
+) -> list[MergeReport]:
     """Return what merging each source into the target, one after another, would report.
 
     The decisions are made on documents and digests; nothing is copied or written.
@@ -386,11 +467,16 @@ def plan(target: Inventory | None, sources: Sequence[Source]) -> list[MergeRepor
     ----------
     target
         Where the objects would go; ``None`` for a new, empty store.
+    keep, keys
+        As for `merge`; of the keys, those of each source.
     """
     planned = Plan(target)
     # A later source may be compared with an earlier one: all are held at once, in the order of all merges.
     with locked(planned.lock, *(source.lock for source in sources)):
-        return [merge(planned, source) for source in sources]
+        chosen = [None] * len(sources) if keys is None else keys
+        return [
+            merge(planned, source, keep=keep, keys=only) for source, only in zip(sources, chosen, strict=True)
+        ]
 
 
 class Plan:
@@ -441,7 +527,7 @@ class Plan:
             self._objects[key] = stored, ancillary_data
             for mark in incoming.marks():
                 self._keys.setdefault(mark, []).append(key)
-        return StoreOutcome(key, decision.action)
+        return StoreOutcome(key, decision.action, decision.reason)
 
     def _has(self, storage_key: str) -> bool:
         return storage_key in self._objects or (self._target is not None and storage_key in self._target)

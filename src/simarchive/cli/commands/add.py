@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from simarchive.cli import object_keys, opening
-from simarchive.cli.arguments import PATH, codec_option, container_argument, json_option, wait_option
+from simarchive.cli.arguments import (
+    PATH,
+    codec_option,
+    container_argument,
+    dry_run_option,
+    json_option,
+    wait_option,
+)
 from simarchive.cli.failures import Findings
 from simarchive.cli.output import count_text, print_json, print_line, print_notice
 from simarchive.cli.progress_bars import objects_bar
@@ -40,7 +47,12 @@ _MOST_LINES = 50
 )
 @click.option("--substance", metavar="SMILES", help="What it is made of, as in queries: O is water.")
 @click.option("--parent", "parents", metavar="KEY", multiple=True, help="The object that it continues.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be stored.")
+@dry_run_option
+@click.option(
+    "--follow-links",
+    is_flag=True,
+    help="Take the files that links in DIR lead to, as git-annex and DataLad have them.",
+)
 @codec_option
 @wait_option
 @json_option
@@ -53,6 +65,7 @@ def command(
     substance: str | None,
     parents: tuple[str, ...],
     dry_run: bool,
+    follow_links: bool,
     codec: str,
     wait_s: float,
     as_json: bool,
@@ -69,7 +82,8 @@ def command(
       simarchive query lab.h5 "class=run tag=paper-2027 atoms>10000"
 
     Runs that are in FILE already are not stored again, so an add that was broken off can be repeated.
-    Replicas and continuations are runs of their own: they never replace each other.
+    Replicas and continuations are runs of their own: they never replace each other. The same files with
+    another name, other tags or other metadata are another run, too, whose files take no room: it is named.
 
     Exit code 17 means that some DIR is no run or could not be read: it is named, and the rest is stored.
     """
@@ -78,7 +92,7 @@ def command(
     known = _known(name, tags, settings, substance, _whole_keys(parents, container))
     from simarchive.storage.runs.adding import add_runs, read_runs
 
-    runs = read_runs(directories, **known)
+    runs = read_runs(directories, follow_links=follow_links, **known)
     # Up to the first that can be stored: a wrong DIR must not leave an empty container behind.
     seen = list(_up_to_the_first(runs))
     if len(directories) == 1 and seen[0].problem is not None:
@@ -122,6 +136,7 @@ class _Done:
         facts["observables"] = list(reading.run.observables or ())
         facts["notes"] = [{"file": file, "note": text} for file, text in reading.notes]
         facts["not_read"] = reading.unknown
+        facts["same_files_as"] = run.same_files
         account = str(reading).partition("\n")[2] if with_account else ""
         return cls(str(run.directory), facts, reading.summary, account)
 
@@ -202,6 +217,7 @@ def _report(done: Sequence[_Done], container: Path, *, dry_run: bool, as_json: b
         print_json({"target": str(container), "dry_run": dry_run, "runs": runs})
     else:
         _print(done, container, dry_run=dry_run)
+        _print_same(done, container)
         if left_out:
             print_notice(f"simarchive: {count_text(len(left_out), 'directory', 'directories')} left out:")
             for one in left_out:
@@ -226,6 +242,21 @@ def _print(done: Sequence[_Done], container: Path, *, dry_run: bool) -> None:
     if n_there:
         parts.append(f"{n_there:,} there already")
     print_line(f"{container}: {', '.join(parts)}")
+
+
+def _print_same(done: Sequence[_Done], container: Path) -> None:
+    same = [one for one in done if one.facts.get("same_files_as")]
+    if not same:
+        return
+    what = "1 run has" if len(same) == 1 else f"{len(same):,} runs have"
+    print_notice(f"simarchive: {what} the very files of a run that was there, and other words:")
+    for one in same[:_MOST_LINES]:
+        others = ", ".join(key[:8] for key in one.facts["same_files_as"])
+        print_notice(f"  {one_line(one.directory)} -> {one.facts['key'][:8]}, as {others}")
+    if len(same) > _MOST_LINES:
+        print_notice(f"  and {len(same) - _MOST_LINES:,} more")
+    print_notice(f"To take one back: simarchive rm {container} KEY")
+    print_notice(f"To tag a stored run instead: simarchive amend {container} KEY --tag TAG")
 
 
 def _heading(one: _Done, *, dry_run: bool) -> str:

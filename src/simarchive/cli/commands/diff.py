@@ -1,125 +1,108 @@
-"""`simarchive diff`: where two containers differ."""
+"""`simarchive diff`: where two stores differ."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from simarchive.cli import opening
-from simarchive.cli.arguments import PATH, json_option
+from simarchive.cli.arguments import CONTAINER, json_option
 from simarchive.cli.failures import Findings
 from simarchive.cli.isolation import isolated_option
-from simarchive.cli.output import count_text, print_json, print_line
+from simarchive.cli.output import count_text, print_json, print_line, print_notice
+from simarchive.cli.progress_bars import objects_bar
+from simarchive.cli.selection import Selection, what_argument
+from simarchive.cli.streams import one_line
+from simarchive.errors import IncompleteError
 
 if TYPE_CHECKING:
-    from simarchive.storage.hdf5.storage import HDF5Storage
+    from simarchive.storage.finding.comparison import Comparison
 
 DIFFERENT = 1
 
 
-@dataclass(frozen=True, slots=True)
-class _Content:
-    """What decides whether two objects are equal: the identity of the document, and the files' digests."""
-
-    data_class: str
-    identity: str
-    files: tuple[tuple[str, str], ...]
-
-
-@dataclass(slots=True)
-class Differences:
-    """Where two containers differ, by key."""
-
-    only_in_first: list[str] = field(default_factory=list)
-    only_in_second: list[str] = field(default_factory=list)
-    other_key: dict[str, str] = field(default_factory=dict)  #: key in the first -> key in the second
-    changed: dict[str, list[str]] = field(default_factory=dict)  #: key -> "document" and names of files
-    n_equal: int = 0
-
-    @property
-    def none(self) -> bool:
-        """Whether both hold the same under the same keys."""
-        return not (self.only_in_first or self.only_in_second or self.other_key or self.changed)
-
-
-@click.command("diff", short_help="Compare two containers object by object.")
-@click.argument("first", metavar="A", type=PATH)
-@click.argument("second", metavar="B", type=PATH)
+@click.command("diff", short_help="Compare two containers or directories.")
+@click.argument("first", metavar="A", type=CONTAINER)
+@click.argument("second", metavar="B", type=CONTAINER)
+@what_argument
+@click.option(
+    "--rtol", type=click.FloatRange(min=0), default=0.0, metavar="X", help="Relative tolerance of numbers."
+)
+@click.option(
+    "--atol",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="X",
+    help="Absolute tolerance of numbers, in the unit that A has.",
+)
 @json_option
 @isolated_option("first", "second")
-def command(first: Path, second: Path, as_json: bool) -> None:
-    """Compare two containers object by object: documents by identity, files by digest.
+def command(
+    first: Path, second: Path, what: tuple[str, ...], rtol: float, atol: float, as_json: bool
+) -> None:
+    """Compare A and B object by object: state, substance, frames, observables, other fields, files.
 
-    Exit code 0 means that both hold the same objects under the same keys, 1 that they differ. Only keys and
-    digests are read; "simarchive verify" checks that the bytes still match them.
+    Each is a container or a directory of OpenFF Evaluator. WHAT selects the objects to compare: all by
+    default. Numbers count as equal if they are apart by at most atol + rtol * |number in B|; files, if their
+    digests are equal. Of a container only keys and digests are read, and the documents that differ:
+    "simarchive verify" checks that the bytes still match their digests.
+
+    Exit code 0 means that both hold the same objects under the same keys, 1 that they differ, 17 that some
+    objects could not be read.
 
     \b
-    Example:
+    Examples:
       simarchive diff mine.h5 theirs.h5
+      simarchive diff mine.h5 theirs.h5 phase=liquid --rtol 1e-6
+      simarchive diff mine.h5 stored_data/
     """
-    with opening.for_reading(first) as backend, opening.for_reading(second) as other:
-        differences = compare(_contents(backend), _contents(other))
+    from simarchive.storage.finding.comparison import Tolerance, compare
+
+    with opening.source(first) as mine, opening.source(second) as theirs:
+        keys = Selection(what).keys_in_each([mine, theirs])
+        total = sum(
+            len(store) if only is None else len(only)
+            for store, only in zip((mine, theirs), keys, strict=True)
+        )
+        with objects_bar("comparing", total) as progress:
+            found = compare(
+                mine, theirs, keys=(keys[0], keys[1]), tolerance=Tolerance(rtol, atol), progress=progress
+            )
     if as_json:
-        print_json({"equal": differences.none, **asdict(differences)})
+        print_json(found.as_dict())
     else:
-        _print(differences, first, second)
-    if not differences.none:
+        _print(found, first, second)
+    if found.unreadable:
+        raise Findings(IncompleteError.exit_code)
+    if not found.none:
         raise Findings(DIFFERENT)
 
 
-def compare(first: dict[str, _Content], second: dict[str, _Content]) -> Differences:
-    """Return where two collections of objects differ."""
-    differences = Differences()
-    by_content: dict[_Content, list[str]] = {}
-    for key, content in second.items():
-        if key not in first:
-            by_content.setdefault(content, []).append(key)
-    for key, content in first.items():
-        if key not in second:
-            elsewhere = by_content.get(content)
-            if elsewhere:
-                differences.other_key[key] = elsewhere.pop(0)
-            else:
-                differences.only_in_first.append(key)
-        elif content == second[key]:
-            differences.n_equal += 1
-        else:
-            differences.changed[key] = _changes(content, second[key])
-    found = set(differences.other_key.values())
-    differences.only_in_second = [key for key in second if key not in first and key not in found]
-    return differences
-
-
-def _contents(backend: HDF5Storage) -> dict[str, _Content]:
-    return {
-        header.key: _Content(
-            header.data_class,
-            header.identity,
-            tuple(sorted((info.name, info.digest) for info in backend.list_members(header.key))),
-        )
-        for header in backend.headers()
-    }
-
-
-def _changes(content: _Content, other: _Content) -> list[str]:
-    changes = [] if content.identity == other.identity else ["document"]
-    mine, theirs = dict(content.files), dict(other.files)
-    return changes + [name for name in sorted({**mine, **theirs}) if mine.get(name) != theirs.get(name)]
-
-
-def _print(differences: Differences, first: Path, second: Path) -> None:
-    sections: tuple[tuple[str, list[Any]], ...] = (
-        (f"only in {first}", differences.only_in_first),
-        (f"only in {second}", differences.only_in_second),
-        ("the same under another key", [f"{old} -> {new}" for old, new in differences.other_key.items()]),
-        ("different", [f"{key}: {', '.join(what)}" for key, what in differences.changed.items()]),
+def _print(found: Comparison, first: Path, second: Path) -> None:
+    _print_section(f"only in {first}", found.only_in_first)
+    _print_section(f"only in {second}", found.only_in_second)
+    _print_section(
+        "the same under another key", [f"{key} is {other}" for key, other in found.other_key.items()]
     )
-    for heading, lines in sections:
-        if lines:
-            print_line(f"{heading}: {count_text(len(lines), 'object')}", style="bold")
-            for line in lines:
-                print_line(f"  {line}")
-    print_line(f"{count_text(differences.n_equal, 'object')} equal")
+    if found.changed:
+        print_line(f"different: {count_text(len(found.changed), 'object')}", style="bold")
+        for key, changes in found.changed.items():
+            print_line(f"  {one_line(key)}")
+            for change in changes:
+                print_line(f"    {one_line(str(change))}")
+    print_line(f"{count_text(found.n_equal, 'object')} equal")
+    if found.n_close:
+        print_line(f"{count_text(found.n_close, 'object')} equal within the tolerances")
+    if found.unreadable:
+        print_notice(f"simarchive: {count_text(len(found.unreadable), 'object')} not compared:")
+        for key, problem in found.unreadable.items():
+            print_notice(f"  {one_line(key)}: {one_line(problem)}")
+
+
+def _print_section(heading: str, lines: list[str]) -> None:
+    if lines:
+        print_line(f"{heading}: {count_text(len(lines), 'object')}", style="bold")
+        for line in lines:
+            print_line(f"  {one_line(line)}")

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from simarchive.cli import object_keys, opening
-from simarchive.cli.arguments import PATH, container_argument, json_option
+from simarchive.cli import opening
+from simarchive.cli.arguments import PATH, json_option
 from simarchive.cli.isolation import isolated_option
 from simarchive.cli.output import print_json, print_line
 from simarchive.cli.progress_bars import bytes_bar
+from simarchive.cli.selection import choose, file_and_what
 from simarchive.cli.streams import one_line
 from simarchive.errors import ConflictError, NotFoundError
 
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
     Chosen = dict[str, list[MemberInfo]]
 
 
+_SHOWN = 5
+
+
 @click.command("extract", short_help="Write files of objects into a directory.")
-@container_argument
-@click.argument("keys", metavar="KEY...", nargs=-1, required=True)
+@file_and_what("extracted")
 @click.option(
     "--output", "-o", "directory", metavar="DIR", type=PATH, required=True, help="The directory to write to."
 )
@@ -40,24 +43,25 @@ if TYPE_CHECKING:
 @isolated_option("container")
 def command(
     container: Path,
-    keys: tuple[str, ...],
+    what: tuple[str, ...],
     directory: Path,
     patterns: tuple[str, ...],
     flat: bool,
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Write the files of objects into DIR/<key>/, and print their paths.
+    """Write the files of the objects that WHAT selects into DIR/<key>/, and print their paths.
 
     Each file is checked against its digest, and gets its name only once it is complete.
 
     \b
     Examples:
       simarchive extract water.h5 8d13dbc1 -o out/
-      simarchive extract water.h5 8d13dbc1 0a701d4c --files "*.pdb" -o out/
+      simarchive extract water.h5 phase=liquid T=298.15K --files "*.pdb" -o out/
     """
     with opening.for_reading(container) as backend:
-        found = object_keys.resolve_all(backend, keys)
+        found = choose(backend, what) or []
+        backend.prefetch(found, patterns or ("*",))
         chosen = {key: backend.list_members(key, patterns or None) for key in found}
         _check_chosen(chosen, patterns)
         folders = {key: directory if flat else directory / key for key in chosen}
@@ -81,7 +85,9 @@ def command(
 def _check_chosen(chosen: Chosen, patterns: tuple[str, ...]) -> None:
     if any(chosen.values()):
         return
-    objects = ", ".join(chosen)
+    if not chosen:
+        raise NotFoundError("no object matches: nothing was extracted; see 'simarchive query'")
+    objects = ", ".join(list(chosen)[:_SHOWN]) + (", ..." if len(chosen) > _SHOWN else "")
     if patterns:
         wanted = " or ".join(map(repr, patterns))
         raise NotFoundError(f"no file of {objects} matches {wanted}: see 'simarchive show'")

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 import click
 
 from simarchive.cli import opening
-from simarchive.cli.arguments import PATH, codec_option, container_argument, json_option, wait_option
+from simarchive.cli.arguments import (
+    PATH,
+    codec_option,
+    container_argument,
+    dry_run_option,
+    json_option,
+    wait_option,
+)
 from simarchive.cli.merge_report import report_merge, with_problems
 from simarchive.cli.progress_bars import objects_bar
 
@@ -26,11 +33,18 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Take the files that links in DIR lead to, as git-annex and DataLad have them.",
 )
+@dry_run_option
 @codec_option
 @wait_option
 @json_option
 def command(
-    directory: Path, container: Path, follow_links: bool, codec: str, wait_s: float, as_json: bool
+    directory: Path,
+    container: Path,
+    follow_links: bool,
+    dry_run: bool,
+    codec: str,
+    wait_s: float,
+    as_json: bool,
 ) -> None:
     """Copy a directory that OpenFF Evaluator wrote into FILE.
 
@@ -47,7 +61,17 @@ def command(
     Exit code 17 means that something in DIR could not be read: it is named, and the rest is imported.
     """
     from simarchive.storage.evaluator_directory import LocalFileStorage
-    from simarchive.storage.merging import merge
+    from simarchive.storage.merging import merge, plan
+
+    if dry_run:
+        with (
+            LocalFileStorage(directory, mode="r", follow_links=follow_links) as source,
+            _of_evaluator(source, container),
+            opening.for_reading_if_there(container) as there,
+        ):
+            report = with_problems(plan(there, [source])[0], source)
+        report_merge({str(directory): report}, container, as_json=as_json, dry_run=True)
+        return
 
     with (
         # Opened first: a wrong DIR must not leave an empty container behind.

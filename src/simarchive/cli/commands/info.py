@@ -16,28 +16,39 @@ from simarchive.ground.texts import share_text
 from simarchive.storage.display import wording
 
 if TYPE_CHECKING:
-    from simarchive.storage.hdf5.upkeep import ContainerStatistics
+    from simarchive.storage.hdf5.upkeep import ContainerOverview, ContainerStatistics
     from simarchive.storage.publication.metadata import ArchiveMetadata
 
 _SHOWN_AUTHORS = 5
+_FEW_OBJECTS = 200
 
 
 @click.command("info", short_help="Show what FILE holds and how much space it takes.")
 @container_argument
+@click.option(
+    "--files/--no-files",
+    "counts_files",
+    default=None,
+    help=f"Count the files. By default they are where there are no more than {_FEW_OBJECTS} objects.",
+)
 @json_option
 @isolated_option("container")
-def command(container: Path, as_json: bool) -> None:
+def command(container: Path, counts_files: bool | None, as_json: bool) -> None:
     """Show what FILE holds and how much space it takes.
 
     "files" is the number and original size of all files, "stored" the size that they take in FILE, and
-    "shared" what was saved because equal files are stored once.
+    "shared" what was saved because equal files are stored once. To count them, every object is looked at; all
+    else is known without that, however many there are.
 
     \b
-    Example:
+    Examples:
       simarchive info water.h5
+      simarchive info large.h5 --files
     """
     with opening.for_reading(container) as backend:
-        statistics = backend.statistics()
+        if counts_files is None:
+            counts_files = len(backend) <= _FEW_OBJECTS
+        statistics = backend.statistics() if counts_files else backend.overview()
         metadata = backend.metadata
     if as_json:
         print_json({**statistics.as_dict(), "path": str(container), "metadata": metadata.as_dict()})
@@ -60,30 +71,37 @@ def _of_archive(metadata: ArchiveMetadata) -> Iterator[tuple[str, str]]:
         yield "doi", metadata.doi
 
 
-def _facts(statistics: ContainerStatistics) -> Iterator[tuple[str, str]]:
+def _facts(statistics: ContainerOverview) -> Iterator[tuple[str, str]]:
+    from simarchive.storage.hdf5.upkeep import ContainerStatistics
+
     yield "format", f"{statistics.format}, created by {statistics.created_by}"
     yield "created", date_text(statistics.created_at)
     yield "objects", "\n".join([f"{statistics.n_objects:,}", *_classes(statistics.objects_by_class)])
     if statistics.n_damaged:
         yield "damaged", f"{count_text(statistics.n_damaged, 'object')}: run 'simarchive verify'"
-    yield "files", f"{statistics.n_members:,}, {size_text(statistics.logical_bytes)}"
-    yield "stored", f"{size_text(statistics.stored_bytes)}{_ratio(statistics)}"
-    yield "shared", size_text(statistics.shared_bytes) if statistics.shared_bytes else "nothing"
+    if isinstance(statistics, ContainerStatistics):
+        yield from _files(statistics)
+    else:
+        yield "files", "not counted: add --files"
+    if statistics.n_removed:
+        objects = count_text(statistics.n_removed, "object")
+        yield "removed", f"{objects}, {size_text(statistics.removed_bytes)}: see 'simarchive log'"
     yield "on disk", size_text(statistics.file_bytes)
     yield "index", _index(statistics.index)
     yield "log", f"{size_text(statistics.log_bytes)} not yet in the file" if statistics.log_bytes else "empty"
 
 
+def _files(statistics: ContainerStatistics) -> Iterator[tuple[str, str]]:
+    stored, unshared = statistics.stored_bytes, statistics.logical_bytes - statistics.shared_bytes
+    yield "files", f"{statistics.n_members:,}, {size_text(statistics.logical_bytes)}"
+    ratio = f", {share_text(stored, unshared)} of the original" if unshared else ""
+    yield "stored", f"{size_text(stored)}{ratio}"
+    yield "shared", size_text(statistics.shared_bytes) if statistics.shared_bytes else "nothing"
+
+
 def _classes(objects_by_class: dict[str, int]) -> list[str]:
     width = max((len(f"{number:,}") for number in objects_by_class.values()), default=0)
     return [f"  {number:>{width},} {name}" for name, number in objects_by_class.items()]
-
-
-def _ratio(statistics: ContainerStatistics) -> str:
-    unshared = statistics.logical_bytes - statistics.shared_bytes
-    if not unshared:
-        return ""
-    return f", {share_text(statistics.stored_bytes, unshared)} of the original"
 
 
 def _index(states: dict[str, str]) -> str:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from simarchive.cli import listing, object_keys, opening
-from simarchive.cli.arguments import container_argument, json_option
+from simarchive.cli.arguments import json_option, rows_option
 from simarchive.cli.isolation import isolated_option
 from simarchive.cli.output import (
     count_text,
     fitting_columns,
     print_json,
     print_line,
+    print_ndjson,
     print_notice,
     print_table,
 )
+from simarchive.cli.selection import file_and_what
 from simarchive.storage.display import wording
 
 if TYPE_CHECKING:
@@ -29,8 +32,7 @@ _WIDEST = 32
 
 
 @click.command("query", short_help="Find the objects that match an expression.")
-@container_argument
-@click.argument("expression", default="")
+@file_and_what(metavar="EXPRESSION")
 @click.option("--count", "form", flag_value="count", help="Print only how many objects match.")
 @click.option(
     "--keys", "form", flag_value="keys", help="Print only the whole key of each match, one per line."
@@ -42,15 +44,17 @@ _WIDEST = 32
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Return at most N objects.")
 @click.option("--order-by", metavar="COLUMN", help="Sort by a column; -COLUMN sorts in descending order.")
 @json_option
+@rows_option
 @isolated_option("container")
 def command(
     container: Path,
-    expression: str,
+    what: tuple[str, ...],
     form: str | None,
     explain: bool,
     limit: int | None,
     order_by: str | None,
     as_json: bool,
+    as_ndjson: bool,
 ) -> None:
     """Find the objects of FILE that match EXPRESSION, grouped by the values that matched.
 
@@ -62,33 +66,49 @@ def command(
       pressure=1atm                also P; pressure=none: not set
       phase=liquid,gas             one of several; phase!=gas: anything else
       molecules>=100               any field of the class, by its name
-      class=equilibration          simulation if left out; also free_energy,
-                                   force_field, trained_model
+      class=equilibration          simulation if left out; also run, any,
+                                   free_energy, force_field, trained_model
 
     \b
     Examples:
-      simarchive query water.h5 "substance=O phase=liquid"
-      simarchive query water.h5 "contains=O T=290..310K" --json --explain
-      simarchive query water.h5 "phase=liquid" --table --order-by -temperature
+      simarchive query water.h5 substance=O phase=liquid
+      simarchive query water.h5 contains=O T=290..310K --json --explain
+      simarchive query water.h5 phase=liquid --table --order-by -temperature
+      simarchive query water.h5 "atoms>=1000 class=run" --keys
 
     If nothing matches, the exit code is still 0.
     """
     with opening.for_reading(container) as backend:
-        data_query = backend.asked(expression)
+        data_query = backend.asked(" ".join(what))
         if limit is not None:
             data_query.limit = limit
         if order_by is not None:
             data_query.order_by = _column(order_by)
         explanation = backend.explain(data_query) if explain else ""
         answer: dict[str, Any] = {"explanation": explanation.splitlines()} if explain else {}
-        if explain and not as_json:
+        if explain and not as_json and not as_ndjson:
             print_line(explanation)
             print_line()
         answer |= _ANSWERS[form](backend, data_query)
-        if as_json:
+        if as_ndjson:
+            print_ndjson(_rows(answer))
+        elif as_json:
             print_json(answer)
         else:
             _PRINTERS[form](answer, backend)
+
+
+def _rows(answer: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield what an answer has of each object, or all of an answer that is about none."""
+    if "groups" in answer:
+        for group in answer["groups"]:
+            yield from group["objects"]
+    elif "rows" in answer:
+        yield from answer["rows"]
+    elif "keys" in answer:
+        yield from ({"key": key} for key in answer["keys"])
+    else:
+        yield answer
 
 
 def _column(order_by: str) -> str:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from simarchive.cli import opening
-from simarchive.cli.arguments import PATH, container_argument, json_option
+from simarchive.cli.arguments import PATH, json_option
 from simarchive.cli.failures import Findings
 from simarchive.cli.isolation import always, isolated_option
 from simarchive.cli.output import count_text, print_json, print_line, print_notice, size_text
 from simarchive.cli.progress_bars import bytes_bar, objects_bar
+from simarchive.cli.selection import choose, file_and_what, stored_order
 from simarchive.cli.streams import one_line
 from simarchive.errors import IncompleteError
 
@@ -25,20 +26,20 @@ _SHOWN = 20
 
 
 @click.command("report", short_help="Write a page for a browser that shows what is in FILE.")
-@container_argument
+@file_and_what()
 @click.option(
     "--output", "-o", "destination", metavar="PAGE", type=PATH, required=True, help="The page, report.html."
 )
 @click.option("--verify", "checks", is_flag=True, help="Also check every stored byte, and show the result.")
 @json_option
 @isolated_option("container", rule=always)
-def command(container: Path, destination: Path, checks: bool, as_json: bool) -> None:
+def command(container: Path, what: tuple[str, ...], destination: Path, checks: bool, as_json: bool) -> None:
     """Write one page for a browser that shows what FILE holds, and needs neither FILE nor a network.
 
-    It has a table of all objects that can be sorted and filtered, each object with its structure in 3D,
-    observables, document and files, a map of the states, sizes and compression by type of file, what is known
-    of the integrity, and how to open FILE. A page that "simarchive report" wrote before is replaced; any
-    other file is not.
+    WHAT selects the objects that it shows: all by default. It has a table of them that can be sorted and
+    filtered, each with its structure in 3D, observables, document and files, a map of the states, sizes and
+    compression by type of file, what is known of the integrity, and how to open FILE. A page that "simarchive
+    report" wrote before is replaced; any other file is not.
 
     \b
     Example:
@@ -52,9 +53,10 @@ def command(container: Path, destination: Path, checks: bool, as_json: bool) -> 
 
     check_destination(destination)
     with opening.for_reading(container) as backend:
-        checked = _checked(backend) if checks else None
-        with objects_bar("reading", len(backend)) as progress:
-            facts = gather(backend, checked=checked, progress=progress)
+        keys = stored_order(backend, choose(backend, what)) if what else None
+        checked = _checked(backend, keys) if checks else None
+        with objects_bar("reading", len(backend) if keys is None else len(keys)) as progress:
+            facts = gather(backend, checked=checked, progress=progress, keys=keys)
     n_bytes = write_report(facts, destination)
     if as_json:
         print_json(
@@ -82,9 +84,9 @@ def command(container: Path, destination: Path, checks: bool, as_json: bool) -> 
         raise Findings(IncompleteError.exit_code)
 
 
-def _checked(backend: HDF5Storage) -> VerificationReport:
+def _checked(backend: HDF5Storage, keys: list[str] | None) -> VerificationReport:
     with bytes_bar("verifying", None) as progress:
-        return backend.verify(progress=progress)
+        return backend.verify(progress=progress, keys=keys)
 
 
 def _print_notices(facts: Facts) -> None:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from simarchive.cli import opening
-from simarchive.cli.arguments import container_argument, json_option
+from simarchive.cli.arguments import json_option, rows_option
 from simarchive.cli.isolation import isolated_option
-from simarchive.cli.output import count_text, print_json, print_notice, print_table, size_text
+from simarchive.cli.output import count_text, print_json, print_ndjson, print_notice, print_table, size_text
+from simarchive.cli.selection import choose, file_and_what, stored_order
 from simarchive.ground.texts import share_text
 from simarchive.storage.display import wording
 
@@ -23,7 +24,7 @@ _NUMBERS = ("OBJECTS", "FILES", "ORIGINAL", "STORED", "STORED/ORIGINAL")
 
 
 @click.command("stats", short_help="Show what each type of file, class or substance takes.")
-@container_argument
+@file_and_what()
 @click.option(
     "--by",
     type=click.Choice(GROUPINGS),
@@ -32,19 +33,25 @@ _NUMBERS = ("OBJECTS", "FILES", "ORIGINAL", "STORED", "STORED/ORIGINAL")
     help="What is counted together: files by extension, or objects by data class or substance.",
 )
 @json_option
+@rows_option
 @isolated_option("container")
-def command(container: Path, by: str, as_json: bool) -> None:
+def command(container: Path, what: tuple[str, ...], by: str, as_json: bool, as_ndjson: bool) -> None:
     """Show how many objects and files there are of each group, their original size, and what they take.
 
-    The group that takes most room is the first. A file that several objects have is stored once: it counts
-    where it is met first, and as "shared" elsewhere. Documents and arrays are not counted.
+    All objects of FILE are counted, or those that WHAT selects. The group that takes most room is the first.
+    A file that several objects have is stored once: it counts where it is met first, and as "shared"
+    elsewhere. Documents and arrays are not counted.
 
     \b
     Example:
-      simarchive stats water.h5 --by substance
+      simarchive stats water.h5 phase=liquid --by substance
     """
     with opening.for_reading(container) as backend:
-        groups, n_damaged = backend.statistics_by(by)
+        keys = stored_order(backend, choose(backend, what)) if what else None
+        groups, n_damaged = backend.statistics_by(by, keys)
+    if as_ndjson:
+        print_ndjson({"by": by, **group.as_dict()} for group in groups)
+        return
     if as_json:
         found = [group.as_dict() for group in groups]
         print_json({"path": str(container), "by": by, "groups": found, "n_damaged": n_damaged})

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from simarchive.cli.arguments import container_argument, json_option
+from simarchive.cli import opening
+from simarchive.cli.arguments import json_option
 from simarchive.cli.failures import Findings
 from simarchive.cli.isolation import always, isolated_option
 from simarchive.cli.output import (
@@ -21,6 +22,7 @@ from simarchive.cli.output import (
     size_text,
 )
 from simarchive.cli.progress_bars import bytes_bar
+from simarchive.cli.selection import choose, file_and_what, stored_order
 from simarchive.cli.streams import one_line
 
 if TYPE_CHECKING:
@@ -28,25 +30,33 @@ if TYPE_CHECKING:
 
 
 @click.command("verify", short_help="Check every object, every stored byte and the index.")
-@container_argument
+@file_and_what()
 @click.option("--full", is_flag=True, help="Also decode every file and compare its digest.")
 @json_option
 @isolated_option("container", rule=always)
-def command(container: Path, full: bool, as_json: bool) -> None:
+def command(container: Path, what: tuple[str, ...], full: bool, as_json: bool) -> None:
     """Check every object of FILE, every stored byte of its files, and the index.
 
-    Exit code 11 means that something is wrong: the object, file and chunk are named. Whatever is found, the
-    rest is checked too. Warnings, such as a reference to an object that does not exist, leave the exit code
-    0, and so do objects of unknown data classes: their bytes are checked, but what they mean is not.
+    With WHAT, only the objects that it selects and their files are checked. Exit code 11 means that something
+    is wrong: the object, file and chunk are named. Whatever is found, the rest is checked too. Warnings, such
+    as a reference to an object that does not exist, leave the exit code 0, and so do objects of unknown data
+    classes: their bytes are checked, but what they mean is not. Warnings name removed objects, too, that
+    could not be restored as they were.
 
     \b
-    Example:
+    Examples:
       simarchive verify water.h5 --full
+      simarchive verify water.h5 8d13dbc1
     """
     from simarchive.storage.hdf5.verification import verify_file
 
     with bytes_bar("verifying", None) as progress:
-        report = verify_file(container, full=full, progress=progress)
+        if what:
+            with opening.for_reading(container) as backend:
+                keys = stored_order(backend, choose(backend, what))
+                report = backend.verify(full=full, progress=progress, keys=keys)
+        else:
+            report = verify_file(container, full=full, progress=progress)
     if as_json:
         print_json({**report.as_dict(), "path": str(container)})
     else:

@@ -27,3 +27,17 @@ LAYOUTS: dict[str, Callable[[Read, int], Layout]] = {
     "XTC": partial(xdr_layout, kind="XTC"),
 }
 """What gives the layout of a file of a format; each raises `LayoutError` for another file."""
+
+
+def frame_counters(head: bytes) -> tuple[tuple[int, int], ...]:
+    """Return where a file that starts with `head` says how many frames it has: offsets and lengths in bytes.
+
+    Programs that write DCD and NetCDF write these again with each frame; all else stays as it was.
+    """
+    if head[4:8] == b"CORD":
+        return (8, 4), (20, 4)  # NSET, and NSTEP, which is the last step in files of CHARMM and OpenMM
+    if head[:3] == b"CDF" and head[3:4] in (b"\x01", b"\x02"):
+        return ((4, 4),)  # numrecs
+    if head[:4] == b"CDF\x05":
+        return ((4, 8),)
+    return ()

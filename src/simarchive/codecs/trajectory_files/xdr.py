@@ -9,6 +9,7 @@ bytes and more have the magic number 2023 and a length of 8 bytes (GROMACS 2023,
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -233,12 +234,17 @@ class FrameScanner:
 
     A file that does not begin with a frame has none. Where something else follows a frame, or the file ends
     in the midst of one, the frames before that count.
+
+    Parameters
+    ----------
+    known
+        The lengths of the first frames, if they are known: they are not looked at.
     """
 
-    def __init__(self) -> None:
-        self._lengths: list[int] = []
+    def __init__(self, known: Iterable[int] = ()) -> None:
+        self._lengths: list[int] = [*known]
         self._offset = 0  # of the next piece
-        self._next = 0  # where the next frame begins
+        self._next = sum(self._lengths)  # where the next frame begins
         self._begun = b""  # what there is of a header that the next piece may complete
         self._kind: str | None = None
         self._ended = False

@@ -26,7 +26,7 @@ class FingerprintSet:
     """
 
     def __init__(self, fingerprints: Sequence[Array]) -> None:
-        self._sorted = np.unique(np.concatenate(fingerprints)) if fingerprints else np.zeros(0, WORD)
+        self._sorted = np.sort(np.concatenate(fingerprints)) if fingerprints else np.zeros(0, WORD)
         self._loose: set[int] = set()
 
     def __contains__(self, fingerprint: int) -> bool:

@@ -6,8 +6,8 @@ arrays of plain numbers, and ASCII texts of fixed length. None has zero elements
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+import functools
+from contextlib import AbstractContextManager
 from typing import Any
 
 import h5py
@@ -39,6 +39,11 @@ def check_of(content: bytes | Array, start: int = 0) -> int:
     data = content if isinstance(content, bytes) else np.ascontiguousarray(content).view(np.uint8).data
     crc: int = isal_zlib.crc32(data, start)
     return crc
+
+
+@functools.lru_cache(maxsize=256)
+def _check_of_name(name: str) -> int:
+    return check_of(name.encode())
 
 
 class Attributes:
@@ -109,21 +114,10 @@ class Attributes:
 
     def making_sense(self) -> AbstractContextManager[None]:
         """Say that the index is damaged where its numbers lead numpy or this package astray."""
-        return self._as_damage(lambda error: f"it makes no sense ({type(error).__name__}: {error})")
+        return _AsDamage(self, None)
 
     def _reading(self, name: str) -> AbstractContextManager[None]:
-        return self._as_damage(lambda error: f"{name!r} cannot be read ({error})")
-
-    @contextmanager
-    def _as_damage(self, words: Callable[[Exception], str]) -> Iterator[None]:
-        try:
-            yield
-        except StorageError:
-            raise
-        except UNREADABLE as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise  # the device failed; what it holds may be sound
-            raise self.corrupt(words(error)) from error
+        return _AsDamage(self, name)
 
     def read(self, name: str, size: int | None = None) -> Array:
         """Return the array of an attribute.
@@ -148,14 +142,17 @@ class Attributes:
         if self._checks is None:
             with self._reading(INDEX_CHECKS):
                 self._checks = self._read_checks()
-        if self._checks and self._checks.get(check_of(name.encode())) != check_of(values):
+        if self._checks and self._checks.get(_check_of_name(name)) != check_of(values):
             raise self.corrupt(f"{name!r} does not match its check")
         return values
 
     def _read_checks(self) -> dict[int, int]:
-        if not nodes.has_attribute(self._id, INDEX_CHECKS):
+        try:
+            pairs = nodes.read_numbers(self._id, INDEX_CHECKS)
+        except KeyError:
+            if nodes.has_attribute(self._id, INDEX_CHECKS):
+                raise  # damaged
             return {}
-        pairs = nodes.read_numbers(self._id, INDEX_CHECKS)
         if pairs.dtype != np.uint32 or pairs.size % 2 or not pairs.size:
             raise TypeError("they are not pairs of numbers")
         return dict(pairs.reshape(-1, 2).tolist())
@@ -163,7 +160,7 @@ class Attributes:
     def create(self, name: str, values: Array) -> None:
         """Write an array as a new attribute, which never changes."""
         nodes.create_numbers(self._id, name, values)
-        self._created[check_of(name.encode())] = check_of(values)
+        self._created[_check_of_name(name)] = check_of(values)
 
     def seal(self) -> None:
         """Write the checks of all arrays that `create` wrote."""
@@ -199,3 +196,27 @@ class Attributes:
             del text
             nodes.delete_attribute(self._id, name)
         self.create_text(name, content, max(LARGE_BYTES, 2 * len(content)))
+
+
+class _AsDamage(AbstractContextManager[None]):
+    """A block in which what HDF5 or numpy raise means that the index is damaged.
+
+    Not a generator, which takes as long as to read a small attribute.
+    """
+
+    __slots__ = ("_attributes", "_name")
+
+    def __init__(self, attributes: Attributes, name: str | None) -> None:
+        self._attributes, self._name = attributes, name
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, UNREADABLE) or isinstance(error, StorageError):
+            return
+        if isinstance(error, OSError) and error.errno is not None:
+            return  # the device failed; what it holds may be sound
+        if self._name is None:
+            raise self._attributes.corrupt(f"it makes no sense ({type(error).__name__}: {error})") from error
+        raise self._attributes.corrupt(f"{self._name!r} cannot be read ({error})") from error

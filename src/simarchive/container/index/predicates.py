@@ -162,10 +162,9 @@ class CategorySatisfies(Predicate):
         """Return which values fulfil the condition."""
         codes = cast(CategoryValues, values).codes
         found = self._known[codes]
-        new = np.unique(codes[found < 0])
-        if new.size:
-            texts = self._vocabulary.texts(new.tolist())
-            self._known[new] = [bool(self._test(text)) for text in texts]
+        new = sorted(set(codes[found < 0].tolist()))
+        if new:
+            self._known[new] = [bool(self._test(text)) for text in self._vocabulary.texts(new)]
             found = self._known[codes]
         return found.astype(bool)
 

@@ -78,6 +78,11 @@ class Selection:
         self._parts = parts
         self._order = np.searchsorted(kept, chosen)
 
+    @property
+    def has_plain_keys(self) -> bool:
+        """Whether all keys are 32 hexadecimal digits, whatever stands in the file."""
+        return all(rowset.keys().is_hexadecimal for rowset, _ in self._parts)
+
     def _arranged(self, values: list[Any]) -> list[Any]:
         return values if self._order is None else [values[place] for place in self._order.tolist()]
 

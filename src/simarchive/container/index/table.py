@@ -28,6 +28,7 @@ from simarchive.container.layout import INDEX_FORMAT, INDEX_KEY, INDEX_TABLE
 from simarchive.errors import ConflictError, FormatError, InvalidDataError, StorageError
 from simarchive.ground import json_text
 from simarchive.ground.conditions import Column, ColumnKind, Condition, Value, is_missing
+from simarchive.ground.keys import are_keys, is_key
 
 KEY_COLUMN = INDEX_KEY
 """The name under which `IndexTable.columns` gives the keys."""
@@ -313,6 +314,30 @@ class IndexTable:
         """
         with self._attributes.making_sense():
             return self._selection(conditions, order_by, limit).keys()
+
+    def object_keys(
+        self, conditions: Sequence[Condition] = (), *, order_by: str | None = None, limit: int | None = None
+    ) -> list[str]:
+        """Return what `select` does, of a table whose keys are those of objects.
+
+        Raises
+        ------
+        InvalidDataError
+            As `select`.
+        CorruptError
+            If one of them can be the key of no object.
+        """
+        with self._attributes.making_sense():
+            selection = self._selection(conditions, order_by, limit)
+            keys = selection.keys()
+        return keys if selection.has_plain_keys else self.checked_keys(keys)
+
+    def checked_keys(self, keys: list[str]) -> list[str]:
+        """Return keys of the table if all can be keys of objects; errors as for `object_keys`."""
+        if not are_keys(keys):
+            name = next(key for key in keys if not is_key(key))
+            raise self._attributes.corrupt(f"it has {name!r}, which is not a key")
+        return keys
 
     def keys(self) -> list[str]:
         """Return all keys in the order of first insertion."""

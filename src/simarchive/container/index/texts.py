@@ -20,6 +20,7 @@ from simarchive.ground.keys import are_hexadecimal
 
 _is_hex = re.compile("[0-9a-f]{32}").fullmatch
 _HEX_ZERO = "0" * 32
+_MOST_LENGTH_BYTES = 4  # of the number that says how long a text is
 WORD = np.dtype("<u8")
 
 
@@ -72,6 +73,11 @@ class TextArray:
         offsets = np.zeros(len(encoded) + 1, np.int64)
         np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)), out=offsets[1:])
         return cls(words, None, b"".join(encoded), offsets)
+
+    @property
+    def is_hexadecimal(self) -> bool:
+        """Whether all texts are 32 hexadecimal digits, whatever stands in the file."""
+        return self.lows is not None
 
     def __len__(self) -> int:
         return int(self.words.size)
@@ -166,13 +172,13 @@ class TextArray:
         if words.size == 2 * size:
             return cls(words[:size], words[size:], b"", None)
         lengths = attributes.read_sealed(name + INDEX_LENGTHS_SUFFIX, size)
-        if lengths.dtype.kind != "u":
+        # No text is as long as a number of 64 bits, and none of fewer can wrap around in a sum.
+        if lengths.dtype.kind != "u" or lengths.itemsize > _MOST_LENGTH_BYTES:
             raise attributes.corrupt(f"attribute {name + INDEX_LENGTHS_SUFFIX!r} does not hold lengths")
-        # As floats, so that nothing wraps around.
-        attributes.check_room("bytes of text", int(lengths.sum(dtype=np.float64)), 1)
         offsets = np.zeros(size + 1, np.int64)
         np.cumsum(lengths, dtype=np.int64, out=offsets[1:])
         total = int(offsets[-1])
+        attributes.check_room("bytes of text", total, 1)
         data = attributes.read_sealed(name + INDEX_TEXTS_SUFFIX, total).tobytes() if total else b""
         if not _are_texts(data, offsets):
             raise attributes.corrupt(f"attribute {name + INDEX_TEXTS_SUFFIX!r} does not hold {size} texts")
@@ -183,6 +189,8 @@ def _are_texts(data: bytes, offsets: Array) -> bool:
     """Return whether `data` is UTF-8 that no offset cuts within a character."""
     if len(data) != offsets[-1]:
         return False
+    if data.isascii():
+        return True
     try:
         data.decode()
     except UnicodeDecodeError:

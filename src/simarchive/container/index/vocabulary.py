@@ -120,9 +120,8 @@ class Vocabulary:
 
     def decoded(self, codes: Array) -> list[str | None]:
         """Return the text of each code, ``None`` for -1."""
-        distinct, places = np.unique(codes, return_inverse=True)
-        present = distinct[distinct >= 0]
-        texts = np.empty(distinct.size, object)
-        texts[distinct.size - present.size :] = self.texts(present.tolist())
-        decoded: list[str | None] = texts[places].tolist()
-        return decoded
+        # `numpy.unique` loads `numpy.ma`, which takes longer than most queries.
+        wanted: list[int] = codes.tolist()
+        distinct = sorted(code for code in set(wanted) if code >= 0)
+        found = dict(zip(distinct, self.texts(distinct), strict=True))
+        return [found.get(code) for code in wanted]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -46,6 +46,7 @@ def extract_member(
     sync: bool = False,
     overwrite: bool = True,
     executable: bool = False,
+    modified_ns: int | None = None,
 ) -> None:
     """Write a member's bytes to the file `destination`, which appears complete and checked, or not at all.
 
@@ -65,6 +66,8 @@ def extract_member(
         Whether a file that is there is replaced.
     executable
         Whether those who may read the file may execute it.
+    modified_ns
+        When the file counts as changed last, in nanoseconds since 1970; by default now.
 
     Raises
     ------
@@ -84,6 +87,8 @@ def extract_member(
             if executable:
                 mode = stat.S_IMODE(os.fstat(fd).st_mode)
                 os.fchmod(fd, mode | (mode & 0o444) >> 2)
+            if modified_ns is not None:
+                _set_time(fd, modified_ns)
 
 
 def verify_member(
@@ -208,6 +213,12 @@ def wrong_digest(table: MemberTable, found: str) -> CorruptMemberError:
     )
 
 
+def _set_time(fd: int, modified_ns: int) -> None:
+    # Not every file system has room for every time: then the file is new, as any that is made there.
+    with contextlib.suppress(OSError, OverflowError):
+        os.utime(fd, ns=(os.fstat(fd).st_atime_ns, modified_ns))
+
+
 def _chunk_space(table: MemberTable) -> memoryview:
     return memoryview(bytearray(table.chunk_bytes))
 
@@ -238,7 +249,7 @@ def _write_chunks(
         raise wrong_digest(table, hasher.hexdigest())
 
 
-@contextmanager
+@contextlib.contextmanager
 def _errors_named(destination: Path) -> Iterator[None]:
     try:
         yield

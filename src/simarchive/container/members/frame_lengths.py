@@ -24,7 +24,7 @@ _CHECK_WORDS = 2
 _MOST_BYTES = 2**32 - 1
 
 
-def keep_frame_lengths(dataset: h5py.Dataset, digest: str, lengths: Sequence[int] | FrameLengths) -> None:
+def keep_frame_lengths(dataset: h5py.HLObject, digest: str, lengths: Sequence[int] | FrameLengths) -> None:
     """Write the lengths in bytes of a member's frames, in order from its start, if there are any."""
     if not len(lengths) or max(lengths) > _MOST_BYTES:
         return

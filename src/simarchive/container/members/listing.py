@@ -1,4 +1,8 @@
-"""The members of one object, and its folders that hold none."""
+"""The members of one object, and its folders that hold none.
+
+`group` is the group of the object. Its members stand in a group of their own, so that its arrays stand alone;
+those of early versions stand beside the arrays.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +21,12 @@ from simarchive.container.layout import (
     MEMBER_EMPTY_FOLDERS,
     MEMBER_EXECUTABLES,
     MEMBER_SIZE,
+    MEMBER_TIMES,
+    MEMBERS,
 )
 from simarchive.container.members.names import link_name, member_name
 from simarchive.container.members.table import MemberInfo, is_member
+from simarchive.container.members.times import read_times
 from simarchive.container.nodes import UNREADABLE
 from simarchive.errors import CorruptError, InvalidDataError, NotFoundError
 from simarchive.ground import json_text
@@ -28,11 +35,41 @@ from simarchive.ground.keys import check_member_name
 LOGGER = logging.getLogger("simarchive")
 
 Arrays = Callable[[], frozenset[str]]
-"""Gives the links of an object that are arrays of its document; called only if something is damaged."""
+"""Gives the links of an object that are arrays of its document.
+
+Called only if something is damaged that stands beside the arrays.
+"""
+
+
+def place_of_members(group: h5py.Group) -> h5py.Group:
+    """Return the group in which the members of the object `group` stand: that itself in early objects."""
+    own = nodes.find_group(group.id, MEMBERS)
+    return group if own is None else h5py.Group(own)
+
+
+def has_own_place(group: h5py.Group) -> bool:
+    """Return whether the members of the object `group` stand in a group of their own."""
+    return nodes.find_group(group.id, MEMBERS) is not None
+
+
+def place_for_members(group: h5py.Group) -> h5py.Group:
+    """Return where a new member of the object `group` has to stand, which is created if it has none yet."""
+    own = nodes.find_group(group.id, MEMBERS)
+    if own is not None:
+        return h5py.Group(own)
+    is_taken = nodes.link_exists(group.id, MEMBERS)  # by an array, or a member of that name
+    if is_taken or any(is_member(group[link]) for link in nodes.child_names(group.id)):
+        return group
+    return create_place(group)
+
+
+def create_place(group: h5py.Group) -> h5py.Group:
+    """Return a new group for the members of the object `group`, which has none yet."""
+    return h5py.Group(nodes.create_small_group(group.id, MEMBERS))
 
 
 def list_members(group: h5py.Group, arrays: Arrays = frozenset) -> Iterator[MemberInfo]:
-    """Yield what is known about each member of `group`, in the group's order.
+    """Yield what is known about each member of `group`, in their order.
 
     One whose description cannot be read has a `fault`, and costs no other.
     """
@@ -55,21 +92,23 @@ def listed_digests(group: h5py.Group) -> Iterator[tuple[str, str]]:
 
     One whose digest cannot be read has an empty one.
     """
-    for link in nodes.child_names(group.id):
+    place = place_of_members(group)
+    for link in nodes.child_names(place.id):
         try:
-            dataset = _dataset(group, link)
+            dataset = _dataset(place, link)
             if dataset is not None:
-                yield member_name(group, link), nodes.read_text(dataset.id, MEMBER_DIGEST)
+                yield member_name(place, link), nodes.read_text(dataset.id, MEMBER_DIGEST)
         except (*UNREADABLE, CorruptError):
-            yield _name_or_link(group, link), ""
+            yield _name_or_link(place, link), ""
 
 
 def listed_names(group: h5py.Group) -> list[str]:
-    """Return the names that members of `group` have, in the group's order, without opening any.
+    """Return the names that members of `group` have, in their order, without opening any.
 
-    The arrays of the object are among them: which of the names is a member, only `find_member` can say.
+    The arrays of an early object are among them: which is a member, only `find_member` can say.
     """
-    return [_name_or_link(group, link) for link in nodes.child_names(group.id)] + lost_members(group)
+    place = place_of_members(group)
+    return [_name_or_link(place, link) for link in nodes.child_names(place.id)] + lost_members(group)
 
 
 def lost_members(group: h5py.Group) -> list[str]:
@@ -82,15 +121,16 @@ def list_datasets(
     group: h5py.Group, arrays: Arrays = frozenset
 ) -> Iterator[tuple[h5py.Dataset | None, MemberInfo]]:
     """Yield the dataset of each member, ``None`` for one with a `fault`, and the member."""
-    for link in nodes.child_names(group.id):
+    place = place_of_members(group)
+    for link in nodes.child_names(place.id):
         try:
-            dataset = _dataset(group, link)
+            dataset = _dataset(place, link)
             if dataset is None:
                 continue
-            found = dataset, member_info(dataset, member_name(group, link))
+            found = dataset, member_info(dataset, member_name(place, link))
         except (*UNREADABLE, CorruptError) as error:
-            if link not in arrays():
-                yield None, faulty(_name_or_link(group, link), str(error))
+            if place is not group or link not in arrays():
+                yield None, faulty(_name_or_link(place, link), str(error))
         else:
             yield found
     for name in lost_members(group):
@@ -138,8 +178,8 @@ def find_member(group: h5py.Group, name: str) -> h5py.Dataset:
     NotFoundError
         If `group` has no member of this name.
     """
-    link = link_name(name)
-    dataset = _dataset(group, link) if nodes.link_exists(group.id, link) else None
+    link, place = link_name(name), place_of_members(group)
+    dataset = _dataset(place, link) if nodes.link_exists(place.id, link) else None
     if dataset is None:
         raise NotFoundError(f"{group.name} has no member {name!r}")
     return dataset
@@ -147,12 +187,19 @@ def find_member(group: h5py.Group, name: str) -> h5py.Dataset:
 
 def has_link(group: h5py.Group, name: str) -> bool:
     """Return whether anything stands where a member of this name would."""
-    return nodes.link_exists(group.id, link_name(name))
+    return nodes.link_exists(place_of_members(group).id, link_name(name))
 
 
 def has_proof(group: h5py.Group, name: str) -> bool:
     """Return whether what a member of `group` says of itself can be compared with a digest."""
     return nodes.has_attribute(find_member(group, name).id, MEMBER_DESCRIPTION_DIGEST)
+
+
+def listed_names_without(group: h5py.Group, arrays: frozenset[str]) -> list[str]:
+    """Return the names of the members of `group`, given the links that are arrays; none is opened."""
+    place = place_of_members(group)
+    but = arrays if place is group else frozenset()
+    return [_name_or_link(place, link) for link in nodes.child_names(place.id) if link not in but]
 
 
 def keep_empty_folders(group: h5py.Group, folders: Iterable[str]) -> None:
@@ -182,13 +229,17 @@ def executables(group: h5py.Group) -> frozenset[str]:
 
 
 def faults_of_lists(group: h5py.Group) -> dict[str, str]:
-    """Return what is wrong with the lists of empty folders and of executables, by attribute."""
+    """Return what is wrong with the lists of empty folders, executables and times, by attribute."""
     faults = {}
     for attribute in (MEMBER_EMPTY_FOLDERS, MEMBER_EXECUTABLES):
         try:
             _names(group, attribute)
         except CorruptError as error:
             faults[attribute] = str(error)
+    try:
+        read_times(group)
+    except CorruptError as error:
+        faults[MEMBER_TIMES] = str(error)
     return faults
 
 

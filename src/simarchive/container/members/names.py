@@ -40,7 +40,31 @@ def link_name(member: str) -> str:
 def keep_long_name(group: h5py.Group, member: str) -> None:
     """Write the attribute of `group` that keeps a name too long for a link; short ones need none."""
     if len(_encode(member).encode()) > MAX_LINK_BYTES:
-        nodes.write_text(group.id, MEMBER_LONG_NAME_PREFIX + _suffix(member), member)
+        attribute = long_name_attribute(member)
+        if nodes.find_text(group.id, attribute) != member:
+            nodes.write_text(group.id, attribute, member)
+
+
+def long_name_attribute(member: str) -> str:
+    """Return the name of the attribute that `keep_long_name` writes for `member` if it has to."""
+    return MEMBER_LONG_NAME_PREFIX + _suffix(member)
+
+
+def move_long_name(source: h5py.Group, target: h5py.Group, place: h5py.Group, link: str) -> None:
+    """Write the attribute of `place`, which keeps a name too long for a link, in a copy of an object.
+
+    Parameters
+    ----------
+    source
+        Where the members of the object that is copied stand.
+    target
+        The copy; that of an early object has the attribute itself.
+    """
+    attribute = MEMBER_LONG_NAME_PREFIX + link[-_SUFFIX_DIGITS:]
+    if len(link.encode()) > MAX_LINK_BYTES - 4 and nodes.has_attribute(source.id, attribute):
+        name = nodes.read_text(source.id, attribute)
+        nodes.delete_attribute(target.id, attribute)
+        nodes.write_text(place.id, attribute, name)
 
 
 def member_name(group: h5py.Group, link: str) -> str:

@@ -120,6 +120,16 @@ class SharedMembers:
                 if (info.size >= MIN_SHARED_BYTES or info.fault) and place in table:
                     table.remove(place)
 
+    def is_used(self, info: MemberInfo) -> bool:
+        """Return whether the table knows a member that is equal to this one; damaged, it knows none."""
+        try:
+            table = self._tables.get(layout.MEMBER_TABLE)
+            return table is not None and bool(
+                table.count([Equals("size", info.size), Equals("digest", info.digest)])
+            )
+        except StorageError:
+            return False
+
     def is_intact(self, dataset: h5py.Dataset) -> bool:
         """Return whether every stored byte of a member has its check; each dataset is read once."""
         try:

@@ -18,6 +18,7 @@ from simarchive.container.layout import (
     MEMBER_DESCRIPTION_DIGEST,
     MEMBER_DIGEST,
     MEMBER_SIZE,
+    OBJECTS,
 )
 from simarchive.container.nodes import UNREADABLE
 from simarchive.errors import CorruptMemberError, StorageError
@@ -103,6 +104,11 @@ class MemberTable:
         """Return how many bytes of the file `chunk` holds: fewer than `chunk_bytes` in the last one."""
         return min(self.chunk_bytes, self.size - chunk * self.chunk_bytes)
 
+    def ranges(self) -> list[tuple[int, int]]:
+        """Return offset and stored size of each chunk that is written."""
+        places = zip(self.offsets.tolist(), self.stored_sizes.tolist(), strict=True)
+        return [(offset, size) for offset, size in places if size]
+
     def description_digest(self) -> str:
         """Return the digest of all but the offsets: see the function of this name."""
         return description_digest(
@@ -132,7 +138,9 @@ def is_member(dataset: h5py.HLObject) -> bool:
 
 def member_label(dataset: h5py.Dataset) -> str:
     """Return how a message names the member and its object."""
-    *_, key, link = f"/?/{dataset.name or '?'}".split("/")
+    place = (dataset.name or "?").strip("/").split("/")
+    at = 1 if place[0] == OBJECTS and len(place) > 2 else 0
+    key, link = (place[at] if len(place) > 1 else "?"), place[-1]
     return f"member {link!r} of object {key!r}"
 
 
@@ -149,10 +157,10 @@ def read_table(dataset: h5py.Dataset) -> MemberTable:
     label = member_label(dataset)
     try:
         size = nodes.read_integer(dataset.id, MEMBER_SIZE)
-        digest = nodes.read_text(dataset.id, MEMBER_DIGEST)
+        digest = nodes.read_digest(dataset.id, MEMBER_DIGEST)
         codec = codec_named(nodes.read_text(dataset.id, MEMBER_CODEC))
         crcs = nodes.read_numbers(dataset.id, MEMBER_CHUNK_CRC32).astype(np.uint32, copy=False)
-        described = nodes.find_text(dataset.id, MEMBER_DESCRIPTION_DIGEST)
+        described = nodes.find_digest(dataset.id, MEMBER_DESCRIPTION_DIGEST)
         table = _checked_table(dataset, label, size, digest, codec, crcs, is_proved=described is not None)
         if described is not None and described != table.description_digest():
             raise ValueError("it does not match its digest")
@@ -176,17 +184,13 @@ def _checked_table(
     *,
     is_proved: bool,
 ) -> MemberTable:
-    element_size = dataset.dtype.itemsize
-    chunk_bytes = int(dataset.chunks[0]) * element_size
-    n_chunks = -(-size // chunk_bytes)
-    if (
-        dataset.ndim != 1
-        or element_size != codec.element_size
-        or dataset.shape[0] != -(-size // element_size)
-    ):
+    shape, chunk_shape, element_size = nodes.chunked_form(dataset.id)
+    if len(shape) != 1 or element_size != codec.element_size or shape[0] != -(-size // element_size):
         raise ValueError(
-            f"shape {dataset.shape} of {dataset.dtype} does not fit {size} bytes in {codec.name}"
+            f"shape {shape} of elements of {element_size} bytes does not fit {size} bytes in {codec.name}"
         )
+    chunk_bytes = chunk_shape[0] * element_size
+    n_chunks = -(-size // chunk_bytes)
     if chunk_bytes > MAX_CHUNK_BYTES or len(crcs) != n_chunks:
         raise ValueError(f"{len(crcs)} checks for {n_chunks} chunks of {chunk_bytes} bytes")
     offsets = np.zeros(n_chunks, np.uint64)
@@ -205,9 +209,7 @@ def _checked_table(
         nodes.visit_chunks(dataset.id, place)
     if n_chunks and int(stored_sizes.max()) > 2 * chunk_bytes + 4096:
         raise ValueError(f"a chunk of {int(stored_sizes.max())} stored bytes is too large for {chunk_bytes}")
-    room, stored = nodes.file_size(dataset.id), int(stored_sizes.sum())
-    if stored > room:
-        raise ValueError(f"its chunks claim {in_bytes(stored)} of a file of {in_bytes(room)}")
+    nodes.check_room(dataset.id, int(stored_sizes.sum()))
     zeros = int(np.count_nonzero(stored_sizes == 0)) * chunk_bytes
     if zeros > LIMITS.unwritten_bytes:
         raise ValueError(

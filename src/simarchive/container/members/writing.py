@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 import h5py
 import numpy as np
 from blake3 import blake3
 from isal import isal_zlib
+from numpy.typing import NDArray
 
 from simarchive.codecs import DEFAULT_CODEC, Codec, choose_codec
 from simarchive.codecs.trajectory_files.xdr import FrameScanner
 from simarchive.container import nodes
 from simarchive.container.layout import (
+    LONG_NAME,
     MEMBER_CHUNK_CRC32,
     MEMBER_CODEC,
     MEMBER_DESCRIPTION_DIGEST,
     MEMBER_DIGEST,
+    MEMBER_LONG_NAME,
     MEMBER_SIZE,
 )
 from simarchive.container.members.extraction import read_stored, wrong_digest
@@ -26,13 +30,13 @@ from simarchive.container.members.frame_lengths import FrameLengths, keep_frame_
 from simarchive.container.members.names import keep_long_name, link_name
 from simarchive.container.members.pipeline import Pipeline, Progress, Stage
 from simarchive.container.members.reader import open_member
-from simarchive.container.members.source import MemberSource, open_source
+from simarchive.container.members.source import open_source
 from simarchive.container.members.table import ChunkFile, MemberInfo, MemberTable, description_digest
 from simarchive.errors import ConflictError
 from simarchive.ground.limits import LIMITS
 from simarchive.ground.signals import SIGNALS
 
-_PAGE = 4096
+Checks: TypeAlias = NDArray[np.uint32]
 
 
 def store_member(
@@ -52,7 +56,7 @@ def store_member(
     Parameters
     ----------
     group
-        Group of the object, open for writing.
+        Where the object's members stand (`place_of_members`), open for writing.
     name
         Name of the member: a relative path.
     source
@@ -77,12 +81,20 @@ def store_member(
     with open_source(source, size) as opened:
         chosen = choose_codec(codec, opened.sample())
         chunk_bytes = chunk_length(opened.size, chosen)
-        dataset = _create_dataset(group, opened.size, chosen, chunk_bytes)
+        dataset = create_member(group, opened.size, chosen, chunk_bytes)
         scanner = FrameScanner()
-        digest, crcs, masks = _store_chunks(dataset, opened, chosen, progress, scanner)
+        hasher = blake3()
+
+        def read(_: int, piece: memoryview) -> None:
+            opened.read_into(piece)
+            hasher.update(piece)
+            scanner.feed(piece)
+
+        crcs, masks = write_chunks(dataset, chosen, opened.size, 0, read, progress)
         opened.check_unchanged()
+        digest = hasher.hexdigest()
     described = description_digest(opened.size, digest, chosen.name, chunk_bytes, crcs, masks)
-    _write_attributes(dataset, opened.size, digest, chosen.name, crcs, described)
+    describe_member(dataset, opened.size, digest, chosen.name, crcs, described)
     if len(crcs) > 1:  # else who wants to know reads the one chunk anyway
         keep_frame_lengths(dataset, digest, scanner.finish())
     nodes.add_link(dataset.id, group.id, link)
@@ -140,18 +152,11 @@ def copy_member(
     link = link_name(name)
     if link in group:
         raise ConflictError(f"member {name!r} is already stored in {group.name}")
-    dataset = _create_dataset(group, table.size, table.codec, table.chunk_bytes)
-    elements = table.chunk_bytes // table.codec.element_size
-    for chunk in range(table.n_chunks):
-        stored_bytes = read_stored(table, member.file, chunk)
-        if stored_bytes:
-            nodes.write_chunk(dataset.id, chunk * elements, stored_bytes, int(table.filter_masks[chunk]))
-        if progress is not None:
-            progress(table.plain_length(chunk))
-        SIGNALS.deliver()
+    dataset = create_member(group, table.size, table.codec, table.chunk_bytes)
+    copy_chunks(dataset, table, member.file, table.n_chunks, progress)
     # What nothing proves of a member of an early version must not be proved by its copy.
     described = table.description_digest() if table.is_proved else None
-    _write_attributes(dataset, table.size, table.digest, table.codec.name, table.crcs, described)
+    describe_member(dataset, table.size, table.digest, table.codec.name, table.crcs, described)
     if member.frame_lengths is not None:
         keep_frame_lengths(dataset, table.digest, member.frame_lengths)
     nodes.add_link(dataset.id, group.id, link)
@@ -175,66 +180,93 @@ def link_member(group: h5py.Group, name: str, dataset: h5py.Dataset) -> None:
 
 
 def chunk_length(size: int, codec: Codec) -> int:
-    """Return the chunk size for a member of `size` bytes: even shares, so that there is little padding."""
+    """Return the chunk size for a member of `size` bytes: as long as it is, up to what the codec wants.
+
+    So a member that grows beyond it keeps the chunks that it has.
+    """
     element_size = codec.element_size
-    if size <= codec.chunk_bytes:
-        return max(1, -(-size // element_size)) * element_size
-    n_chunks = -(-size // codec.chunk_bytes)
-    share = -(-size // n_chunks)
-    return min(codec.chunk_bytes, -(-share // _PAGE) * _PAGE)
+    return min(codec.chunk_bytes, max(1, -(-size // element_size)) * element_size)
 
 
-def _create_dataset(group: h5py.Group, size: int, codec: Codec, chunk_bytes: int) -> h5py.Dataset:
+def create_member(group: h5py.Group, size: int, codec: Codec, chunk_bytes: int) -> h5py.Dataset:
+    """Return a new dataset for a member, which has no name and no content yet."""
     element_size = codec.element_size
     dtype = "<u4" if element_size == 4 else "|u1"
     n_elements, chunk = -(-size // element_size), chunk_bytes // element_size
-    return h5py.Dataset(nodes.create_chunked(group.id, dtype, n_elements, chunk, codec.filters))
+    # One chunk is written again when more comes.
+    can_grow = size > chunk_bytes
+    return h5py.Dataset(
+        nodes.create_chunked(group.id, dtype, n_elements, chunk, codec.filters, can_grow=can_grow)
+    )
 
 
-def _store_chunks(
+def write_chunks(
     dataset: h5py.Dataset,
-    source: MemberSource,
     codec: Codec,
+    size: int,
+    first: int,
+    read: Callable[[int, memoryview], None],
     progress: Progress | None,
-    scanner: FrameScanner,
-) -> tuple[str, np.ndarray, np.ndarray]:
+) -> tuple[Checks, Checks]:
+    """Write the chunks of a member from the number `first` on; return their checks and filter masks.
+
+    Parameters
+    ----------
+    size
+        The size of the whole member in bytes.
+    read
+        Called with the number of each chunk in order, and what it has to fill with the bytes of the chunk.
+    """
     elements = int(dataset.chunks[0])
     chunk_bytes = elements * codec.element_size
-    n_chunks = -(-source.size // chunk_bytes)
+    n_chunks = -(-size // chunk_bytes) - first
     crcs, masks = np.zeros(n_chunks, np.uint32), np.zeros(n_chunks, np.uint32)
-    hasher = blake3()
     reading, appending = Stage(), Stage()
 
-    def store(number: int, chunk: memoryview) -> int:
-        length = min(chunk_bytes, source.size - number * chunk_bytes)
-        with reading.turn(number):
-            source.read_into(chunk[:length])
-            hasher.update(chunk[:length])
-            scanner.feed(chunk[:length])
+    def store(place: int, chunk: memoryview) -> int:
+        number = first + place
+        length = min(chunk_bytes, size - number * chunk_bytes)
+        with reading.turn(place):
+            read(number, chunk[:length])
         chunk[length:] = bytes(chunk_bytes - length)
         # Readers believe only so many zeros that are not there.
         is_zero = _is_zero(chunk) and (number + 1) * chunk_bytes <= LIMITS.unwritten_bytes
         if not is_zero:
             encoded = codec.encode(chunk)
-            crcs[number], masks[number] = isal_zlib.crc32(encoded.stored), encoded.filter_mask
+            crcs[place], masks[place] = isal_zlib.crc32(encoded.stored), encoded.filter_mask
         # Appended in order, so that the layout of a member does not depend on the threads.
-        with appending.turn(number):
+        with appending.turn(place):
             if not is_zero:
                 nodes.write_chunk(dataset.id, number * elements, encoded.stored, encoded.filter_mask)
         return length
 
     pipeline = Pipeline(n_chunks, reading, appending)
     pipeline.run(store, lambda: memoryview(bytearray(chunk_bytes)), progress)
-    return hasher.hexdigest(), crcs, masks
+    return crcs, masks
+
+
+def copy_chunks(
+    dataset: h5py.Dataset, table: MemberTable, file: ChunkFile, n_chunks: int, progress: Progress | None
+) -> None:
+    """Copy the first chunks of a member as they are stored, each after its check."""
+    elements = table.chunk_bytes // table.codec.element_size
+    for chunk in range(n_chunks):
+        stored_bytes = read_stored(table, file, chunk)
+        if stored_bytes:
+            nodes.write_chunk(dataset.id, chunk * elements, stored_bytes, int(table.filter_masks[chunk]))
+        if progress is not None:
+            progress(table.plain_length(chunk))
+        SIGNALS.deliver()
 
 
 def _is_zero(chunk: memoryview) -> bool:
     return not any(chunk[:16]) and not np.frombuffer(chunk, np.uint8).any()
 
 
-def _write_attributes(
-    dataset: h5py.Dataset, size: int, digest: str, codec: str, crcs: np.ndarray, described: str | None
+def describe_member(
+    dataset: h5py.HLObject, size: int, digest: str, codec: str, crcs: Checks, described: str | None
 ) -> None:
+    """Write the attributes of a member's new dataset, all but the lengths of frames."""
     node = dataset.id
     nodes.create_integer(node, MEMBER_SIZE, size, "<u8")
     nodes.create_text(node, MEMBER_DIGEST, digest, is_ascii=True)
@@ -242,3 +274,4 @@ def _write_attributes(
     nodes.create_numbers(node, MEMBER_CHUNK_CRC32, crcs.astype("<u4"))
     if described is not None:
         nodes.create_text(node, MEMBER_DESCRIPTION_DIGEST, described, is_ascii=True)
+    nodes.create_text(node, LONG_NAME, MEMBER_LONG_NAME, is_ascii=True)

@@ -67,6 +67,12 @@ class MemberStream(io.RawIOBase):
         self._offset += count
         return count
 
+    def readall(self) -> bytes:
+        """Return everything from the position on, from one state; errors as for `readinto`."""
+        buffer = bytearray(max(0, self._size - self._offset))
+        del buffer[self.readinto(buffer) :]
+        return bytes(buffer)
+
     def _reader_in(self, contents: Contents) -> MemberReader:
         if self._reader is not None and contents is self._contents:
             return self._reader

@@ -67,6 +67,14 @@ class Extent:
         """Whether an intact seal stands behind the end."""
         return Seal.from_bytes(self.seal) is not None
 
+    @property
+    def is_followed(self) -> bool:
+        """Whether more than an intact seal stands behind the end, and no log says what it is."""
+        seal = Seal.from_bytes(self.seal)
+        if self.end is None or self.has_log or seal is None:
+            return False
+        return self.size > self.end + max(seal.size, SEAL_BYTES)
+
     def faults(self) -> list[str]:
         """Return what is wrong with superblock and size, in words."""
         if self.superblock_fault:
@@ -104,10 +112,10 @@ class Extent:
                 "the file has no seal: another HDF5 program changed it, or it was cut off where HDF5's part"
                 " of it ends"
             ]
-        if seal is not None and self.size > self.end + max(seal.size, SEAL_BYTES):
+        if seal is not None and self.is_followed:
             return [
                 f"{self.size - self.end - seal.size} bytes follow the seal, which are no part of the"
-                " container: the next change cuts them off"
+                " container, or of a map that was cut: the next change cuts them off"
             ]
         return []
 

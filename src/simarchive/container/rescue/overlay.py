@@ -24,6 +24,8 @@ class Overlay:
         Where the file below ends.
     """
 
+    far = None
+
     def __init__(self, read_below: Callable[[memoryview, int], None], size: int) -> None:
         self._read_below = read_below
         self._size_below = size

@@ -296,6 +296,7 @@ def _found(handle: h5py.File, file: Overlay, holes: list[tuple[int, int]]) -> Se
     placed: set[int | None] = set()
     tables: list[h5g.GroupID] = []
     candidates: list[_Candidate] = []
+    removed: set[int] = set()
     addresses = _addresses(file, file.end, holes)
     own_root = h5o.get_info(handle.id).addr
     objects = nodes.create_group(handle.id, layout.OBJECTS)
@@ -306,10 +307,13 @@ def _found(handle: h5py.File, file: Overlay, holes: list[tuple[int, int]]) -> Se
                 candidates.append(_Candidate(node, summary.identity, summary.stored_at, summary.key))
             elif nodes.has_attribute(node, layout.INDEX_TABLE):
                 tables.append(node)
+            elif nodes.has_attribute(node, layout.REMOVED_TOTALS):
+                removed |= _addresses_in(node)
             elif nodes.has_attribute(node, layout.FORMAT):
                 metadata.copy_to_new_root(node, handle)
         except _READABLE:
             continue
+    candidates = [candidate for candidate in candidates if nodes.address(candidate.node) not in removed]
     if not candidates:
         raise CorruptError("no object can be found in it any more")
     search = Search(Contents(handle, cast("PagedFile", file)))
@@ -333,6 +337,15 @@ def _found(handle: h5py.File, file: Overlay, holes: list[tuple[int, int]]) -> Se
             nodes.add_link(candidate.node, objects, key)
     search.missing = [key for keys in expected.values() for key in keys]
     return search
+
+
+def _addresses_in(group: h5g.GroupID) -> set[int]:
+    """Return where the groups are that are in a group, as far as that can be read."""
+    found = set()
+    for name in nodes.child_names(group):
+        with contextlib.suppress(*_READABLE):
+            found.add(nodes.address(nodes.open_group(group, name)))
+    return found
 
 
 def _free_key(candidate: _Candidate, search: Search, expected: dict[int, list[str]]) -> tuple[str, bool]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 from h5py import h5d, h5l
 
 from simarchive.container import documents, layout, members, nodes
-from simarchive.container.arrays import LazyArray, proved
+from simarchive.container.arrays import LazyArray, is_scale, proved
 from simarchive.container.contents import Contents
 from simarchive.container.documents import DeclaredVariable
 from simarchive.container.members import MemberInfo
@@ -28,13 +29,14 @@ class LinkKind(Enum):
 
     MEMBER = "a file"
     ARRAY = "a dataset that is no file"
+    DIMENSION = "a dimension of arrays"
     OTHER = "something that is neither a file nor an array"
     UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One link of an object's group.
+    """One link of an object's group, or of the group of its members.
 
     Attributes
     ----------
@@ -44,6 +46,8 @@ class Link:
         Of a member.
     fault
         Why it cannot be read.
+    is_in_place
+        Whether it stands in the group of members.
     """
 
     link: str
@@ -51,6 +55,11 @@ class Link:
     kind: LinkKind
     info: MemberInfo | None = None
     fault: str = ""
+    is_in_place: bool = False
+
+    def is_one_of(self, arrays: Container[str]) -> bool:
+        """Return whether it is one of the arrays of the object, by its name."""
+        return not self.is_in_place and self.link in arrays
 
 
 def survey(contents: Contents, key: str) -> list[Link]:
@@ -68,7 +77,18 @@ def survey(contents: Contents, key: str) -> list[Link]:
         links = list(group)
     except UNREADABLE as error:
         raise CorruptError(f"what stands in object {key!r} cannot be listed: {error}") from error
-    return [_look_at(group, link) for link in links]
+    try:
+        own = nodes.find_group(group.id, layout.MEMBERS)
+        links_in_place = [] if own is None else nodes.child_names(own)
+    except UNREADABLE as error:
+        fault = f"the group of its files: {error}"
+        found = [_look_at(group, link) for link in links if link != layout.MEMBERS]
+        return [*found, Link(layout.MEMBERS, layout.MEMBERS, LinkKind.UNREADABLE, None, fault, True)]
+    if own is None:
+        return [_look_at(group, link, is_early=True) for link in links]
+    found = [_look_at(group, link) for link in links if link != layout.MEMBERS]
+    place = h5py.Group(own)
+    return found + [_look_at(place, link, is_in_place=True) for link in links_in_place]
 
 
 def document_text(contents: Contents, key: str) -> str:
@@ -172,22 +192,35 @@ def root_faults(contents: Contents) -> Iterator[str]:
         yield f"the list of data classes cannot be read: {error}"
 
 
-def _look_at(group: h5py.Group, link: str) -> Link:
-    name = link
+def _look_at(group: h5py.Group, link: str, *, is_early: bool = False, is_in_place: bool = False) -> Link:
+    """Look at a link of an object, or of the group of its members.
+
+    Parameters
+    ----------
+    is_early
+        Whether members may stand beside arrays.
+    is_in_place
+        Whether `group` is that of the members.
+    """
+    found = functools.partial(Link, link, is_in_place=is_in_place)
     try:
         kind = group.id.links.get_info(link.encode("utf-8", "surrogateescape")).type
         if kind != h5l.TYPE_HARD:
-            return Link(link, name, LinkKind.OTHER, fault="it is a link to another place")
+            return found(link, LinkKind.OTHER, fault="it is a link to another place")
         node = nodes.open_dataset(group.id, link)
         if not isinstance(node, h5d.DatasetID):
-            return Link(link, name, LinkKind.OTHER, fault="it is no dataset")
+            return found(link, LinkKind.OTHER, fault="it is no dataset")
         dataset = h5py.Dataset(node)
         if not members.is_member(dataset):
-            return Link(link, name, LinkKind.ARRAY)
+            if is_in_place:
+                return found(link, LinkKind.OTHER, fault="it is no file")
+            return found(link, LinkKind.DIMENSION if is_scale(node) else LinkKind.ARRAY)
+        if not is_early and not is_in_place:
+            return found(link, LinkKind.OTHER, fault="it is a file that is not among the others")
         name = member_name(group, link)
-        return Link(link, name, LinkKind.MEMBER, members.member_info(dataset, name))
+        return found(name, LinkKind.MEMBER, members.member_info(dataset, name))
     except (*UNREADABLE, StorageError) as error:
-        return Link(link, _name_if_readable(group, link), LinkKind.UNREADABLE, fault=str(error))
+        return found(_name_if_readable(group, link), LinkKind.UNREADABLE, fault=str(error))
 
 
 def _name_if_readable(group: h5py.Group, link: str) -> str:

@@ -25,9 +25,9 @@ from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
 from simarchive.storage.backend import StorageBackend
 from simarchive.storage.duplicates import StoreOutcome
 from simarchive.storage.evaluator_directory import LocalFileStorage
-from simarchive.storage.evaluator_json import EvaluatorObject
+from simarchive.storage.evaluator_json import OPAQUE_CLASSES, EvaluatorObject
 from simarchive.storage.hdf5.storage import HDF5Storage
-from simarchive.storage.merging import KeepFilter, MergeReport
+from simarchive.storage.merging import Glancing, KeepFilter, MergeReport
 from simarchive.storage.scratch import SharedFiles
 
 LOCK_TIMEOUT_S = 10
@@ -55,6 +55,7 @@ def merge(
     if isinstance(source, LocalFileStorage):
         for key, problem in source.problems.items():
             report.unreadable.setdefault(key, problem)
+        report.remarks += source.remarks
     return report
 
 
@@ -104,6 +105,14 @@ class Receiver:
             self._new_keys[storage_key] = outcome.key
         return outcome
 
+    def references_if_there(self, source: object, storage_key: str, /) -> list[str] | None:
+        """As `HDF5Storage`, but of objects of users' classes only their class knows whether they are here."""
+        if isinstance(source, UsersObjectsLast):
+            source = source.source
+        if storage_key not in self._archive or self._archive.class_name_of(storage_key) in OPAQUE_CLASSES:
+            return None
+        return self._archive.references_if_there(source, storage_key)
+
     def _with_new_keys(self, stored: EvaluatorObject) -> EvaluatorObject:
         # Only Evaluator knows the class, but the field has the same meaning in all of its own.
         typed = stored.to_typed()
@@ -117,18 +126,19 @@ class UsersObjectsLast:
     """A source that gives the objects of users' classes last, after what they may refer to."""
 
     def __init__(self, source: StorageBackend | EvaluatorSource) -> None:
-        self._source = source
+        self.source = source
         self.lock = source.lock
         self.reading = source.reading
         self.load = source.load
+        self.glance = source.glance if isinstance(source, Glancing) else source.load
         self.members = source.members
 
     def keys(self) -> list[str]:
         """Return the keys of all objects."""
-        if isinstance(self._source, EvaluatorSource):
-            return self._source.keys()
-        users = dict.fromkeys(self._source.keys(query_class_for(EvaluatorObject)()))
-        return [*(key for key in self._source if key not in users), *users]
+        if isinstance(self.source, EvaluatorSource):
+            return self.source.keys()
+        users = dict.fromkeys(self.source.keys(query_class_for(EvaluatorObject)()))
+        return [*(key for key in self.source if key not in users), *users]
 
 
 class EvaluatorSource:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
+import shlex
 import tempfile
 import uuid
-import weakref
 from pathlib import Path
 
 from simarchive.errors import InvalidDataError
 from simarchive.ground.filesystem import PathLike
-from simarchive.storage.scratch import AncillaryPath
+from simarchive.storage.evaluator_directory.registry import EVALUATOR_REGISTRY
+from simarchive.storage.scratch import AncillaryPath, TemporaryFolder
 
 CONTAINER_NAME = "stored_data.h5"
 
@@ -27,7 +27,8 @@ def container_path(path: PathLike | None, *, make: bool) -> Path:
     Raises
     ------
     InvalidDataError
-        If it is a directory with an Evaluator store in it, or not a path.
+        If it, or the directory that it is named after, holds an Evaluator store that was not imported; or
+        if it is not a path.
     """
     try:
         place = Path(CONTAINER_NAME if path is None else path).absolute()
@@ -35,18 +36,26 @@ def container_path(path: PathLike | None, *, make: bool) -> Path:
         raise InvalidDataError(f"{path!r} is not a path: give a str or a Path") from error
     if place.is_dir():
         container = place / CONTAINER_NAME
-        if not container.exists() and (place / "object_keys.json").exists():
-            raise InvalidDataError(
-                f"{str(place)!r} holds the files of a LocalFileStorage: import them with"
-                f" 'simarchive import {place} {place.with_suffix('.h5')}' and open that, or open an empty"
-                " place and call update() with this directory"
-            )
+        if not container.exists():
+            _check_is_no_evaluator_store(place, place.with_suffix(".h5"))
         return container
     if place.suffix or place.exists():
+        if not place.exists():
+            # `EvaluatorStorage()` where `LocalFileStorage()` kept its objects must not find none in silence.
+            _check_is_no_evaluator_store(place.with_suffix(""), place)
         return place
     if make:
         place.mkdir(parents=True)
     return place / CONTAINER_NAME
+
+
+def _check_is_no_evaluator_store(directory: Path, container: Path) -> None:
+    if (directory / EVALUATOR_REGISTRY).exists():
+        command = shlex.join(["simarchive", "import", str(directory), str(container)])
+        raise InvalidDataError(
+            f"{str(directory)!r} holds the files of a LocalFileStorage: import them with '{command}' and open"
+            f" {str(container)!r}, or open a container of another name and call update() with this directory"
+        )
 
 
 class EvaluatorScratch:
@@ -61,20 +70,22 @@ class EvaluatorScratch:
         The container.
     named
         A directory that stays when the storage is closed, and whose files are used again; by default one of
-        this process beside the container, or in the temporary directory if that place cannot be written.
+        this process beside the container, or in the temporary directory if that place cannot be written. What
+        a killed process left of that kind is removed by the next one that extracts.
     """
 
     def __init__(self, container: Path, named: PathLike | None) -> None:
         self._held: dict[str, AncillaryPath] = {}
-        self._removal = None
+        self._folder: TemporaryFolder | None = None
+        self.is_named = named is not None
         if named is not None:
             self.directory = Path(named).absolute()
             return
         parent = container.parent
         if not os.access(parent, os.W_OK):
             parent = Path(tempfile.gettempdir())
-        self.directory = parent / f"{container.name}.scratch-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self._removal = weakref.finalize(self, _remove, self.directory, os.getpid())
+        self._prefix = f"{container.name}.scratch-"
+        self.directory = parent / f"{self._prefix}{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
     def holds(self, path: PathLike) -> bool:
         """Return whether a path lies in the directory."""
@@ -86,6 +97,9 @@ class EvaluatorScratch:
         The directory counts as changed just now: Evaluator takes that for the age of the data where it
         prefers the newest (`ReweightingLayer`), so ask for the oldest first.
         """
+        if not self.is_named and self._folder is None:
+            place = self.directory
+            self._folder = TemporaryFolder(place.parent, prefix=self._prefix, name=place.name)
         directory = str(files)
         # A path as text does not keep the directory from being evicted; this does.
         self._held[directory] = files
@@ -94,11 +108,5 @@ class EvaluatorScratch:
 
     def remove(self) -> None:
         """Remove the directory, unless it was named."""
-        if self._removal is not None:
-            self._removal()
-
-
-def _remove(directory: Path, owner: int) -> None:
-    # A forked child must not take away what its parent still reads.
-    if os.getpid() == owner:
-        shutil.rmtree(directory, ignore_errors=True)
+        if self._folder is not None:
+            self._folder.remove()

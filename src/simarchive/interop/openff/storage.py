@@ -54,8 +54,8 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
         The container, such as ``"stored_data.h5"``. A directory, or a missing path without a suffix such as
         ``"stored_data"``, stands for ``stored_data.h5`` inside that directory.
     cache_objects_in_memory
-        Accepted, so that existing calls work. Objects are always the caller's own; nothing is cached that
-        could go stale.
+        Has no effect, which is logged: accepted, so that existing calls work. Objects are always the
+        caller's own; nothing is cached that could go stale.
     root_directory
         Another name for `path`, as Evaluator calls it.
     mode
@@ -65,14 +65,23 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
         default, as `MutableLocalFileStorage` does.
     scratch_directory
         Where files are extracted to; it stays when the storage is closed. By default a directory beside the
-        container, which other processes can read, and which vanishes with this object.
+        container, which other processes can read, and which vanishes with this object. Each file is
+        extracted once, and used again by later queries.
     codec, durability, lock_timeout_s
         As `HDF5Storage` takes them.
 
     Raises
     ------
     InvalidDataError
-        If `path` is a directory that holds an Evaluator store: it says how to import it.
+        If `path` is a directory that holds an Evaluator store, or is missing and named after one, as
+        ``stored_data.h5`` is after ``stored_data``: it says how to import it.
+
+    Notes
+    -----
+    It can be pickled, as Dask does to send it to workers: there it opens the container again.
+
+    A match's path is a `str`, as Evaluator asks, and Evaluator gives it to other processes. So, other than
+    with `HDF5Storage`, the files of each match are extracted when the query returns.
     """
 
     def __init__(
@@ -92,6 +101,15 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
         # The backend's own lock: Evaluator's public methods take it.
         self._lock = self._archive.lock
         self._move = move
+        if cache_objects_in_memory:
+            LOGGER.info("cache_objects_in_memory has no effect: objects are read from %s", container)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how another process opens the container again, with a scratch directory of its own."""
+        _, (_, place, mode, scratch, options) = self._archive.__reduce__()
+        if not self._scratch.is_named:
+            scratch = None
+        return _opened_again, (type(self), place, mode, self._move, scratch, options)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self._archive.path)!r})"
@@ -376,6 +394,17 @@ class EvaluatorStorage(StorageBackend):  # type: ignore[misc]
         result = type(self)(directory)
         result._merge(self, filters.passes)
         return result
+
+
+def _opened_again(
+    storage_class: type[EvaluatorStorage],
+    place: str,
+    mode: str,
+    move: bool,
+    scratch: str | None,
+    options: dict[str, Any],
+) -> EvaluatorStorage:
+    return storage_class(place, mode=mode, move=move, scratch_directory=scratch, **options)
 
 
 def _validate(evaluator_object: Any) -> None:

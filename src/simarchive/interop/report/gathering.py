@@ -110,6 +110,7 @@ def gather(
     *,
     checked: VerificationReport | None = None,
     progress: Callable[[object], None] | None = None,
+    keys: Sequence[str] | None = None,
 ) -> Facts:
     """Return what a report says of a container.
 
@@ -119,12 +120,14 @@ def gather(
         What `verify` found, if it was asked.
     progress
         Called once for each object that is done.
+    keys
+        The objects that the page is about, in their order; all by default.
     """
-    listed = rows.rows_of(backend)
+    listed = rows.rows_of(backend, keys)
     facts = Facts(
         name=backend.path.name,
-        statistics=backend.statistics(),
-        by_extension=backend.statistics_by("extension")[0],
+        statistics=backend.statistics(keys),
+        by_extension=backend.statistics_by("extension", keys)[0],
         verification=checked,
         metadata=metadata_of(backend),
         made_at=date_text(datetime.now(UTC).isoformat(timespec="seconds")),

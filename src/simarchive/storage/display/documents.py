@@ -12,6 +12,7 @@ from simarchive.storage.display.wording import phase_text, substance_text, unit_
 
 LONGEST_TEXT = 200
 _INDENT = "  "
+_LONGEST_SHORT = 60
 
 
 def lines_of(tree: Any, *, depth: int = 0) -> Iterator[str]:
@@ -35,6 +36,14 @@ def lines_of(tree: Any, *, depth: int = 0) -> Iterator[str]:
                     yield from lines_of(
                         {"": element} if isinstance(element, list) else element, depth=depth + 2
                     )
+
+
+def short_text(value: Any) -> str:
+    """Return a value of a document on one line, cut if it is long."""
+    text = _inline(value)
+    if text is None:
+        text = count_text(len(value), "value")
+    return text if len(text) <= _LONGEST_SHORT else f"{text[:_LONGEST_SHORT]} ..."
 
 
 def _inline(value: Any) -> str | None:

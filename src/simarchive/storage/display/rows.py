@@ -30,14 +30,19 @@ class Indexed(Protocol):
         """Return what is known of an object without reading its document."""
 
 
-def rows_of(backend: Indexed) -> list[dict[str, Any]]:
+def rows_of(backend: Indexed, keys: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """Return key, class and indexed values of every object in stored order.
 
     Objects that the index knows are not read.
+
+    Parameters
+    ----------
+    keys
+        The objects that are wanted, in their order; all by default.
     """
     indexed = _indexed_rows(backend, None)
     rows = []
-    for key in backend.keys():  # noqa: SIM118 - not a mapping
+    for key in backend.keys() if keys is None else keys:
         if key not in indexed:
             try:
                 indexed[key] = {"data_class": backend.header(key).data_class}

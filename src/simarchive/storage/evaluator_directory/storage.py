@@ -81,8 +81,11 @@ class LocalFileStorage(StorageBackend):
     Attributes
     ----------
     problems
-        What was found wrong so far, by key: objects that cannot be read, keys without an object. They are
+        What was found wrong so far, by key: objects that cannot be read, files without an object. They are
         left out of everything but `retrieve_object`, which says why.
+    without_object
+        The keys that the registry names although nothing of an object is there, neither its document nor its
+        files. Directories from which objects were taken have such keys; they count as removed.
 
     Raises
     ------
@@ -116,6 +119,7 @@ class LocalFileStorage(StorageBackend):
             raise InvalidDataError(f"mode {mode!r} is not known: use 'a' to read and change, 'r' to read")
         self.directory = _checked_directory(directory, make=mode == "a")
         self.problems: dict[str, str] = {}
+        self.without_object: list[str] = []
         self.max_json_bytes = max_json_bytes
         self._follow_links = follow_links
         self._writable = mode == "a"
@@ -130,6 +134,8 @@ class LocalFileStorage(StorageBackend):
             LOGGER.warning("%s: object %r is left out: %s", self.directory, key, problem)
         if len(self.problems) > _MOST_WARNINGS:
             LOGGER.warning("%s: %d objects are left out in all", self.directory, len(self.problems))
+        for remark in self.remarks:
+            LOGGER.info("%s: %s", self.directory, remark)
 
     @property
     def lock_timeout_s(self) -> float:
@@ -147,6 +153,16 @@ class LocalFileStorage(StorageBackend):
     def has_registry(self) -> bool:
         """Whether the directory says which keys there are, as every directory of objects does."""
         return self._registries.any_exists
+
+    @property
+    def remarks(self) -> list[str]:
+        """What is worth saying of the directory and is no problem, in a line each."""
+        if not self.without_object:
+            return []
+        number, shown = len(self.without_object), ", ".join(self.without_object[:_MOST_WARNINGS])
+        whose = "1 key that has" if number == 1 else f"{number:,} keys that have"
+        more = ", ..." if number > _MOST_WARNINGS else ""
+        return [f"the registry names {whose} no object any more: {shown}{more}"]
 
     def is_same_store(self, other: object) -> bool:
         """Return whether another backend works on the same directory."""
@@ -288,9 +304,13 @@ class LocalFileStorage(StorageBackend):
 
     def _keys_among(self, names: _Names, class_names: tuple[str, ...] | None) -> list[str]:
         keys = []
+        self.without_object = []
         for key, filing in self._registries.listed():
             if f"{key}.json" not in names.files:
-                self.problems.setdefault(key, names.why_no_file(key))
+                if names.has_something_of(key):
+                    self.problems.setdefault(key, names.why_no_file(key))
+                else:
+                    self.without_object.append(key)
             elif class_names is None or filing.class_name(with_files=key in names.folders) in class_names:
                 keys.append(key)
         return keys
@@ -438,12 +458,20 @@ class _Names:
             if name.endswith(".json") and not name.startswith(".") and name not in registries
         )
 
+    def has_something_of(self, storage_key: str) -> bool:
+        """Return whether anything is there that has the name of an object's document or files."""
+        return any(
+            name in found
+            for name in (storage_key, f"{storage_key}.json")
+            for found in (self.files, self.folders, self.others)
+        )
+
     def why_no_file(self, storage_key: str) -> str:
-        """Return what to say of a key that has no file."""
+        """Return what to say of a key whose document is not there, but something else of it."""
         name = f"{storage_key}.json"
         if name in self.folders or name in self.others:
             return f"the registry names this key, but {name} is not a regular file"
-        return f"the registry names this key, but there is no file {name}"
+        return f"the registry names this key, and its files are there, but no file {name}"
 
 
 def _kind_of(entry: os.DirEntry[str]) -> int:

@@ -1,1 +1,1 @@
-"""How objects are found: by the keys that people type, and one match of a query after another."""
+"""How objects are found: by keys as people type them, by queries, and by what differs between stores."""

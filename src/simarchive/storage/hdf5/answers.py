@@ -110,28 +110,31 @@ def _asked(
 
 def _select_first(found: list[AskedTable], data_query: BaseDataQuery) -> list[str]:
     [(table, conditions)] = found
-    order_by = data_query.order_by if _has_order(table, data_query) else None
-    return indexing.checked_keys(table.select(conditions, order_by=order_by, limit=data_query.limit))
+    order_by = _order_in(table, data_query.order_by)
+    return table.object_keys(conditions, order_by=order_by, limit=data_query.limit)
 
 
-def _has_order(table: IndexTable, data_query: BaseDataQuery) -> bool:
-    """Return whether a table has the column that a query is ordered by: other rows have no value there."""
-    wanted = (data_query.order_by or "").removeprefix("-")
-    return any(column.name == wanted for column in table.columns_spec)
+def _order_in(table: IndexTable, order_by: str | None) -> str | None:
+    """Return what the rows of a table are ordered by: if it lacks the column, they have no value there."""
+    if order_by is None:
+        return None
+    wanted = order_by.removeprefix("-")
+    return order_by if any(column.name == wanted for column in table.columns_spec) else None
 
 
 def _first_rows(found: list[AskedTable], data_query: BaseDataQuery) -> list[tuple[str, Value]]:
     """Return key, and value to order by, of the first matches of each table: as many as there can be."""
-    order_by, limit = data_query.order_by, data_query.limit
+    limit = data_query.limit
     rows: list[tuple[str, Value]] = []
     for table, conditions in found:
-        if order_by is None or not _has_order(table, data_query):
-            rows += ((key, None) for key in table.select(conditions, limit=limit))
+        order_by = _order_in(table, data_query.order_by)
+        if order_by is None:
+            rows += ((key, None) for key in table.object_keys(conditions, limit=limit))
         else:
             names = [KEY_COLUMN, order_by.removeprefix("-")]
             columns = table.columns(names, conditions, order_by=order_by, limit=limit)
+            table.checked_keys(list(columns[KEY_COLUMN]))
             rows += zip(*(columns[name] for name in names), strict=True)
-    indexing.checked_keys([key for key, _ in rows])
     return rows
 
 
@@ -193,7 +196,7 @@ def columns_of_index(
     def columns(tables: list[AskedTable], query: BaseDataQuery) -> dict[str, Any]:
         chosen, (table, conditions) = [KEY_COLUMN, *names], tables[0]
         found = table.columns(chosen, conditions, order_by=query.order_by, limit=query.limit)
-        indexing.checked_keys(list(found[KEY_COLUMN]))
+        table.checked_keys(list(found[KEY_COLUMN]))
         return found
 
     found = _asked(contents, data_query, asked, columns)
@@ -205,6 +208,7 @@ def columns_of_keys(
 ) -> dict[str, Any]:
     """Return what `columns_of_index` does, for some objects: from their rows, or from themselves."""
     kinds = {column.name: column.kind for column in data_query.columns()}
+    contents.expect(keys)
     rows = [_row(contents, key) for key in keys]
     columns: dict[str, Any] = {KEY: list(keys)}
     for name in names:

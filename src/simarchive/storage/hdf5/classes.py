@@ -137,10 +137,16 @@ def interpret(
     return data_class.from_document(document.tree, document.data_class_version, lazily=lazily)
 
 
-def copied(contents: Contents, key: str, document: ReadDocument) -> BaseStoredData:
-    """Return the object of a document to be copied; what nobody can interpret here is copied as it is."""
+def copied(contents: Contents, key: str, document: ReadDocument, *, lazily: bool = False) -> BaseStoredData:
+    """Return the object of a document to be copied; what nobody can interpret here is copied as it is.
+
+    Parameters
+    ----------
+    lazily
+        As for `interpret`.
+    """
     try:
-        return interpret(contents, key, document)
+        return interpret(contents, key, document, lazily=lazily)
     except (FormatError, InvalidDataError):
         if data_class_named(document.data_class) is not None or not is_class_name(document.data_class):
             raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -30,7 +30,7 @@ class GroupStatistics:
 
 
 def statistics_by(
-    container: Container, by: str, substances: Mapping[str, str]
+    container: Container, by: str, substances: Mapping[str, str], keys: Sequence[str] | None = None
 ) -> tuple[list[GroupStatistics], int]:
     """Return numbers about the groups of a container, those that take most room first, and what is left out.
 
@@ -40,6 +40,8 @@ def statistics_by(
         One of `GROUPINGS`.
     substances
         The substance of each object that has one, by key.
+    keys
+        The objects that are counted; all by default.
 
     Returns
     -------
@@ -58,7 +60,7 @@ def statistics_by(
         return groups.setdefault(name, GroupStatistics(name))
 
     with container.reading() as contents:
-        for key in contents.keys():  # noqa: SIM118 - not a mapping
+        for key in contents.keys() if keys is None else keys:
             try:
                 class_name = contents.class_name(key)
                 places = list(contents.member_places(key))

@@ -24,7 +24,6 @@ from simarchive.container.index import IndexTable
 from simarchive.data import BaseStoredData, data_class_named
 from simarchive.errors import CorruptError, FormatError, InvalidDataError, NotFoundError, StorageError
 from simarchive.ground.conditions import Column, ColumnKind, Condition, Equals, Value, is_missing
-from simarchive.ground.keys import are_keys, is_key
 from simarchive.storage.hdf5 import classes
 
 LOGGER = logging.getLogger("simarchive")
@@ -123,24 +122,10 @@ def select(contents: Contents, class_name: str, conditions: Sequence[Condition])
     if table is None:
         return None
     try:
-        return checked_keys(table.select(conditions))
+        return table.object_keys(conditions)
     except CorruptError as error:
         distrust(contents, class_name, str(error))
         return None
-
-
-def checked_keys(keys: list[str]) -> list[str]:
-    """Return keys that a table gave.
-
-    Raises
-    ------
-    CorruptError
-        If one cannot be the key of an object.
-    """
-    if not are_keys(keys):
-        name = next(key for key in keys if not is_key(key))
-        raise CorruptError(f"it has {name!r}, which is not a key")
-    return keys
 
 
 def restore(contents: Contents) -> None:
@@ -372,7 +357,9 @@ def keys_by_scan(contents: Contents, class_names: tuple[str, ...]) -> Iterator[s
     """Yield the keys of all objects of the classes named, by looking at every object if there are any."""
     if not set(class_names) & set(contents.data_classes()):
         return
-    for key in contents.keys():  # noqa: SIM118
+    keys = contents.keys()
+    contents.expect(keys)
+    for key in keys:
         try:
             if contents.class_name(key) in class_names:
                 yield key

@@ -101,6 +101,18 @@ class Members:
                 _say_what_is_missing(damaged, len(chosen), directory)
         return [directory / name for name in chosen]
 
+    @staticmethod
+    def expect(contents: Contents, keys: Sequence[str], patterns: Sequence[str]) -> None:
+        """Say that these objects, and those of their files that fit a pattern, will be read."""
+        contents.expect(keys)
+        if not patterns:
+            return
+        wanted = []
+        for key in keys:
+            with contextlib.suppress(CorruptError, NotFoundError):
+                wanted += [(key, info.name) for info in contents.members_chosen(key, patterns)]
+        contents.expect_members(wanted)
+
     def of(self, storage_key: str, shared: SharedFiles | None) -> ContainerFiles | None:
         """Return the files of an object as it is now, or ``None`` if it has no ancillary data."""
         with self._container.reading() as contents:
@@ -202,6 +214,12 @@ class ContainerFiles(AncillaryData):
         with self._reading() as contents:
             return tuple(sorted(contents.executables(self.key)))
 
+    @cached_property
+    def times(self) -> dict[str, int]:
+        """When each file was changed last, in nanoseconds since 1970, as far as it is known."""
+        with self._reading() as contents:
+            return contents.times(self.key, self._infos)
+
     def size(self, name: str) -> int:
         """Return the size of a file in bytes; nothing is read."""
         return self._infos[name].size
@@ -222,9 +240,9 @@ class ContainerFiles(AncillaryData):
                 if self._shared is not None:
                     executables = contents.executables(self.key)
                     members = contents.shared_members(self.key)
-                    # A second name of a file has the permissions of the first.
+                    # A second name of a file has the permissions of the first, and its time.
                     shared = [member for member in members if member[0].name not in executables]
-                    self._shared.extract(directory, shared, extract)
+                    self._shared.extract(directory, shared, extract, self.times)
                     for info, _ in members:
                         if info.name in executables:
                             extract(info.name, directory / info.name)

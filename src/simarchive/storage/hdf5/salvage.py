@@ -190,8 +190,17 @@ class Proved:
             has_ancillary_data=self.header.has_ancillary_data,
             empty_folders=self.header.empty_folders,
             executables=tuple(contents.executables(self.header.key)),
+            times=contents.times(self.header.key, self.sound),
+            history=self._history(contents),
             members={name: contents.stored_member(self.header.key, name) for name in self.sound},
         )
+
+    def _history(self, contents: Contents) -> str:
+        try:
+            return contents.history_lines(self.header.key)
+        except CorruptError as error:
+            indexing.LOGGER.warning("object %r: %s: it is not saved", self.header.key, error)
+            return ""
 
     def codec(self, contents: Contents) -> str:
         """Return the codec with which its members are stored as they are."""
@@ -256,9 +265,11 @@ def sound_members(
         links = rescue.survey(contents, key)
     for link in links:
         if link.info is None:
-            if link.kind is LinkKind.UNREADABLE and link.link not in (arrays or ()):
+            if link.kind is LinkKind.UNREADABLE and not link.is_one_of(arrays or ()):
                 lost[link.name] = link.fault
-            elif link.kind is LinkKind.OTHER or (arrays is not None and link.link not in arrays):
+            elif link.kind is LinkKind.OTHER or (
+                link.kind is not LinkKind.DIMENSION and arrays is not None and not link.is_one_of(arrays)
+            ):
                 unexplained.append(link.link)
             continue
         try:

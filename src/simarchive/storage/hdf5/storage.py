@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 import numpy as np
 
 from simarchive.codecs import check_codec
+from simarchive.container.changing.history import Event
+from simarchive.container.changing.removed import RemovedObject
 from simarchive.container.container import Container
 from simarchive.container.contents import Contents
 from simarchive.container.members import MemberInfo
@@ -25,22 +27,36 @@ from simarchive.container.members.pipeline import Progress
 from simarchive.container.objects import ObjectHeader, StoredDocument
 from simarchive.data import BaseStoredData, HashableStoredData, ReplaceableData, registered_data_classes
 from simarchive.data.schemas import UndescribedData
-from simarchive.errors import ConflictError, CorruptError, InvalidDataError, NotFoundError
+from simarchive.errors import ClosedError, ConflictError, CorruptError, InvalidDataError, NotFoundError
 from simarchive.ground.conditions import Condition, Value
 from simarchive.ground.filesystem import PathLike
 from simarchive.ground.keys import new_key
+from simarchive.ground.texts import count_text, date_text
 from simarchive.ground.thread_lock import ThreadLock
 from simarchive.journal import Durability
 from simarchive.queries import BaseDataQuery
+from simarchive.remote.address import Address, name_of
 from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
 from simarchive.storage.backend import StorageBackend
 from simarchive.storage.display.rows import substances_of
 from simarchive.storage.evaluator_json import EvaluatorObject as EvaluatorObject  # registers its data class
 from simarchive.storage.finding.matches import Match, arranged_matches
-from simarchive.storage.hdf5 import answers, classes, grouping, indexing, upkeep, verification
+from simarchive.storage.hdf5 import (
+    amending,
+    answers,
+    classes,
+    comparison,
+    grouping,
+    indexing,
+    restoring,
+    upkeep,
+    verification,
+)
+from simarchive.storage.hdf5.dataset import dataset_of
 from simarchive.storage.hdf5.grouping import GroupStatistics
 from simarchive.storage.hdf5.members import Members, to_store
-from simarchive.storage.hdf5.upkeep import ContainerStatistics, RepairReport
+from simarchive.storage.hdf5.restoring import RestoredObject
+from simarchive.storage.hdf5.upkeep import ContainerOverview, ContainerStatistics, RepairReport
 from simarchive.storage.hdf5.verification import VerificationReport
 from simarchive.storage.incoming import Incoming
 from simarchive.storage.publication import attributes
@@ -52,6 +68,7 @@ from simarchive.storage.trajectories import opening as trajectories
 if TYPE_CHECKING:
     import MDAnalysis
     import pandas
+    import xarray
     from mdtraj import Trajectory as MdtrajTrajectory
 
     from simarchive.storage.trajectories.frames import Frames
@@ -72,7 +89,9 @@ class HDF5Storage(StorageBackend):
     ----------
     path
         The container. It is made if it is missing and `mode` is ``"a"``; an existing one is not written
-        to by opening it.
+        to by opening it. To read, it may be at a URL (``https://``, ``s3://``, ``gs://``, ``az://``), which
+        needs obstore (``pip install 'simarchive[remote]'``), or a binary file object, of fsspec for example,
+        which stays open.
     mode
         ``"a"`` to read and change, ``"r"`` to read: works on read-only media, never writes there.
     scratch_directory
@@ -92,6 +111,11 @@ class HDF5Storage(StorageBackend):
         Where the redo log lies until `close`, if not beside the container: a way out when its device is full.
         Meanwhile nobody else can open the container.
 
+    Notes
+    -----
+    A backend can be pickled, as Dask and `multiprocessing` do to send it to workers: there it opens the
+    container again, and sees the last commit.
+
     Examples
     --------
     >>> with HDF5Storage("water.h5") as backend:  # doctest: +SKIP
@@ -103,7 +127,7 @@ class HDF5Storage(StorageBackend):
 
     def __init__(
         self,
-        path: PathLike = "stored_data.h5",
+        path: PathLike | BinaryIO = "stored_data.h5",
         mode: str = "a",
         scratch_directory: PathLike | None = None,
         *,
@@ -113,29 +137,60 @@ class HDF5Storage(StorageBackend):
         scratch_max_bytes: int | None = None,
         log_directory: PathLike | None = None,
     ) -> None:
-        place = _checked_path(path)
+        place = _checked_name(path)
         super().__init__(ThreadLock(f"container '{place}'", lock_timeout_s))
         if mode not in ("a", "r"):
             raise InvalidDataError(f"mode {mode!r} is not known: use 'a' to read and change, 'r' to read")
         check_codec(codec)
         self.codec = codec
         self._container = Container(
-            place,
+            place if isinstance(path, (str, os.PathLike)) else path,
             writable=mode == "a",
             durability=_checked_durability(durability),
             lock_timeout_s=lock_timeout_s,
             lock=self.lock,
             log_directory=None if log_directory is None else os.fspath(Path(log_directory).absolute()),
         )
-        self._members = Members(
-            self._container,
-            None if scratch_directory is None else Path(scratch_directory).absolute(),
-            scratch_max_bytes,
-        )
+        self._scratch_directory = None if scratch_directory is None else Path(scratch_directory).absolute()
+        self._members = Members(self._container, self._scratch_directory, scratch_max_bytes)
+        self._options = {
+            "codec": codec,
+            "durability": _checked_durability(durability).value,
+            "lock_timeout_s": lock_timeout_s,
+            "scratch_max_bytes": scratch_max_bytes,
+        }
+        # What no other process can open: a log elsewhere, an open file object.
+        self._is_of_this_process = log_directory is not None or not isinstance(path, (str, os.PathLike))
         self._index_checked_at = -1
         self._told_of_misnamed = False
         self.progress: Progress | None = None
         """Called with the number of bytes stored since the last call, while files are stored."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how another process opens the container again.
+
+        Raises
+        ------
+        ClosedError
+            If the backend is closed.
+        ConflictError
+            If the other process could not see what is here: a transaction is open, the log is elsewhere, or
+            the container was opened from a file object.
+        """
+        if self.closed:
+            raise ClosedError(f"the backend of '{self.path}' is closed and cannot be pickled: open it again")
+        if self._container.is_changing:
+            raise ConflictError(
+                f"the backend of '{self.path}' has an open transaction, of which no other process knows:"
+                " pickle it before or afterwards"
+            )
+        if self._is_of_this_process:
+            raise ConflictError(
+                f"the backend of '{self.path}' keeps its log elsewhere, or reads an open file object, so that"
+                " no other process can open it: open it by its path alone"
+            )
+        options = {**self._options, "codec": self.codec}
+        return _opened_again, (type(self), str(self.path), self.mode, self._scratch_directory, options)
 
     def __repr__(self) -> str:
         state = ", closed" if self.closed else ""
@@ -194,9 +249,7 @@ class HDF5Storage(StorageBackend):
 
     def is_same_store(self, other: object) -> bool:
         """Return whether another backend has the same container open."""
-        return isinstance(other, HDF5Storage) and (
-            other is self or os.path.samefile(other.path, self.path)  # noqa: PTH121
-        )
+        return isinstance(other, HDF5Storage) and (other is self or _is_same_file(other.path, self.path))
 
     # --- queries that the index answers ------------------------------------------------------------------
 
@@ -350,6 +403,35 @@ class HDF5Storage(StorageBackend):
         """
         return self._members.extract(storage_key, destination, patterns, progress=progress, sync=sync)
 
+    def watch_requests(self, progress: Progress | None) -> bool:
+        """Have a function called with the bytes of each request, in whatever thread.
+
+        Returns
+        -------
+        is_far
+            Whether there are requests: the container lies elsewhere.
+        """
+        far = self._container.far
+        if far is not None:
+            far.progress = progress
+        return far is not None
+
+    def prefetch(self, storage_keys: Iterable[str], files: Sequence[str] = ()) -> None:
+        """Say which objects will be read next, and which files of them as wholes.
+
+        Of a container that lies elsewhere, they come in few requests then, when the first of them is read;
+        nothing is kept that nobody reads. For one on this machine this does nothing. Keys that are not there
+        are left out.
+
+        Parameters
+        ----------
+        files
+            Shell patterns, as for `extract`; no files by default.
+        """
+        with self._container.reading() as contents:
+            if contents.is_far:
+                self._members.expect(contents, list(storage_keys), files)
+
     # --- trajectories, where they lie ------------------------------------------------------------------
 
     def frames(self, storage_key: str, name: str | None = None) -> Frames:
@@ -405,6 +487,68 @@ class HDF5Storage(StorageBackend):
         """
         return trajectories.universe(
             self._container, self.full_key(storage_key), topology, trajectory, options
+        )
+
+    def export_trajectory(
+        self,
+        storage_key: str,
+        path: PathLike,
+        *,
+        trajectory: str | Sequence[str] | None = None,
+        topology: str | None = None,
+        frames: slice = slice(None),
+        selection: str | None = None,
+        overwrite: bool = False,
+        progress: Progress | None = None,
+    ) -> int:
+        """Write a trajectory as a file of another kind; return how many frames were written.
+
+        The ending of the name decides: ``.nc`` is netCDF-4 with the names of AMBER's convention, ``.h5md`` is
+        H5MD, both compressed, with chunks of one frame; any other is written by MDAnalysis: ``.xtc``,
+        ``.trr``, ``.dcd``, ``.ncdf`` and so on. Frames are read where they lie, one after the other. The file
+        gets its name when it is complete. Needs ``pip install 'simarchive[trajectories]'``.
+
+        Parameters
+        ----------
+        storage_key
+            The key of the object, or a start of it that no other key shares.
+        trajectory, topology
+            As for `universe`. Without a selection, no topology is needed.
+        frames
+            Which frames.
+        selection
+            The atoms, in the words of MDAnalysis, chosen in the first frame; all by default.
+        overwrite
+            Whether a file that is there is replaced.
+        progress
+            Called with the number of frames that were written since the last call.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object or file.
+        ConflictError
+            If something is there that is not to be replaced.
+        InvalidDataError
+            If the ending is unknown, nothing is chosen, or a library is missing.
+        FrameReadError, CorruptMemberError
+            If a frame cannot be read. No file is left then.
+
+        Examples
+        --------
+        >>> backend.export_trajectory("8d13", "water.nc", frames=slice(0, None, 10))  # doctest: +SKIP
+        """
+        from simarchive.storage.trajectories.export import Part
+
+        return trajectories.export_trajectory(
+            self._container,
+            self.full_key(storage_key),
+            Path(path),
+            trajectory,
+            topology,
+            Part(frames, selection),
+            overwrite=overwrite,
+            progress=progress,
         )
 
     def mdtraj(
@@ -473,6 +617,132 @@ class HDF5Storage(StorageBackend):
             self._container, self.full_key(storage_key), name, top, chunk, stride, skip, atom_indices
         )
 
+    # --- changes to an object ----------------------------------------------------------------------------
+    # Each is one commit, or part of the transaction that is open.
+
+    def add_file(self, storage_key: str, name: str, source: PathLike, *, by: str | None = None) -> None:
+        """Add a file to an object, with its permission to be executed and the time of its last change.
+
+        Parameters
+        ----------
+        storage_key
+            The key of the object, or a start of it that no other key shares.
+        name
+            What the file is called there; "/" stands between folders.
+        source
+            Where it is now. It is copied.
+        by
+            Who stands in the history of the object: by default what the environment variable
+            ``SIMARCHIVE_AUTHOR`` says, or the login name.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object or file.
+        ConflictError
+            If the object has a file or folder of this name.
+        InvalidDataError
+            If objects of its class have no files, or the name or the file will not do. Nothing is changed.
+        """
+        with self._amending(storage_key, by) as change:
+            change.add_file(name, source)
+
+    def replace_file(self, storage_key: str, name: str, source: PathLike, *, by: str | None = None) -> None:
+        """Put a file in the place of one of an object, whose bytes are gone then; parameters as `add_file`.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object, or it has no file of this name.
+        """
+        with self._amending(storage_key, by) as change:
+            change.replace_file(name, source)
+
+    def rename_file(self, storage_key: str, name: str, new_name: str, *, by: str | None = None) -> None:
+        """Give a file of an object another name, in the fields of the object that name it, too.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object, or it has no file of this name.
+        ConflictError
+            If it has a file or folder of the new name.
+        """
+        with self._amending(storage_key, by) as change:
+            change.rename_file(name, new_name)
+
+    def remove_file(self, storage_key: str, name: str, *, by: str | None = None) -> None:
+        """Remove a file of an object; its room is used again by what is stored next.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object, or it has no file of this name.
+        InvalidDataError
+            If a field of the object names the file.
+        """
+        with self._amending(storage_key, by) as change:
+            change.remove_file(name)
+
+    def append_member(self, storage_key: str, name: str, source: PathLike, *, by: str | None = None) -> int:
+        """Make a stored file as long as a file that has grown since; return how many bytes were added.
+
+        For the trajectory of a run that is going on. The whole file is read, to see that it begins with what
+        is stored; only what is new is written. The number of frames that DCD and NetCDF files say at their
+        start may differ. Where the object says how many frames it has and how long it is, it says the new
+        numbers.
+
+        Parameters
+        ----------
+        name
+            The file of the object.
+        source
+            The file as it is now; what is added to it meanwhile is left for the next time.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object or file.
+        ConflictError
+            If `source` does not begin with what is stored. Nothing is changed.
+        """
+        with self._amending(storage_key, by) as change:
+            return change.append_to_file(name, source)
+
+    def add_note(self, storage_key: str, text: str, *, by: str | None = None) -> None:
+        """Add a note to the history of an object; see `history`."""
+        with self._amending(storage_key, by) as change:
+            change.add_note(text)
+
+    def add_tags(self, storage_key: str, *tags: str, by: str | None = None) -> None:
+        """Add tags to an object of a class that has tags; those that it has already stay as they are.
+
+        Raises
+        ------
+        InvalidDataError
+            If objects of its class have no tags.
+        """
+        with self._amending(storage_key, by) as change:
+            change.change_tags(tags, ())
+
+    def remove_tags(self, storage_key: str, *tags: str, by: str | None = None) -> None:
+        """Remove tags of an object.
+
+        Raises
+        ------
+        NotFoundError
+            If it does not have one of them. Nothing is changed.
+        """
+        with self._amending(storage_key, by) as change:
+            change.change_tags((), tags)
+
+    @contextlib.contextmanager
+    def _amending(self, storage_key: str, by: str | None) -> Iterator[amending.Amending]:
+        with self._changing() as contents:
+            key = self.full_key(storage_key)
+            with upkeep.storing(self.path, key, "amend"):
+                yield amending.Amending(self._container, contents, key, self.codec, by, self.progress)
+
     # --- documents as they are kept ---------------------------------------------------------------------
 
     def load(self, storage_key: str) -> BaseStoredData:
@@ -492,6 +762,31 @@ class HDF5Storage(StorageBackend):
             document = contents.document(storage_key, functools.partial(self._array, storage_key))
             return classes.copied(contents, storage_key, document)
 
+    def glance(self, storage_key: str) -> BaseStoredData:
+        """Return an object of which only what is looked at is made, and only then found to be wrong.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object.
+        CorruptError
+            If its document cannot be read.
+        """
+        with self._container.reading() as contents:
+            document = contents.document(storage_key, functools.partial(self._array, storage_key))
+            return classes.copied(contents, storage_key, document, lazily=True)
+
+    def references_if_there(self, source: object, storage_key: str) -> list[str] | None:
+        """Return the keys that an object of another container refers to, if it is here as it is there.
+
+        Only digests are compared; nothing is decoded but what is here, so that damage is not taken for it.
+        ``None`` if it is not, or if that does not tell.
+        """
+        if not isinstance(source, HDF5Storage):
+            return None
+        with self._container.reading() as contents, source._container.reading() as theirs:
+            return comparison.references_if_there(contents, theirs, storage_key)
+
     def retrieve_document(self, storage_key: str) -> tuple[str, int, Any]:
         """Return the name and version of an object's data class, and its document as a tree.
 
@@ -506,6 +801,36 @@ class HDF5Storage(StorageBackend):
         with self._container.reading() as contents:
             found = contents.document(storage_key, functools.partial(self._array, storage_key))
             return found.data_class, found.data_class_version, found.tree
+
+    def dataset(self, storage_key: str) -> xarray.Dataset:
+        """Return the arrays of an object as a dataset of xarray, each read when someone looks at it.
+
+        Observables of one length have the dimension ``frame``, and if one of them is the time, it is the
+        coordinate ``time``. Variables have the attributes ``long_name``, ``units`` for UDUNITS, and
+        ``pint_units``. Needs xarray (``pip install 'simarchive[trajectories]'``).
+
+        Parameters
+        ----------
+        storage_key
+            The key of the object, or a start of it that no other key shares.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object.
+        InvalidDataError
+            If xarray is not installed.
+        CorruptError
+            If the document cannot be read; later, when someone looks at an array, if that does not match its
+            digest.
+
+        Examples
+        --------
+        >>> backend.dataset("8d13")["PotentialEnergy"].mean("frame")  # doctest: +SKIP
+        """
+        key = self.full_key(storage_key)
+        class_name, _, tree = self.retrieve_document(key)
+        return dataset_of(key, class_name, tree)
 
     def class_name_of(self, storage_key: str) -> str:
         """Return the registered name of an object's data class.
@@ -531,6 +856,31 @@ class HDF5Storage(StorageBackend):
         with self._container.reading() as contents:
             return contents.header(storage_key)
 
+    def history(self, storage_key: str) -> list[Event]:
+        """Return what became of an object since it was stored: what was changed, by whom, when; and notes.
+
+        The oldest comes first: that it was stored.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object.
+        CorruptError
+            If it cannot be read.
+        """
+        with self._container.reading() as contents:
+            return contents.history(storage_key)
+
+    def history_lines(self, storage_key: str) -> str:
+        """Return the history of an object as it is kept, for `take_history`; errors as `history`."""
+        with self._container.reading() as contents:
+            return contents.history_lines(storage_key)
+
+    def take_history(self, storage_key: str, lines: str, *, only_notes: bool) -> None:
+        """Add what another container says of the history of an object, or only the notes."""
+        with self._changing() as contents:
+            amending.take_history(contents, storage_key, lines, only_notes=only_notes)
+
     @property
     def problems(self) -> dict[str, str]:
         """What keeps objects out of everything but `verify` and `repair`: names that are not keys."""
@@ -553,6 +903,7 @@ class HDF5Storage(StorageBackend):
         """
         with self._container.reading() as contents:
             keys = self._keys_of(contents)
+            contents.expect(keys)
         for start in range(0, len(keys), _HEADERS_AT_ONCE):
             for key, found in self._headers_of(keys[start : start + _HEADERS_AT_ONCE]):
                 if isinstance(found, ObjectHeader):
@@ -619,13 +970,70 @@ class HDF5Storage(StorageBackend):
                 attributes.write(contents, after, changed)
         return after
 
+    # --- undo ---------------------------------------------------------------------------------------------
+
+    def removed(self) -> list[RemovedObject]:
+        """Return what was removed or replaced and can be restored, the oldest first.
+
+        It is kept as long as it takes at most 16 MiB, or 10 % of the file if that is more: what exceeds this
+        is deleted, the oldest first, when the next object is stored. `repack` deletes all of it.
+        """
+        with self._container.reading() as contents:
+            return contents.removed.listed()
+
+    def class_of_removed(self, removed: RemovedObject) -> str:
+        """Return the name of the data class of what was removed; empty if it cannot be read."""
+        with self._container.reading() as contents, contextlib.suppress(CorruptError, NotFoundError):
+            return contents.of_removed().class_name(removed.link)
+        return ""
+
+    def find_removed(self, storage_key: str, *, number: int | None = None) -> RemovedObject:
+        """Return what `restore` would bring back; parameters and errors as there."""
+        with self._container.reading() as contents:
+            return restoring.chosen(contents, storage_key, number)
+
+    def restore(self, storage_key: str, *, number: int | None = None) -> RestoredObject:
+        """Bring back the object that was last removed or replaced under a key; it comes last in the order.
+
+        What stands under the key now is removed in turn, so that this can be undone, too.
+
+        Parameters
+        ----------
+        storage_key
+            The key, or a start of it that no other removed object has.
+        number
+            Which one, as `removed` numbers them, if not the last one.
+
+        Raises
+        ------
+        NotFoundError
+            If nothing was removed under the key, or it is not kept any more.
+        CorruptError
+            If it cannot be read. Nothing is changed.
+        """
+        what = f"restore object {storage_key!r}"
+        with self.lock, upkeep.changing(self.path, what), self._changing() as contents:
+            return restoring.restore(contents, restoring.chosen(contents, storage_key, number))
+
+    def purge_removed(self, numbers: Sequence[int] | None = None) -> list[RemovedObject]:
+        """Delete what was removed for good: all, or what has these numbers; return what it was."""
+        with self.lock, upkeep.changing(self.path, "delete"), self._changing() as contents:
+            return restoring.purge(contents, numbers)
+
     # --- upkeep ------------------------------------------------------------------------------------------
 
-    def statistics(self) -> ContainerStatistics:
-        """Return how much the container holds, and how much room it takes."""
-        return upkeep.statistics(self._container)
+    def overview(self) -> ContainerOverview:
+        """Return what is known of the container without looking at its objects, however many there are."""
+        return upkeep.overview(self._container)
 
-    def statistics_by(self, by: str) -> tuple[list[GroupStatistics], int]:
+    def statistics(self, keys: Sequence[str] | None = None) -> ContainerStatistics:
+        """Return how much the container holds, all of it or some objects, and how much room it takes.
+
+        Each of the objects is looked at.
+        """
+        return upkeep.statistics(self._container, keys)
+
+    def statistics_by(self, by: str, keys: Sequence[str] | None = None) -> tuple[list[GroupStatistics], int]:
         """Return how much the container holds of each group, and how many objects could not be looked at.
 
         No document is read. The group that takes most room is the first.
@@ -634,11 +1042,15 @@ class HDF5Storage(StorageBackend):
         ----------
         by
             ``"extension"`` of files, such as ``.dcd``; ``"class"``: the data class; or ``"substance"``.
+        keys
+            The objects that are counted; all by default.
         """
         substances = substances_of(self) if by == "substance" else {}
-        return grouping.statistics_by(self._container, by, substances)
+        return grouping.statistics_by(self._container, by, substances, keys)
 
-    def verify(self, *, full: bool = False, progress: Progress | None = None) -> VerificationReport:
+    def verify(
+        self, *, full: bool = False, progress: Progress | None = None, keys: Sequence[str] | None = None
+    ) -> VerificationReport:
         """Check every object, member and index table; return what is wrong. Nothing is changed.
 
         Parameters
@@ -648,8 +1060,10 @@ class HDF5Storage(StorageBackend):
             compared with its CRC-32.
         progress
             Called with the bytes of each member after it was checked.
+        keys
+            Check these objects and their files only; the index and whatever else there is are left out.
         """
-        return verification.verify(self._container, full=full, progress=progress)
+        return verification.verify(self._container, full=full, progress=progress, keys=keys)
 
     def rebuild_index(self) -> dict[str, int]:
         """Rebuild the whole index from the objects, as one transaction; return the rows by data class.
@@ -761,6 +1175,7 @@ class HDF5Storage(StorageBackend):
                 has_ancillary_data=files is not None,
                 empty_folders=() if files is None else files.empty_folders,
                 executables=() if files is None else files.executables,
+                times={} if files is None else files.times,
                 members=members,
             )
             row = None
@@ -783,6 +1198,7 @@ class HDF5Storage(StorageBackend):
                 identity=incoming.identity,
                 is_new=is_new,
                 progress=self.progress,
+                by="" if is_new else amending.author(),
             )
             with contents.in_one_piece():
                 if is_new or replaced == stored.data_class:
@@ -800,6 +1216,16 @@ class HDF5Storage(StorageBackend):
                 return None, None
             found = contents.document(storage_key)
             return classes.interpret(contents, storage_key, found), self._members.path(storage_key, found)
+
+    def _in_words(self, storage_key: str) -> str:
+        with self._container.reading() as contents:
+            try:
+                header = contents.header(storage_key)
+                n_files = contents.n_members_stored(storage_key)
+            except CorruptError:
+                return "one that cannot be read"
+        files = "" if n_files is None else f" with {count_text(n_files, 'file')}"
+        return f"the {header.data_class}{files} that was stored {date_text(header.stored_at)}"
 
     def _remove_object(self, storage_key: str) -> None:
         with upkeep.changing(self.path, f"remove object {storage_key!r}"), self._changing() as contents:
@@ -865,7 +1291,9 @@ class HDF5Storage(StorageBackend):
         found = []
         with self._container.reading() as contents:
             keys = answers.select(contents, data_query)
-            for key in answers.candidates(contents, data_query) if keys is None else keys:
+            chosen = answers.candidates(contents, data_query) if keys is None else keys
+            contents.expect(chosen)
+            for key in chosen:
                 try:
                     document = contents.document(key, functools.partial(self._array, key))
                     stored = classes.interpret(contents, key, document, lazily=True)
@@ -904,6 +1332,16 @@ class HDF5Storage(StorageBackend):
         return found
 
 
+def _opened_again(
+    backend_class: type[HDF5Storage],
+    path: str,
+    mode: str,
+    scratch_directory: PathLike | None,
+    options: dict[str, Any],
+) -> HDF5Storage:
+    return backend_class(path, mode, scratch_directory, **options)
+
+
 def _class_name_if_readable(contents: Contents, key: str) -> str | None:
     """Return the name of an object's data class; ``None`` if it is damaged, and can still be removed."""
     try:
@@ -912,11 +1350,17 @@ def _class_name_if_readable(contents: Contents, key: str) -> str | None:
         return None
 
 
-def _checked_path(path: object) -> Path:
-    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+def _is_same_file(one: Path, other: Path) -> bool:
+    if isinstance(one, Address) or isinstance(other, Address):
+        return one == other
+    return os.path.samefile(one, other)  # noqa: PTH121
+
+
+def _checked_name(path: object) -> Path:
+    if isinstance(path, (str, os.PathLike)) and not os.fspath(path):
         raise InvalidDataError(f"a container is named by a path, not by {path!r}")
     try:
-        return Path(path).absolute()
+        return name_of(path).absolute()
     except FileNotFoundError as error:
         raise NotFoundError(f"'{path}' names no container: the current directory was removed") from error
 

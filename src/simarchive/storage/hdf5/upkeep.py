@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from simarchive.container import nodes, rescue
+from simarchive.container.changing.publishing import append_map
+from simarchive.container.changing.removed import RemovedObject
 from simarchive.container.container import Container
 from simarchive.container.contents import Contents
 from simarchive.container.rescue import LinkKind
@@ -21,9 +22,9 @@ from simarchive.ground.keys import free_key, is_key
 from simarchive.storage.hdf5 import indexing, salvage, verification
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerStatistics:
-    """Numbers about a container."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerOverview:
+    """What is known of a container without looking at its objects."""
 
     path: str
     format: int
@@ -32,56 +33,128 @@ class ContainerStatistics:
     created_at: str
     n_objects: int
     objects_by_class: dict[str, int]
-    n_damaged: int  #: objects whose header cannot be read, or whose name is not a key
-    n_members: int
-    logical_bytes: int  #: all members, as files
-    stored_bytes: int  #: their chunks, each once
-    shared_bytes: int  #: of `logical_bytes`, what equal members do not take a second time
+    n_damaged: int  #: whose name is not a key; in `ContainerStatistics` also those that cannot be read
     file_bytes: int
     log_bytes: int  #: of the redo log; 0 if every commit is in the file
     index: dict[str, str]  #: by data class: ``"ready"``, ``"missing"`` or ``"out of date"``
+    n_removed: int = 0  #: objects that were removed or replaced, and can be restored
+    removed_bytes: int = 0  #: about how much they take
 
     def as_dict(self) -> dict[str, Any]:
         """Return the numbers as plain values."""
         return asdict(self)
 
 
-def statistics(container: Container) -> ContainerStatistics:
-    """Return numbers about a container; every object is looked at, no document is read."""
-    classes: Counter[str] = Counter()
-    damaged = n_members = logical = stored = shared = 0
-    seen: set[int] = set()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerStatistics(ContainerOverview):
+    """Numbers about a container and its files."""
+
+    n_members: int
+    logical_bytes: int  #: all members, as files
+    stored_bytes: int  #: their chunks, each once
+    shared_bytes: int  #: of `logical_bytes`, what equal members do not take a second time
+
+
+def overview(container: Container) -> ContainerOverview:
+    """Return what is known of a container without looking at its objects."""
     with container.reading() as contents:
-        for key in contents.keys():  # noqa: SIM118 - not a mapping
-            try:
-                classes[contents.class_name(key)] += 1
-                for address, info in contents.member_places(key):
-                    n_members += 1
-                    logical += info.size
-                    if address in seen:
-                        shared += info.size
-                    else:
-                        stored += info.stored_size
-                        seen.add(address)
-            except CorruptError:
-                damaged += 1
-        damaged += len(contents.misnamed())
-        description = contents.description()
-        index = {name: indexing.state_of(contents, name) for name in contents.data_classes()}
-    return ContainerStatistics(
-        path=str(container.path),
-        n_objects=sum(classes.values()) + damaged,
-        objects_by_class=dict(classes),
-        n_damaged=damaged,
-        n_members=n_members,
-        logical_bytes=logical,
-        stored_bytes=stored,
-        shared_bytes=shared,
-        file_bytes=container.path.stat().st_size,
-        log_bytes=container.log_bytes(),
-        index=index,
-        **description,
-    )
+        n_damaged = len(contents.misnamed())
+        return ContainerOverview(**_overview(container, contents, _count_classes(contents), n_damaged))
+
+
+def statistics(container: Container, keys: Sequence[str] | None = None) -> ContainerStatistics:
+    """Return numbers about a container; every object is looked at, no document is read.
+
+    Parameters
+    ----------
+    keys
+        The objects that are counted; all by default. What is said of the file is said of all of it.
+    """
+    with container.reading() as contents:
+        counted = _count_files(contents, contents.keys() if keys is None else keys)
+        n_damaged = counted.n_damaged + (len(contents.misnamed()) if keys is None else 0)
+        return ContainerStatistics(
+            n_members=counted.n_members,
+            logical_bytes=counted.logical,
+            stored_bytes=counted.stored,
+            shared_bytes=counted.shared,
+            **_overview(container, contents, counted.classes, n_damaged),
+        )
+
+
+def _overview(
+    container: Container, contents: Contents, classes: Mapping[str, int], n_damaged: int
+) -> dict[str, Any]:
+    removed = _removed(contents)
+    return {
+        "path": str(container.path),
+        **contents.description(),
+        "n_objects": sum(classes.values()) + n_damaged,
+        "objects_by_class": dict(classes),
+        "n_damaged": n_damaged,
+        "file_bytes": container.size_bytes(),
+        "log_bytes": container.log_bytes(),
+        "index": {name: indexing.state_of(contents, name) for name in contents.data_classes()},
+        "n_removed": len(removed),
+        "removed_bytes": sum(one.n_bytes for one in removed),
+    }
+
+
+@dataclass(slots=True)
+class _Counted:
+    """What was counted by looking at every object."""
+
+    classes: Counter[str] = field(default_factory=Counter)
+    n_damaged: int = 0
+    n_members: int = 0
+    logical: int = 0
+    stored: int = 0
+    shared: int = 0
+
+
+def _count_files(contents: Contents, keys: Sequence[str]) -> _Counted:
+    counted = _Counted()
+    seen: set[int] = set()
+    contents.expect(keys)
+    for key in keys:
+        try:
+            counted.classes[contents.class_name(key)] += 1
+            for address, info in contents.member_places(key):
+                counted.n_members += 1
+                counted.logical += info.size
+                if address in seen:
+                    counted.shared += info.size
+                else:
+                    counted.stored += info.stored_size
+                    seen.add(address)
+        except CorruptError:
+            counted.n_damaged += 1
+    return counted
+
+
+def _count_classes(contents: Contents) -> Counter[str]:
+    """Return the number of objects by class: the rows of the index, or else by a look at each object."""
+    classes: Counter[str] = Counter()
+    with contextlib.suppress(StorageError):
+        for name in contents.data_classes():
+            table = contents.tables.get(name)
+            if table is not None and (number := len(table) + len(table.left_out)):
+                classes[name] = number
+        if sum(classes.values()) == len(contents.keys()):
+            return classes
+    classes.clear()
+    for key in contents.keys():  # noqa: SIM118
+        with contextlib.suppress(CorruptError):
+            classes[contents.class_name(key)] += 1
+    return classes
+
+
+def _removed(contents: Contents) -> list[RemovedObject]:
+    try:
+        return contents.removed.listed()
+    except CorruptError as error:
+        indexing.LOGGER.warning("%s", error)
+        return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,14 +203,14 @@ def changing(path: Path, what: str) -> contextlib.AbstractContextManager[None]:
 
 
 @contextlib.contextmanager
-def storing(path: Path, key: str) -> Iterator[None]:
+def storing(path: Path, key: str, what: str = "store") -> Iterator[None]:
     """Raise an error of HDF5 as `changing` does, and no other: a program's own code runs in it, too."""
     try:
         yield
     except nodes.UNREADABLE as error:
         if not nodes.is_of_hdf5(error):
             raise
-        raise CorruptError(f"{_cannot(path, f'store object {key!r}')}{error}") from error
+        raise CorruptError(f"{_cannot(path, f'{what} object {key!r}')}{error}") from error
 
 
 def _cannot(path: Path, what: str) -> str:
@@ -270,6 +343,7 @@ class RepackReport:
     n_objects: int
     bytes_before: int
     bytes_after: int
+    map_bytes: int = 0  #: of `bytes_after`, what the map for readers elsewhere takes
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as plain values."""
@@ -282,6 +356,7 @@ def repack(
     lock_timeout_s: float = 10.0,
     tmp_directory: PathLike | None = None,
     set_aside: bool = False,
+    publish: bool = False,
 ) -> RepackReport:
     """Rewrite a container compactly: keys, documents, members, digests and order stay as they are.
 
@@ -298,6 +373,9 @@ def repack(
 
     set_aside
         First set damaged objects aside, as `repair` does. What HDF5 can read of them is in the new file, too.
+    publish
+        Lay the files of all objects last, and append a map for those who read the container over a network.
+        It is no part of HDF5's file, and whatever changes the container cuts it off.
 
     Raises
     ------
@@ -320,16 +398,21 @@ def repack(
         if set_aside:
             repair(container)
         container.checkpoint()
-        before = place.stat().st_size
+        before, map_bytes = place.stat().st_size, 0
+
+        def complete(successor: Path) -> None:
+            nonlocal map_bytes
+            complete_copy(successor, contents)
+            if publish:
+                map_bytes = append_map(successor)
+
         with container.transaction() as contents:
             try:
                 with verification.as_damage():
-                    n_objects = container.rewrite(
-                        functools.partial(complete_copy, source=contents), tmp_directory=tmp
-                    )
+                    n_objects = container.rewrite(complete, tmp_directory=tmp, members_last=publish)
             except CorruptError as error:
                 raise _not_repacked(place, contents, error) from error
-    return RepackReport(str(place), n_objects, before, place.stat().st_size)
+    return RepackReport(str(place), n_objects, before, place.stat().st_size, map_bytes)
 
 
 def _not_repacked(path: Path, contents: Contents, error: CorruptError) -> CorruptError:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from simarchive.container import rescue
+from simarchive.container.changing.publishing import map_faults
+from simarchive.container.changing.removed import RemovedObject
 from simarchive.container.container import Container
 from simarchive.container.contents import Contents
 from simarchive.container.documents import identity_digest
@@ -36,7 +38,7 @@ from simarchive.errors import (
     StorageIOError,
 )
 from simarchive.ground.conditions import Value
-from simarchive.storage.hdf5 import classes, indexing
+from simarchive.storage.hdf5 import classes, indexing, restoring
 from simarchive.storage.merging import references
 from simarchive.storage.publication import attributes
 
@@ -44,6 +46,7 @@ NOT_A_KEY = "its name is not a key: 'simarchive repair' gives it one"
 REMEDY = "'simarchive repair --index' rebuilds it"
 OF_ARCHIVE = "in the metadata of the archive"
 SET_AGAIN = "'simarchive meta set' or 'meta edit' writes it again"
+PUBLISH_AGAIN = "nothing of the objects is lost; 'simarchive repack FILE --publish' makes it anew"
 RESCUE = "'simarchive repair FILE -o NEW' saves what can be saved"
 
 
@@ -69,6 +72,7 @@ class VerificationReport:
     n_objects: int = 0
     n_members: int = 0
     n_bytes: int = 0  #: of members, as files
+    n_removed: int = 0  #: removed objects that were checked, too; what is wrong with them is a warning
     n_not_checked: int = 0  #: objects, members and tables whose check met an error; each is a problem too
     unknown_classes: dict[str, int] = field(default_factory=dict)
     """Objects by data class that is not registered here, or not in their version. That is no fault: what is
@@ -88,7 +92,11 @@ class VerificationReport:
 
 
 def verify(
-    container: Container, *, full: bool = False, progress: Callable[[int], None] | None = None
+    container: Container,
+    *,
+    full: bool = False,
+    progress: Callable[[int], None] | None = None,
+    keys: Sequence[str] | None = None,
 ) -> VerificationReport:
     """Check every object, member and index table of a container.
 
@@ -99,8 +107,13 @@ def verify(
         still read and compared with its CRC-32.
     progress
         Called with the bytes of each member after it was checked.
+    keys
+        Check these objects and their members only.
     """
-    walk = _Walk(VerificationReport(str(container.path), full), progress)
+    walk = _Walk(VerificationReport(str(container.path), full), progress, keys)
+    if keys is not None:
+        walk.run(container.reading)
+        return walk.report
     walk.pending.extendleft([functools.partial(walk.check_extent, container=container)])
     walk.last.append(functools.partial(walk.check_changes, container=container))
     walk.run(container.reading)
@@ -219,8 +232,14 @@ class _Walk:
         The last step met an error of HDF5 or of the device, which may spoil the read that it was in.
     """
 
-    def __init__(self, report: VerificationReport, progress: Callable[[int], None] | None) -> None:
+    def __init__(
+        self,
+        report: VerificationReport,
+        progress: Callable[[int], None] | None,
+        only: Sequence[str] | None = None,
+    ) -> None:
         self.report = report
+        self._only = only
         self.pending: deque[Step] = deque([self._list_objects])
         self.device_failed = False
         self.last: list[Step] = []
@@ -294,14 +313,24 @@ class _Walk:
 
     def check_extent(self, contents: Contents, container: Container) -> None:
         """Compare the size of the file with what it should be."""
+        if container.far is not None:
+            return  # It was compared with the superblock and the seal when it was opened.
         with self._checking(contents, what="the size of the file cannot be checked: "):
             extent = rescue.extent_of_open(container)
+            if extent.is_followed:
+                found = map_faults(container.path)
+                for fault in found or ():
+                    self._note("", f"the map for readers elsewhere {fault}: {PUBLISH_AGAIN}")
+                if found is not None:
+                    return
             for fault in extent.faults():
                 self._note("", f"{fault}: {RESCUE}")
             self.report.notes += extent.oddities()
 
     def check_changes(self, contents: Contents, container: Container) -> None:
         """Try, in memory, whether HDF5 can still change the file: so its list of free space is read, too."""
+        if container.far is not None:
+            return
         what = f"HDF5 cannot change the file any more ({RESCUE}): "
         with self._checking(contents, what=what), rescue.rehearsed(container) as rehearsal:
             rehearsal.try_a_change()
@@ -358,6 +387,8 @@ class _Walk:
         with self._checking(contents, what="the objects cannot be listed, and none of them was checked: "):
             keys = contents.names()
             self._keys = set(keys)
+            if self._only is not None:
+                keys = [key for key in self._only if key in self._keys]
             self.report.n_objects = len(keys)
             for key in keys:
                 self.pending += [
@@ -365,8 +396,8 @@ class _Walk:
                     functools.partial(self._list_members, key=key),
                 ]
         following: list[Step] = [self._check_references, self._check_duplicates]
-        if self._index_is_there:
-            following += [self._check_root, self._list_tables, self._check_shared]
+        if self._index_is_there and self._only is None:
+            following += [self._check_root, self._list_tables, self._check_shared, self._list_removed]
         following += self.last
         self.pending += following
 
@@ -382,6 +413,34 @@ class _Walk:
         with self._checking(contents, what="the metadata of the archive cannot be checked: "):
             for name, fault in attributes.read(contents).faults.items():
                 self._note("", f"{name} {OF_ARCHIVE} ({SET_AGAIN}): {fault}")
+
+    def _list_removed(self, contents: Contents) -> None:
+        with self._checking_removed(contents, "what was removed cannot be listed"):
+            listed = contents.removed.listed()
+            self.report.n_removed = len(listed)
+            for name in contents.removed.strange_names():
+                self._note("", f"{name!r} below /removed is no removed object", is_error=False)
+            self.pending.extendleft(
+                functools.partial(self._check_removed, removed=one) for one in reversed(listed)
+            )
+
+    def _check_removed(self, contents: Contents, removed: RemovedObject) -> None:
+        # Nothing of the objects is lost with it: a warning.
+        message = f"it was {removed.action} at {removed.at[:19]}, and cannot be restored as it was"
+        with self._checking_removed(contents, message, removed.key):
+            fault = restoring.fault_of(contents, removed)
+            if fault is not None:
+                self._note(removed.key, f"{message}: {fault}", is_error=False)
+
+    @contextlib.contextmanager
+    def _checking_removed(self, contents: Contents, what: str, key: str = "") -> Iterator[None]:
+        try:
+            yield
+            _raise_if_any(contents.failure)
+        except Exception as error:
+            # As in `_checking`.
+            self.device_failed = isinstance(error, OSError) or contents.failure is not None
+            self._note(key, f"{what}: {_words(error)}", is_error=False)
 
     def _check_object(self, contents: Contents, key: str) -> None:
         with self._checking(contents, key):
@@ -456,7 +515,7 @@ class _Walk:
             unreadable = {link.name: link for link in links if link.kind is LinkKind.UNREADABLE}
             arrays = self._arrays.pop(key, None)
             for link in links:
-                if link.kind is LinkKind.UNREADABLE and link.name not in (arrays or ()):
+                if link.kind is LinkKind.UNREADABLE and not link.is_one_of(arrays or ()):
                     self.report.n_not_checked += 1
                     self._note(key, f"it cannot be read: {link.fault}", member=link.name)
                 elif arrays is not None and link.kind is LinkKind.ARRAY and link.link not in arrays:

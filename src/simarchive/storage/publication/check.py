@@ -12,6 +12,7 @@ from simarchive.data import BaseSimulationData, BaseStoredData
 from simarchive.data.schemas import UndescribedData
 from simarchive.errors import CorruptError, FormatError, InvalidDataError, NotFoundError, StorageError
 from simarchive.ground.arrays import is_array
+from simarchive.ground.texts import count_text
 from simarchive.storage.hdf5 import verification
 from simarchive.storage.hdf5.storage import HDF5Storage
 from simarchive.storage.publication import atom_counts, private_traces
@@ -26,6 +27,7 @@ KINDS = {
     "metadata": "something in the metadata cannot be understood",
     "objects": "there are none",
     "log": "the last commits are not in the file yet",
+    "removed": "removed objects can still be restored from it",
     "damage": "what `verify` calls an error",
     "reference": "an object refers to a key that is not here",
     "force-field": "the force field of an object is not here",
@@ -106,7 +108,13 @@ def publish_check(
         )
     report = PublicationReport(str(backend.path))
     found = [*_of_metadata(backend)]
-    if backend.statistics().log_bytes:
+    statistics = backend.statistics()
+    if statistics.n_removed:
+        objects = count_text(statistics.n_removed, "removed or replaced object")
+        found.append(
+            Finding("removed", f"{objects} can be restored by whoever gets the file: run 'simarchive repack'")
+        )
+    if statistics.log_bytes:
         found.append(
             Finding(
                 "log",
@@ -240,6 +248,17 @@ class _Looking:
             return
         found = (trace for text in _texts_in(tree) for trace in private_traces.traces(text))
         yield from _findings(list(dict.fromkeys(found)), key, None)
+        yield from _findings(self._traces_of_history(key), key, None)
+
+    def _traces_of_history(self, key: str) -> list[Trace]:
+        """Return who changed the object, and what notes say of people and their places."""
+        try:
+            events = self._backend.history(key)
+        except StorageError:
+            return []
+        people = [Trace("user", f"{event.by}, in its history") for event in events if event.by]
+        notes = [trace for event in events for trace in private_traces.traces(event.text)]
+        return list(dict.fromkeys([*people, *notes]))
 
     def _atoms_of(self, key: str, member: MemberInfo) -> int | None:
         place = (member.digest, member.name)

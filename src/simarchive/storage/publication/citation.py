@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import datetime
 import json
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeVar
 
 from simarchive.errors import InvalidDataError
 from simarchive.storage.publication.metadata import ArchiveMetadata, Author
@@ -18,6 +19,7 @@ MEDIA_TYPE = "application/x-hdf5"
 _RESOURCE_TYPE = "Molecular simulation data"
 _UNKNOWN = ":unav"  # DataCite's text for a value that is not there (appendix 3)
 _DOI_ADDRESS = "https://doi.org/"
+_Part = TypeVar("_Part")
 _OPERATORS = (" AND ", " WITH ", "(", "LicenseRef-")
 
 
@@ -54,21 +56,30 @@ def cff(metadata: ArchiveMetadata) -> str:
         If title or authors are missing.
     """
     check_is_complete(metadata, "CITATION.cff", "title", "authors")
-    licenses = license_ids(metadata.license)
+    licenses = _each_once(license_ids(metadata.license))
     fields: dict[str, Any] = {
         "cff-version": "1.2.0",
         "message": "If you use this data, please cite it as below.",
         "type": "dataset",
         "title": metadata.title,
         "abstract": metadata.description,
-        "authors": [_cff_author(author) for author in metadata.authors],
+        "authors": _each_once(_cff_author(author) for author in metadata.authors),
         "doi": metadata.doi,
         "version": metadata.version,
         "date-released": metadata.published,
         "license": licenses[0] if len(licenses) == 1 else licenses,
-        "keywords": list(metadata.keywords),
+        "keywords": _each_once(metadata.keywords),
     }
     return "".join(_yaml(fields))
+
+
+def _each_once(parts: Iterable[_Part]) -> list[_Part]:
+    """Return each part once: two may have differed only in what is left out, and schemas want no doubles."""
+    result: list[_Part] = []
+    for part in parts:
+        if part not in result:
+            result.append(part)
+    return result
 
 
 def _cff_author(author: Author) -> dict[str, str]:
@@ -155,7 +166,11 @@ def datacite(metadata: ArchiveMetadata, *, created: str, size_bytes: int, n_obje
         ],
         "schemaVersion": "http://datacite.org/schema/kernel-4",
     }
-    return {name: value for name, value in document.items() if value}
+    return {
+        name: _each_once(value) if isinstance(value, list) else value
+        for name, value in document.items()
+        if value
+    }
 
 
 def _datacite_creator(author: Author) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,8 +17,9 @@ from simarchive.errors import (
     StorageError,
     StorageIOError,
 )
+from simarchive.queries import BaseDataQuery, RunQuery
 from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
-from simarchive.storage.duplicates import StoreOutcome
+from simarchive.storage.duplicates import Action, StoreOutcome
 
 if TYPE_CHECKING:
     from simarchive.storage.runs import RunReading
@@ -35,12 +36,21 @@ class Target(Protocol):
     ) -> StoreOutcome:
         """Store an object and its files."""
 
+    def keys(self, data_query: BaseDataQuery | None = None) -> list[str]:
+        """Return the keys of the objects that match."""
+
+    def file_digests(self, storage_key: str) -> dict[str, str]:
+        """Return the digest of each file of an object, by name."""
+
 
 MOST_TOGETHER = 64
 """So many runs are one commit at most, which costs more than a small run does."""
 LARGEST_TOGETHER_BYTES = 32 << 20
 LONGEST_TOGETHER_S = 2.0
 """What is stored for longer is committed, so that little is lost with a process that is killed."""
+
+_MOST_COMPARED = 64
+"""A run is compared with so many others of its name at most."""
 
 _ITS_OWN_FAULT = (InvalidDataError, NotFoundError, StorageIOError)
 
@@ -54,6 +64,8 @@ class ReadRun:
     reading: RunReading | None = None
     problem: StorageError | None = None
     outcome: StoreOutcome | None = None  #: what was done with it, once it is stored
+    same_files: list[str] = field(default_factory=list)
+    """The keys of runs of its name with the very same files that were there before it was stored."""
 
     @property
     def size(self) -> int:
@@ -64,11 +76,13 @@ class ReadRun:
             return 0
 
 
-def read_runs(directories: Iterable[Path], **known: Any) -> Iterator[ReadRun]:
+def read_runs(directories: Iterable[Path], *, follow_links: bool = False, **known: Any) -> Iterator[ReadRun]:
     """Yield what the files of each directory say, with whatever is wrong with one in its place.
 
     Parameters
     ----------
+    follow_links
+        Links to files outside of a directory count as these files.
     known
         As for `StorageBackend.add_run`, for all of them.
     """
@@ -76,7 +90,7 @@ def read_runs(directories: Iterable[Path], **known: Any) -> Iterator[ReadRun]:
 
     for directory in directories:
         try:
-            files = DirectoryFiles(directory)
+            files = DirectoryFiles(directory, follow_links=follow_links)
             reading = read_run(directory, files=files.paths, **known)
         except _ITS_OWN_FAULT as error:
             yield ReadRun(directory, problem=error)
@@ -90,6 +104,7 @@ def add_runs(target: Target, runs: Iterable[ReadRun]) -> Iterator[ReadRun]:
     A few small ones become one commit. If the process is killed, those that were yielded are stored, and to
     repeat the call stores the others: a run that is there already is kept.
     """
+    there_before = set(target.keys(RunQuery()))
     waiting: list[ReadRun] = []
     size, started = 0, time.monotonic()
     for run in runs:
@@ -105,9 +120,22 @@ def add_runs(target: Target, runs: Iterable[ReadRun]) -> Iterator[ReadRun]:
             or size >= LARGEST_TOGETHER_BYTES
             or time.monotonic() - started >= LONGEST_TOGETHER_S
         ):
-            yield from _store(target, waiting)
+            yield from _told(target, _store(target, waiting), there_before)
             waiting = []
-    yield from _store(target, waiting)
+    yield from _told(target, _store(target, waiting), there_before)
+
+
+def _told(target: Target, runs: list[ReadRun], there_before: set[str]) -> Iterator[ReadRun]:
+    """Yield runs that were stored, those that others are like in all but words with the keys of these."""
+    for run in runs:
+        if there_before and run.outcome is not None and run.outcome.action is Action.ADD:
+            assert run.reading is not None
+            digests = target.file_digests(run.outcome.key)
+            of_its_name = target.keys(RunQuery(name=run.reading.run.name, limit=_MOST_COMPARED))
+            run.same_files = [
+                key for key in of_its_name if key in there_before and target.file_digests(key) == digests
+            ]
+        yield run
 
 
 def _store(target: Target, runs: list[ReadRun]) -> list[ReadRun]:

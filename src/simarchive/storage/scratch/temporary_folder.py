@@ -29,13 +29,22 @@ class TemporaryFolder:
     ----------
     parent
         Where the folder is made; the system's folder for temporary files by default.
+    prefix
+        How its name begins, and those of the folders that are swept.
+    name
+        Its whole name, if that has to be known before; by default one that is free. Other users can read it
+        as the umask says.
     """
 
-    def __init__(self, parent: Path | None = None) -> None:
+    def __init__(self, parent: Path | None = None, *, prefix: str = PREFIX, name: str | None = None) -> None:
         place = Path(parent or tempfile.gettempdir()).resolve()
         place.mkdir(parents=True, exist_ok=True)
-        _sweep(place)
-        self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
+        _sweep(place, prefix)
+        if name is None:
+            self.path = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
+        else:
+            self.path = place / name
+            self.path.mkdir(exist_ok=True)
         # Before anything else: what follows may be interrupted.
         self._removal = weakref.finalize(self, _remove_own, self.path, os.getpid())
         self._owner = self._locked()
@@ -91,15 +100,15 @@ def _is_own(folder: Path) -> bool:
     return folder.is_dir() and not folder.is_symlink() and folder.lstat().st_uid == os.geteuid()
 
 
-def _sweep(parent: Path) -> None:
+def _sweep(parent: Path, prefix: str) -> None:
     """Remove the folders that processes of this user left when they were killed, once in this process."""
     with _SWEEPING:
-        if parent in _SWEPT:
+        if (parent, prefix) in _SWEPT:
             return
-        _SWEPT.add(parent)
+        _SWEPT.add((parent, prefix))
     with contextlib.suppress(OSError), os.scandir(parent) as listing:
         for entry in listing:
-            if entry.name.startswith(PREFIX):
+            if entry.name.startswith(prefix):
                 _remove_if_left(parent / entry.name)
 
 
@@ -116,4 +125,4 @@ def _remove_if_left(folder: Path) -> None:
 
 
 _SWEEPING = threading.Lock()
-_SWEPT: set[Path] = set()
+_SWEPT: set[tuple[Path, str]] = set()

@@ -14,6 +14,7 @@ from pathlib import Path
 from simarchive.container.container import Container
 from simarchive.container.open_members.chunks import MemberChunks
 from simarchive.errors import InvalidDataError
+from simarchive.remote.address import is_url
 from simarchive.storage.finding import key_prefixes
 
 SEPARATOR = "::"
@@ -75,7 +76,7 @@ def find(thing: object) -> Address:
     # A path may have the separator in it, too: the first part that is a file is the container.
     path, _, rest = next((place for place in places if Path(place[0]).is_file()), places[-1])
     key, _, name = rest.partition("/")
-    absolute = os.path.abspath(path)  # noqa: PTH100
+    absolute = path if is_url(path) else os.path.abspath(path)  # noqa: PTH100
     return Address(absolute, _whole_key(absolute, key), name)
 
 
