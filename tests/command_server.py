@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import io
 import json
 import os
 import socket
@@ -126,6 +127,18 @@ def _become(streams: list[int], asked: dict[str, object]) -> None:
     for stream, wanted in zip(streams, _STREAMS, strict=True):
         os.dup2(stream, wanted)
         os.close(stream)
+    # Those that there are think of what was open when they were made: whether it can be sought in, say.
+    for wanted, name in enumerate(("stdin", "stdout", "stderr")):
+        old = getattr(sys, name)
+        new = io.TextIOWrapper(
+            open(wanted, "wb" if wanted else "rb", closefd=False),  # noqa: SIM115
+            encoding=old.encoding,
+            errors=old.errors,
+            newline="\n" if wanted else None,
+            line_buffering=name == "stderr" or os.isatty(wanted),
+        )
+        setattr(sys, name, new)
+        setattr(sys, f"__{name}__", new)
     os.chdir(str(asked["directory"]))
     os.environ.clear()
     os.environ.update(asked["environment"])  # type: ignore[call-overload]

@@ -206,7 +206,8 @@ def _no_run(place: Path, paths: Mapping[str, Path]) -> InvalidDataError:
     shown = ", ".join(sorted(paths)[:3]) + (" and others" if len(paths) > 3 else "")
     hint = f"; name its folders: {place}/*/" if below else ""
     return InvalidDataError(
-        f"{message}nothing that a simulation program writes ({shown}){hint}; a run with a name is stored as it is"
+        f"{message}nothing that a simulation program writes ({shown}){hint};"
+        " a run that is given a name is stored as it is"
     )
 
 
