@@ -12,6 +12,7 @@ from pathlib import Path
 PROGRAMS: dict[str, list[str]] = {
     "commit_cost": [],
     "queries": [],
+    "report": [],
     "index": [],
     "members": ["--size", "512MiB", "--repeats", "5"],
     "many_runs": [],

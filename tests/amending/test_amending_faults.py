@@ -20,7 +20,7 @@ from simarchive.codecs import CHUNK_BYTES
 from simarchive.errors import ConflictError
 
 START = CHUNK_BYTES + 100_000
-N_INTERRUPTIONS = int(os.environ.get("SIMARCHIVE_INTERRUPTIONS", "4"))
+N_INTERRUPTIONS = int(os.environ.get("SIMARCHIVE_INTERRUPTIONS", "2"))
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from simarchive.container.members import writing
 from simarchive.container.members.source import MemberSource
 from simarchive.errors import ConflictError, NotFoundError
 
-N_TIMES = int(os.environ.get("SIMARCHIVE_APPENDS", "50"))
+N_TIMES = int(os.environ.get("SIMARCHIVE_APPENDS", "20"))
 
 
 def stored_file(path: Path, name: str, data: bytes, codec: str = "deflate") -> HDF5Storage:

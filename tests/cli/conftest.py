@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import prepared_commands
 import pytest
 from command_runs import EXAMPLES, Outcome, Run, command_line, environment
 
@@ -16,6 +17,10 @@ def run(tmp_path: Path) -> Run:
     """Run `simarchive` with some arguments in an empty directory."""
 
     def run_command(*arguments: object, **options: Any) -> Outcome:
+        if not options.keys() - {"cwd"}:
+            place = options.get("cwd", tmp_path)
+            code, output, errors = prepared_commands.run([*map(str, arguments)], place, environment(), 120)
+            return Outcome(code, output.decode(), errors.decode())
         done = subprocess.run(
             command_line(*arguments),
             cwd=options.pop("cwd", tmp_path),

@@ -82,7 +82,8 @@ def test_the_same_files_with_other_words_are_told(run: Run, tmp_path: Path) -> N
     assert "3 runs have the very files of a run that was there" in told.errors
     assert f", as {first[0][:8]}, " in told.errors, "and the one that was added with the tag apo"
     assert "simarchive rm lab.h5 KEY" in told.errors
-    assert max(map(len, told.errors.splitlines())) <= 80
+    # But for the names of directories, which are as long as they are.
+    assert max(len(line) for line in told.errors.splitlines() if not line.startswith("  ")) <= 80
 
 
 def test_links_out_of_a_run_are_followed_when_that_is_asked_for(run: Run, tmp_path: Path) -> None:

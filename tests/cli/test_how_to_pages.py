@@ -6,9 +6,9 @@ Pages with Python are run as a whole by tests/docs/test_pages_run.py.
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
+import prepared_commands
 import pytest
 from command_runs import EXAMPLES, ROOT, environment
 from console_blocks import Step, steps_of
@@ -35,14 +35,14 @@ def test_a_page_that_says_something_else_fails() -> None:
 def test_console_blocks_print_what_the_page_says(page: Path, tmp_path: Path) -> None:
     programs = tmp_path / "programs"
     programs.mkdir()
-    command = programs / "simarchive"
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m simarchive "$@"\n')
-    command.chmod(0o755)
     place = tmp_path / "place"
     place.mkdir()
     shutil.copytree(EXAMPLES / "stored_data", place / "stored_data")
     shutil.copytree(ROOT / "tests" / "data" / "runs", place / "runs")
     variables = environment() | {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    command = programs / "simarchive"
+    command.write_text(prepared_commands.program(variables))
+    command.chmod(0o755)
     steps = steps_of(page)
     assert steps
     for step in steps:

@@ -70,3 +70,38 @@ def test_what_numpy_loads_late_is_not_loaded_by_a_query(tmp_path: Path) -> None:
         check=True,
     )
     assert done.stdout == b"False\n"
+
+
+_OF_OTHER_QUESTIONS = {"rdkit", "pandas", "MDAnalysis", "mdtraj", "matplotlib", "netCDF4", "obstore", "pyedr"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "needs_units"),
+    [
+        (["ls"], False),
+        (["info"], False),
+        (["stats"], False),
+        (["query", "phase=liquid", "--count"], False),
+        (["query", "T=298.15K", "--count"], True),
+    ],
+)
+def test_what_lists_loads_only_what_the_question_needs(
+    arguments: list[str], needs_units: bool, imported: Path
+) -> None:
+    script = (
+        "import sys, json, atexit\n"
+        "from simarchive.cli import main\n"
+        "def tell():\n"
+        "    import pint\n"
+        "    # The definitions of all units are read when the first is asked for: a tenth of a second.\n"
+        "    registry = type(pint.get_application_registry().get()).__name__\n"
+        "    print(json.dumps([registry, sorted(sys.modules)]), file=sys.stderr)\n"
+        "atexit.register(tell)\n"
+        f"main({[arguments[0], str(imported), *arguments[1:]]!r})\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment(), capture_output=True, timeout=120, check=True
+    )
+    registry, names = json.loads(done.stderr.decode().splitlines()[-1])
+    assert {name.split(".")[0] for name in names} & _OF_OTHER_QUESTIONS == set()
+    assert (registry != "LazyRegistry") is needs_units

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import prepared_commands
 import pytest
 from page_steps import WARNINGS, Block, Step, blocks_of, is_printed, steps_of
 from programs import named_in, path_of
@@ -36,10 +37,6 @@ def run(page: Path, place: Path) -> subprocess.CompletedProcess[str]:
     """Run a page in a directory that has copies of the example data, and the command in its path."""
     programs = place / ".programs"
     programs.mkdir()
-    for name, arguments in (("simarchive", "-m simarchive"), ("python", ""), ("python3", "")):
-        program = programs / name
-        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {arguments} "$@"\n')
-        program.chmod(0o755)
     shutil.copytree(ROOT / "examples" / "stored_data", place / "stored_data")
     shutil.copytree(ROOT / "tests" / "data" / "runs", place / "runs")
     variables = os.environ | {
@@ -47,6 +44,12 @@ def run(page: Path, place: Path) -> subprocess.CompletedProcess[str]:
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         "COLUMNS": "120",
     }
+    python = f'#!/bin/sh\nexec "{sys.executable}" "$@"\n'
+    texts = {"simarchive": prepared_commands.program(variables), "python": python, "python3": python}
+    for name, text in texts.items():
+        program = programs / name
+        program.write_text(text)
+        program.chmod(0o755)
     return subprocess.run(
         [sys.executable, *WARNINGS, str(HERE / "run_page.py"), str(page)],
         cwd=place,

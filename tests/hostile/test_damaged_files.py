@@ -94,7 +94,7 @@ def flip(path: Path, offset: int) -> None:
 
 def chunk_of(path: Path, key: str, name: str) -> int:
     with h5py.File(path) as file:
-        return int(file[f"objects/{key}/{name}"].id.get_chunk_info(0).byte_offset)
+        return int(file[f"objects/{key}/files/{name}"].id.get_chunk_info(0).byte_offset)
 
 
 def array_of(path: Path, key: str) -> tuple[str, int]:
@@ -102,7 +102,7 @@ def array_of(path: Path, key: str) -> tuple[str, int]:
         return next(
             (name, int(node.id.get_offset()))
             for name, node in file[f"objects/{key}"].items()
-            if "member_size" not in node.attrs
+            if name.startswith("observables.")
         )
 
 

@@ -25,12 +25,16 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
+def found(name: str, folder: Path) -> AncillaryFile:
+    return AncillaryFile(name, folder / name, modified_ns=(folder / name).stat().st_mtime_ns)
+
+
 def test_files_and_empty_folders_are_found_in_order(folder: Path) -> None:
     assert ancillary_files(folder) == [
-        AncillaryFile("b/deep/x y.csv", folder / "b/deep/x y.csv"),
-        AncillaryFile("b/ü.txt", folder / "b/ü.txt"),
+        found("b/deep/x y.csv", folder),
+        found("b/ü.txt", folder),
         AncillaryFile("empty/nested-empty", None),
-        AncillaryFile("z.dcd", folder / "z.dcd"),
+        found("z.dcd", folder),
     ]
     assert ancillary_files(str(folder)) == ancillary_files(folder)
 

@@ -27,6 +27,7 @@ from simarchive import (
     unit,
 )
 from simarchive.ground.udunits import udunits_text
+from simarchive.storage.hdf5.upkeep import repack
 
 N_OBJECTS = 1000
 KEYS = ["run-0", "run-9", "model"]
@@ -223,13 +224,24 @@ def test_an_object_without_files_and_arrays_has_neither_group_nor_dimension(cont
         )
 
 
+def test_an_array_that_another_program_made_a_scale_of_is_kept(container: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.h5"
+    copy.write_bytes(container.read_bytes())
+    with h5py.File(copy, "r+") as file:
+        times = file["objects/run-0/observables.Time"]
+        del times.attrs["DIMENSION_LIST"]
+        times.make_scale("time")
+    repack(copy)
+    with HDF5Storage(copy, mode="r") as backend:
+        assert backend.verify(full=True).problems == []
+        assert len(backend.load("run-0").observables["Time"].value) == 40
+
+
 def _names() -> list[str]:
     return ["Time", "PotentialEnergy", "Box_Volume", "Density", "Dielectric", "pressures", "short"]
 
 
 def test_nothing_is_wrong_and_repack_keeps_it_so(container: Path, tmp_path: Path) -> None:
-    from simarchive.storage.hdf5.upkeep import repack
-
     copy = tmp_path / "copy.h5"
     copy.write_bytes(container.read_bytes())
     report = repack(copy)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
+from simarchive import HDF5Storage, SmirnoffForceFieldSource
+from simarchive.storage.publication.check import publish_check
 from simarchive.storage.publication.private_traces import Trace, traces, traces_of_file
 
 
@@ -66,3 +69,13 @@ def test_a_text_that_is_made_to_take_long_does_not(text: str) -> None:
     before = time.process_time()
     traces(text[: 1 << 20])
     assert time.process_time() - before < 10
+
+
+def test_who_changed_an_object_is_named_before_it_is_published(tmp_path: Path) -> None:
+    with HDF5Storage(tmp_path / "a.h5") as backend:
+        key = backend.store_force_field(SmirnoffForceFieldSource("<SMIRNOFF/>"))
+        assert not [finding for finding in publish_check(backend).findings if finding.kind == "user"]
+        backend.add_note(key, "see /home/ada/runs", by="Ada")
+        found = [finding for finding in publish_check(backend).findings if finding.key == key]
+    assert {"user", "path"} <= {finding.kind for finding in found}
+    assert any("Ada" in finding.message for finding in found)

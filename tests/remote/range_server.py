@@ -11,6 +11,7 @@ from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 _PAUSE_S = 0.05
 
@@ -87,7 +88,7 @@ class RangeServer:
                 self._at_work -= 1
 
     def _answer(self, handler: BaseHTTPRequestHandler, *, fails: bool) -> None:
-        path = handler.path.partition("?")[0].lstrip("/")
+        path = unquote(handler.path.partition("?")[0].lstrip("/"))
         file = self.directory / path
         if fails or not file.is_file():
             self._send(handler, 503 if fails else 404, b"", {})

@@ -130,6 +130,23 @@ def test_without_obstore_the_extra_is_named(published: str, monkeypatch: pytest.
         HDF5Storage(published, mode="r")
 
 
+def test_a_bucket_is_read_with_what_the_environment_says(
+    server: RangeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The addresses, ranges, conditions and tags of S3 are those of any web server."""
+    (server.directory / "bucket" / "a b").mkdir(parents=True)
+    path = shutil.copy(server.directory / "small.h5", server.directory / "bucket" / "a b" / "c.h5")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    with HDF5Storage(path, mode="r") as local, HDF5Storage("s3://bucket/a b/c.h5", mode="r") as far:
+        assert far.keys() == local.keys()
+        assert str(far.path) == "s3://bucket/a b/c.h5"
+    with pytest.raises(NotFoundError, match="there is no container 's3://bucket/none"):
+        HDF5Storage("s3://bucket/none.h5", mode="r")
+
+
 # --- file objects ----------------------------------------------------------------------------------
 
 

@@ -69,6 +69,10 @@ class Page(HTMLParser):
         return [json.loads(line) for line in self._blocks[1].split("\n") if line]
 
     @property
+    def structures(self) -> list[str]:
+        return self._blocks[2].split("\n")
+
+    @property
     def script(self) -> str:
         return self._blocks[-1]
 

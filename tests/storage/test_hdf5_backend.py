@@ -44,3 +44,8 @@ def test_a_backend_is_sent_to_another_process_and_opens_the_container_there(tmp_
         assert copy.__reduce__()[1] == (HDF5Storage, str(copy.path), "a", tmp_path / "scratch", options)
     with pytest.raises(ClosedError):
         pickle.dumps(backend)
+    with (
+        HDF5Storage(tmp_path / "a.h5", log_directory=tmp_path / "scratch") as backend,
+        pytest.raises(ConflictError, match="log elsewhere"),
+    ):
+        pickle.dumps(backend)

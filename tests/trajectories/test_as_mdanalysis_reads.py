@@ -60,10 +60,13 @@ def test_every_frame_in_every_order_is_that_of_the_file(
 LARGE = ("adk_dims.dcd", "adk_oplsaa.xtc", "cobrotoxin.trr", "Amber/bala.ncdf")
 
 
+@pytest.mark.parametrize("chunk_kib", [64, 2048])
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("name", LARGE)
-def test_whatever_the_codec(codec: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small_chunks(monkeypatch, 64 << 10)
+def test_whatever_the_codec(
+    codec: str, name: str, chunk_kib: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_chunks(monkeypatch, chunk_kib << 10)
     store(tmp_path / "a.h5", {name: TRAJECTORIES[name]}, tmp_path / "files", codec=codec)
     theirs, ours = native(TRAJECTORIES[name], tmp_path), open_reader(f"{tmp_path / 'a.h5'}::k1/{name}")
     numbers = [*range(0, len(theirs), 7), *orders(len(theirs))["at random"]]

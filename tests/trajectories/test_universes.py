@@ -130,12 +130,13 @@ def test_copies_and_pickles_stand_where_the_reader_stood_and_go_their_own_way(
         universe.trajectory[3]
 
 
+@pytest.mark.parametrize("backend", ["multiprocessing", "dask"])
 @pytest.mark.parametrize("name", ONE_OF_EACH)
-def test_an_analysis_runs_in_several_processes(name: str, container: Path) -> None:
+def test_an_analysis_runs_in_several_processes(name: str, backend: str, container: Path) -> None:
     universe = universe_of(container, name)
     alone = RMSD(universe).run(stop=8).results.rmsd
     shared = RMSD(universe_of(container, name)).run(
-        stop=8, backend="multiprocessing", n_workers=2, unsupported_backend=True
+        stop=8, backend=backend, n_workers=2, unsupported_backend=True
     )
     assert np.array_equal(alone, shared.results.rmsd)
 

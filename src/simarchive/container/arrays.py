@@ -190,8 +190,11 @@ def long_name(name: str) -> str:
 
 
 def is_scale(dataset: h5d.DatasetID) -> bool:
-    """Return whether a dataset is a dimension, and no array."""
-    return nodes.has_attribute(dataset, layout.SCALE_CLASS)
+    """Return whether a dataset is a dimension, and no array.
+
+    One with elements is an array, also if another program made a dimension scale of it.
+    """
+    return nodes.has_attribute(dataset, layout.SCALE_CLASS) and not nodes.stored_bytes(dataset)
 
 
 def read_variable(node: h5g.GroupID, name: str) -> np.ndarray[Any, Any]:

@@ -82,11 +82,6 @@ class FarFile:
             )
 
     @property
-    def has_map(self) -> bool:
-        """Whether the container was published with a map, which is used."""
-        return self._map is not None
-
-    @property
     def progress(self) -> Callable[[int], None] | None:
         """Called with the number of bytes of each request that is done, if it is set."""
         return self.fetcher.progress

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import queue
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from simarchive.errors import StorageIOError
@@ -29,13 +31,14 @@ _ENDLESS = 1 << 63
 
 
 def joined(ranges: Iterable[Range], gap: int = _GAP_BYTES, most: int = _REQUEST_BYTES) -> list[Range]:
-    """Join ranges that lie close to each other, as long as no request becomes too large for it."""
+    """Join ranges that overlap, or lie close to each other and do not make a request too large."""
     found: list[list[int]] = []
     for offset, size in sorted(set(ranges)):
         stop = offset + size
-        if found and offset - found[-1][1] <= gap and stop - found[-1][0] <= most:
+        overlaps = bool(found) and offset < found[-1][1]
+        if overlaps or (found and offset - found[-1][1] <= gap and stop - found[-1][0] <= most):
             found[-1][1] = max(found[-1][1], stop)
-        elif not found or stop > found[-1][1]:
+        else:
             found.append([offset, stop])
     return [(start, stop - start) for start, stop in found]
 
@@ -55,7 +58,6 @@ class Fetcher:
         self.source = source
         self.progress: Callable[[int], None] | None = None
         self.n_bytes = 0
-        self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
 
     def tail(self, size: int) -> tuple[bytes, int]:
@@ -79,10 +81,7 @@ class Fetcher:
         return [_cut(requests, answers, offset, size) for offset, size in ranges]
 
     def close(self) -> None:
-        """Stop the threads and release the source."""
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.shutdown(wait=False, cancel_futures=True)
+        """Release the source."""
         self.source.close()
 
     def _request(self, offset: int, size: int) -> Callable[[], bytes]:
@@ -101,29 +100,89 @@ class Fetcher:
 
     def _all(self, calls: Sequence[Callable[[], Answer]]) -> list[Answer]:
         """Make calls in threads, so that this one can be interrupted while it waits."""
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="simarchive-requests")
-        futures = [self._pool.submit(call) for call in calls]
-        try:
-            self._wait(set(futures))
-        finally:
-            for future in futures:
-                future.cancel()
-        return [future.result() for future in futures]
+        todo, answers = iter(enumerate(calls)), queue.SimpleQueue[tuple[int, Answer | BaseException]]()
+        given_up = threading.Event()
 
-    def _wait(self, pending: set[Future[Answer]]) -> None:
+        def take() -> None:
+            while not given_up.is_set():
+                with self._lock:
+                    number, call = next(todo, (-1, None))
+                if call is None:
+                    return
+                try:
+                    answers.put((number, call()))
+                except BaseException as error:
+                    answers.put((number, error))
+
+        with _COLLECTOR.paused():
+            threads = [
+                threading.Thread(target=take, name="simarchive-requests", daemon=True)
+                for _ in range(min(len(calls), _AT_ONCE))
+            ]
+            for thread in threads:
+                thread.start()
+            try:
+                found = self._gathered(answers, len(calls))
+            finally:
+                given_up.set()
+            for thread in threads:
+                thread.join()
+        return [found[number] for number in range(len(calls))]
+
+    def _gathered(
+        self, answers: queue.SimpleQueue[tuple[int, Answer | BaseException]], n_calls: int
+    ) -> dict[int, Answer]:
+        """Wait for all answers; raise the first that is an error."""
+        found: dict[int, Answer] = {}
         last = time.monotonic()
-        while pending:
-            done, pending = wait(pending, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
-            for future in done:
-                if (error := future.exception()) is not None:
-                    raise error
-            now = time.monotonic()
-            if done:
-                last = now
-            elif now - last > _STALLED_S:
-                raise StorageIOError(f"'{self.source.name}' has not answered for {_STALLED_S:.0f} seconds")
+        while len(found) < n_calls:
+            try:
+                number, answer = answers.get(timeout=_LOOK_S)
+            except queue.Empty:
+                if time.monotonic() - last > _STALLED_S:
+                    raise StorageIOError(
+                        f"'{self.source.name}' has not answered for {_STALLED_S:.0f} seconds"
+                    ) from None
+            else:
+                if isinstance(answer, BaseException):
+                    raise answer
+                found[number] = answer
+                last = time.monotonic()
             SIGNALS.deliver()
+        return found
+
+
+class _Collector:
+    """Python's cyclic garbage collector, which must not run in a thread that another one waits for.
+
+    It may come across an h5py object, for which it needs h5py's lock. Whoever waits may hold that: HDF5 asks
+    for bytes in the midst of its calls.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._depth = 0
+        self._is_ours = False
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Hold the collector off in the block, in all threads."""
+        with self._lock:
+            self._depth += 1
+            if gc.isenabled():
+                gc.disable()
+                self._is_ours = True
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._depth -= 1
+                if not self._depth and self._is_ours:
+                    self._is_ours = False
+                    gc.enable()
+
+
+_COLLECTOR = _Collector()
 
 
 def _split(requests: Iterable[Range]) -> list[Range]:

@@ -42,11 +42,6 @@ class RemoteJournal(Journal):
         """Where a log would lie; there is none."""
         return f"{self.path}-wal"
 
-    @property
-    def far_file(self) -> FarFile:
-        """The bytes."""
-        return self._far
-
     def begin_read(self, timeout_s: float = 10.0) -> bool:
         """Begin a read, or nest in one; say whether HDF5 needs a new handle, as at the first time."""
         self._check_open()

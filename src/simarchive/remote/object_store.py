@@ -100,7 +100,7 @@ def _opened(url: str) -> tuple[Any, str]:
 
     parts = urlsplit(url)
     is_web = parts.scheme.lower() in ("http", "https")
-    client: dict[str, Any] = {
+    client: Any = {
         "timeout": timedelta(seconds=_REQUEST_S),
         "connect_timeout": timedelta(seconds=_CONNECT_S),
         "user_agent": f"simarchive/{__version__}",
@@ -110,8 +110,9 @@ def _opened(url: str) -> tuple[Any, str]:
     retry: Any = {"max_retries": _MOST_ATTEMPTS, "retry_timeout": timedelta(seconds=_RETRY_S)}
     # The whole URL of a page of the web: what follows a question mark may be a signature.
     base = url if is_web else f"{parts.scheme}://{parts.netloc}"
+    from_url: Any = store.from_url  # its signatures name the options of each kind of store
     try:
-        opened = store.from_url(base, client_options=client, retry_config=retry)
+        opened = from_url(base, client_options=client, retry_config=retry)
     except Exception as error:
         raise InvalidDataError(f"'{url}' cannot be opened: {error}") from error
     return opened, "" if is_web else unquote(parts.path.lstrip("/"))

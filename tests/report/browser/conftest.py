@@ -27,7 +27,9 @@ def browser() -> Iterator[Browser]:
     """Chromium as it is installed here."""
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+            executable_path=shutil.which("chromium"),
+            # Structures are drawn without a graphics card.
+            args=["--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader"],
         )
         yield launched
         launched.close()

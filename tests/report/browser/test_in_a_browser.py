@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import time
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 from visits import Visit
 
 from simarchive import HDF5Storage
@@ -52,6 +53,79 @@ def test_it_sorts_filters_and_opens_objects_and_asks_for_nothing(browser: Browse
     assert visit.complaints == []
 
 
+def turned(page: Page) -> list[float]:
+    """Return how the structure is turned, as the viewer has it."""
+    view: list[float] = page.evaluate("document.querySelector('.stage').viewer.getView()")
+    return view[4:]
+
+
+def colours(page: Page) -> int:
+    """Return how many colours are seen where the structure is drawn."""
+    shot = base64.b64encode(page.locator(".stage").screenshot()).decode()
+    count: int = page.evaluate(
+        """async (shot) => {
+            const image = new Image();
+            image.src = "data:image/png;base64," + shot;
+            await image.decode();
+            const canvas = document.createElement("canvas");
+            [canvas.width, canvas.height] = [image.width, image.height];
+            const context = canvas.getContext("2d");
+            context.drawImage(image, 0, 0);
+            const words = new Uint32Array(context.getImageData(0, 0, image.width, image.height).data.buffer);
+            return new Set(words).size;
+        }""",
+        shot,
+    )
+    return count
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1400, "light"), (390, "dark")])
+def test_a_structure_is_drawn_and_turned_by_dragging(
+    browser: Browser, report: Path, width: int, scheme: str
+) -> None:
+    visit = Visit(browser, report, width=width, scheme=scheme)
+    page = visit.page
+    page.goto(f"{report.as_uri()}#object-{WATER}")
+    assert page.evaluate("window.$3Dmol") is None  # it is loaded for whoever wants to see a structure
+    assert page.get_by_text("output.pdb, 540 atoms").is_visible()
+    page.get_by_role("button", name="Show in 3D").click()
+    stage = page.get_by_role("img", name="Structure of output.pdb, 540 atoms")
+    stage.wait_for()
+    page.get_by_label("Drawn as").wait_for()
+    assert turned(page) == [0, 0, 0, 1]
+    assert colours(page) > 50
+    box = stage.bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 60, y + 20, steps=4)
+    page.mouse.up()
+    by_mouse = turned(page)
+    assert by_mouse != [0, 0, 0, 1]
+    # Without a mouse.
+    page.get_by_role("button", name="Turn to the right").focus()
+    page.keyboard.press("Enter")
+    assert turned(page) != by_mouse
+    page.get_by_label("Drawn as").select_option("Spheres")
+    # The next one is drawn in the same place.
+    page.get_by_role("button", name="Next", exact=True).first.click()
+    page.get_by_role("button", name="Show in 3D").click()
+    page.get_by_label("Drawn as").wait_for()
+    assert page.locator("canvas").count() == 1
+    assert colours(page) > 10
+    assert visit.complaints == []
+
+
+def test_where_nothing_can_be_drawn_it_says_so(browser: Browser, report: Path) -> None:
+    visit = Visit(browser, report)
+    visit.page.add_init_script("HTMLCanvasElement.prototype.getContext = () => null")
+    visit.page.goto(f"{report.as_uri()}#object-{WATER}")
+    visit.page.reload()
+    visit.page.get_by_role("button", name="Show in 3D").click()
+    visit.page.get_by_text("This browser cannot draw the structure").wait_for()
+
+
 def test_it_can_be_used_with_the_keyboard_alone(browser: Browser, report: Path) -> None:
     visit = Visit(browser, report)
     page = visit.page
@@ -83,6 +157,8 @@ def test_axe_finds_no_serious_fault(browser: Browser, report: Path, width: int, 
     for is_open in (False, True):
         if is_open:
             page.get_by_role("link", name=WATER[:8]).click()
+            page.get_by_role("button", name="Show in 3D").click()
+            page.get_by_label("Drawn as").wait_for()
         found = Axe().run(page).response["violations"]
         assert not [fault for fault in found if fault["impact"] in ("serious", "critical")]
         # Nothing is wider than the window.

@@ -15,11 +15,16 @@ class Visit:
             viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=False
         )
         self.complaints: list[str] = []
-        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("console", lambda message: self._note_text(message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("dialog", lambda dialog: (self.complaints.append("alert"), dialog.dismiss()))
         self.page.on("request", self._note_request)
         self.page.goto(path.as_uri())
+
+    def _note_text(self, text: str) -> None:
+        # A browser without a graphics card says that it is slow.
+        if "GL Driver Message (OpenGL, Performance" not in text:
+            self.complaints.append(text)
 
     def _note_request(self, request: Request) -> None:
         if not request.url.startswith(("file:", "data:")):

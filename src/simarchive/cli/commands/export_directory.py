@@ -1,4 +1,7 @@
-"""`simarchive export`: an archive as a directory of OpenFF Evaluator, as an RO-Crate, or as what cites it."""
+"""`simarchive export`: an archive as a directory of OpenFF Evaluator, as an RO-Crate, or as what cites it.
+
+And the trajectory of one object as a file of another kind.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import contextlib
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -26,9 +29,9 @@ if TYPE_CHECKING:
 _STANDARD_OUTPUT = Path("-")
 
 
-@click.command("export", short_help="Write FILE for other programs: Evaluator, RO-Crate, DataCite.")
+@click.command("export", short_help="Write FILE, or a trajectory, for other programs.")
 @container_argument
-@click.argument("directory", metavar="[DIR]", type=PATH, required=False)
+@click.argument("directory", metavar="[DIR|KEY]", type=PATH, required=False)
 @what_argument
 @click.option(
     "--ro-crate",
@@ -39,6 +42,16 @@ _STANDARD_OUTPUT = Path("-")
 )
 @click.option("--citation", metavar="PATH", type=PATH, help="Write CITATION.cff; - is standard output.")
 @click.option("--datacite", metavar="PATH", type=PATH, help="Write DataCite's JSON; - is standard output.")
+@click.option("--to", "target", metavar="PATH", type=PATH, help="Write a trajectory of an object to a file.")
+@click.option("--start", metavar="N", type=int, help="With --to: the first frame; counted from 0.")
+@click.option("--stop", metavar="N", type=int, help="With --to: the frame before which to end.")
+@click.option("--step", metavar="N", type=click.IntRange(1), help="With --to: every N-th frame only.")
+@click.option("--selection", metavar="TEXT", help="With --to: these atoms, in the words of MDAnalysis.")
+@click.option(
+    "--trajectory", metavar="NAME", help="With --to: this file of the object; by default the one it names."
+)
+@click.option("--topology", metavar="NAME", help="With --to: the topology, likewise.")
+@click.option("--force", is_flag=True, help="With --to: replace a file that is there.")
 @json_option
 @isolated_option("container", rule=of_others)
 def command(
@@ -48,7 +61,9 @@ def command(
     crate: Path | None,
     citation: Path | None,
     datacite: Path | None,
+    target: Path | None,
     as_json: bool,
+    **of_trajectory: Any,
 ) -> None:
     """Write the objects of FILE into a new directory, in the layout of OpenFF Evaluator.
 
@@ -59,20 +74,31 @@ def command(
     With an option, write what repositories and search engines read instead; title, authors and so on are
     those that 'simarchive meta' sets. An RO-Crate needs: pip install 'simarchive[rocrate]'.
 
+    With --to, write a trajectory of one object as a file: its key stands in the place of DIR. The ending
+    decides: .nc (netCDF-4, names as in AMBER), .h5md, .xtc, .trr, .dcd or another one that MDAnalysis writes.
+
     \b
     Examples:
       simarchive export water.h5 stored_data/
       simarchive export water.h5 liquid_data/ phase=liquid
       simarchive export water.h5 --ro-crate crate/
+      simarchive export water.h5 8d13 --to water.xtc --selection "name O"
       simarchive export water.h5 --citation CITATION.cff --datacite datacite.json
     """
+    if target is not None:
+        if directory is None or what or (crate, citation, datacite) != (None, None, None):
+            raise click.UsageError("--to takes FILE and one KEY, and no other option of its kind")
+        _export_trajectory(container, str(directory), target, as_json=as_json, **of_trajectory)
+        return
+    if any(value not in (None, False) for value in of_trajectory.values()):
+        raise click.UsageError("options of a trajectory need --to")
     if directory is not None and (crate, citation, datacite) != (None, None, None):
         raise click.UsageError("DIR excludes --ro-crate, --citation and --datacite")
     if directory is not None:
         _export_objects(container, directory, what, as_json=as_json)
         return
     if (crate, citation, datacite) == (None, None, None):
-        raise click.UsageError("name DIR, --ro-crate, --citation or --datacite")
+        raise click.UsageError("name DIR, --to, --ro-crate, --citation or --datacite")
     if as_json and _STANDARD_OUTPUT in (citation, datacite):
         raise click.UsageError("--json and what goes to standard output exclude each other")
     written = _export_metadata(container, crate, citation, datacite)
@@ -134,6 +160,38 @@ def _write(place: Path, text: str) -> None:
         raise ConflictError(f"'{place}' exists already: name a file that does not") from error
     except OSError as error:
         raise error_of(error, f"'{place}' cannot be written: {error.strerror or error}") from error
+
+
+def _export_trajectory(
+    container: Path,
+    key: str,
+    target: Path,
+    *,
+    start: int | None,
+    stop: int | None,
+    step: int | None,
+    selection: str | None,
+    trajectory: str | None,
+    topology: str | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    with opening.for_reading(container) as backend, objects_bar("writing", None) as advance:
+        full_key = backend.full_key(key)
+        n_frames = backend.export_trajectory(
+            full_key,
+            target,
+            trajectory=trajectory,
+            topology=topology,
+            frames=slice(start, stop, step),
+            selection=selection,
+            overwrite=force,
+            progress=advance,
+        )
+    if as_json:
+        print_json({"path": str(container), "key": full_key, "written": str(target), "n_frames": n_frames})
+    else:
+        print_line(f"{container} {full_key} -> {target}: {n_frames} frames")
 
 
 def _export_objects(container: Path, directory: Path, what: tuple[str, ...], *, as_json: bool) -> None:

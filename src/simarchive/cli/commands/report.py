@@ -37,9 +37,9 @@ def command(container: Path, what: tuple[str, ...], destination: Path, checks: b
     """Write one page for a browser that shows what FILE holds, and needs neither FILE nor a network.
 
     WHAT selects the objects that it shows: all by default. It has a table of them that can be sorted and
-    filtered, each with its observables, document and files, a map of the states, sizes and compression by
-    type of file, what is known of the integrity, and how to open FILE. A page that "simarchive report" wrote
-    before is replaced; any other file is not.
+    filtered, each with its structure in 3D, observables, document and files, a map of the states, sizes and
+    compression by type of file, what is known of the integrity, and how to open FILE. A page that "simarchive
+    report" wrote before is replaced; any other file is not.
 
     \b
     Example:
@@ -68,6 +68,8 @@ def command(container: Path, what: tuple[str, ...], destination: Path, checks: b
                 "n_not_listed": facts.n_not_listed,
                 "n_without_plots": facts.n_without_plots,
                 "n_without_details": facts.n_without_details,
+                "n_structures": len(facts.structures),
+                "n_without_structures": facts.n_without_structures,
                 "problems": facts.problems,
                 "verification": None if checked is None else checked.as_dict(),
             }
@@ -94,6 +96,11 @@ def _print_notices(facts: Facts) -> None:
         print_notice(
             f"simarchive: to keep the page small, the curves of {count_text(facts.n_without_plots, 'object')}"
             f" and the documents of {facts.n_without_details:,} are left out"
+        )
+    if facts.n_without_structures:
+        print_notice(
+            f"simarchive: the structures of {count_text(facts.n_without_structures, 'object')} are not on the"
+            " page: they have too many atoms, or there is no room"
         )
     if facts.verification is not None and not facts.verification.ok:
         print_notice("simarchive: the container is damaged: see the page, or run 'simarchive verify'")

@@ -11,12 +11,14 @@ from simarchive.container.members.choice import MemberNames
 from simarchive.container.members.extraction import MemberFault, extract_member, verify_member
 from simarchive.container.members.frame_lengths import FrameLengths, read_frame_lengths
 from simarchive.container.members.listing import (
+    create_place,
     empty_folders,
     executables,
     faults_of_lists,
     faulty,
     find_member,
     has_link,
+    has_own_place,
     has_proof,
     keep_empty_folders,
     keep_executables,
@@ -28,15 +30,10 @@ from simarchive.container.members.listing import (
     listed_names_without,
     lost_members,
     member_info,
-)
-from simarchive.container.members.names import (
-    create_place,
-    has_own_place,
-    member_name,
-    move_long_name,
     place_for_members,
     place_of_members,
 )
+from simarchive.container.members.names import member_name, move_long_name
 from simarchive.container.members.reader import MemberReader, open_member
 from simarchive.container.members.source import member_digest, size_of
 from simarchive.container.members.table import (

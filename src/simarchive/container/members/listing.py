@@ -1,6 +1,7 @@
 """The members of one object, and its folders that hold none.
 
-`group` is the group of the object; its members stand where `places` says.
+`group` is the group of the object. Its members stand in a group of their own, so that its arrays stand alone;
+those of early versions stand beside the arrays.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from simarchive.container.layout import (
     MEMBER_EXECUTABLES,
     MEMBER_SIZE,
     MEMBER_TIMES,
+    MEMBERS,
 )
-from simarchive.container.members.names import link_name, member_name, place_of_members
+from simarchive.container.members.names import link_name, member_name
 from simarchive.container.members.table import MemberInfo, is_member
 from simarchive.container.members.times import read_times
 from simarchive.container.nodes import UNREADABLE
@@ -37,6 +39,33 @@ Arrays = Callable[[], frozenset[str]]
 
 Called only if something is damaged that stands beside the arrays.
 """
+
+
+def place_of_members(group: h5py.Group) -> h5py.Group:
+    """Return the group in which the members of the object `group` stand: that itself in early objects."""
+    own = nodes.find_group(group.id, MEMBERS)
+    return group if own is None else h5py.Group(own)
+
+
+def has_own_place(group: h5py.Group) -> bool:
+    """Return whether the members of the object `group` stand in a group of their own."""
+    return nodes.find_group(group.id, MEMBERS) is not None
+
+
+def place_for_members(group: h5py.Group) -> h5py.Group:
+    """Return where a new member of the object `group` has to stand, which is created if it has none yet."""
+    own = nodes.find_group(group.id, MEMBERS)
+    if own is not None:
+        return h5py.Group(own)
+    is_taken = nodes.link_exists(group.id, MEMBERS)  # by an array, or a member of that name
+    if is_taken or any(is_member(group[link]) for link in nodes.child_names(group.id)):
+        return group
+    return create_place(group)
+
+
+def create_place(group: h5py.Group) -> h5py.Group:
+    """Return a new group for the members of the object `group`, which has none yet."""
+    return h5py.Group(nodes.create_small_group(group.id, MEMBERS))
 
 
 def list_members(group: h5py.Group, arrays: Arrays = frozenset) -> Iterator[MemberInfo]:

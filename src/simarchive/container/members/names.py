@@ -1,7 +1,4 @@
-"""Where the members of an object stand, and how their names become the names of links, and back.
-
-They stand in a group of their own, so that the arrays of the object stand alone; members of objects of early
-versions stand beside these.
+"""How the names of members become the names of links in a group, and back.
 
 A link's name is the member's name in UTF-8, where "/", "%", characters that cannot be printed, and spaces
 at either end are percent-encoded. netCDF readers fail on a whole file for one name above 255 bytes, so that
@@ -17,40 +14,12 @@ import h5py
 from blake3 import blake3
 
 from simarchive.container import nodes
-from simarchive.container.layout import MEMBER_LONG_NAME_PREFIX, MEMBERS
-from simarchive.container.members.table import is_member
+from simarchive.container.layout import MEMBER_LONG_NAME_PREFIX
 from simarchive.errors import CorruptError
 from simarchive.ground.keys import check_member_name
 
 MAX_LINK_BYTES = 255
 _SUFFIX_DIGITS = 16
-
-
-def place_of_members(group: h5py.Group) -> h5py.Group:
-    """Return the group in which the members of the object `group` stand: that itself in early objects."""
-    own = nodes.find_group(group.id, MEMBERS)
-    return group if own is None else h5py.Group(own)
-
-
-def has_own_place(group: h5py.Group) -> bool:
-    """Return whether the members of the object `group` stand in a group of their own."""
-    return nodes.find_group(group.id, MEMBERS) is not None
-
-
-def place_for_members(group: h5py.Group) -> h5py.Group:
-    """Return where a new member of the object `group` has to stand, which is created if it has none yet."""
-    own = nodes.find_group(group.id, MEMBERS)
-    if own is not None:
-        return h5py.Group(own)
-    is_taken = nodes.link_exists(group.id, MEMBERS)  # by an array, or a member of that name
-    if is_taken or any(is_member(group[link]) for link in nodes.child_names(group.id)):
-        return group
-    return create_place(group)
-
-
-def create_place(group: h5py.Group) -> h5py.Group:
-    """Return a new group for the members of the object `group`, which has none yet."""
-    return h5py.Group(nodes.create_small_group(group.id, MEMBERS))
 
 
 def link_name(member: str) -> str:

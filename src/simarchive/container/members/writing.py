@@ -56,7 +56,7 @@ def store_member(
     Parameters
     ----------
     group
-        Where the object's members stand (`places`), open for writing.
+        Where the object's members stand (`place_of_members`), open for writing.
     name
         Name of the member: a relative path.
     source

@@ -15,6 +15,8 @@ from typing import Any
 
 from simarchive.errors import OutOfMemoryError, StorageError
 from simarchive.ground.texts import date_text, one_line, size_text
+from simarchive.interop.report import structures
+from simarchive.interop.report.structures import Structure
 from simarchive.storage.display import documents, rows, series, wording
 from simarchive.storage.display.series import Series, Summary
 from simarchive.storage.hdf5 import verification
@@ -26,7 +28,7 @@ from simarchive.storage.hdf5.verification import VerificationReport
 MOST_OBJECTS = 20_000
 """So many objects has a page: the first; those beyond are counted."""
 
-MOST_BYTES = 21_500_000
+MOST_BYTES = 17_000_000
 """So many bytes do the details of all objects take in a page; what is beyond is counted, and left out."""
 
 MOST_BYTES_OF_ONE = 60_000
@@ -97,6 +99,8 @@ class Facts:
     n_not_listed: int = 0
     n_without_plots: int = 0
     n_without_details: int = 0
+    structures: list[Structure] = field(default_factory=list)  #: that of one file once
+    n_without_structures: int = 0
     example: tuple[str, str, str] | None = None
     """For the examples: key of an object, name of a file and of an array of it; "" for what there is not."""
 
@@ -168,6 +172,8 @@ class _Gathering:
         self._n_points = _POINTS_OF_MANY if is_of_many else _POINTS
         self._n_bins = _BINS_OF_MANY if is_of_many else _BINS
         self._n_bytes = 0
+        self._places: dict[str, int | None] = {}  # of structures, by the digest of their file
+        self._structure_bytes = 0
 
     def add(self, row: rows.Row) -> None:
         """Add an object; whatever is wrong with it is noted, and nothing else suffers."""
@@ -184,6 +190,7 @@ class _Gathering:
             _, _, tree = self._backend.retrieve_document(key)
             self._add_lines(details, tree)
             self._add_series(row, details, tree)
+            self._add_structure(key, details, files, tree)
             self._keep_example(key, files, tree)
         if key in self._facts.problems:
             details["problem"] = self._facts.problems[key]
@@ -235,6 +242,35 @@ class _Gathering:
                     self._facts.observables.setdefault((name, unit), []).append(
                         Mean(row["key"], substance, kelvin, summary.mean, summary.error)
                     )
+
+    def _add_structure(self, key: str, details: dict[str, Any], files: Sequence[Any], tree: Any) -> None:
+        """Add the structure of the file that the document names, or of the first."""
+        texts = {value for value in tree.values() if isinstance(value, str)} if isinstance(tree, dict) else ()
+        found = [info for info in files if structures.is_structure(info.name) and info.size]
+        if not found:
+            return
+        info = next((info for info in found if info.name in texts), found[0])
+        if info.digest not in self._places:
+            if self._structure_bytes >= structures.MOST_BYTES or info.size > structures.LARGEST_FILE_BYTES:
+                self._facts.n_without_structures += 1
+                return
+            self._places[info.digest] = None
+            with self._noting(key, f"{info.name} cannot be read"):
+                self._places[info.digest] = self._place_of(key, info.name)
+        place = self._places[info.digest]
+        if place is None:
+            self._facts.n_without_structures += 1
+        else:
+            details["structure"] = [place, one_line(info.name), self._facts.structures[place].note]
+
+    def _place_of(self, key: str, name: str) -> int | None:
+        with self._backend.open_member(key, name) as stream:
+            structure = structures.structure_of(name, stream)
+        if structure is None or self._structure_bytes + len(structure.text) > structures.MOST_BYTES:
+            return None
+        self._structure_bytes += len(structure.text)
+        self._facts.structures.append(structure)
+        return len(self._facts.structures) - 1
 
     def _keep_example(self, key: str, files: Sequence[Any], tree: Any) -> None:
         """Keep the first object that has both a file and an array for the examples, else the first at all."""

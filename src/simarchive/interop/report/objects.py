@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from simarchive.ground.texts import count_text, html_text, size_text
+from simarchive.interop.report import structures
 from simarchive.interop.report.gathering import Facts, ObjectRow, json_line
 
 ROWS_AT_ONCE = 100
@@ -33,6 +34,8 @@ def section(facts: Facts) -> str:
         left_out.append(f"the curves of {count_text(facts.n_without_plots, 'object')}")
     if facts.n_without_details:
         left_out.append(f"the documents of {count_text(facts.n_without_details, 'object')}")
+    if facts.n_without_structures:
+        left_out.append(f"the structures of {count_text(facts.n_without_structures, 'object')}")
     note = f"<p>Left out, to keep this page small: {' and '.join(left_out)}.</p>" if left_out else ""
     return f"""
 <noscript><p>Without JavaScript this page shows the first {shown} objects, and neither sorts nor opens
@@ -95,5 +98,6 @@ def data(facts: Facts) -> str:
     details = "\n".join(facts.details)
     return (
         f'<script type="application/json" id="data-rows">{table}</script>\n'
-        f'<script type="application/json" id="data-details">{details}</script>'
+        f'<script type="application/json" id="data-details">{details}</script>\n'
+        f'<script type="text/plain" id="data-structures">{structures.lines_of(facts.structures)}</script>'
     )

@@ -1,7 +1,8 @@
 """The page as a whole: sections in a frame, with a policy that forbids the browser every request.
 
-Only the script of this package runs: the policy names its SHA-256, so nothing that a container holds could
-run even if it were not escaped.
+Only the scripts of this package run: the policy names their SHA-256, so nothing that a container holds could
+run even if it were not escaped. The viewer of structures is one of them; it lies packed in pages that have
+structures, and is unpacked when somebody opens one.
 
 References
 ----------
@@ -11,6 +12,7 @@ Content Security Policy Level 3, W3C: https://www.w3.org/TR/CSP3/
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import os
 import string
@@ -41,6 +43,7 @@ SECTIONS = (
 def page_of(facts: Facts) -> str:
     """Return the page: HTML that needs nothing but itself."""
     style, script = _template("page.css"), _template("page.js")
+    viewer = _template("3Dmol-min.js", folder="viewer") if facts.structures else ""
     sections = "\n".join(
         f'<section id="{name}" aria-labelledby="{name}-title"><h2 id="{name}-title">{title}</h2>'
         f"{made(facts)}</section>"
@@ -52,7 +55,7 @@ def page_of(facts: Facts) -> str:
         mark=MARK,
         version=html_text(__version__),
         style_digest=_digest(style),
-        script_digest=_digest(script),
+        script_digests=" ".join(f"'sha256-{_digest(text)}'" for text in (script, viewer) if text),
         title=html_text(contents.title_of(facts)),
         made_at=html_text(facts.made_at),
         style=style,
@@ -60,6 +63,7 @@ def page_of(facts: Facts) -> str:
         sections=sections,
         data=objects.data(facts),
         script=script,
+        viewer=base64.b64encode(gzip.compress(viewer.encode(), 9, mtime=0)).decode() if viewer else "",
     )
 
 
@@ -102,8 +106,8 @@ def check_destination(destination: Path) -> None:
         raise ConflictError(f"'{destination}' exists already and is no report: name another file")
 
 
-def _template(name: str) -> str:
-    return resources.files(__package__).joinpath("template", name).read_text("utf-8")
+def _template(name: str, *, folder: str = "template") -> str:
+    return resources.files(__package__).joinpath(folder, name).read_text("utf-8")
 
 
 def _digest(text: str) -> str:

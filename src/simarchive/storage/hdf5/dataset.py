@@ -110,7 +110,7 @@ def _as_backend_array(array: LazyArray | np.ndarray[Any, Any], shape: tuple[int,
     from xarray.backends import BackendArray
     from xarray.core import indexing
 
-    class StoredArray(BackendArray):  # type: ignore[misc]
+    class StoredArray(BackendArray):
         """An array of a container for xarray, which reads it when someone looks at an element."""
 
         def __init__(self) -> None:

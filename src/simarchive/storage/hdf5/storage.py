@@ -159,7 +159,8 @@ class HDF5Storage(StorageBackend):
             "lock_timeout_s": lock_timeout_s,
             "scratch_max_bytes": scratch_max_bytes,
         }
-        self._log_directory = log_directory
+        # What no other process can open: a log elsewhere, an open file object.
+        self._is_of_this_process = log_directory is not None or not isinstance(path, (str, os.PathLike))
         self._index_checked_at = -1
         self._told_of_misnamed = False
         self.progress: Progress | None = None
@@ -173,15 +174,20 @@ class HDF5Storage(StorageBackend):
         ClosedError
             If the backend is closed.
         ConflictError
-            If the other process could not see what is here: a transaction is open, or the log is elsewhere.
+            If the other process could not see what is here: a transaction is open, the log is elsewhere, or
+            the container was opened from a file object.
         """
         if self.closed:
             raise ClosedError(f"the backend of '{self.path}' is closed and cannot be pickled: open it again")
-        if self._container.is_changing or self._log_directory is not None:
-            state = "has an open transaction" if self._container.is_changing else "keeps its log elsewhere"
+        if self._container.is_changing:
             raise ConflictError(
-                f"the backend of '{self.path}' {state}, so that no other process could open what it has:"
+                f"the backend of '{self.path}' has an open transaction, of which no other process knows:"
                 " pickle it before or afterwards"
+            )
+        if self._is_of_this_process:
+            raise ConflictError(
+                f"the backend of '{self.path}' keeps its log elsewhere, or reads an open file object, so that"
+                " no other process can open it: open it by its path alone"
             )
         options = {**self._options, "codec": self.codec}
         return _opened_again, (type(self), str(self.path), self.mode, self._scratch_directory, options)
@@ -481,6 +487,68 @@ class HDF5Storage(StorageBackend):
         """
         return trajectories.universe(
             self._container, self.full_key(storage_key), topology, trajectory, options
+        )
+
+    def export_trajectory(
+        self,
+        storage_key: str,
+        path: PathLike,
+        *,
+        trajectory: str | Sequence[str] | None = None,
+        topology: str | None = None,
+        frames: slice = slice(None),
+        selection: str | None = None,
+        overwrite: bool = False,
+        progress: Progress | None = None,
+    ) -> int:
+        """Write a trajectory as a file of another kind; return how many frames were written.
+
+        The ending of the name decides: ``.nc`` is netCDF-4 with the names of AMBER's convention, ``.h5md`` is
+        H5MD, both compressed, with chunks of one frame; any other is written by MDAnalysis: ``.xtc``,
+        ``.trr``, ``.dcd``, ``.ncdf`` and so on. Frames are read where they lie, one after the other. The file
+        gets its name when it is complete. Needs ``pip install 'simarchive[trajectories]'``.
+
+        Parameters
+        ----------
+        storage_key
+            The key of the object, or a start of it that no other key shares.
+        trajectory, topology
+            As for `universe`. Without a selection, no topology is needed.
+        frames
+            Which frames.
+        selection
+            The atoms, in the words of MDAnalysis, chosen in the first frame; all by default.
+        overwrite
+            Whether a file that is there is replaced.
+        progress
+            Called with the number of frames that were written since the last call.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such object or file.
+        ConflictError
+            If something is there that is not to be replaced.
+        InvalidDataError
+            If the ending is unknown, nothing is chosen, or a library is missing.
+        FrameReadError, CorruptMemberError
+            If a frame cannot be read. No file is left then.
+
+        Examples
+        --------
+        >>> backend.export_trajectory("8d13", "water.nc", frames=slice(0, None, 10))  # doctest: +SKIP
+        """
+        from simarchive.storage.trajectories.export import Part
+
+        return trajectories.export_trajectory(
+            self._container,
+            self.full_key(storage_key),
+            Path(path),
+            trajectory,
+            topology,
+            Part(frames, selection),
+            overwrite=overwrite,
+            progress=progress,
         )
 
     def mdtraj(

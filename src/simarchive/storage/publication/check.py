@@ -248,6 +248,17 @@ class _Looking:
             return
         found = (trace for text in _texts_in(tree) for trace in private_traces.traces(text))
         yield from _findings(list(dict.fromkeys(found)), key, None)
+        yield from _findings(self._traces_of_history(key), key, None)
+
+    def _traces_of_history(self, key: str) -> list[Trace]:
+        """Return who changed the object, and what notes say of people and their places."""
+        try:
+            events = self._backend.history(key)
+        except StorageError:
+            return []
+        people = [Trace("user", f"{event.by}, in its history") for event in events if event.by]
+        notes = [trace for event in events for trace in private_traces.traces(event.text)]
+        return list(dict.fromkeys([*people, *notes]))
 
     def _atoms_of(self, key: str, member: MemberInfo) -> int | None:
         place = (member.digest, member.name)

@@ -32,6 +32,7 @@ _BY_CONTENT: tuple[tuple[Callable[[RunFile], bool], Reader], ...] = (
     (namd.is_log, namd.read_log),
     (amber.is_prmtop, amber.read_prmtop),
     (amber.is_netcdf, trajectories.read_netcdf),
+    (structures.is_netcdf4, structures.read_netcdf4),
     (lammps.is_dump, lammps.read_dump),
     (lammps.is_data, lammps.read_data),
     (openmm.is_xml, openmm.read_xml),

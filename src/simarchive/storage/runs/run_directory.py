@@ -91,12 +91,13 @@ def read_run(
     NotFoundError
         If there is no such directory.
     InvalidDataError
-        If no file in it is one that a simulation program writes, or a value cannot be accepted.
+        If no file in it is one that a simulation program writes and no name is given, or if there is no
+        file, or a value cannot be accepted.
     """
     place = Path(directory)
     found_files = _files_of(place) if files is None else files
     readings, unknown, notes = _read_all(found_files)
-    if not readings and not notes:
+    if not readings and not notes and not (name and found_files):
         raise _no_run(place, found_files)
     _check_is_one(place, readings)
     assembly = assemble(readings)
@@ -204,7 +205,9 @@ def _no_run(place: Path, paths: Mapping[str, Path]) -> InvalidDataError:
         return InvalidDataError(message + "no file")
     shown = ", ".join(sorted(paths)[:3]) + (" and others" if len(paths) > 3 else "")
     hint = f"; name its folders: {place}/*/" if below else ""
-    return InvalidDataError(f"{message}nothing that a simulation program writes ({shown}){hint}")
+    return InvalidDataError(
+        f"{message}nothing that a simulation program writes ({shown}){hint}; a run with a name is stored as it is"
+    )
 
 
 def _check_is_one(place: Path, readings: Iterable[FileReading]) -> None:

@@ -22,6 +22,8 @@ from simarchive.storage.runs.file_reading import (
 )
 from simarchive.storage.runs.trajectories import checked_box
 
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_NETCDF_SUFFIXES = (".nc", ".ncdf", ".nc4")
 _OPENMM = re.compile(r"CREATED WITH OPENMM ([\w.]+)")
 
 
@@ -100,6 +102,34 @@ def read_trajectory(file: RunFile) -> FileReading:
             if trajectory.n_frames > 1 and "dt" in trajectory.ts.data:
                 reading.interval_ps = float(trajectory.dt)
             box = None if trajectory.ts.dimensions is None else checked_box(trajectory.ts.dimensions.tolist())
+        if box is not None:
+            reading.facts["box"] = box
+    return reading
+
+
+def is_netcdf4(file: RunFile) -> bool:
+    """Return whether a file is netCDF-4, by its name and its first bytes."""
+    return file.suffix in _NETCDF_SUFFIXES and file.head.startswith(_HDF5_SIGNATURE)
+
+
+def read_netcdf4(file: RunFile) -> FileReading:
+    """Return frames, atoms and times of a trajectory with the names of AMBER's convention in netCDF-4."""
+    reading = FileReading(file.name, Part.TRAJECTORY, "netCDF-4")
+    with foreign_reader("netCDF4"):
+        from netCDF4 import Dataset
+
+        with Dataset(str(file.path)) as found:
+            if "AMBER" not in str(getattr(found, "Conventions", "")) or "coordinates" not in found.variables:
+                raise UnreadableError("it is netCDF-4 without the names of AMBER's convention")
+            reading.n_frames = len(found.dimensions["frame"])
+            reading.facts["n_atoms"] = len(found.dimensions["atom"])
+            times = found.variables["time"][:2] if "time" in found.variables else []
+            if len(times) == 2 and times[1] > times[0]:
+                reading.interval_ps = float(f"{float(times[1]) - float(times[0]):.6g}")
+            box = None
+            if reading.n_frames and "cell_lengths" in found.variables and "cell_angles" in found.variables:
+                lengths, angles = found.variables["cell_lengths"][0], found.variables["cell_angles"][0]
+                box = checked_box([float(number) for number in (*lengths, *angles)])
         if box is not None:
             reading.facts["box"] = box
     return reading

@@ -5,17 +5,21 @@ The modules that this uses, and the libraries that they use, are loaded when the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simarchive.container.container import Container
-from simarchive.errors import InvalidDataError
+from simarchive.errors import InvalidDataError, NotFoundError
 
 if TYPE_CHECKING:
     import MDAnalysis
     import mdtraj
 
+    from simarchive.container.contents import Contents
     from simarchive.container.open_members.chunks import MemberChunks
+    from simarchive.storage.trajectories.export import Part
     from simarchive.storage.trajectories.frames import Frames
     from simarchive.storage.trajectories.mdtraj import MdtrajFrames
 
@@ -42,7 +46,6 @@ def universe(
     options: dict[str, Any],
 ) -> MDAnalysis.Universe:
     """Return a universe of an object's topology and trajectories."""
-    from simarchive.errors import NotFoundError
     from simarchive.storage.trajectories import address, choice, mdanalysis
 
     with container.reading() as contents:
@@ -60,6 +63,48 @@ def universe(
     return mdanalysis.universe(
         address.Address(path, key, top), *(address.Address(path, key, name) for name in names), **options
     )
+
+
+def export_trajectory(
+    container: Container,
+    key: str,
+    path: Path,
+    trajectory: str | Sequence[str] | None,
+    topology: str | None,
+    part: Part,
+    *,
+    overwrite: bool,
+    progress: Callable[[int], None] | None,
+) -> int:
+    """Write frames of an object's trajectory to a file of another kind; return how many."""
+    # MDAnalysis sets filters of warnings when it is imported, which has to be before ours.
+    from simarchive.storage.trajectories import choice, export, mdanalysis  # noqa: F401
+
+    export.check_target(path, overwrite=overwrite)
+    with container.reading() as contents:
+        asked = [trajectory] if isinstance(trajectory, str) or trajectory is None else trajectory
+        names = [choice.trajectory_of(contents, key, name) for name in asked]
+        if topology is None and part.selection is None and not _has_topology(contents, key):
+            topology = names[0]  # how many atoms there are is enough
+    with warnings.catch_warnings():
+        # About what MDAnalysis will change, and what a topology does not say: neither is in the file.
+        warnings.simplefilter("ignore")
+        opened = universe(container, key, topology, names, {})
+    try:
+        title = f"{key}/{', '.join(names)}"
+        return export.export(opened, path, part, title=title, overwrite=overwrite, progress=progress)
+    finally:
+        opened.trajectory.close()
+
+
+def _has_topology(contents: Contents, key: str) -> bool:
+    from simarchive.storage.trajectories import choice
+
+    try:
+        choice.topology_of(contents, key)
+    except (InvalidDataError, NotFoundError):
+        return False
+    return True
 
 
 def mdtraj_frames(

@@ -174,6 +174,100 @@
     return node("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": "Files" }, table);
   }
 
+  // --- its structure -------------------------------------------------------------------------------
+
+  async function unpacked(text, format) {
+    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream(format));
+    return new Response(stream).text();
+  }
+
+  let viewer = null;
+  // One stage for all structures, one after another: a browser has only so many contexts to draw in.
+  let stage = null, show = null;
+
+  // The viewer runs only once somebody wants to see a structure. It counts as the page's own script, by its digest.
+  function loaded() {
+    viewer = viewer || unpacked(byId("viewer").textContent, "gzip").then((code) => {
+      document.head.append(node("script", {}, code));
+      if (!window.$3Dmol) throw new Error("the viewer does not run");
+      return window.$3Dmol;
+    });
+    return viewer;
+  }
+
+  const STYLES = {
+    "Balls and sticks": () => ({ stick: { radius: 0.12 }, sphere: { scale: 0.22 } }),
+    "Lines": () => ({ line: {} }),
+    "Spheres": () => ({ sphere: {} }),
+    "Cartoon": () => ({ cartoon: { color: "spectrum" } }),
+  };
+  const AMINO_ACIDS = "ALA ARG ASN ASP CYS GLN GLU GLY HIS HIE HID HIP ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL".split(" ");
+
+  function turning(text, label, action) {
+    const button = node("button", { type: "button", "aria-label": label, title: label }, text);
+    button.addEventListener("click", () => { action(); show.render(); });
+    return button;
+  }
+
+  async function view([at, name, note], frame) {
+    const said = node("p", { role: "status" }, "The viewer is being loaded ...");
+    frame.replaceChildren(said);
+    try {
+      const [library, text] = await Promise.all(
+        [loaded(), unpacked(byId("data-structures").textContent.split("\n")[at], "deflate")]);
+      stage = stage || node("div", { class: "stage", role: "img" });
+      stage.setAttribute("aria-label", "Structure of " + name + ", " + note);
+      frame.replaceChildren(stage);
+      if (!show) {
+        const canvas = document.createElement("canvas");
+        if (!canvas.getContext("webgl2") && !canvas.getContext("webgl")) throw new Error("WebGL is not available");
+        // Without a background of its own it fits light, dark and paper.
+        show = library.createViewer(stage, { backgroundAlpha: 0, antialias: true });
+        // The viewer's own watcher would also draw in no space, where the stage is not in the page.
+        show.divwatcher.disconnect();
+        new ResizeObserver(() => { if (stage.clientWidth > 0) show.resize(); }).observe(stage);
+      }
+      show.clear();
+      show.resize();
+      const model = show.addModel(text, "pdb", { keepH: true });
+      const isProtein = model.selectedAtoms({ resn: AMINO_ACIDS, atom: "CA" }).length > 3;
+      const styles = node("select", { id: "style" });
+      const dress = () => {
+        show.setStyle({}, STYLES[styles.value]());
+        if (styles.value === "Cartoon") show.addStyle({ not: { resn: AMINO_ACIDS } }, STYLES["Lines"]());
+        show.render();
+      };
+      for (const style of Object.keys(STYLES)) if (isProtein || style !== "Cartoon") styles.append(node("option", {}, style));
+      if (isProtein) styles.value = "Cartoon";
+      styles.addEventListener("change", dress);
+      frame.append(node("div", { class: "buttons turning" },
+        turning("←", "Turn to the left", () => show.rotate(-15, "y")),
+        turning("→", "Turn to the right", () => show.rotate(15, "y")),
+        turning("↑", "Turn upwards", () => show.rotate(-15, "x")),
+        turning("↓", "Turn downwards", () => show.rotate(15, "x")),
+        turning("+", "Closer", () => show.zoom(1.25)),
+        turning("−", "Farther", () => show.zoom(0.8)),
+        node("label", { for: "style" }, "Drawn as"), styles),
+      node("p", { class: "hint" }, "Drag to turn, scroll to come closer."));
+      dress();
+      show.zoomTo();
+      show.render();
+      stage.viewer = show;
+    } catch (problem) {
+      said.textContent = "This browser cannot draw the structure: " + (problem.message || problem);
+      frame.replaceChildren(said);
+    }
+  }
+
+  function structureOf(found) {
+    const frame = node("div", { class: "structure" });
+    const button = node("button", { type: "button" }, "Show in 3D");
+    button.addEventListener("click", () => view(found, frame));
+    frame.append(button);
+    return [node("h3", {}, "Structure"), node("p", {}, found[1] + ", " + found[2]), frame];
+  }
+
   function contentOf(number) {
     details = details || byId("data-details").textContent.split("\n");
     const found = JSON.parse(details[number]);
@@ -186,6 +280,7 @@
     parts.push(facts);
     if (found.problem) parts.push(node("p", { class: "problem" }, found.problem));
     if (found.left_out) parts.push(node("p", {}, "The rest is left out, to keep this page small."));
+    if (found.structure) parts.push(...structureOf(found.structure));
     if (found.series && found.series.length) {
       parts.push(node("h3", {}, "Observables"));
       if (found.series.some((one) => one.length > 2)) {
