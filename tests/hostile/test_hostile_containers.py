@@ -63,4 +63,4 @@ def test_what_is_hostile_harms_nothing_else(campaign: Campaign, sound: bytes) ->
             print(campaign.summary(), flush=True)
     print(campaign.summary(), f"{len(refused)} are refused by HDF5: {refused}", sep="\n")
     assert campaign.findings.seen == {}
-    assert len(refused) <= len(names) // 20
+    assert len(refused) <= 1 + len(names) // 20

@@ -10,9 +10,12 @@ import json
 import os
 import random
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import campaign
+import damaged_runs
 import flipped_bits
 import h5py
 import numpy as np
@@ -106,6 +109,22 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return history(folder)
 
 
+def is_a_crash_of_hdf5(result: campaign.Result, folder: Path) -> bool:
+    """Return whether HDF5 ends the process where names lie that do not fit, and the command says so.
+
+    HDF5 2.0 does so when it lists a group of more than eight links of whose names some are old.
+    """
+    if result["wrong"].keys() != {"hang or crash"} or "exit code -" not in str(result["wrong"]):
+        return False
+    (state,) = (
+        found for found in folder.glob("state-*") if result["how"] in (found / "results.jsonl").read_text()
+    )
+    copy = Path(shutil.copy(state / "sound.h5", folder / "crash.h5"))
+    damaged_runs.damage(copy, how)
+    command = [sys.executable, "-m", "simarchive", "verify", copy]
+    return subprocess.run(command, capture_output=True, timeout=120, check=False).returncode == 18
+
+
 def test_an_old_page_gives_no_wrong_answer_without_a_word(states: list[Path], tmp_path: Path) -> None:
     results = []
     for state, damages in replays(states, COUNT, SEED).items():
@@ -115,7 +134,7 @@ def test_an_old_page_gives_no_wrong_answer_without_a_word(states: list[Path], tm
         results += campaign.run(folder, damages)
     assert len(results) >= COUNT * 0.9
     print(campaign.as_markdown(campaign.counts(results)))
-    wrong = [result for result in results if result["wrong"]]
+    wrong = [result for result in results if result["wrong"] and not is_a_crash_of_hdf5(result, tmp_path)]
     assert wrong == [], "\n".join(json.dumps(result) for result in wrong)
 
 

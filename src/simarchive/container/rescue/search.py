@@ -138,12 +138,15 @@ class Rehearsal:
         return False
 
     def try_a_change(self) -> None:
-        """Make something and remove it again, in memory."""
+        """Make something and remove it again, in memory, wherever objects come and go."""
         with self.opened("r+") as contents:
-            root = contents.root
-            root.id.get_freespace()
-            nodes.create_group(root.id, layout.STAGING)
-            nodes.unlink(root.id, layout.STAGING)
+            root = contents.root.id
+            root.get_freespace()
+            names = [name for name in (layout.OBJECTS, layout.REMOVED) if nodes.link_exists(root, name)]
+            # A group of many links has a list of its own of the room for names.
+            for place in (root, *(nodes.open_group(root, name) for name in names)):
+                nodes.create_group(place, layout.STAGING)
+                nodes.unlink(place, layout.STAGING)
 
 
 # --- the bytes of the file -------------------------------------------------------------------------------

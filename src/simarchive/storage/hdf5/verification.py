@@ -415,7 +415,9 @@ class _Walk:
                 self._note("", f"{name} {OF_ARCHIVE} ({SET_AGAIN}): {fault}")
 
     def _list_removed(self, contents: Contents) -> None:
-        with self._checking_removed(contents, "what was removed cannot be listed"):
+        # Then nothing can be removed or replaced any more, which `repack` mends.
+        message = "what was removed cannot be listed, which 'simarchive repack' goes on without"
+        with self._checking_removed(contents, message, is_error=True):
             listed = contents.removed.listed()
             self.report.n_removed = len(listed)
             for name in contents.removed.strange_names():
@@ -433,14 +435,16 @@ class _Walk:
                 self._note(removed.key, f"{message}: {fault}", is_error=False)
 
     @contextlib.contextmanager
-    def _checking_removed(self, contents: Contents, what: str, key: str = "") -> Iterator[None]:
+    def _checking_removed(
+        self, contents: Contents, what: str, key: str = "", *, is_error: bool = False
+    ) -> Iterator[None]:
         try:
             yield
             _raise_if_any(contents.failure)
         except Exception as error:
             # As in `_checking`.
             self.device_failed = isinstance(error, OSError) or contents.failure is not None
-            self._note(key, f"{what}: {_words(error)}", is_error=False)
+            self._note(key, f"{what}: {_words(error)}", is_error=is_error)
 
     def _check_object(self, contents: Contents, key: str) -> None:
         with self._checking(contents, key):
