@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import io
 import json
 import os
 import socket
@@ -126,6 +127,14 @@ def _become(streams: list[int], asked: dict[str, object]) -> None:
     for stream, wanted in zip(streams, _STREAMS, strict=True):
         os.dup2(stream, wanted)
         os.close(stream)
+    # Anew, for those of the process that waited know whether theirs could seek.
+    for number, name, mode in ((0, "stdin", "rb"), (1, "stdout", "wb"), (2, "stderr", "wb")):
+        old = getattr(sys, name)
+        binary = open(number, mode, closefd=False)  # noqa: SIM115 - of a descriptor, until the end
+        by_line = name == "stderr" or os.isatty(number)
+        text = io.TextIOWrapper(binary, old.encoding, old.errors, line_buffering=by_line)
+        setattr(sys, name, text)
+        setattr(sys, f"__{name}__", text)
     os.chdir(str(asked["directory"]))
     os.environ.clear()
     os.environ.update(asked["environment"])  # type: ignore[call-overload]
