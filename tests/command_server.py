@@ -127,18 +127,14 @@ def _become(streams: list[int], asked: dict[str, object]) -> None:
     for stream, wanted in zip(streams, _STREAMS, strict=True):
         os.dup2(stream, wanted)
         os.close(stream)
-    # Those that there are think of what was open when they were made: whether it can be sought in, say.
-    for wanted, name in enumerate(("stdin", "stdout", "stderr")):
+    # Anew, for those of the process that waited know whether theirs could seek.
+    for number, name, mode in ((0, "stdin", "rb"), (1, "stdout", "wb"), (2, "stderr", "wb")):
         old = getattr(sys, name)
-        new = io.TextIOWrapper(
-            open(wanted, "wb" if wanted else "rb", closefd=False),  # noqa: SIM115
-            encoding=old.encoding,
-            errors=old.errors,
-            newline="\n" if wanted else None,
-            line_buffering=name == "stderr" or os.isatty(wanted),
-        )
-        setattr(sys, name, new)
-        setattr(sys, f"__{name}__", new)
+        binary = open(number, mode, closefd=False)  # noqa: SIM115 - of a descriptor, until the end
+        by_line = name == "stderr" or os.isatty(number)
+        text = io.TextIOWrapper(binary, old.encoding, old.errors, line_buffering=by_line)
+        setattr(sys, name, text)
+        setattr(sys, f"__{name}__", text)
     os.chdir(str(asked["directory"]))
     os.environ.clear()
     os.environ.update(asked["environment"])  # type: ignore[call-overload]

@@ -116,9 +116,8 @@ def is_a_crash_of_hdf5(result: campaign.Result, folder: Path) -> bool:
     """
     if result["wrong"].keys() != {"hang or crash"} or "exit code -" not in str(result["wrong"]):
         return False
-    (state,) = (
-        found for found in folder.glob("state-*") if result["how"] in (found / "results.jsonl").read_text()
-    )
+    how = result["how"]
+    (state,) = (found for found in folder.glob("state-*") if how in (found / "results.jsonl").read_text())
     copy = Path(shutil.copy(state / "sound.h5", folder / "crash.h5"))
     damaged_runs.damage(copy, how)
     command = [sys.executable, "-m", "simarchive", "verify", copy]
