@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +12,14 @@ import h5py
 from h5py import h5d, h5g
 
 from simarchive.container import members, nodes
+from simarchive.container.container import Container
 from simarchive.container.contents import Contents
 from simarchive.container.new_file import LIBVER
 from simarchive.container.rescue.overlay import Overlay
 from simarchive.errors import StorageError
 from simarchive.ground import attention
 from simarchive.journal import PagedFile
+from simarchive.journal.files import OpenFile
 from simarchive.journal.seal import SEAL_BYTES, Seal
 from simarchive.remote.fetching import Range
 from simarchive.remote.map_format import TRAILER_BYTES, Map, Trailer
@@ -55,23 +56,26 @@ def append_map(path: Path) -> int:
         return writer.write()
 
 
-def map_faults(path: Path) -> list[str] | None:
+def map_faults(container: Container) -> list[str] | None:
     """Return what is wrong with the map of a container, in words; ``None`` if it has none.
 
     Each block is compared with its digest, and what it holds with the bytes of the file.
+
+    Raises
+    ------
+    StorageError
+        If the file cannot be read.
     """
-    with path.open("rb") as file:
-        size = file.seek(0, io.SEEK_END)
-        file.seek(max(0, size - TRAILER_BYTES))
-        tail = file.read()
+    file = OpenFile(container.files, str(container.path), writable=False)
+    with contextlib.closing(file):
+        size = file.status().st_size
+        tail = file.read(TRAILER_BYTES, max(0, size - TRAILER_BYTES))
         try:
             trailer = Trailer.at_end_of(tail, size)
             if trailer is None:
                 return None
-            file.seek(trailer.directory_offset)
-            found = Map(trailer, file.read(trailer.directory_size))
-            file.seek(trailer.hdf5_end)
-            seal = Seal.from_bytes(file.read(SEAL_BYTES))
+            found = Map(trailer, file.read(trailer.directory_size, trailer.directory_offset))
+            seal = Seal.from_bytes(file.read(SEAL_BYTES, trailer.hdf5_end))
             if seal is None or seal.is_pending or seal.state != trailer.state:
                 return ["is of another state of the container"]
         except ValueError as error:
@@ -79,17 +83,15 @@ def map_faults(path: Path) -> list[str] | None:
         return [fault for block in range(found.n_blocks) for fault in _faults_of(file, found, block)]
 
 
-def _faults_of(file: BinaryIO, found: Map, block: int) -> Iterator[str]:
+def _faults_of(file: OpenFile, found: Map, block: int) -> Iterator[str]:
     offset, size = found.block_range(block)
-    file.seek(offset)
     try:
-        data = found.block(block, file.read(size))
+        data = found.block(block, file.read(size, offset))
     except ValueError as error:
         yield f"is damaged ({error})"
         return
     for start, length, within in found.pieces_of(block):
-        file.seek(start)
-        if file.read(length) != data[within : within + length]:
+        if file.read(length, start) != data[within : within + length]:
             yield f"does not say what stands in the file at byte {start}"
 
 

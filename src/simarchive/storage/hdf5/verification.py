@@ -318,7 +318,7 @@ class _Walk:
         with self._checking(contents, what="the size of the file cannot be checked: "):
             extent = rescue.extent_of_open(container)
             if extent.is_followed:
-                found = map_faults(container.path)
+                found = map_faults(container)
                 for fault in found or ():
                     self._note("", f"the map for readers elsewhere {fault}: {PUBLISH_AGAIN}")
                 if found is not None:
