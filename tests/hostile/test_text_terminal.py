@@ -98,20 +98,20 @@ def _key(node: h5py.Group) -> None:
 
 
 def _member_name(node: h5py.Group) -> None:
-    h5py.h5o.link(node["output.pdb"].id, node.id, f"m{EVIL}".encode())
+    h5py.h5o.link(node["files/output.pdb"].id, node["files"].id, f"m{EVIL}".encode())
 
 
 def _encoded_member_name(node: h5py.Group) -> None:
     name = "".join(f"%{byte:02X}" for byte in f"m{EVIL}".encode())
-    h5py.h5o.link(node["output.pdb"].id, node.id, name.encode())
+    h5py.h5o.link(node["files/output.pdb"].id, node["files"].id, name.encode())
 
 
 def _codec(node: h5py.Group) -> None:
-    _write(node["output.pdb"], "member_codec", f"raw{EVIL}")
+    _write(node["files/output.pdb"], "member_codec", f"raw{EVIL}")
 
 
 def _digest(node: h5py.Group) -> None:
-    _write(node["output.pdb"], "member_blake3", f"0{EVIL}")
+    _write(node["files/output.pdb"], "member_blake3", f"0{EVIL}")
 
 
 def _summary(node: h5py.Group) -> None:
