@@ -84,7 +84,10 @@ def test_an_empty_expression_finds_every_simulation(
 
 def test_count_prints_a_number(run: Run, imported: Path) -> None:
     assert run("query", imported, "phase=liquid", "--count").succeeded().output == "7\n"
-    assert run("query", imported, "phase=liquid", "--count", "--json").succeeded().json == {"count": 7}
+    assert run("query", imported, "phase=liquid", "--count", "--json").succeeded().json == {
+        "schema": 1,
+        "count": 7,
+    }
 
 
 def test_table_shows_the_index_and_is_ordered(run: Run, imported: Path) -> None:
@@ -116,7 +119,11 @@ def test_explain_says_what_the_index_does_and_answers_too(run: Run, imported: Pa
 
 def test_no_match_is_no_error(run: Run, imported: Path) -> None:
     assert run("query", imported, "phase=solid").succeeded().output == "no object matches\n"
-    assert run("query", imported, "phase=solid", "--json").succeeded().json == {"n_objects": 0, "groups": []}
+    assert run("query", imported, "phase=solid", "--json").succeeded().json == {
+        "schema": 1,
+        "n_objects": 0,
+        "groups": [],
+    }
 
 
 @pytest.mark.parametrize(

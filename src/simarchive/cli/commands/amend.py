@@ -21,7 +21,6 @@ from simarchive.cli.isolation import isolated_option
 from simarchive.cli.output import print_json, print_line
 from simarchive.cli.progress_bars import bytes_bar
 from simarchive.errors import InvalidDataError
-from simarchive.storage.display.events import words_of
 
 if TYPE_CHECKING:
     from simarchive.storage.hdf5.storage import HDF5Storage
@@ -97,6 +96,8 @@ def command(
     if as_json:
         print_json({"key": key, "events": [event.as_dict() for event in events]})
         return
+    from simarchive.storage.display.events import words_of
+
     for event in events:
         print_line(words_of(event))
     if not events:

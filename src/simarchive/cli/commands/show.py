@@ -30,7 +30,6 @@ from simarchive.cli.streams import one_line
 from simarchive.errors import CorruptError, NotFoundError
 from simarchive.ground.arrays import is_array
 from simarchive.storage.display import documents, series, wording
-from simarchive.storage.display.events import words_of
 from simarchive.storage.display.series import Series, Summary
 
 if TYPE_CHECKING:
@@ -126,6 +125,8 @@ def _print_object(backend: HDF5Storage, key: str, plotted: tuple[str, ...]) -> N
 
 
 def _print_history(events: Sequence[Event], key: str) -> None:
+    from simarchive.storage.display.events import words_of
+
     print_line(key, style="bold")
     print_table(("WHEN", "WHO", "WHAT"), ((date_text(e.at), e.by, words_of(e)) for e in events))
 
