@@ -457,7 +457,7 @@ def test_sizes_are_those_on_the_disk(tmp_path: Path) -> None:
 def test_an_array_that_claims_64_tib_ends_show_in_words_and_costs_no_memory(water: Path, run: Run) -> None:
     with h5py.File(water, "r+", libver=("v110", "v110"), track_order=True) as file:
         for group in file[layout.OBJECTS].values():
-            for name in [name for name in group if layout.MEMBER_SIZE not in group[name].attrs]:
+            for name in [name for name in group if layout.UNITS in group[name].attrs]:
                 attributes = dict(group[name].attrs)
                 del group[name]
                 claim = group.create_dataset(name, shape=(8 << 40,), dtype="f8", chunks=(1 << 18,))

@@ -44,7 +44,8 @@ def test_init_makes_a_container_that_says_what_it_is(run: Run, tmp_path: Path) -
     assert shown["metadata"] == {"title": "T", "readme": "# Title\n\nText", "keywords": ["a", "b", "c"]}
     assert (shown["path"], shown["faults"]) == ("a.h5", {})
     assert run("meta", "show", "a.h5", "--readme").succeeded().output == "# Title\n\nText\n"
-    assert run("init", "b.h5", "--json").succeeded().json == {"path": "b.h5", "metadata": {}}
+    said = run("init", "b.h5", "--json").succeeded().json
+    assert said == {"schema": 1, "path": "b.h5", "metadata": {}}
 
 
 def test_init_touches_nothing_that_is_there_and_leaves_nothing_when_refused(run: Run, tmp_path: Path) -> None:
