@@ -289,6 +289,9 @@ def test_an_object_that_cannot_say_its_class_leaves_no_row(path: Path) -> None:
     with HDF5Storage(path) as backend:
         backend.remove_object(key(3))
         backend.remove_object(key(4))
+        warnings = [problem.key for problem in backend.verify().problems if not problem.is_error]
+        assert warnings == [key(3), key(4)]
+        backend.purge_removed()
     check_answers(path, [0, 1, 2, *range(5, N)])
 
 
