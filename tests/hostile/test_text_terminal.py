@@ -362,13 +362,14 @@ def test_files_of_evil_names_and_contents(tmp_path: Path) -> None:
 def test_a_traceback_and_a_warning_are_harmless(tmp_path: Path) -> None:
     script = (
         "import sys, warnings\n"
-        "from simarchive.cli import main, object_keys\n"
+        "from simarchive.cli import main\n"
+        "from simarchive.cli.commands import show\n"
         "def fail(*_):\n"
         "    import logging\n"
         "    warnings.warn('w' + sys.argv[1])\n"
         "    logging.getLogger('simarchive').warning('l%s', sys.argv[1])\n"
         "    raise ZeroDivisionError('e' + sys.argv[1])\n"
-        "object_keys.resolve = fail\n"
+        "show.choose = fail\n"
         "main(['show', sys.argv[2], 'a', *sys.argv[3:]])\n"
     )
     with HDF5Storage(tmp_path / "a.h5"):

@@ -29,6 +29,8 @@ class Stored:
     """Another container, with other objects."""
     other_members: AncillaryData
     """The files of an object of the other."""
+    removed_key: str
+    """Of what was removed, and can be restored."""
 
 
 def filled(path: str, **options: Any) -> Stored:
@@ -38,6 +40,8 @@ def filled(path: str, **options: Any) -> Stored:
     other = HDF5Storage(f"{path}.other", **options)
     other.store_force_field(force_field("of the other"))
     other_key = other.store_object(simulation("of the other"), files)
+    removed_key = backend.store_force_field(force_field("removed"))
+    backend.remove_object(removed_key)
     return Stored(
         backend,
         backend.store_force_field(force_field("stored")),
@@ -45,6 +49,7 @@ def filled(path: str, **options: Any) -> Stored:
         files,
         other,
         other.members(other_key),
+        removed_key,
     )
 
 
@@ -78,6 +83,10 @@ def a_run() -> Path:
     folder.mkdir(exist_ok=True)
     (folder / "state.csv").write_text('#"Step","Temperature (K)"\n10,300.0\n20,301.5\n')
     return folder
+
+
+def add_a_run(stored: Stored, *tags: str) -> str:
+    return stored.backend.add_run(a_run(), name=new_text(), tags=tags)
 
 
 def new_text() -> str:
@@ -127,12 +136,22 @@ READS: dict[str, Use] = {
     "data_classes": lambda s: s.backend.data_classes(),
     "asked": lambda s: s.backend.asked("phase=liquid"),
     "verify": lambda s: s.backend.verify(),
+    "history": lambda s: s.backend.history(s.simulation_key),
+    "history_lines": lambda s: s.backend.history_lines(s.simulation_key),
+    "removed": lambda s: s.backend.removed(),
+    "prefetch": lambda s: s.backend.prefetch([s.simulation_key]),
+    "find_removed": lambda s: s.backend.find_removed(s.removed_key),
+    "class_of_removed": lambda s: s.backend.class_of_removed(s.backend.find_removed(s.removed_key)),
+    "overview": lambda s: s.backend.overview(),
+    "glance": lambda s: s.backend.glance(s.simulation_key),
+    "references_if_there": lambda s: s.backend.references_if_there(s.other, next(iter(s.other))),
+    "dataset": lambda s: s.backend.dataset(s.simulation_key).load(),
     "subset": lambda s: s.backend.subset(f"subset-{new_text()}.h5").close(),
 }
 CHANGES: dict[str, Use] = {
     "store_force_field": lambda s: s.backend.store_force_field(force_field(new_text())),
     "store_object": lambda s: s.backend.store_object(simulation(new_text()), s.files),
-    "add_run": lambda s: s.backend.add_run(a_run(), name=new_text()),
+    "add_run": add_a_run,
     "set_metadata": lambda s: s.backend.set_metadata(title=new_text()),
     "put": lambda s: s.backend.put(simulation(new_text()), s.other_members),
     "remove_object": lambda s: s.backend.remove_object(s.simulation_key),
@@ -141,6 +160,22 @@ CHANGES: dict[str, Use] = {
     "__iadd__": lambda s: s.backend.__iadd__(s.other),
     "rebuild_index": lambda s: s.backend.rebuild_index(),
     "repair": lambda s: s.backend.repair(),
+    "store": lambda s: s.backend.store(simulation(new_text()), s.files),
+    "add_file": lambda s: s.backend.add_file(s.simulation_key, new_text(), s.files / "output.pdb"),
+    "replace_file": lambda s: s.backend.replace_file(
+        s.simulation_key, "nested/deep/notes.txt", s.files / "output.pdb"
+    ),
+    "rename_file": lambda s: s.backend.rename_file(s.simulation_key, "nested/deep/notes.txt", new_text()),
+    "remove_file": lambda s: s.backend.remove_file(s.simulation_key, "nested/deep/notes.txt"),
+    "append_member": lambda s: s.backend.append_member(
+        s.simulation_key, "trajectory.dcd", s.files / "trajectory.dcd"
+    ),
+    "add_note": lambda s: s.backend.add_note(s.simulation_key, new_text()),
+    "add_tags": lambda s: s.backend.add_tags(add_a_run(s), new_text()),
+    "remove_tags": lambda s: s.backend.remove_tags(add_a_run(s, "old"), "old"),
+    "take_history": lambda s: s.backend.take_history(s.simulation_key, "", only_notes=True),
+    "restore": lambda s: s.backend.restore(s.removed_key),
+    "purge_removed": lambda s: s.backend.purge_removed(),
     "set_aside": lambda s: s.backend.set_aside(s.simulation_key),
 }
 UNBLOCKED: dict[str, Use] = {
@@ -149,6 +184,7 @@ UNBLOCKED: dict[str, Use] = {
     "closed": lambda s: s.backend.closed,
     "__repr__": lambda s: repr(s.backend),
     "is_same_store": lambda s: s.backend.is_same_store(s.other),
+    "watch_requests": lambda s: s.backend.watch_requests(None),
 }
 """What says nothing about the objects, and so waits for nobody."""
 ENDS: dict[str, Use] = {
@@ -161,6 +197,7 @@ NOT_USED = {
     "universe",
     "mdtraj",
     "mdtraj_chunks",
+    "export_trajectory",
     "lock",
     "__enter__",
     "__class__",
