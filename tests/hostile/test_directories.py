@@ -59,9 +59,11 @@ def directory(original: Path, tmp_path: Path) -> Iterator[Path]:
     document = (original / f"{VICTIM}.json").read_text()
     (work / "home" / "secret.json").write_text(document.replace("victim", SECRET.decode().strip()))
     shutil.copytree(original, work / "dir")
-    begin = time.monotonic()
+    begin, begun_at = sum(os.times()[:4]), time.monotonic()
     yield work / "dir"
-    assert time.monotonic() - begin < LONGEST_S
+    # Its own time and that of its children: a loaded machine may take a few times as long.
+    assert sum(os.times()[:4]) - begin < LONGEST_S
+    assert time.monotonic() - begun_at < 6 * LONGEST_S
     assert not (work / "home" / "executed").exists()
 
 
