@@ -14,11 +14,13 @@ from simarchive.storage.finding.comparison import compare
 from simarchive.testing.sample_objects import equilibration, simulation
 
 CALCULATIONS = ("a", "b", "c")
+Drawn = tuple[str, str, float, int]
+"""Key, calculation and inefficiency of an object, and the byte that its files are full of."""
 
 
 @st.composite
-def stores(draw: st.DrawFn, number: int) -> list[list[tuple[str, str, float, bytes]]]:
-    """Draw the objects of some stores: key, calculation, inefficiency and the bytes of a file.
+def stores(draw: st.DrawFn, number: int) -> list[list[Drawn]]:
+    """Draw the objects of some stores.
 
     No two measurements of a calculation are equally good: of such, the one that was there first is kept.
     """
@@ -32,7 +34,7 @@ def stores(draw: st.DrawFn, number: int) -> list[list[tuple[str, str, float, byt
                     f"{calculation}{place}",
                     calculation,
                     inefficiencies[4 * place + rank],
-                    bytes([rank]) * 70_000,
+                    rank,
                 )
                 for rank, calculation in enumerate(chosen)
             ]
@@ -40,16 +42,19 @@ def stores(draw: st.DrawFn, number: int) -> list[list[tuple[str, str, float, byt
     return found
 
 
-def filled(path: Path, objects: list[tuple[str, str, float, bytes]]) -> HDF5Storage:
+def filled(path: Path, objects: list[Drawn]) -> HDF5Storage:
     backend = HDF5Storage(path, durability="close")
-    for key, calculation, inefficiency, content in objects:
+    for key, calculation, inefficiency, byte in objects:
+        content = bytes([byte]) * 70_000
         files = path.with_name(f"{path.stem}-{key}")
         files.mkdir()
         (files / "output.pdb").write_bytes(content[:1000])
         (files / "trajectory.dcd").write_bytes(content)
         backend.store_object(simulation(calculation, inefficiency), files, storage_key=key)
     if objects:
-        backend.store_object(equilibration(objects[0][1], 3.0), files, storage_key=f"layer-{path.stem}")
+        _, calculation, inefficiency, _ = objects[0]
+        layer = equilibration(calculation, 10.0 + inefficiency)
+        backend.store_object(layer, files, storage_key=f"layer-{path.stem}")
     return backend
 
 
@@ -67,7 +72,7 @@ QUICK = settings(max_examples=6, deadline=None, suppress_health_check=[HealthChe
 @QUICK
 @given(stores(1))
 def test_what_is_exported_and_imported_again_is_the_same(
-    drawn: list[list[tuple[str, str, float, bytes]]],
+    drawn: list[list[Drawn]],
 ) -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -88,7 +93,7 @@ def test_what_is_exported_and_imported_again_is_the_same(
 @QUICK
 @given(stores(2))
 def test_merging_in_either_order_gives_the_same_objects(
-    drawn: list[list[tuple[str, str, float, bytes]]],
+    drawn: list[list[Drawn]],
 ) -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
