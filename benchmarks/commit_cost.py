@@ -67,7 +67,7 @@ def contenders(directory: Path) -> Iterator[list[Contender]]:
 
         def change_attribute(number: int) -> None:
             with container.transaction() as contents:
-                attribute = contents._objects["0"].attrs.get_id("document")
+                attribute = contents.root["objects"]["0"].attrs.get_id("document")
                 changed = np.array(f'{{"text":"{text(number)}"}}'.encode())
                 attribute.write(changed, mtype=attribute.get_type())
 

@@ -20,6 +20,7 @@ from simarchive import (
     SubstanceQuery,
     register_data_class,
 )
+from simarchive.chemistry.substances import NearSubstances
 from simarchive.data import BaseStoredData
 from simarchive.queries import BaseDataQuery, parse_query, query_class_for
 
@@ -78,6 +79,24 @@ def test_a_nominal_mixture_finds_the_box_of_whole_molecules(tmp_path: Path) -> N
         ]
         text = "class=BoxForTests substance=CO{x=0.49}|O{x=0.51}"
         assert list(backend.query(parse_query(text))) == [(real,), (nominal,)]
+
+
+def test_only_substances_whose_texts_have_the_length_are_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[str] = []
+    contains = NearSubstances.__contains__
+
+    def counting(self: NearSubstances, identifier: str) -> bool:
+        compared.append(identifier)
+        return contains(self, identifier)
+
+    wanted = mixture(CO=0.49, O=0.51)
+    longer = [mixture(**{"C" * length + "O": 0.5, "O": 0.5}) for length in range(2, 30)]
+    with boxes(tmp_path, wanted, *longer, mixture(CO=0.25, O=0.75)) as backend:
+        monkeypatch.setattr(NearSubstances, "__contains__", counting)
+        assert backend.keys(query_of_boxes(substance=wanted)) == ["0"]
+        assert len(compared) == 2
 
 
 def test_small_fractions_are_near_within_a_tenth(tmp_path: Path) -> None:

@@ -322,8 +322,12 @@ class NearSubstances:
         self._allowed = [min(tolerance, _NOMINAL_SHARE * number) + 1e-9 for number in self._fractions]
         self._pattern = re.compile("([0-9.]+)".join(map(re.escape, parts[0::2])))
 
+    @property
+    def n_bytes(self) -> int:
+        """The length of their identifiers in UTF-8: mole fractions have six decimals, so it is one."""
+        return len(self._identifier.encode())
+
     def __contains__(self, identifier: str) -> bool:
-        # Mole fractions have six decimals, so the texts of near substances have one length.
         if len(identifier) != len(self._identifier):
             return False
         match = self._pattern.fullmatch(identifier)

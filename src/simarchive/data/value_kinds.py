@@ -100,7 +100,8 @@ class SubstanceKind(ValueKind, ScalarKind):
         if not self._tolerance or not wanted.is_mixed_by_fractions:
             return super().condition(wanted, column)
         near = NearSubstances(wanted, self._tolerance)
-        return Satisfies(column, near.__contains__, f"is {wanted.identifier} within {self._tolerance:g}")
+        words = f"is {wanted.identifier} within {self._tolerance:g}"
+        return Satisfies(column, near.__contains__, words, near.n_bytes)
 
 
 class StateKind(ValueKind, ScalarKind):

@@ -93,12 +93,14 @@ class Within:
 class Satisfies:
     """The value is a text for which `test` is true; `reading` says it in words for people.
 
-    The test is called once for each different text of a category, so it may be slow.
+    The test is called once for each different text of a category, so it may be slow; and for none of another
+    length than `n_bytes` in UTF-8, if that is given.
     """
 
     column: str
     test: Callable[[str], bool]
     reading: str
+    n_bytes: int | None = None
 
     def matches(self, value: Value) -> bool:
         """Return whether one value fulfils the condition."""

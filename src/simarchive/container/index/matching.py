@@ -204,7 +204,7 @@ def _text_predicate(
         return Never()
     if isinstance(condition, Satisfies):
         if category:
-            return CategorySatisfies(condition.test, vocabularies[column.name])
+            return CategorySatisfies(condition.test, vocabularies[column.name], condition.n_bytes)
         return IdentifierSatisfies(condition.test)
     values = condition.values if isinstance(condition, OneOf) else (condition.value,)
     texts = [value for value in values if isinstance(value, str) and _is_unicode(value)]

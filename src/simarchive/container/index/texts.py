@@ -89,6 +89,12 @@ class TextArray:
         starts, ends = offsets[rows].tolist(), offsets[rows + 1].tolist()
         return [data[start:end] for start, end in zip(starts, ends, strict=True)]
 
+    def lengths(self) -> Array:
+        """Return how many bytes each text has in UTF-8."""
+        if self.offsets is None:
+            return np.full(len(self), len(_HEX_ZERO), np.int64)
+        return np.diff(self.offsets)
+
     def text(self, row: int) -> str:
         """Return one text."""
         return self.texts(np.array([row]))[0]

@@ -73,6 +73,11 @@ class Vocabulary:
             for code in wanted.tolist()
         ]
 
+    def lengths(self) -> Array:
+        """Return how many bytes each text has in UTF-8."""
+        pending = [len(text.encode()) for text in self._pending]
+        return np.concatenate([self._stored_texts().lengths(), np.array(pending, np.int64)])
+
     def forget_pending(self) -> None:
         """Drop the texts that are not written; rows of the tail must be encoded again."""
         for text in self._pending:
