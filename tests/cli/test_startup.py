@@ -14,6 +14,18 @@ from simarchive.testing.sample_objects import simulation, write_files
 HEAVY = {"h5py", "numpy", "pydantic", "pint", "rdkit", "rich", "pandas"}
 
 
+def said_by(script: str, *arguments: object) -> tuple[str, str]:
+    """Return what a program prints on its two streams."""
+    done = subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        env=environment(),
+        capture_output=True,
+        timeout=120,
+        check=True,
+    )
+    return done.stdout.decode(), done.stderr.decode()
+
+
 def modules_after(*arguments: str) -> set[str]:
     script = (
         "import sys, json, atexit\n"
@@ -39,10 +51,7 @@ def test_a_command_imports_only_its_own_module() -> None:
         "application.get_command(None, 'cat')\n"
         "print(*[name for name in sys.modules if name.startswith('simarchive.cli.')])\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=environment(), capture_output=True, timeout=60, check=True
-    )
-    loaded = done.stdout.decode().split()
+    loaded = said_by(script)[0].split()
     assert "simarchive.cli.commands.cat" in loaded
     assert "simarchive.cli.commands.query" not in loaded
     assert "simarchive.cli.commands.merge" not in loaded
@@ -62,14 +71,7 @@ def test_what_numpy_loads_late_is_not_loaded_by_a_query(tmp_path: Path) -> None:
         "    backend.keys(SimulationDataQuery(source_calculation_id='first'))\n"
         "print('numpy.ma' in sys.modules)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, tmp_path / "a.h5"],
-        env=environment(),
-        capture_output=True,
-        timeout=60,
-        check=True,
-    )
-    assert done.stdout == b"False\n"
+    assert said_by(script, tmp_path / "a.h5")[0] == "False\n"
 
 
 _OF_OTHER_QUESTIONS = {"rdkit", "pandas", "MDAnalysis", "mdtraj", "matplotlib", "netCDF4", "obstore", "pyedr"}
@@ -99,9 +101,6 @@ def test_what_lists_loads_only_what_the_question_needs(
         "atexit.register(tell)\n"
         f"main({[arguments[0], str(imported), *arguments[1:]]!r})\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=environment(), capture_output=True, timeout=120, check=True
-    )
-    registry, names = json.loads(done.stderr.decode().splitlines()[-1])
+    registry, names = json.loads(said_by(script)[1].splitlines()[-1])
     assert {name.split(".")[0] for name in names} & _OF_OTHER_QUESTIONS == set()
     assert (registry != "LazyRegistry") is needs_units

@@ -354,6 +354,10 @@ class Contents:
         """Return the document of an object as a tree; `load` as for `document`."""
         return objects.read_tree(self._node(key), key, load)
 
+    def loader(self, key: str) -> Loader:
+        """Return what reads the values of an array of an object's document, good as long as this view is."""
+        return lambda _mark, name: self.variable(key, name)
+
     def variable(self, key: str, name: str) -> np.ndarray[Any, Any]:
         """Return the values of one array of a document."""
         return arrays.read_variable(self._node(key), name)

@@ -122,9 +122,14 @@ def _check_size(node: Node, size_bytes: int, limit_bytes: int) -> None:
 
 
 def check_room(node: Node, size_bytes: int) -> None:
-    """Raise ValueError if something claims more bytes than its file has; a few are not looked at."""
-    if size_bytes > _FEW_BYTES and size_bytes > (file_bytes := file_size(node)):
-        raise ValueError(f"it claims {in_bytes(size_bytes)} of a file of {in_bytes(file_bytes)}")
+    """Raise ValueError if something claims more bytes than its file has."""
+    if exceeds_file(node, size_bytes):
+        raise ValueError(f"it claims {in_bytes(size_bytes)} of a file of {in_bytes(file_size(node))}")
+
+
+def exceeds_file(node: Node, size_bytes: int) -> bool:
+    """Return whether something claims more bytes than its file has; for a few, nobody asks."""
+    return size_bytes > _FEW_BYTES and size_bytes > file_size(node)
 
 
 def file_size(node: Node) -> int:

@@ -207,6 +207,16 @@ def storage_error(error: OSError, action: str, path: str) -> StorageError:
     return result
 
 
+def check_open(path: str, pid: int, *, is_closed: bool) -> None:
+    """Raise ClosedError if what the process `pid` opened is closed, or this is a process forked from it."""
+    if os.getpid() != pid:
+        raise ClosedError(
+            f"container {path!r} was opened by process {pid}, which was forked: open it again in this process"
+        )
+    if is_closed:
+        raise ClosedError(f"container {path!r} is closed: open it again")
+
+
 # No process has a descriptor with this number, so a call that uses it fails as calls of the system do,
 # with OSError. Python itself answers a negative one, and that with ValueError.
 _NO_FD = (1 << 31) - 1

@@ -22,7 +22,6 @@ from collections.abc import Callable
 from enum import Enum
 
 from simarchive.errors import (
-    ClosedError,
     CorruptError,
     DetachedLogError,
     LockedError,
@@ -34,7 +33,7 @@ from simarchive.errors import (
 from simarchive.ground.filesystem import PathLike
 from simarchive.journal.checkpoint import Checkpoints
 from simarchive.journal.filepair import FilePair
-from simarchive.journal.files import SYSTEM, Files
+from simarchive.journal.files import SYSTEM, Files, check_open
 from simarchive.journal.frames import log_bytes_for, round_up
 from simarchive.journal.log import Log
 from simarchive.journal.pager import Access, PagedFile
@@ -564,13 +563,7 @@ class Journal:
         return log
 
     def _check_usable(self) -> None:
-        if os.getpid() != self._pid:
-            raise ClosedError(
-                f"container {self.path!r} was opened by process {self._pid}, which was forked: "
-                "open it again in this process"
-            )
-        if self._pair.is_closed:
-            raise ClosedError(f"container {self.path!r} is closed: open it again")
+        check_open(self.path, self._pid, is_closed=self._pair.is_closed)
 
     def _check_writing(self) -> None:
         self._check_usable()

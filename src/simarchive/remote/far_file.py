@@ -298,11 +298,8 @@ class FarFile:
         if self._wanted_chunks.get(offset, 0) >= size:
             offsets = _window(self._wanted_chunks, offset, self._wanted_chunks.__getitem__)
             ranges = [(at, self._wanted_chunks.pop(at)) for at in offsets]
-            first, *others = self._fetch(ranges)
-            for (at, _), data in zip(ranges[1:], others, strict=True):
-                self._chunks.keep(at, bytes(data))
-            return first
-        ranges = [(offset, size), *self._following(offset, size)]
+        else:
+            ranges = [(offset, size), *self._following(offset, size)]
         first, *others = self._fetch(ranges)
         for (at, _), data in zip(ranges[1:], others, strict=True):
             self._chunks.keep(at, bytes(data))

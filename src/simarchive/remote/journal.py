@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from typing import BinaryIO, cast
 
-from simarchive.errors import ClosedError, ReadOnlyError
+from simarchive.errors import ReadOnlyError
 from simarchive.journal import Journal, PagedFile
-from simarchive.journal.files import OpenFile
+from simarchive.journal.files import OpenFile, check_open
 from simarchive.remote.far_file import FarFile
 from simarchive.remote.source import Source
 
@@ -85,13 +85,7 @@ class RemoteJournal(Journal):
         return PagedFile(cast("OpenFile", self._far), None, self._far.end, _NOTHING_SEALED, self._far)
 
     def _check_open(self) -> None:
-        if os.getpid() != self._pid:
-            raise ClosedError(
-                f"container '{self.path}' was opened by process {self._pid}, which was forked: "
-                "open it again in this process"
-            )
-        if self._far.is_closed:
-            raise ClosedError(f"container '{self.path}' is closed: open it again")
+        check_open(self.path, self._pid, is_closed=self._far.is_closed)
 
 
 def opened_at(url: str) -> RemoteJournal:

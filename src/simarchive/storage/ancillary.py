@@ -24,6 +24,11 @@ _LARGEST_HOLE = 4 << 30
 _EXECUTABLE = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
 
 
+def is_executable(status: os.stat_result) -> bool:
+    """Return whether anybody may execute a file."""
+    return bool(status.st_mode & _EXECUTABLE)
+
+
 class AncillaryData(abc.ABC):
     """The files of one object, wherever they lie: in a directory, or in a container.
 
@@ -278,7 +283,7 @@ class _Walk:
             )
         if not os.access(entry.name, os.R_OK, dir_fd=folder):
             raise StorageIOError(f"file {str(path)!r} cannot be read: permission denied")
-        return AncillaryFile(name, found, bool(status.st_mode & _EXECUTABLE), status.st_mtime_ns)
+        return AncillaryFile(name, found, is_executable(status), status.st_mtime_ns)
 
     def _target_of(self, name: str) -> Path:
         if not self.follow_links:

@@ -20,7 +20,7 @@ from h5py import h5f, h5g
 
 from simarchive.container import layout, nodes, objects
 from simarchive.container.nodes import UNREADABLE
-from simarchive.errors import CorruptError, NotFoundError
+from simarchive.errors import CorruptError
 from simarchive.ground.keys import is_key
 
 KEPT_BYTES = 16 << 20
@@ -108,23 +108,6 @@ class RemovedObjects:
             return []
         return [name for name in nodes.child_names(self.group()) if _parsed(name) is None]
 
-    def find(self, number: int) -> RemovedObject:
-        """Return what has a number.
-
-        Raises
-        ------
-        NotFoundError
-            If nothing has it.
-        """
-        for one in self.listed():
-            if one.number == number:
-                return one
-        raise NotFoundError(f"no removed object has the number {number}: see 'simarchive log'")
-
-    def held_bytes(self) -> int:
-        """Return about how much the removed objects take in the file; no name is read."""
-        return self._totals()[1] if self.are_there else 0
-
     def keep(self, parent: h5g.GroupID, key: str, n_bytes: int) -> None:
         """Move an object from `parent` to what was removed: it gets another name."""
         place, link = self._place_for(key, REMOVED, n_bytes)
@@ -150,10 +133,10 @@ class RemovedObjects:
         """Delete the oldest until no more is kept than there may be; return whether anything was deleted."""
         if not self.are_there:
             return False
-        held = self._totals()[1]
-        if held <= KEPT_BYTES or held <= KEPT_SHARE * nodes.file_size(self._root):
+        _, held = self._totals(self.group())
+        if held <= KEPT_BYTES or held <= (share := int(KEPT_SHARE * nodes.file_size(self._root))):
             return False
-        bound = max(KEPT_BYTES, int(KEPT_SHARE * nodes.file_size(self._root)))
+        bound = max(KEPT_BYTES, share)
         for one in self.listed():
             if held <= bound:
                 break
@@ -185,23 +168,23 @@ class RemovedObjects:
             # Of another program, or damaged: it is kept, under another name.
             nodes.put_aside(self._root, layout.REMOVED, layout.REMOVED)
             place = nodes.create_group(self._root, layout.REMOVED)
-        number, held = self._totals()
+        number, held = self._totals(place)
         now = datetime.now(UTC).isoformat(timespec="microseconds")
         link = f"{number:08d} {action} {now} {n_bytes} {_user()} {key}"
         nodes.write_numbers(place, layout.REMOVED_TOTALS, np.array([number + 1, held + n_bytes], "<u8"))
         return place, link
 
-    def _totals(self) -> tuple[int, int]:
+    def _totals(self, place: h5g.GroupID) -> tuple[int, int]:
         """Return the next number, and how many bytes are held; counted again if that cannot be read."""
         with contextlib.suppress(*UNREADABLE):
-            number, held = nodes.read_numbers(self.group(), layout.REMOVED_TOTALS, size=2).tolist()
+            number, held = nodes.read_numbers(place, layout.REMOVED_TOTALS, size=2).tolist()
             if max(number, held) < 10**18:
                 return int(number), int(held)
         known = self.listed()
         return max((one.number for one in known), default=0) + 1, sum(one.n_bytes for one in known)
 
     def _add_to_totals(self, place: h5g.GroupID, n_bytes: int) -> None:
-        number, held = self._totals()
+        number, held = self._totals(place)
         nodes.write_numbers(place, layout.REMOVED_TOTALS, np.array([number, max(held + n_bytes, 0)], "<u8"))
 
     def _bound_number(self, place: h5g.GroupID) -> None:

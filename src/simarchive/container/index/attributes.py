@@ -23,8 +23,6 @@ from simarchive.errors import CorruptError, StorageError
 
 Array = npt.NDArray[Any]
 
-_FEW_BYTES = 1 << 16  # for which nobody asks how large the file is
-
 LARGE_BYTES = 4104
 """The least size of an attribute of a table's own group.
 
@@ -109,7 +107,7 @@ class Attributes:
         CorruptError
             If so many times `least_bytes` are more than the file has.
         """
-        if number * least_bytes > _FEW_BYTES and number * least_bytes > nodes.file_size(self._id):
+        if nodes.exceeds_file(self._id, number * least_bytes):
             raise self.corrupt(f"it claims {number:,} {what}, for which the file has no room")
 
     def making_sense(self) -> AbstractContextManager[None]:

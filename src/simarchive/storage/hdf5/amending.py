@@ -6,10 +6,8 @@ All functions work within a transaction, and leave documents, digests and the in
 from __future__ import annotations
 
 import contextlib
-import functools
 import getpass
 import os
-import stat
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +25,7 @@ from simarchive.data import BaseStoredData, SimulationRun
 from simarchive.data.schemas import UndescribedData
 from simarchive.errors import InvalidDataError, NotFoundError, StorageError, StorageIOError
 from simarchive.ground.filesystem import PathLike
+from simarchive.storage.ancillary import is_executable
 from simarchive.storage.hdf5 import classes, indexing
 from simarchive.storage.trajectories import opening
 
@@ -34,7 +33,6 @@ AUTHOR_VARIABLE = "SIMARCHIVE_AUTHOR"
 """The environment variable that says who stands in the history, in place of the login name."""
 
 _LONGEST_TEXT = 1 << 20
-_EXECUTABLE = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
 
 
 def author() -> str:
@@ -179,8 +177,8 @@ class Amending:
 
     def _stored(self) -> BaseStoredData:
         """Return the object; its arrays are read when someone looks at them."""
-        load = functools.partial(_variable, self.contents, self.key)
-        return classes.copied(self.contents, self.key, self.contents.document(self.key, load))
+        document = self.contents.document(self.key, self.contents.loader(self.key))
+        return classes.copied(self.contents, self.key, document)
 
     def _check_has_files(self) -> None:
         if not self.contents.has_ancillary_data(self.key):
@@ -208,10 +206,6 @@ class Amending:
             indexing.put(contents, class_name, self.key, indexing.row_of(stored.index_values(), identity))
 
 
-def _variable(contents: Contents, key: str, mark: str, name: str) -> Any:
-    return contents.variable(key, name)
-
-
 def _new_file(source: PathLike) -> NewFile:
     path = Path(source)
     try:
@@ -222,7 +216,7 @@ def _new_file(source: PathLike) -> NewFile:
         raise StorageIOError(f"file {str(path)!r} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise InvalidDataError(f"{str(path)!r} cannot be the name of a file") from error
-    return NewFile(path, bool(status.st_mode & _EXECUTABLE), status.st_mtime_ns)
+    return NewFile(path, is_executable(status), status.st_mtime_ns)
 
 
 def _checked_text(what: str, text: str) -> str:

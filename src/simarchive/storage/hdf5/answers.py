@@ -263,5 +263,5 @@ def _row(contents: Contents, key: str) -> dict[str, Value]:
     data_class = classes.class_of(contents, class_name)
     if data_class is None:
         return {}
-    document = contents.document(key, lambda _, name: contents.variable(key, name))
+    document = contents.document(key, contents.loader(key))
     return data_class.from_document(document.tree, document.data_class_version).index_values()

@@ -30,6 +30,14 @@ def class_of(contents: Contents, class_name: str) -> type[BaseStoredData] | None
     return None if text is None else _stand_in(class_name, text)
 
 
+def name_if_readable(contents: Contents, key: str) -> str | None:
+    """Return the name of an object's data class; ``None`` if it is damaged, and can still be removed."""
+    try:
+        return contents.class_name(key)
+    except CorruptError:
+        return None
+
+
 @lru_cache(maxsize=256)
 def _stand_in(class_name: str, text: str) -> type[BaseStoredData] | None:
     try:

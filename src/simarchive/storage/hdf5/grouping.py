@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from simarchive.container.container import Container
+from simarchive.container.members import MemberInfo
 from simarchive.errors import CorruptError, InvalidDataError
 
 GROUPINGS = ("extension", "class", "substance")
@@ -27,6 +28,16 @@ class GroupStatistics:
     def as_dict(self) -> dict[str, Any]:
         """Return the numbers as plain values."""
         return asdict(self)
+
+    def add_file(self, address: int, info: MemberInfo, seen: set[int]) -> None:
+        """Count a file whose bytes are at an address of the container; `seen` has those met before."""
+        self.n_files += 1
+        self.logical_bytes += info.size
+        if address in seen:
+            self.shared_bytes += info.size
+        else:
+            self.stored_bytes += info.stored_size
+            seen.add(address)
 
 
 def statistics_by(
@@ -72,14 +83,7 @@ def statistics_by(
             for address, info in places:
                 name = own[by] if by in own else PurePosixPath(info.name).suffix.lower()
                 names.add(name)
-                group = group_of(name)
-                group.n_files += 1
-                group.logical_bytes += info.size
-                if address in seen:
-                    group.shared_bytes += info.size
-                else:
-                    group.stored_bytes += info.stored_size
-                    seen.add(address)
+                group_of(name).add_file(address, info, seen)
             for name in names:
                 group_of(name).n_objects += 1
     in_order = sorted(groups.values(), key=lambda group: (-group.stored_bytes, -group.n_objects, group.name))

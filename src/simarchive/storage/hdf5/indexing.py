@@ -15,9 +15,6 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
-
-import numpy as np
 
 from simarchive.container.contents import Contents
 from simarchive.container.index import IndexTable
@@ -367,13 +364,9 @@ def keys_by_scan(contents: Contents, class_names: tuple[str, ...]) -> Iterator[s
             LOGGER.warning("%s: it is left out", error)
 
 
-def _variable(contents: Contents, key: str, identity: str, name: str) -> np.ndarray[Any, Any]:
-    return contents.variable(key, name)
-
-
 def _row(contents: Contents, key: str, data_class: type[BaseStoredData]) -> dict[str, Value]:
     # The values of arrays are not in the index: nothing loads them here.
-    document = contents.document(key, functools.partial(_variable, contents, key))
+    document = contents.document(key, contents.loader(key))
     values = data_class.from_document(document.tree, document.data_class_version).index_values()
     return row_of(values, contents.identity(key))
 

@@ -75,7 +75,7 @@ def restore(contents: Contents, one: RemovedObject) -> RestoredObject:
         raise CorruptError(f"removed object {one.key!r} cannot be restored: {error}") from error
     is_taken = one.key in contents
     if is_taken:
-        standing = _class_name_if_readable(contents, one.key)
+        standing = classes.name_if_readable(contents, one.key)
         contents.remove(one.key)
         with contents.in_one_piece():
             indexing.forget(contents, standing, one.key)
@@ -112,17 +112,10 @@ def fault_of(contents: Contents, one: RemovedObject) -> str | None:
     return None
 
 
-def _class_name_if_readable(contents: Contents, key: str) -> str | None:
-    try:
-        return contents.class_name(key)
-    except CorruptError:
-        return None
-
-
 def _meaning(contents: Contents, key: str) -> tuple[dict[str, Value] | None, list[str]]:
     """Return the row of an object, ``None`` if none can be made, and what it refers to and is not there."""
     try:
-        document = contents.document(key, lambda _, name: contents.variable(key, name))
+        document = contents.document(key, contents.loader(key))
         stored = classes.interpret(contents, key, document, lazily=True)
         if isinstance(stored, UndescribedData):
             return None, []

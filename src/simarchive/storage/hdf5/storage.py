@@ -1099,7 +1099,7 @@ class HDF5Storage(StorageBackend):
         For one that is so damaged that it cannot be removed.
         """
         with upkeep.changing(self.path, f"remove object {storage_key!r}"), self._changing() as contents:
-            class_name = _class_name_if_readable(contents, storage_key)
+            class_name = classes.name_if_readable(contents, storage_key)
             place = contents.set_aside(storage_key)
             with contents.in_one_piece():
                 indexing.forget(contents, class_name, storage_key)
@@ -1184,7 +1184,7 @@ class HDF5Storage(StorageBackend):
             classes.keep_schema(contents, type(incoming.stored))
             # Before the object is written: a table that has to be made must not find it.
             indexing.prepare(contents, stored.data_class)
-            replaced = None if is_new else _class_name_if_readable(contents, storage_key)
+            replaced = None if is_new else classes.name_if_readable(contents, storage_key)
             if not is_new and not contents.can_be_replaced(storage_key):
                 # HDF5 cannot take it apart: it is set aside, and the new one is the last in the order.
                 with contents.in_one_piece():
@@ -1229,7 +1229,7 @@ class HDF5Storage(StorageBackend):
 
     def _remove_object(self, storage_key: str) -> None:
         with upkeep.changing(self.path, f"remove object {storage_key!r}"), self._changing() as contents:
-            class_name = _class_name_if_readable(contents, storage_key)
+            class_name = classes.name_if_readable(contents, storage_key)
             contents.remove(storage_key)
             with contents.in_one_piece():
                 indexing.forget(contents, class_name, storage_key)
@@ -1340,14 +1340,6 @@ def _opened_again(
     options: dict[str, Any],
 ) -> HDF5Storage:
     return backend_class(path, mode, scratch_directory, **options)
-
-
-def _class_name_if_readable(contents: Contents, key: str) -> str | None:
-    """Return the name of an object's data class; ``None`` if it is damaged, and can still be removed."""
-    try:
-        return contents.class_name(key)
-    except CorruptError:
-        return None
 
 
 def _is_same_file(one: Path, other: Path) -> bool:

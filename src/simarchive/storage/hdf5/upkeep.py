@@ -20,6 +20,7 @@ from simarchive.errors import CorruptError, StorageError, StorageIOError
 from simarchive.ground.filesystem import PathLike
 from simarchive.ground.keys import free_key, is_key
 from simarchive.storage.hdf5 import indexing, salvage, verification
+from simarchive.storage.hdf5.grouping import GroupStatistics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,10 +75,10 @@ def statistics(container: Container, keys: Sequence[str] | None = None) -> Conta
         counted = _count_files(contents, contents.keys() if keys is None else keys)
         n_damaged = counted.n_damaged + (len(contents.misnamed()) if keys is None else 0)
         return ContainerStatistics(
-            n_members=counted.n_members,
-            logical_bytes=counted.logical,
-            stored_bytes=counted.stored,
-            shared_bytes=counted.shared,
+            n_members=counted.files.n_files,
+            logical_bytes=counted.files.logical_bytes,
+            stored_bytes=counted.files.stored_bytes,
+            shared_bytes=counted.files.shared_bytes,
             **_overview(container, contents, counted.classes, n_damaged),
         )
 
@@ -106,10 +107,7 @@ class _Counted:
 
     classes: Counter[str] = field(default_factory=Counter)
     n_damaged: int = 0
-    n_members: int = 0
-    logical: int = 0
-    stored: int = 0
-    shared: int = 0
+    files: GroupStatistics = field(default_factory=lambda: GroupStatistics("all"))
 
 
 def _count_files(contents: Contents, keys: Sequence[str]) -> _Counted:
@@ -120,13 +118,7 @@ def _count_files(contents: Contents, keys: Sequence[str]) -> _Counted:
         try:
             counted.classes[contents.class_name(key)] += 1
             for address, info in contents.member_places(key):
-                counted.n_members += 1
-                counted.logical += info.size
-                if address in seen:
-                    counted.shared += info.size
-                else:
-                    counted.stored += info.stored_size
-                    seen.add(address)
+                counted.files.add_file(address, info, seen)
         except CorruptError:
             counted.n_damaged += 1
     return counted
