@@ -1,4 +1,4 @@
-"""A byte that changed in the midst of a trajectory, on a disk or on a server, never makes it a shorter one."""
+"""A byte that changed in the midst of a trajectory, on a disk or a server, never makes it a shorter one."""
 
 from __future__ import annotations
 
