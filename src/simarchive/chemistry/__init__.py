@@ -1,5 +1,10 @@
 """Values of chemistry: substances, states, phases, observables, force field sources, units."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from simarchive.chemistry import units
 from simarchive.chemistry.amounts import Amount, ExactAmount, MoleFraction
 from simarchive.chemistry.components import Component
 from simarchive.chemistry.force_fields import (
@@ -15,7 +20,10 @@ from simarchive.chemistry.observables import Observable, ObservableArray
 from simarchive.chemistry.phases import PropertyPhase
 from simarchive.chemistry.states import ThermodynamicState
 from simarchive.chemistry.substances import Substance
-from simarchive.chemistry.units import Quantity, unit
+
+if TYPE_CHECKING:
+    from simarchive.chemistry.units import Quantity as Quantity
+    from simarchive.chemistry.units import unit as unit
 
 __all__ = [
     "Amount",
@@ -39,3 +47,10 @@ __all__ = [
     "ThermodynamicState",
     "unit",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Both load pint, which most commands do without.
+    if name in ("Quantity", "unit"):
+        return getattr(units, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
