@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from simarchive.errors import InvalidDataError, NotFoundError
 from simarchive.storage.finding.key_prefixes import KeyFinder
+from simarchive.vocabulary.criteria import begins_as_criterion
 
 _FROM_INPUT = "-"
 _IN_PATTERNS = frozenset("*?[")
@@ -26,8 +27,6 @@ class Selectable(Protocol):
 
 def is_criterion(word: str) -> bool:
     """Return whether a word begins as a criterion of an expression does: a name and an operator."""
-    from simarchive.queries.expression import begins_as_criterion
-
     return begins_as_criterion(word)
 
 
