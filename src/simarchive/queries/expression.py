@@ -54,6 +54,7 @@ from simarchive.data.kinds import FieldKind, ScalarKind
 from simarchive.data.registry import data_class_named, registered_data_classes
 from simarchive.data.searched_kinds import AnyValueKind
 from simarchive.errors import InvalidDataError, QuerySyntaxError
+from simarchive.ground.vocabulary.criteria import ALIASES, ANY_CLASS, CLASS_ALIASES, CRITERION
 from simarchive.queries.any_data import AnyDataQuery
 from simarchive.queries.base import BaseDataQuery
 from simarchive.queries.criteria import AnyOf, Between, Not
@@ -67,7 +68,6 @@ from simarchive.queries.literals import (
 )
 from simarchive.queries.registry import query_class_for
 from simarchive.queries.substance import SubstanceQuery
-from simarchive.vocabulary.criteria import ALIASES, ANY_CLASS, CLASS_ALIASES, CRITERION
 
 LONGEST = 100_000
 """So many characters may an expression have."""

@@ -24,7 +24,7 @@ from simarchive.cli.output import count_text, print_json, print_line, print_noti
 from simarchive.cli.progress_bars import objects_bar
 from simarchive.cli.streams import one_line
 from simarchive.errors import IncompleteError, InvalidDataError
-from simarchive.vocabulary.criteria import ALIASES
+from simarchive.ground.vocabulary.criteria import ALIASES
 
 if TYPE_CHECKING:
     from simarchive.storage.hdf5.storage import HDF5Storage

@@ -21,8 +21,8 @@ from simarchive.cli.output import (
     print_table,
 )
 from simarchive.cli.selection import file_and_what
+from simarchive.ground.vocabulary.criteria import ALIASES
 from simarchive.storage.display import wording
-from simarchive.vocabulary.criteria import ALIASES
 
 if TYPE_CHECKING:
     from simarchive.queries import BaseDataQuery

@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 
 from simarchive.cli import opening
 from simarchive.cli.arguments import FILE_VARIABLE
-from simarchive.vocabulary.criteria import ALIASES, ANY_CLASS, CLASS_ALIASES
+from simarchive.ground.vocabulary.criteria import ALIASES, ANY_CLASS, CLASS_ALIASES
 
 if TYPE_CHECKING:
     from simarchive.queries import BaseDataQuery

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from simarchive.errors import InvalidDataError, NotFoundError
+from simarchive.ground.vocabulary.criteria import begins_as_criterion
 from simarchive.storage.finding.key_prefixes import KeyFinder
-from simarchive.vocabulary.criteria import begins_as_criterion
 
 _FROM_INPUT = "-"
 _IN_PATTERNS = frozenset("*?[")

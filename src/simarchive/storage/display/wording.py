@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from simarchive.errors import NotFoundError
-from simarchive.vocabulary.criteria import ALIASES, CLASS_ALIASES
+from simarchive.ground.vocabulary.criteria import ALIASES, CLASS_ALIASES
 
 _WHOLE = "{x=1.000000}"
 _TRAILING_ZEROS = re.compile(r"(\{x=\d+(?:\.\d*?[1-9])?)\.?0+\}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from simarchive.container.contents import Contents
 from simarchive.container.objects import ReadDocument
 from simarchive.errors import CorruptError, FormatError, InvalidDataError
-from simarchive.vocabulary.data_classes import DECLARED, Declaration
+from simarchive.ground.vocabulary.data_classes import DECLARED, Declaration
 
 if TYPE_CHECKING:
     from simarchive.data import BaseStoredData

@@ -21,8 +21,8 @@ from simarchive.container.contents import Contents
 from simarchive.container.index import IndexTable
 from simarchive.errors import CorruptError, FormatError, InvalidDataError, NotFoundError, StorageError
 from simarchive.ground.conditions import Column, ColumnKind, Condition, Equals, Value, is_missing
+from simarchive.ground.vocabulary.data_classes import Declaration
 from simarchive.storage.hdf5 import classes
-from simarchive.vocabulary.data_classes import Declaration
 
 if TYPE_CHECKING:
     from simarchive.data import BaseStoredData
