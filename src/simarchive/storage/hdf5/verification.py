@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from simarchive.container import rescue
-from simarchive.container.changing.publishing import map_faults
 from simarchive.container.changing.removed import RemovedObject
 from simarchive.container.container import Container
 from simarchive.container.contents import Contents
@@ -316,6 +315,8 @@ class _Walk:
         with self._checking(contents, what="the size of the file cannot be checked: "):
             extent = rescue.extent_of_open(container)
             if extent.is_followed:
+                from simarchive.container.changing.publishing import map_faults
+
                 found = map_faults(container)
                 for fault in found or ():
                     self._note("", f"the map for readers elsewhere {fault}: {PUBLISH_AGAIN}")
