@@ -101,7 +101,7 @@ class SubstanceKind(ValueKind, ScalarKind):
             return super().condition(wanted, column)
         near = NearSubstances(wanted, self._tolerance)
         words = f"is {wanted.identifier} within {self._tolerance:g}"
-        return Satisfies(column, near.__contains__, words, near.n_bytes)
+        return Satisfies(column, near.__contains__, words, near.form)
 
 
 class StateKind(ValueKind, ScalarKind):
