@@ -315,25 +315,27 @@ class NearSubstances:
     A box holds whole molecules: 490 of 999 for a mole fraction of 0.49. So components, roles and exact
     amounts must be those asked for, and each mole fraction may be off by `tolerance`, yet by no more than a
     tenth of the one asked for.
+
+    Parameters
+    ----------
+    wanted
+        The identifier of the one asked for.
     """
 
-    def __init__(self, wanted: Substance, tolerance: float) -> None:
-        self._identifier = wanted.identifier
+    def __init__(self, wanted: str, tolerance: float) -> None:
+        self._identifier = wanted
         self._spans = [match.span(1) for match in _FRACTION.finditer(self._identifier)]
         self._fractions = self._fractions_of(self._identifier)
         self._allowed = [min(tolerance, _NOMINAL_SHARE * number) + 1e-9 for number in self._fractions]
         self._between = self._without_fractions(self._identifier)
-
-    @property
-    def form(self) -> bytes:
+        pairs = zip(self._fractions, self._allowed, strict=True)
+        digits = [_common_digits(number - allowed, number + allowed) for number, allowed in pairs]
+        self.form = "".join(chain(*zip_longest(self._between, digits, fillvalue=""))).encode()
         """What all of their identifiers look like in UTF-8, with a zero for each byte that may differ.
 
         Mole fractions have six decimals, and none is above one: each takes the same room, and those from a
         least to a greatest one begin with the digits that these two have in common.
         """
-        pairs = zip(self._fractions, self._allowed, strict=True)
-        digits = [_common_digits(number - allowed, number + allowed) for number, allowed in pairs]
-        return "".join(chain(*zip_longest(self._between, digits, fillvalue=""))).encode()
 
     def __contains__(self, identifier: str) -> bool:
         if len(identifier) != len(self._identifier) or self._without_fractions(identifier) != self._between:
