@@ -5,7 +5,6 @@ from __future__ import annotations
 from simarchive.container.contents import Contents
 from simarchive.errors import CorruptError, NotFoundError
 from simarchive.storage.hdf5 import classes, indexing
-from simarchive.storage.merging import references
 
 
 def references_if_there(contents: Contents, source: Contents, key: str) -> list[str] | None:
@@ -31,6 +30,6 @@ def references_if_there(contents: Contents, source: Contents, key: str) -> list[
             if not all(digests.values()) or digests != source.digests_of_files(key):
                 return None
         # Without a loader: arrays are read now.
-        return references(classes.interpret(contents, key, contents.document(key), lazily=True))
+        return classes.references(classes.interpret(contents, key, contents.document(key), lazily=True))
     except (CorruptError, NotFoundError, *indexing.NOT_UNDERSTOOD):
         return None
