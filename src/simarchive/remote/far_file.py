@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import threading
@@ -146,14 +147,21 @@ class FarFile:
                 (offset, (sequence, number)) for number, (offset, _) in enumerate(sequence.ranges)
             )
 
-    def expect_chunks(self, ranges: Iterable[Range]) -> None:
-        """Take note that these bytes will be asked for, each range as a whole, once."""
+    def expect_chunks(self, ranges: Iterable[Range], *, also: bool = False) -> None:
+        """Take note that these bytes will be asked for, each range as a whole, once.
+
+        Parameters
+        ----------
+        also
+            Whether what was expected before still is.
+        """
         with self._lock:
-            self._wanted_chunks = {
+            wanted = {
                 offset: size
                 for offset, size in ranges
                 if size and 0 <= offset <= self.end - size and size <= _KEPT_BYTES
             }
+            self._wanted_chunks = {**self._wanted_chunks, **wanted} if also else wanted
 
     # ---- opening -------------------------------------------------------------------------
 
@@ -234,11 +242,14 @@ class FarFile:
                 run = self._block_run.after_miss(number, most=_WINDOW_BYTES // 4 // self._size_of(number))
                 last = min(number + run, self._map.n_blocks)
                 wanted = [block for block in range(number, last) if block not in self._blocks]
-            for block, stored in zip(wanted, self._fetch([*map(self._map.block_range, wanted)]), strict=True):
+            fetched = self._fetch([*map(self._map.block_range, wanted)])
+            for block, stored in zip(wanted[1:], fetched[1:], strict=True):
                 self._wanted_blocks.pop(block, None)
-                self._blocks.keep(block, self._checked_block(block, stored))
-            data = self._blocks.get(number)
-            assert data is not None
+                with contextlib.suppress(CorruptError):  # which is told to whoever asks for it
+                    self._blocks.keep(block, self._checked_block(block, stored))
+            self._wanted_blocks.pop(number, None)
+            data = self._checked_block(number, fetched[0])
+            self._blocks.keep(number, data)
             return data
 
     def _size_of(self, block: int) -> int:
