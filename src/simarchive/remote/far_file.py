@@ -7,7 +7,7 @@ import itertools
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -135,7 +135,8 @@ class FarFile:
 
     def is_expecting(self, chunk: Range) -> bool:
         """Return whether a range is expected, or here already."""
-        return chunk[0] in self._wanted_chunks or chunk[0] in self._chunks
+        plain = (offset for offset, _ in self._plain_parts(*chunk))
+        return all(offset in self._wanted_chunks or offset in self._chunks for offset in plain)
 
     def expect_in_order(self, ranges: Iterable[Range]) -> None:
         """Take note that these ranges may be read one after the other: more and more come at a time."""
@@ -157,11 +158,27 @@ class FarFile:
         """
         with self._lock:
             wanted = {
-                offset: size
+                at: n_bytes
                 for offset, size in ranges
                 if size and 0 <= offset <= self.end - size and size <= _KEPT_BYTES
+                for at, n_bytes in self._plain_parts(offset, size)
             }
             self._wanted_chunks = {**self._wanted_chunks, **wanted} if also else wanted
+
+    def _plain_parts(self, offset: int, size: int) -> Iterator[Range]:
+        """Yield what of a range no block of the map has: it is read piece by piece, as `read_into` does."""
+        if self._map is None:
+            yield offset, size
+            return
+        at, stop = offset, offset + size
+        while at < stop:
+            found = self._map.piece_at(at)
+            if found is not None:
+                at += found[2]
+                continue
+            until = min(stop, self._map.next_piece(at))
+            yield at, until - at
+            at = until
 
     # ---- opening -------------------------------------------------------------------------
 
