@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 import numpy as np
 
 from simarchive.codecs import check_codec
+from simarchive.container.changing.authors import author
 from simarchive.container.changing.history import Event
 from simarchive.container.changing.removed import RemovedObject
 from simarchive.container.container import Container
@@ -45,9 +46,9 @@ from simarchive.storage.hdf5 import (
     amending,
     answers,
     classes,
-    comparison,
     grouping,
     indexing,
+    presence,
     restoring,
     upkeep,
     verification,
@@ -785,7 +786,7 @@ class HDF5Storage(StorageBackend):
         if not isinstance(source, HDF5Storage):
             return None
         with self._container.reading() as contents, source._container.reading() as theirs:
-            return comparison.references_if_there(contents, theirs, storage_key)
+            return presence.references_if_there(contents, theirs, storage_key)
 
     def retrieve_document(self, storage_key: str) -> tuple[str, int, Any]:
         """Return the name and version of an object's data class, and its document as a tree.
@@ -1198,7 +1199,7 @@ class HDF5Storage(StorageBackend):
                 identity=incoming.identity,
                 is_new=is_new,
                 progress=self.progress,
-                by="" if is_new else amending.author(),
+                by="" if is_new else author(),
             )
             with contents.in_one_piece():
                 if is_new or replaced == stored.data_class:
