@@ -137,7 +137,10 @@ def _number(text: str) -> int:
 
 def _word(text: str) -> str:
     """Return a name without what stands in none."""
-    return "".join(letter for letter in text.strip() if letter.isascii() and letter.isprintable())
+    word = text.strip()
+    if word.isascii() and word.isprintable():
+        return word
+    return "".join(letter for letter in word if letter.isascii() and letter.isprintable())
 
 
 def _element(name: str, residue: str) -> str:
