@@ -22,7 +22,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "Publish": ("init", "meta", "publish-check"),
     "Inspect": ("info", "ls", "show", "query", "stats", "report"),
     "Change": ("amend", "append"),
-    "Combine": ("merge", "subset", "diff"),
+    "Combine": ("merge", "subset", "pull", "diff"),
     "Maintain": ("verify", "repair", "repack", "rm", "log", "restore"),
 }
 """The names of all commands, by the heading under which ``--help`` shows them."""
@@ -40,11 +40,12 @@ _MEANT = {
     "report": ("html", "summary", "page"),
     "amend": ("edit", "change", "modify", "tag", "note", "rename", "mv", "replace", "update"),
     "append": ("grow", "extend", "continue"),
-    "extract": ("get", "unpack", "fetch"),
+    "extract": ("get", "unpack"),
     "import": ("load", "store"),
     "export": ("save", "dump"),
     "merge": ("join", "combine", "concat"),
     "subset": ("split", "filter", "copy", "cp"),
+    "pull": ("fetch", "download", "clone", "sync"),
     "diff": ("compare", "cmp"),
     "verify": ("check", "validate", "test", "fsck"),
     "repair": ("fix", "recover", "salvage", "rebuild"),

@@ -41,7 +41,7 @@ from simarchive.storage.hdf5 import (
     amending,
     answers,
     classes,
-    comparison,
+    copying,
     grouping,
     indexing,
     listing,
@@ -49,6 +49,7 @@ from simarchive.storage.hdf5 import (
     upkeep,
     verification,
 )
+from simarchive.storage.hdf5.copying import PullPlan
 from simarchive.storage.hdf5.dataset import dataset_of
 from simarchive.storage.hdf5.grouping import GroupStatistics
 from simarchive.storage.hdf5.members import Members, to_store
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
 
     from simarchive.data import BaseStoredData
     from simarchive.queries import BaseDataQuery
+    from simarchive.storage.merging import MergeReport
     from simarchive.storage.trajectories.frames import Frames
 
 # So many headers are read at a time: a walk that is given up early reads few in vain.
@@ -162,6 +164,7 @@ class HDF5Storage(StorageBackend):
         self._is_of_this_process = log_directory is not None or not isinstance(path, (str, os.PathLike))
         self._index_checked_at = -1
         self._told_of_misnamed = False
+        self._keeps_codecs = False
         self.progress: Progress | None = None
         """Called with the number of bytes stored since the last call, while files are stored."""
 
@@ -798,7 +801,7 @@ class HDF5Storage(StorageBackend):
         if not isinstance(source, HDF5Storage):
             return None
         with self._container.reading() as contents, source._container.reading() as theirs:
-            return comparison.references_if_there(contents, theirs, storage_key)
+            return copying.references_if_there(contents, theirs, storage_key)
 
     def retrieve_document(self, storage_key: str) -> tuple[str, int, Any]:
         """Return the name and version of an object's data class, and its document as a tree.
@@ -1033,6 +1036,107 @@ class HDF5Storage(StorageBackend):
         with self.lock, upkeep.changing(self.path, "delete"), self._changing() as contents:
             return restoring.purge(contents, numbers)
 
+    # --- copying from elsewhere ----------------------------------------------------------------------------
+
+    @property
+    def is_far(self) -> bool:
+        """Whether the container lies elsewhere, so that each read may take a request."""
+        return self._container.far is not None
+
+    def pull(
+        self,
+        source: HDF5Storage | PathLike | BinaryIO,
+        data_query: BaseDataQuery | str | None = None,
+        *,
+        keys: Iterable[str] | None = None,
+        batch_bytes: int = copying.BATCH_BYTES,
+        progress: Callable[[str], None] | None = None,
+    ) -> MergeReport:
+        """Copy objects from another container, such as a published one, and whatever they refer to.
+
+        Files are copied as they are stored, each chunk after its check; those that are here already are not
+        asked for. What was copied is committed batch by batch: whoever calls this again after an interruption
+        gets the rest. Decisions are those of `update`.
+
+        Parameters
+        ----------
+        source
+            The container: its URL, its path, a file object, or a backend.
+        data_query
+            Which objects: a query, or an expression such as ``"phase=liquid"``. All by default.
+        keys
+            Their keys, in place of a query.
+        batch_bytes
+            How many bytes are committed at a time. An object is never parted.
+        progress
+            Called with the key of each object after it was copied.
+
+        Returns
+        -------
+        report
+            What was stored, what was here already, and which objects are damaged and were left out.
+
+        Raises
+        ------
+        NotFoundError, FormatError
+            If there is no container, or none that can be read.
+        StorageIOError
+            If a server does not answer any more. What was committed stays.
+        ConflictError
+            If the container was overwritten meanwhile. What was committed stays.
+
+        Examples
+        --------
+        >>> backend.pull("https://example.org/water.h5", "phase=liquid")  # doctest: +SKIP
+        """
+        from simarchive.storage import merging
+
+        with _source_of(source) as other, merging.locked(other.lock, self.lock), self._keeping_codecs():
+            chosen = other.keys(data_query) if keys is None else list(keys)
+            transfer = copying.Transfer(self._container, other._container)
+            batches = functools.partial(transfer.batches, batch_bytes=batch_bytes)
+            return merging.merge(self, other, keys=chosen, progress=progress, batches=batches)
+
+    def plan_pull(
+        self,
+        source: HDF5Storage | PathLike | BinaryIO,
+        data_query: BaseDataQuery | str | None = None,
+        *,
+        keys: Iterable[str] | None = None,
+    ) -> PullPlan:
+        """Return what `pull` would do, and how many objects, files and bytes would come.
+
+        Only documents and digests are read. Parameters and errors as for `pull`.
+        """
+        with _source_of(source) as other:
+            return other.plan_to(self, other.keys(data_query) if keys is None else keys)
+
+    def plan_to(self, target: HDF5Storage | None, keys: Iterable[str] | None = None) -> PullPlan:
+        """Return what a `pull` of objects from this container would do.
+
+        Parameters
+        ----------
+        target
+            What would pull them; ``None`` for a container that does not exist yet.
+        keys
+            The objects; all by default.
+        """
+        from simarchive.storage import merging
+
+        chosen = self.keys() if keys is None else list(keys)
+        self.prefetch(chosen)
+        [report] = merging.plan(target, [self], keys=[chosen])
+        return copying.Transfer(None if target is None else target._container, self._container).plan(report)
+
+    @contextlib.contextmanager
+    def _keeping_codecs(self) -> Iterator[None]:
+        """Have files of other containers keep the codecs that they have."""
+        before, self._keeps_codecs = self._keeps_codecs, True
+        try:
+            yield
+        finally:
+            self._keeps_codecs = before
+
     # --- upkeep ------------------------------------------------------------------------------------------
 
     def overview(self) -> ContainerOverview:
@@ -1212,6 +1316,7 @@ class HDF5Storage(StorageBackend):
                 is_new=is_new,
                 progress=self.progress,
                 by="" if is_new else amending.author(),
+                keeps_codecs=self._keeps_codecs,
             )
             with contents.in_one_piece():
                 if is_new or replaced == stored.data_class:
@@ -1351,6 +1456,16 @@ def _opened_again(
     options: dict[str, Any],
 ) -> HDF5Storage:
     return backend_class(path, mode, scratch_directory, **options)
+
+
+@contextlib.contextmanager
+def _source_of(source: HDF5Storage | PathLike | BinaryIO) -> Iterator[HDF5Storage]:
+    """Give the backend of a container to copy from; one that is opened here is closed after the block."""
+    if isinstance(source, HDF5Storage):
+        yield source
+        return
+    with HDF5Storage(source, mode="r") as opened:
+        yield opened
 
 
 def _is_same_file(one: Path, other: Path) -> bool:
