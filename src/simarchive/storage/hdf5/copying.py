@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from simarchive.container.changing.transfer import Part, parts_of
 from simarchive.container.container import Container
 from simarchive.container.contents import Contents
 from simarchive.errors import CorruptError, NotFoundError
 from simarchive.storage.hdf5 import classes, indexing
-from simarchive.storage.merging import MergeReport, references
+
+if TYPE_CHECKING:
+    from simarchive.storage.merging import MergeReport
 
 BATCH_BYTES = 64 << 20
 """So many bytes are committed at a time by default: what an interruption may cost."""
@@ -42,7 +45,7 @@ def references_if_there(contents: Contents, source: Contents, key: str) -> list[
             if not all(digests.values()) or digests != source.digests_of_files(key):
                 return None
         # Without a loader: arrays are read now.
-        return references(classes.interpret(contents, key, contents.document(key), lazily=True))
+        return classes.references(classes.interpret(contents, key, contents.document(key), lazily=True))
     except (CorruptError, NotFoundError, *indexing.NOT_UNDERSTOOD):
         return None
 

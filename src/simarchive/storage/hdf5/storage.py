@@ -25,8 +25,6 @@ from simarchive.container.contents import Contents
 from simarchive.container.members import MemberInfo
 from simarchive.container.members.pipeline import Progress
 from simarchive.container.objects import ObjectHeader, StoredDocument
-from simarchive.data import BaseStoredData, HashableStoredData, ReplaceableData, registered_data_classes
-from simarchive.data.schemas import UndescribedData
 from simarchive.errors import ClosedError, ConflictError, CorruptError, InvalidDataError, NotFoundError
 from simarchive.ground.conditions import Condition, Value
 from simarchive.ground.filesystem import PathLike
@@ -34,13 +32,10 @@ from simarchive.ground.keys import new_key
 from simarchive.ground.texts import count_text, date_text
 from simarchive.ground.thread_lock import ThreadLock
 from simarchive.journal import Durability
-from simarchive.queries import BaseDataQuery
 from simarchive.remote.address import Address, name_of
-from simarchive.storage import merging
 from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
 from simarchive.storage.backend import StorageBackend
 from simarchive.storage.display.rows import substances_of
-from simarchive.storage.evaluator_json import EvaluatorObject as EvaluatorObject  # registers its data class
 from simarchive.storage.finding.matches import Match, arranged_matches
 from simarchive.storage.hdf5 import (
     amending,
@@ -49,6 +44,7 @@ from simarchive.storage.hdf5 import (
     copying,
     grouping,
     indexing,
+    listing,
     restoring,
     splitting,
     upkeep,
@@ -63,7 +59,6 @@ from simarchive.storage.hdf5.splitting import Volume
 from simarchive.storage.hdf5.upkeep import ContainerOverview, ContainerStatistics, RepairReport
 from simarchive.storage.hdf5.verification import VerificationReport
 from simarchive.storage.incoming import Incoming
-from simarchive.storage.merging import MergeReport
 from simarchive.storage.publication import attributes
 from simarchive.storage.publication.attributes import StoredMetadata
 from simarchive.storage.publication.metadata import FIELDS, ArchiveMetadata
@@ -76,6 +71,9 @@ if TYPE_CHECKING:
     import xarray
     from mdtraj import Trajectory as MdtrajTrajectory
 
+    from simarchive.data import BaseStoredData
+    from simarchive.queries import BaseDataQuery
+    from simarchive.storage.merging import MergeReport
     from simarchive.storage.trajectories.frames import Frames
 
 # So many headers are read at a time: a walk that is given up early reads few in vain.
@@ -290,7 +288,7 @@ class HDF5Storage(StorageBackend):
         """Return the known data classes of the objects, and the registered ones."""
         with self._container.reading() as contents:
             described = (classes.class_of(contents, name) for name in contents.data_classes())
-            return list(dict.fromkeys([*registered_data_classes(), *filter(None, described)]))
+            return list(dict.fromkeys([*classes.registered(), *filter(None, described)]))
 
     def select(self, class_names: Iterable[str], conditions: Sequence[Condition] = ()) -> list[str]:
         """Return the keys of the objects of some data classes whose indexed values fulfil all conditions.
@@ -299,6 +297,20 @@ class HDF5Storage(StorageBackend):
         """
         with self._container.reading() as contents:
             return answers.select_by(contents, class_names, conditions)
+
+    def indexed_rows(self, column: str | None = None) -> tuple[listing.Rows, list[str]]:
+        """Return the class and the indexed values of the objects by key, and which classes are left out.
+
+        No document is read, and no data class is needed. The objects of the classes that are left out have
+        no usable index, or are of a class that is not known here.
+
+        Parameters
+        ----------
+        column
+            Only this column, of the objects whose class has it; all columns by default.
+        """
+        with self._container.reading() as contents:
+            return listing.rows_of_index(contents, column)
 
     def columns(
         self, data_query: BaseDataQuery | str, names: Sequence[str] | None = None
@@ -1079,6 +1091,8 @@ class HDF5Storage(StorageBackend):
         --------
         >>> backend.pull("https://example.org/water.h5", "phase=liquid")  # doctest: +SKIP
         """
+        from simarchive.storage import merging
+
         with _source_of(source) as other, merging.locked(other.lock, self.lock), self._keeping_codecs():
             chosen = other.keys(data_query) if keys is None else list(keys)
             transfer = copying.Transfer(self._container, other._container)
@@ -1109,6 +1123,8 @@ class HDF5Storage(StorageBackend):
         keys
             The objects; all by default.
         """
+        from simarchive.storage import merging
+
         chosen = self.keys() if keys is None else list(keys)
         self.prefetch(chosen)
         [report] = merging.plan(target, [self], keys=[chosen])
@@ -1316,7 +1332,7 @@ class HDF5Storage(StorageBackend):
                 members=members,
             )
             row = None
-            if not isinstance(incoming.stored, UndescribedData):
+            if not incoming.is_undescribed:
                 row = indexing.row_of(incoming.index_values, incoming.identity)
             classes.keep_schema(contents, type(incoming.stored))
             # Before the object is written: a table that has to be made must not find it.
@@ -1393,7 +1409,7 @@ class HDF5Storage(StorageBackend):
         class_name = incoming.class_name
         with self._container.reading() as contents:
             found = indexing.select(contents, class_name, [indexing.identical(incoming.identity)])
-            if found is not None and isinstance(incoming.stored, ReplaceableData):
+            if found is not None and incoming.is_replaceable:
                 same = indexing.select(contents, class_name, incoming.same_measurement())
                 found = None if same is None else [*found, *same]
             return list(
@@ -1421,9 +1437,7 @@ class HDF5Storage(StorageBackend):
                 return False
         if (header.data_class, header.identity) != (incoming.class_name, incoming.identity):
             return False
-        return isinstance(incoming.stored, HashableStoredData) or self._has_same_files(
-            storage_key, incoming.ancillary
-        )
+        return incoming.is_hashable or self._has_same_files(storage_key, incoming.ancillary)
 
     def _matches(self, data_query: BaseDataQuery) -> Iterator[tuple[tuple[Any, ...], Match]]:
         found = []
