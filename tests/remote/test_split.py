@@ -9,7 +9,7 @@ from published_containers import fill
 
 from simarchive import ConflictError, HDF5Storage, InvalidDataError
 from simarchive.cli.application import application
-from simarchive.storage.hdf5.splitting import Volume
+from simarchive.storage.hdf5.copies.splitting import Volume
 
 LIMIT = 600_000
 
@@ -92,7 +92,7 @@ def test_a_volume_that_came_out_too_large_is_cut_again(
     with HDF5Storage(source, mode="r") as backend:
         keys = backend.keys()
         whole = [Volume(tmp_path / "part-001.h5", keys, 0)]
-        monkeypatch.setattr("simarchive.storage.hdf5.splitting.planned", lambda *_: whole)
+        monkeypatch.setattr("simarchive.storage.hdf5.copies.splitting.planned", lambda *_: whole)
         volumes = backend.split(tmp_path / "part", LIMIT)
     assert len(volumes) > 2
     assert all(one.size_bytes <= LIMIT for one in volumes)

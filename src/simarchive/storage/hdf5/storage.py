@@ -41,21 +41,20 @@ from simarchive.storage.hdf5 import (
     amending,
     answers,
     classes,
-    copying,
     grouping,
     indexing,
     listing,
     restoring,
-    splitting,
     upkeep,
     verification,
 )
-from simarchive.storage.hdf5.copying import PullPlan
+from simarchive.storage.hdf5.copies import copying, splitting
+from simarchive.storage.hdf5.copies.copying import PullPlan
+from simarchive.storage.hdf5.copies.splitting import Volume
 from simarchive.storage.hdf5.dataset import dataset_of
 from simarchive.storage.hdf5.grouping import GroupStatistics
 from simarchive.storage.hdf5.members import Members, to_store
 from simarchive.storage.hdf5.restoring import RestoredObject
-from simarchive.storage.hdf5.splitting import Volume
 from simarchive.storage.hdf5.upkeep import ContainerOverview, ContainerStatistics, RepairReport
 from simarchive.storage.hdf5.verification import VerificationReport
 from simarchive.storage.incoming import Incoming
