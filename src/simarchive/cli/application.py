@@ -19,7 +19,7 @@ from simarchive.ground.version import __version__
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "Import and export": ("add", "import", "export", "extract", "cat"),
-    "Publish": ("init", "meta", "publish-check"),
+    "Publish": ("init", "meta", "publish-check", "split"),
     "Inspect": ("info", "ls", "show", "query", "stats", "report"),
     "Change": ("amend", "append"),
     "Combine": ("merge", "subset", "pull", "diff"),
@@ -40,11 +40,12 @@ _MEANT = {
     "report": ("html", "summary", "page"),
     "amend": ("edit", "change", "modify", "tag", "note", "rename", "mv", "replace", "update"),
     "append": ("grow", "extend", "continue"),
+    "split": ("cut", "volumes", "shard"),
     "extract": ("get", "unpack"),
     "import": ("load", "store"),
     "export": ("save", "dump"),
     "merge": ("join", "combine", "concat"),
-    "subset": ("split", "filter", "copy", "cp"),
+    "subset": ("filter", "copy", "cp"),
     "pull": ("fetch", "download", "clone", "sync"),
     "diff": ("compare", "cmp"),
     "verify": ("check", "validate", "test", "fsck"),

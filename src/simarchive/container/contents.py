@@ -350,6 +350,10 @@ class Contents:
         """
         return objects.read_document(self._node(key), key, load)
 
+    def text_of_document(self, key: str) -> str:
+        """Return the JSON text of the document of an object; errors as `document`."""
+        return objects.read_text_of_document(self._node(key), key)
+
     def tree(self, key: str, load: Loader | None = None) -> Tree:
         """Return the document of an object as a tree; `load` as for `document`."""
         return objects.read_tree(self._node(key), key, load)

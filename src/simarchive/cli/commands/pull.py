@@ -16,7 +16,7 @@ from simarchive.cli.progress_bars import objects_bar
 from simarchive.cli.selection import choose, what_argument
 
 if TYPE_CHECKING:
-    from simarchive.storage.hdf5.copying import PullPlan
+    from simarchive.storage.hdf5.copies.copying import PullPlan
 
 
 @click.command("pull", short_help="Copy objects of a container elsewhere, resuming.")

@@ -42,7 +42,6 @@ from simarchive.storage.hdf5 import (
     amending,
     answers,
     classes,
-    copying,
     grouping,
     indexing,
     listing,
@@ -50,7 +49,9 @@ from simarchive.storage.hdf5 import (
     upkeep,
     verification,
 )
-from simarchive.storage.hdf5.copying import PullPlan
+from simarchive.storage.hdf5.copies import copying, splitting
+from simarchive.storage.hdf5.copies.copying import PullPlan
+from simarchive.storage.hdf5.copies.splitting import Volume
 from simarchive.storage.hdf5.dataset import dataset_of
 from simarchive.storage.hdf5.grouping import GroupStatistics
 from simarchive.storage.hdf5.members import Members, to_store
@@ -1182,6 +1183,40 @@ class HDF5Storage(StorageBackend):
             Check these objects and their files only; the index and whatever else there is are left out.
         """
         return verification.verify(self._container, full=full, progress=progress, keys=keys)
+
+    def plan_split(self, prefix: PathLike, max_bytes: int) -> list[Volume]:
+        """Return the volumes that `split` would make; parameters and errors as there."""
+        return splitting.planned(self._container, prefix, max_bytes)
+
+    def split(
+        self, prefix: PathLike, max_bytes: int, *, progress: Callable[[str], None] | None = None
+    ) -> list[Volume]:
+        """Cut the container into volumes for a repository that takes files of a certain size; return them.
+
+        Each is a container of its own, with a map for those who read it over a network, and says of itself
+        what this one does. Objects are never cut and keep their order; together the volumes have each object
+        once, as repacking copies it: with its key, digests, chunks and history. What was removed or set aside
+        is in none of them. This container is not changed.
+
+        Parameters
+        ----------
+        prefix
+            What the names of the volumes begin with: ``PREFIX-001.h5`` and so on.
+        max_bytes
+            The size that no volume exceeds.
+        progress
+            Called with the key of each object, when its volume is complete.
+
+        Raises
+        ------
+        InvalidDataError
+            If an object alone is larger; the message names all such objects. No volume is made.
+        ConflictError
+            If a file has the name of a volume already. No volume is made.
+        CorruptError
+            If an object cannot be copied. Volumes that are complete stay.
+        """
+        return splitting.split(self._container, prefix, max_bytes, progress)
 
     def rebuild_index(self) -> dict[str, int]:
         """Rebuild the whole index from the objects, as one transaction; return the rows by data class.
