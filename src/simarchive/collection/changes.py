@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from simarchive.errors import CorruptError, FormatError, LockedError
+from simarchive.ground import json_text
 from simarchive.ground.keys import is_key
 from simarchive.remote.folders import Folder
 
@@ -124,7 +124,7 @@ def _stem(name: str) -> str:
 
 def _state(data: bytes, number: int, place: str) -> State:
     try:
-        content: Any = json.loads(data)
+        content = json_text.parse(data)
         version = content["format"]
         if isinstance(version, int) and version > _FORMAT:
             raise FormatError(
@@ -133,10 +133,10 @@ def _state(data: bytes, number: int, place: str) -> State:
         shards, objects = content["removed_shards"], content["removed_objects"]
         keys = [*shards, *objects, *(key for found in objects.values() for key in found)]
         if content["number"] != number or not all(isinstance(key, str) and is_key(key) for key in keys):
-            raise ValueError("it does not say what a change says")  # noqa: TRY301 - one error for all
+            raise ValueError("it does not say what a change says")
         removed = {name: frozenset(found) for name, found in objects.items()}
         return State(number, frozenset(shards), removed)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except json_text.NOT_PARSED as error:
         raise CorruptError(
             f"'{place}' cannot be read ({error}): without it nobody knows what was removed; get it back"
             " from a copy of the collection"

@@ -25,6 +25,7 @@ from simarchive.errors import (
 )
 from simarchive.ground.conditions import Value
 from simarchive.ground.filesystem import PathLike
+from simarchive.ground.keys import is_key
 from simarchive.queries import BaseDataQuery
 from simarchive.remote.address import name_of
 from simarchive.remote.folders import folder_at
@@ -270,10 +271,10 @@ class Collection(StorageBackend):
             yield self._shards
 
     def _live(self, state: State) -> frozenset[str]:
-        names = (
-            name.removesuffix(".h5") for name in self._folder.names(writing.FOLDER) if name[-3:] == ".h5"
-        )
-        return frozenset(name for name in names if name not in state.removed_shards)
+        files = self._folder.names(writing.FOLDER)
+        names = (name.removesuffix(".h5") for name in files if name.endswith(".h5"))
+        # What is named otherwise was not published by a writer.
+        return frozenset(name for name in names if is_key(name) and name not in state.removed_shards)
 
     def _read(self, state: State) -> None:
         """Open the shards that count in a state, several at once, and learn their keys."""
