@@ -6,44 +6,30 @@ All functions work within a transaction, and leave documents, digests and the in
 from __future__ import annotations
 
 import contextlib
-import getpass
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from simarchive.container.changing import history
 from simarchive.container.changing.amending import Amendment, NewFile
 from simarchive.container.changing.amending import take_history as take_history
+from simarchive.container.changing.authors import author
 from simarchive.container.container import Container
 from simarchive.container.contents import Contents
 from simarchive.container.documents import identity_digest
 from simarchive.container.members.pipeline import Progress
-from simarchive.data import BaseStoredData, SimulationRun
-from simarchive.data.schemas import UndescribedData
 from simarchive.errors import InvalidDataError, NotFoundError, StorageError, StorageIOError
 from simarchive.ground.filesystem import PathLike
 from simarchive.storage.ancillary import is_executable
 from simarchive.storage.hdf5 import classes, indexing
 from simarchive.storage.trajectories import opening
 
-AUTHOR_VARIABLE = "SIMARCHIVE_AUTHOR"
-"""The environment variable that says who stands in the history, in place of the login name."""
+if TYPE_CHECKING:
+    from simarchive.data import BaseStoredData, SimulationRun
 
 _LONGEST_TEXT = 1 << 20
-
-
-def author() -> str:
-    """Return who works with this process: what the environment says, or the login name; empty if unknown."""
-    name = os.environ.get(AUTHOR_VARIABLE, "").strip()
-    if name:
-        return name
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        return ""  # A container of a cluster or of CI may run as a user without a name.
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +79,7 @@ class Amending:
         with self.begin() as amendment:
             amendment.rename_file(name, new_name)
             stored = self._stored()
-            if isinstance(stored, UndescribedData):
+            if classes.is_undescribed(stored):
                 self._check_is_not_mentioned(stored, name)
             elif stored.rename_member(name, new_name):
                 self._replace_document(amendment, stored)
@@ -101,7 +87,7 @@ class Amending:
     def remove_file(self, name: str) -> None:
         """Remove a file that the document does not name."""
         stored = self._stored()
-        if isinstance(stored, UndescribedData):
+        if classes.is_undescribed(stored):
             self._check_is_not_mentioned(stored, name)
         elif name in stored.member_names():
             raise InvalidDataError(
@@ -113,6 +99,8 @@ class Amending:
 
     def append_to_file(self, name: str, source: PathLike) -> int:
         """Add what is new at the end of a file; return the number of bytes."""
+        from simarchive.data import SimulationRun
+
         stored = self._stored()
         counted = isinstance(stored, SimulationRun) and name in (stored.trajectory_file_names or ())
         before = self._n_frames(name) if counted else None
@@ -152,7 +140,7 @@ class Amending:
     def change_tags(self, added: Sequence[str], removed: Sequence[str]) -> None:
         """Add tags to those of the object, and remove some."""
         stored = self._stored()
-        if isinstance(stored, UndescribedData) or not hasattr(stored, "tags"):
+        if classes.is_undescribed(stored) or not hasattr(stored, "tags"):
             raise InvalidDataError(
                 f"object {self.key!r} is a {type(stored).data_class_name}, which has no tags: add a note"
             )
