@@ -81,7 +81,7 @@ def main() -> None:
         n_bytes = write_report(facts, page)
         written = time.perf_counter() - start
         times = [open_times(page) for _ in range(3)]
-    print(f"{len(facts.objects):,} objects, {len(facts.structures)} structures: {n_bytes / 1e6:.1f} MB")
+    print(f"{len(facts.objects):,} objects, {facts.drawings.n_structures} structures: {n_bytes / 1e6:.1f} MB")
     print(f"written in {written:.1f} s, {1e3 * written / n_objects:.2f} ms an object")
     print(f"table after {min(shown for shown, _ in times):.2f} s")
     print(f"structure after {min(drawn for _, drawn in times):.2f} s")

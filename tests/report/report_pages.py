@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import zlib
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from simarchive import HDF5Storage
 from simarchive.storage.evaluator_directory import LocalFileStorage
@@ -69,8 +73,15 @@ class Page(HTMLParser):
         return [json.loads(line) for line in self._blocks[1].split("\n") if line]
 
     @property
-    def structures(self) -> list[str]:
+    def names(self) -> list[str]:
         return self._blocks[2].split("\n")
+
+    @property
+    def structures(self) -> list[str]:
+        return self._blocks[3].split("\n")
+
+    def pdb_texts(self, place: int) -> list[str]:
+        return pdb_texts(self.names, self.structures[place])
 
     @property
     def script(self) -> str:
@@ -79,6 +90,24 @@ class Page(HTMLParser):
     def detail(self, key: str) -> dict[str, Any]:
         place = [row[0] for row in self.table["rows"]].index(key)
         return self.details[place]
+
+
+def pdb_texts(names: list[str], line: str) -> list[str]:
+    """Return the frames of a line as PDB files, as the page writes them for its viewer."""
+    at, n_frames, *numbers, packed = line.split(" ")
+    step, *least = map(float, numbers)
+    atoms = zlib.decompress(base64.b64decode(names[int(at)])).decode("ascii").splitlines()
+    planes = np.frombuffer(zlib.decompress(base64.b64decode(packed)), "u1")
+    low, high = planes.reshape(int(n_frames), 2, len(atoms), 3).astype(int).transpose(1, 0, 2, 3)
+    unsigned = low | high << 8
+    between = np.where(unsigned & 1, -(unsigned + 1) // 2, unsigned // 2)
+    return [
+        "".join(
+            f"{atom[:30]}{''.join(f'{value:8.2f}' for value in place)}{'':22}{atom[30:]}\n"
+            for atom, place in zip(atoms, frame, strict=True)
+        )
+        for frame in np.array(least) + between.cumsum(axis=1) * step
+    ]
 
 
 def imported(path: Path) -> Path:

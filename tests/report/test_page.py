@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import hashlib
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -135,7 +136,14 @@ def test_it_says_that_nothing_was_checked_or_what_was_found(page: Page, water: P
     assert "Every stored byte was checked, and no error was found" in checked.visible
 
 
-@pytest.mark.parametrize("name", ["Python", "h5py, without simarchive", "ncdump", "Command line"])
+# R is no Python package: it runs where it is installed, with ncdf4.
+HAS_R = shutil.which("Rscript") is not None and (
+    subprocess.run(["Rscript", "-e", "library(ncdf4)"], capture_output=True, check=False).returncode == 0
+)
+WITH_R = ["R"] if HAS_R else []
+
+
+@pytest.mark.parametrize("name", ["Python", "h5py, without simarchive", "ncdump", "Command line", *WITH_R])
 def test_the_examples_of_the_page_run(name: str, water: Path, tmp_path: Path) -> None:
     with HDF5Storage(water, mode="r") as backend:
         facts = gather(backend)
@@ -144,9 +152,15 @@ def test_the_examples_of_the_page_run(name: str, water: Path, tmp_path: Path) ->
     place.write_bytes(water.read_bytes())
     if name == "ncdump":
         path_of("ncdump")
+    if name == "R":
+        # Of objects without an array it lists what there is.
+        bare = opening.examples(dataclasses.replace(facts, example=None))[name]
+        example = f"{example}\n{bare}"
     is_python = "import" in example
     script = example if is_python else example.replace("simarchive ", f"{sys.executable} -m simarchive ")
     command = [sys.executable, "-c", script] if is_python else ["sh", "-e", "-c", script]
+    if name == "R":
+        command = ["Rscript", "-e", example]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert facts.example is not None
@@ -154,6 +168,9 @@ def test_the_examples_of_the_page_run(name: str, water: Path, tmp_path: Path) ->
         assert {path.name for path in (tmp_path / "files").rglob("*.pdb")}
     elif name == "ncdump":
         assert f"{facts.example[2]} =" in done.stdout
+    elif name == "R":
+        assert '[1] "kJ mol-1"' in done.stdout
+        assert f"{facts.example[0]}/{facts.example[2]}" in done.stdout
     else:
         assert "observables" in done.stdout
 

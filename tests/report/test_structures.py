@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import io
 import re
-import zlib
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import MDAnalysis
 import MDAnalysisTests.datafiles as files
@@ -16,10 +15,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from report_pages import Page
+from report_pages import Page, pdb_texts
 
 from simarchive import HDF5Storage
-from simarchive.interop.report import gather, page_of, structures
+from simarchive.interop.report import drawings, gather, page_of, structures
+from simarchive.interop.report.drawings import Drawings
 from simarchive.interop.report.structures import Structure, structure_of
 from simarchive.testing.sample_objects import simulation
 
@@ -28,7 +28,10 @@ REAL = [Path(getattr(files, name)) for name in NAMES]
 
 
 def text_of(structure: Structure) -> str:
-    return zlib.decompress(base64.b64decode(structure.text)).decode("ascii")
+    drawn = Drawings()
+    assert drawn.add(structure) == 0
+    (text,) = pdb_texts(drawn.names, drawn.lines[0])
+    return text
 
 
 def structure_in(path: Path) -> Structure | None:
@@ -51,7 +54,7 @@ def test_the_atoms_are_those_that_a_reader_finds(path: Path, tmp_path: Path) -> 
     shown = MDAnalysis.Universe(str(tmp_path / "page.pdb")).atoms
     assert shown.names.tolist() == [name[:4] for name in atoms.names]
     assert shown.resids.tolist() == (atoms.resids % 10_000).tolist()
-    assert np.abs(shown.positions - atoms.positions).max() < 0.006
+    assert np.abs(shown.positions - atoms.positions).max() < 0.0151  # a step of 0.02, and two digits
     assert set(shown.elements) <= {
         "",
         "H",
@@ -71,7 +74,9 @@ def test_the_atoms_are_those_that_a_reader_finds(path: Path, tmp_path: Path) -> 
         "M",
     }
     assert f"{len(shown):,}" in structure.note
-    assert len(structure.text) < 20 * len(shown) + 200
+    drawn = Drawings()
+    drawn.add(structure)
+    assert len(drawn.lines[0]) < 8 * len(shown) + 200
 
 
 def line(record: str, number: int, name: str, residue: str) -> str:
@@ -127,16 +132,18 @@ def test_each_object_has_the_structure_that_its_document_names(page: Page, water
             names = [info.name for info in backend.list_members(row[0])]
             assert ("structure" in details) == any(name.endswith(".pdb") for name in names)
             if "structure" in details:
-                place, name, note = details["structure"]
+                place, name, note = details["structure"][:3]
                 with backend.open_member(row[0], name) as stream:
                     structure = structure_of(name, stream)
-                assert structure == Structure(page.structures[place], note)
+                assert structure is not None
+                assert structure.note == note
+                assert page.pdb_texts(place) == [text_of(structure)]
 
 
 def test_of_one_file_there_is_one_structure_and_of_too_many_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(structures, "MOST_BYTES", 2500)
+    monkeypatch.setattr(drawings, "MOST_BYTES", 2500)
     with HDF5Storage(tmp_path / "a.h5") as backend:
         for number in range(6):
             folder = tmp_path / f"f{number}"
@@ -148,10 +155,73 @@ def test_of_one_file_there_is_one_structure_and_of_too_many_none(
             stored.coordinate_file_name, stored.trajectory_file_name = "output.pdb", "trajectory.dcd"
             backend.store_object(stored, folder)
         facts = gather(backend)
-    assert 1 <= len(facts.structures) < 4
-    assert sum(len(structure.text) for structure in facts.structures) <= 2500
-    assert facts.n_without_structures == 4 - len(facts.structures)
+    n_structures = facts.drawings.n_structures
+    assert 1 <= n_structures < 4
+    assert sum(map(len, facts.drawings.lines + facts.drawings.names)) <= 2500
+    assert facts.n_without_structures == 4 - n_structures
     assert f"the structures of {facts.n_without_structures} object" in page_of(facts)
+
+
+def test_frames_are_those_of_the_trajectory(page: Page, water: Path) -> None:
+    details = page.detail("8d13dbc120154cbaade23403d2d22a29")
+    place, name, _, at_frames, numbers, n_frames, trajectory = details["structure"]
+    assert (name, trajectory, n_frames) == ("output.pdb", "trajectory.dcd", 60)
+    assert len(numbers) == drawings.MOST_FRAMES == len(set(numbers))
+    assert (numbers[0], numbers[-1]) == (0, 59)
+    shown = page.pdb_texts(at_frames)
+    with HDF5Storage(water, mode="r") as backend, backend.frames(details_key(page, details)) as frames:
+        for number, text in zip(numbers, shown, strict=True):
+            positions = [[float(line[at : at + 8]) for at in (30, 38, 46)] for line in text.splitlines()]
+            assert np.abs(frames[number].positions - positions).max() < 0.0151
+    (first,) = page.pdb_texts(place)
+    assert [line[:30] for line in first.splitlines()] == [line[:30] for line in shown[0].splitlines()]
+
+
+def details_key(page: Page, details: dict[str, Any]) -> str:
+    return str(page.table["rows"][page.details.index(details)][0])
+
+
+def test_frames_are_left_out_where_there_is_no_room(water: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drawings, "MOST_BYTES_OF_FRAMES", 300_000)
+    with HDF5Storage(water, mode="r") as backend:
+        few = Page(page_of(gather(backend)))
+    shown = [found["structure"][4] for found in few.details if len(found.get("structure", ())) > 3]
+    assert shown
+    for numbers in shown:
+        assert drawings.FEWEST_FRAMES <= len(numbers) <= drawings.MOST_FRAMES
+    of_water = few.detail("8d13dbc120154cbaade23403d2d22a29")["structure"]
+    assert len(of_water[4]) < drawings.MOST_FRAMES  # a small molecule has all, a box of water fewer
+    frames = [line for line in few.structures if line.split(" ")[1] != "1"]
+    assert 0 < sum(map(len, frames)) <= 300_000
+    monkeypatch.setattr(drawings, "MOST_BYTES_OF_FRAMES", 0)
+    with HDF5Storage(water, mode="r") as backend:
+        none = Page(page_of(gather(backend)))
+    assert all(len(found.get("structure", ())) in (0, 3) for found in none.details)
+    assert "structure" in none.detail("8d13dbc120154cbaade23403d2d22a29")
+
+
+def test_once_there_is_no_room_no_other_file_of_this_size_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drawings, "MOST_BYTES", 1500)
+    with HDF5Storage(tmp_path / "a.h5") as backend:
+        for number in range(12):
+            folder = tmp_path / f"f{number}"
+            folder.mkdir()
+            (folder / "a.pdb").write_bytes(f"REMARK {number:2}\n".encode() + water(200))
+            stored = simulation(str(number))
+            stored.coordinate_file_name = stored.trajectory_file_name = "a.pdb"
+            backend.store_object(stored, folder)
+        read: list[str] = []
+        monkeypatch.setattr(
+            structures,
+            "structure_of",
+            lambda name, stream: (read.append(name), structure_of(name, stream))[1],
+        )
+        facts = gather(backend)
+    assert facts.drawings.n_structures >= 1
+    assert len(read) == facts.drawings.n_structures + 1
+    assert facts.n_without_structures == 12 - facts.drawings.n_structures
 
 
 def test_a_page_without_structures_has_no_viewer(tmp_path: Path, page: Page) -> None:

@@ -116,6 +116,33 @@ def test_a_start_of_a_key_is_enough_if_it_is_of_one(path: Path) -> None:
         assert backend.restore("run-2").key == "run-2"
 
 
+@pytest.mark.parametrize("name", ["Ada Lovelace", "Jürgen 100 %", "ada", "Ж" * 40])
+def test_who_removed_it_is_who_the_environment_says(
+    path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("SIMARCHIVE_AUTHOR", name)
+    with HDF5Storage(path) as backend:
+        backend.remove_object("a")
+        assert [one.by for one in backend.removed()] == [name[:32]]
+        backend.add_note("b", "moved")
+        assert backend.history("b")[-1].by == name  # the same person
+        assert "removed" not in " ".join(problem.message for problem in backend.verify().problems)
+        assert backend.restore("a").key == "a"
+
+
+def test_a_name_that_could_not_be_shown_is_none_of_ours(path: Path) -> None:
+    with HDF5Storage(path) as backend:
+        backend.remove_object("a")
+    with h5py.File(path, "r+") as file:
+        (link,) = file["removed"]
+        parts = link.split(" ")
+        for by in ("%1b[31m", "%ff"):
+            file["removed"][" ".join([*parts[:4], by, parts[5]])] = file["removed"][link]
+    with HDF5Storage(path) as backend:
+        assert len(backend.removed()) == 1
+        assert sum("is no removed object" in problem.message for problem in backend.verify().problems) == 2
+
+
 def test_removing_keeps_all_however_much_and_storing_deletes_the_oldest(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,7 +27,8 @@ def stores(draw: st.DrawFn, number: int) -> list[list[Drawn]]:
     inefficiencies = draw(st.permutations([1.0 + place / 8 for place in range(4 * number)]))
     found = []
     for place in range(number):
-        chosen = draw(st.lists(st.sampled_from(CALCULATIONS), unique=True, max_size=3))
+        # Each store has some, and two have at least one calculation in common: there is something to decide.
+        chosen = draw(st.lists(st.sampled_from(CALCULATIONS), unique=True, min_size=2, max_size=3))
         found.append(
             [
                 (

@@ -203,6 +203,43 @@ def test_a_selection_reads_no_object_that_it_does_not_select(
 
 
 @pytest.mark.parametrize(
+    ("filters", "by_object"),
+    [
+        (["--include-component", "CO"], lambda names: "CO" in names),
+        (["--exclude-component", "O"], lambda names: "O" not in names),
+        (
+            ["--include-component", "O", "--exclude-component", "CO"],
+            lambda names: "O" in names and "CO" not in names,
+        ),
+        (["--include-substance", "O"], lambda names: names == {"O"}),
+    ],
+)
+def test_filters_of_substances_read_no_object_that_they_leave_out(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filters: list[str], by_object: Any
+) -> None:
+    with HDF5Storage(whole, mode="r") as backend:
+        substances = {
+            key: {component.smiles for component in stored.substance.components}
+            for key in backend
+            if hasattr(stored := backend.load(key), "substance")
+        }
+        without = {key for key in backend if key not in substances}
+    expected = {key for key, names in substances.items() if by_object(names)}
+    assert expected
+    assert len(expected) < len(substances)
+    seen: set[str] = set()
+    for name in ("load", "glance"):
+        method = getattr(HDF5Storage, name)
+        monkeypatch.setattr(
+            HDF5Storage, name, lambda self, key, method=method: (seen.add(key), method(self, key))[1]
+        )
+    invoke("subset", whole, tmp_path / "some.h5", *filters)
+    assert seen <= expected | without
+    with HDF5Storage(tmp_path / "some.h5", mode="r") as backend:
+        assert set(backend.keys()) - without == expected
+
+
+@pytest.mark.parametrize(
     ("words", "stdin", "code", "said"),
     [
         (["nothing-like-it"], None, 3, "nothing-like-it"),

@@ -110,6 +110,10 @@ class FarFile:
     def read_into(self, buffer: memoryview, offset: int) -> None:
         """Fill `buffer` with the bytes at `offset`; zeros past HDF5's end."""
         stop, at = offset + len(buffer), offset
+        if stop <= self.end and self._begins_chunk(offset, len(buffer)):
+            # Whole, even if its first bytes lie so close to metadata that a block of the map has them.
+            self._read_chunk(buffer, offset)
+            return
         while at < stop:
             if at >= self.end:
                 buffer[at - offset :] = bytes(stop - at)
@@ -123,6 +127,13 @@ class FarFile:
                 until = min(stop, self.end, self.end if self._map is None else self._map.next_piece(at))
                 self._read_plain(buffer[at - offset : until - offset], at)
             at = until
+
+    def _begins_chunk(self, offset: int, size: int) -> bool:
+        """Return whether a chunk that somebody announced is read as a whole."""
+        if self._wanted_chunks.get(offset, 0) >= size or offset in self._chunks:
+            return True
+        sequence, number = self._sequences.get(offset, (None, 0))
+        return sequence is not None and sequence.ranges[number][1] == size
 
     def expect_nodes(self, places: Iterable[int]) -> None:
         """Take note that the objects at these offsets will be read: the first brings the others along."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -226,12 +226,31 @@ class SubstanceFilter:
         substance = getattr(stored, "substance", None)
         if not isinstance(substance, Substance):
             return not (self.include_substances or self.include_components)
+        return self.passes_substance(substance)
+
+    def passes_substance(self, substance: Substance) -> bool:
+        """Return whether objects of a substance pass."""
         return (
             (not self.include_substances or substance.identifier in self.include_substances)
             and all(pattern.is_in(substance) for pattern in self.include_components)
             and substance.identifier not in self.exclude_substances
             and not any(pattern.is_in(substance) for pattern in self.exclude_components)
         )
+
+    def may_pass(self, keys: Iterable[str], substances: Mapping[str, str]) -> list[str]:
+        """Return the keys whose objects pass, as far as an index tells.
+
+        Parameters
+        ----------
+        substances
+            The identifier of the substance of each object that has one, by key. Objects without are not left
+            out: only they themselves tell.
+        """
+        found = {
+            identifier: self.passes_substance(Substance.from_identifier(identifier))
+            for identifier in set(substances.values())
+        }
+        return [key for key in keys if key not in substances or found[substances[key]]]
 
 
 def merge(

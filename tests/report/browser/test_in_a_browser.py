@@ -108,6 +108,18 @@ def test_a_structure_is_drawn_and_turned_by_dragging(
     page.keyboard.press("Enter")
     assert turned(page) != by_mouse
     page.get_by_label("Drawn as").select_option("Spheres")
+    # Its frames, by keys and by themselves.
+    said = page.locator(".frames output")
+    assert said.inner_text() == "output.pdb"
+    picture = page.locator(".stage").screenshot()
+    page.get_by_label("Frames of trajectory.dcd").focus()
+    page.keyboard.press("End")
+    assert said.inner_text() == "frame 60 of 60"
+    assert page.locator(".stage").screenshot() != picture
+    page.get_by_role("button", name="Play").click()
+    said.filter(has_text="frame 4 of 60").wait_for()
+    page.get_by_role("button", name="Stop").click()
+    assert turned(page) != [0, 0, 0, 1]
     # The next one is drawn in the same place.
     page.get_by_role("button", name="Next", exact=True).first.click()
     page.get_by_role("button", name="Show in 3D").click()

@@ -68,7 +68,7 @@ def command(container: Path, what: tuple[str, ...], destination: Path, checks: b
                 "n_not_listed": facts.n_not_listed,
                 "n_without_plots": facts.n_without_plots,
                 "n_without_details": facts.n_without_details,
-                "n_structures": len(facts.structures),
+                "n_structures": facts.drawings.n_structures,
                 "n_without_structures": facts.n_without_structures,
                 "problems": facts.problems,
                 "verification": None if checked is None else checked.as_dict(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +15,9 @@ from simarchive.cli.merge_report import report_merge, with_problems
 from simarchive.cli.progress_bars import objects_bar
 from simarchive.cli.selection import choose, what_argument
 from simarchive.errors import InvalidDataError
+
+if TYPE_CHECKING:
+    from simarchive.storage.hdf5.storage import HDF5Storage
 
 
 @click.command("subset", short_help="Copy selected objects into a new container.")
@@ -73,6 +77,7 @@ def command(
       simarchive subset all.h5 dry.h5 --exclude-component O
     """
     from simarchive.queries.literals import read_substance
+    from simarchive.storage.display.rows import substances_of
     from simarchive.storage.merging import SubstanceFilter, merge, plan
 
     filters = SubstanceFilter.of(
@@ -86,15 +91,22 @@ def command(
             "nothing is selected, and no filter is given: name keys, or criteria such as phase=liquid, or a"
             " component, as in --exclude-component O"
         )
+
+    def selected(source: HDF5Storage) -> list[str] | None:
+        keys = choose(source, what)
+        if filters.lets_all_pass:
+            return keys
+        return filters.may_pass(source.keys() if keys is None else keys, substances_of(source))
+
     keep = None if filters.lets_all_pass else filters.passes
     if dry_run:
         with opening.for_reading(container) as source:
-            report = plan(None, [source], keep=keep, keys=[choose(source, what)])[0]
+            report = plan(None, [source], keep=keep, keys=[selected(source)])[0]
         report_merge({str(container): report}, target, as_json=as_json, dry_run=True)
         return
     with (
         opening.for_reading(container) as source,
-        contextlib.nullcontext(choose(source, what)) as keys,
+        contextlib.nullcontext(selected(source)) as keys,
         opening.new_container(target, codec=codec) as chosen,
         objects_bar("copying", None if keys is None else len(keys), chosen) as progress,
     ):

@@ -8,8 +8,6 @@ is bounded when the next object is stored: then the oldest are deleted, and thei
 from __future__ import annotations
 
 import contextlib
-import os
-import pwd
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +17,7 @@ import numpy as np
 from h5py import h5f, h5g
 
 from simarchive.container import layout, nodes, objects
+from simarchive.container.changing import authors
 from simarchive.container.nodes import UNREADABLE
 from simarchive.errors import CorruptError
 from simarchive.ground.keys import is_key
@@ -36,10 +35,8 @@ REMOVED, REPLACED = "removed", "replaced"
 
 _NAME = re.compile(
     rf"(?P<number>[0-9]{{8,18}}) (?P<action>{REMOVED}|{REPLACED}) (?P<at>[0-9T:.+-]{{20,40}})"
-    r" (?P<size>[0-9]{1,18}) (?P<by>[A-Za-z0-9._-]{1,64}) (?P<key>[^ ]+)"
+    r" (?P<size>[0-9]{1,18}) (?P<by>[A-Za-z0-9._~%-]{1,192}) (?P<key>[^ ]+)"
 )
-_NOT_IN_USERS = re.compile(r"[^A-Za-z0-9._-]")
-_LONGEST_USER = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +47,7 @@ class RemovedObject:
     key: str
     action: str  #: ``"removed"`` or ``"replaced"``
     at: str  #: ISO 8601, UTC
-    by: str  #: name of the user
+    by: str  #: who did it
     n_bytes: int  #: about what it takes in the file, without what other objects have, too
     link: str  #: its name below ``/removed``
 
@@ -170,7 +167,7 @@ class RemovedObjects:
             place = nodes.create_group(self._root, layout.REMOVED)
         number, held = self._totals(place)
         now = datetime.now(UTC).isoformat(timespec="microseconds")
-        link = f"{number:08d} {action} {now} {n_bytes} {_user()} {key}"
+        link = f"{number:08d} {action} {now} {n_bytes} {authors.as_word(authors.author())} {key}"
         nodes.write_numbers(place, layout.REMOVED_TOTALS, np.array([number + 1, held + n_bytes], "<u8"))
         return place, link
 
@@ -197,13 +194,8 @@ def _parsed(name: str) -> RemovedObject | None:
     found = _NAME.fullmatch(name)
     if found is None or not is_key(found["key"]):
         return None
+    by = authors.of_word(found["by"])
+    if by is None:
+        return None
     number, size = int(found["number"]), int(found["size"])
-    return RemovedObject(number, found["key"], found["action"], found["at"], found["by"], size, name)
-
-
-def _user() -> str:
-    try:
-        name = pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        name = str(os.geteuid())
-    return _NOT_IN_USERS.sub("_", name)[:_LONGEST_USER] or "unknown"
+    return RemovedObject(number, found["key"], found["action"], found["at"], by, size, name)

@@ -13,10 +13,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from simarchive.errors import OutOfMemoryError, StorageError
+import numpy as np
+from numpy.typing import NDArray
+
+from simarchive.errors import CorruptError, InvalidDataError, OutOfMemoryError, StorageError
 from simarchive.ground.texts import date_text, one_line, size_text
-from simarchive.interop.report import structures
-from simarchive.interop.report.structures import Structure
+from simarchive.interop.report import drawings, structures
+from simarchive.interop.report.drawings import Drawings
 from simarchive.storage.display import documents, rows, series, wording
 from simarchive.storage.display.series import Series, Summary
 from simarchive.storage.hdf5 import verification
@@ -99,7 +102,7 @@ class Facts:
     n_not_listed: int = 0
     n_without_plots: int = 0
     n_without_details: int = 0
-    structures: list[Structure] = field(default_factory=list)  #: that of one file once
+    drawings: Drawings = field(default_factory=Drawings)  #: structures, that of one file once, and frames
     n_without_structures: int = 0
     example: tuple[str, str, str] | None = None
     """For the examples: key of an object, name of a file and of an array of it; "" for what there is not."""
@@ -134,7 +137,7 @@ def gather(
         problems={one_line(name): problem for name, problem in backend.problems.items()},
         n_not_listed=max(0, len(listed) - MOST_OBJECTS),
     )
-    gathering = _Gathering(backend, facts, is_of_many=len(listed) > _MANY)
+    gathering = _Gathering(backend, facts, len(listed))
     del listed[MOST_OBJECTS:]
     # Nothing is held between two objects: the device may fail at one, and be read again for the next.
     for row in listed:
@@ -163,17 +166,31 @@ def metadata_of(backend: object) -> list[tuple[str, str]]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """What is kept of a structure that is on the page, whose atoms are many."""
+
+    place: int
+    note: str
+    n_atoms: int  #: of its file
+    numbers: NDArray[np.int32]  #: of those that are shown
+
+
 class _Gathering:
     """Adds one object after another to the facts."""
 
-    def __init__(self, backend: HDF5Storage, facts: Facts, *, is_of_many: bool) -> None:
+    def __init__(self, backend: HDF5Storage, facts: Facts, n_objects: int) -> None:
         self._backend = backend
         self._facts = facts
+        is_of_many = n_objects > _MANY
         self._n_points = _POINTS_OF_MANY if is_of_many else _POINTS
         self._n_bins = _BINS_OF_MANY if is_of_many else _BINS
         self._n_bytes = 0
-        self._places: dict[str, int | None] = {}  # of structures, by the digest of their file
-        self._structure_bytes = 0
+        # Structures and their places in the page, by the digest of their file.
+        self._structures: dict[str, _Drawn | None] = {}
+        # For the structure of a file of this size there was no room: that of a larger one is not looked at.
+        self._too_large = structures.LARGEST_FILE_BYTES
+        self._bytes_of_frames = drawings.MOST_BYTES_OF_FRAMES / max(n_objects, 1)
 
     def add(self, row: rows.Row) -> None:
         """Add an object; whatever is wrong with it is noted, and nothing else suffers."""
@@ -250,27 +267,53 @@ class _Gathering:
         if not found:
             return
         info = next((info for info in found if info.name in texts), found[0])
-        if info.digest not in self._places:
-            if self._structure_bytes >= structures.MOST_BYTES or info.size > structures.LARGEST_FILE_BYTES:
-                self._facts.n_without_structures += 1
-                return
-            self._places[info.digest] = None
-            with self._noting(key, f"{info.name} cannot be read"):
-                self._places[info.digest] = self._place_of(key, info.name)
-        place = self._places[info.digest]
-        if place is None:
+        if info.digest not in self._structures:
+            self._structures[info.digest] = None
+            if info.size < self._too_large:
+                with self._noting(key, f"{info.name} cannot be read"):
+                    self._structures[info.digest] = self._drawn(key, info)
+        drawn = self._structures[info.digest]
+        if drawn is None:
             self._facts.n_without_structures += 1
         else:
-            details["structure"] = [place, one_line(info.name), self._facts.structures[place].note]
+            details["structure"] = [drawn.place, one_line(info.name), drawn.note]
+            with self._noting(key, "its trajectory cannot be read"):
+                details["structure"] += self._frames(key, drawn)
 
-    def _place_of(self, key: str, name: str) -> int | None:
-        with self._backend.open_member(key, name) as stream:
-            structure = structures.structure_of(name, stream)
-        if structure is None or self._structure_bytes + len(structure.text) > structures.MOST_BYTES:
+    def _drawn(self, key: str, info: Any) -> _Drawn | None:
+        with self._backend.open_member(key, info.name) as stream:
+            structure = structures.structure_of(info.name, stream)
+        if structure is None:
             return None
-        self._structure_bytes += len(structure.text)
-        self._facts.structures.append(structure)
-        return len(self._facts.structures) - 1
+        place = self._facts.drawings.add(structure)
+        if place is None:
+            self._too_large = info.size
+            return None
+        return _Drawn(place, structure.note, structure.n_atoms, np.array(structure.numbers, np.int32))
+
+    def _frames(self, key: str, drawn: _Drawn) -> list[Any]:
+        """Return where frames are, their numbers, how many there are, and of what file; or nothing."""
+        n_shown = drawings.frames_within(self._bytes_of_frames, len(drawn.numbers))
+        if not n_shown:
+            return []
+        try:
+            frames = self._backend.frames(key)
+        except CorruptError:
+            raise
+        except StorageError:
+            return []  # There is none, or there are several, or none that can be read here.
+        with frames:
+            if frames.n_atoms != drawn.n_atoms or len(frames) < 2:
+                return []
+            numbers = drawings.spread(len(frames), n_shown)
+            try:
+                positions = np.stack([frames[number].positions[drawn.numbers] for number in numbers])
+            except InvalidDataError:
+                return []  # What would decode it is not installed.
+            if not np.isfinite(positions).all():
+                return []
+            place = self._facts.drawings.add_frames(drawn.place, positions)
+            return [] if place is None else [place, numbers, len(frames), one_line(frames.name)]
 
     def _keep_example(self, key: str, files: Sequence[Any], tree: Any) -> None:
         """Keep the first object that has both a file and an array for the examples, else the first at all."""

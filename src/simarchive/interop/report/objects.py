@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from simarchive.ground.texts import count_text, html_text, size_text
-from simarchive.interop.report import structures
+from simarchive.interop.report.drawings import text_of
 from simarchive.interop.report.gathering import Facts, ObjectRow, json_line
 
 ROWS_AT_ONCE = 100
@@ -96,8 +96,10 @@ def data(facts: Facts) -> str:
     ]
     table = json_line({"file": facts.name, "at_once": ROWS_AT_ONCE, "rows": rows})
     details = "\n".join(facts.details)
+    names, lines = text_of(facts.drawings)
     return (
         f'<script type="application/json" id="data-rows">{table}</script>\n'
         f'<script type="application/json" id="data-details">{details}</script>\n'
-        f'<script type="text/plain" id="data-structures">{structures.lines_of(facts.structures)}</script>'
+        f'<script type="text/plain" id="data-names">{names}</script>\n'
+        f'<script type="text/plain" id="data-structures">{lines}</script>'
     )

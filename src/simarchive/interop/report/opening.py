@@ -30,7 +30,7 @@ def examples(facts: Facts) -> dict[str, str]:
         f"    group = file[{place!r}]",
         f"    print(json.loads(group.attrs[{layout.DOCUMENT!r}]).keys())",
     ]
-    r = ["library(rhdf5)", f"h5ls({_r_text(name)}, recursive = 3)"]
+    r = ["library(ncdf4)", "", f"file <- nc_open({_r_text(name)})"]
     ncdump = [f"ncdump -h {in_shell}"]
     shell = [f"simarchive ls {in_shell}", f"simarchive show {in_shell} {key}"]
     if file:
@@ -38,8 +38,16 @@ def examples(facts: Facts) -> dict[str, str]:
         shell.append(f"simarchive extract {in_shell} {key} -o files")
     if array:
         h5py.append(f"    print(group[{array!r}][:3], group[{array!r}].attrs[{layout.UNITS!r}])")
-        r.append(f"values <- h5read({_r_text(name)}, {_r_text(f'{place}/{array}')})")
+        variable = _r_text(f"{place[1:]}/{array}")
+        r += [
+            f"values <- ncvar_get(file, {variable})",
+            "print(summary(as.vector(values)))",
+            f"print(ncatt_get(file, {variable}, {_r_text(layout.UNITS)})$value)",
+        ]
         ncdump.append(f"ncdump -v {shlex.quote(f'{place}/{array}')} {in_shell}")
+    else:
+        r.append("print(names(file$var))")
+    r.append("nc_close(file)")
     return {
         "Command line": "\n".join(shell),
         "Python": "\n".join(python),

@@ -43,7 +43,7 @@ SECTIONS = (
 def page_of(facts: Facts) -> str:
     """Return the page: HTML that needs nothing but itself."""
     style, script = _template("page.css"), _template("page.js")
-    viewer = _template("3Dmol-min.js", folder="viewer") if facts.structures else ""
+    viewer = _template("3Dmol-min.js", folder="viewer") if facts.drawings.lines else ""
     sections = "\n".join(
         f'<section id="{name}" aria-labelledby="{name}-title"><h2 id="{name}-title">{title}</h2>'
         f"{made(facts)}</section>"

@@ -1,8 +1,4 @@
-"""Structures of objects, for a viewer in the page: the first model of a PDB or GRO file, in few bytes.
-
-Whatever the file is, a page gets lines that are written here, of names and numbers that were understood: a
-browser parses nothing of a stranger.
-
+"""Structures of objects: the atoms of the first model of a PDB or GRO file, as far as a page can show them.
 References
 ----------
 "Protein Data Bank Contents Guide", format 3.3, records ATOM and HETATM; GROMACS manual, "gro file format".
@@ -10,10 +6,8 @@ References
 
 from __future__ import annotations
 
-import base64
 import math
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import BinaryIO, NamedTuple
@@ -25,9 +19,6 @@ SUFFIXES = (".pdb", ".ent", ".gro")
 
 MOST_ATOMS = 5_000
 """So many atoms has a structure in a page; of more, water is left out, then hydrogen."""
-
-MOST_BYTES = 4_000_000
-"""So many bytes do all structures of a page take."""
 
 LARGEST_FILE_BYTES = 50_000_000
 """Larger files are not read for a page."""
@@ -54,9 +45,11 @@ class Atom(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """What a page has of a structure: `text` is base64 of a zlib stream of a PDB file."""
+    """The atoms of a file that are shown."""
 
-    text: str
+    atoms: tuple[Atom, ...]
+    numbers: tuple[int, ...]  #: of each atom, counted from 0 in the file
+    n_atoms: int  #: of the file
     note: str  #: how many atoms there are, and which are left out
 
 
@@ -70,19 +63,22 @@ def structure_of(name: str, stream: BinaryIO) -> Structure | None:
     atoms = list(_of_gro(stream) if name.lower().endswith(".gro") else _of_pdb(stream))
     if not atoms:
         return None
-    shown, left_out = atoms, ""
+    shown, left_out = list(enumerate(atoms)), ""
     if len(shown) > MOST_ATOMS:
-        shown = [atom for atom in shown if atom.residue.upper() not in _WATER]
+        shown = [(number, atom) for number, atom in shown if atom.residue.upper() not in _WATER]
         left_out = "water is left out"
     if len(shown) > MOST_ATOMS:
-        shown = [atom for atom in shown if atom.element != "H"]
+        shown = [(number, atom) for number, atom in shown if atom.element != "H"]
         left_out = "water and hydrogen are left out"
     if not 0 < len(shown) <= MOST_ATOMS:
         return None
-    text = "".join(map(_line, range(1, len(shown) + 1), shown))
-    packed = base64.b64encode(zlib.compress(text.encode("ascii"), 9)).decode()
     of = f"{len(shown):,} of {count_text(len(atoms), 'atom')}" if left_out else count_text(len(atoms), "atom")
-    return Structure(packed, f"{of}{left_out and f': {left_out}'}")
+    return Structure(
+        tuple(atom for _, atom in shown),
+        tuple(number for number, _ in shown),
+        len(atoms),
+        f"{of}{left_out and f': {left_out}'}",
+    )
 
 
 def _lines(stream: BinaryIO) -> Iterator[str]:
@@ -141,7 +137,10 @@ def _number(text: str) -> int:
 
 def _word(text: str) -> str:
     """Return a name without what stands in none."""
-    return "".join(letter for letter in text.strip() if letter.isascii() and letter.isprintable())
+    word = text.strip()
+    if word.isascii() and word.isprintable():
+        return word
+    return "".join(letter for letter in word if letter.isascii() and letter.isprintable())
 
 
 def _element(name: str, residue: str) -> str:
@@ -150,17 +149,3 @@ def _element(name: str, residue: str) -> str:
     # An ion is called as its residue; CA in another one is a carbon.
     is_ion = letters[:2] in _TWO_LETTERS and residue.upper().startswith(letters[:2])
     return letters[:2] if is_ion else letters[:1]
-
-
-def _line(number: int, atom: Atom) -> str:
-    record = "HETATM" if atom.is_hetero else "ATOM"
-    # A name of fewer than four letters begins in the second column.
-    name = atom.name[:4] if len(atom.name) > 3 else f" {atom.name}"
-    residue = f"{atom.residue[:4]:4}{atom.chain[:1]:1}{atom.number % 10_000:4}"
-    places = "".join(f"{min(max(value, -999.0), 9999.0):8.2f}" for value in (atom.x, atom.y, atom.z))
-    return f"{record:6}{number % 100_000:5} {name:4} {residue}    {places}{'':22}{atom.element[:2]:>2}\n"
-
-
-def lines_of(structures: Iterable[Structure]) -> str:
-    """Return what stands in the page: a structure a line."""
-    return "\n".join(structure.text for structure in structures)

@@ -39,20 +39,29 @@ class KeyFinder:
         """
         if text in self._backend:
             return text
-        found = self._starting_with(text) if text else []
-        if len(found) == 1:
-            return found[0]
-        if not found:
-            raise NotFoundError(f"no object has a key that is or starts with {text!r}: see 'simarchive ls'")
-        shown = ", ".join(found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
-        raise InvalidDataError(f"{len(found)} keys start with {text!r}: {shown}: type more of the key")
-
-    def _starting_with(self, text: str) -> list[str]:
         if self._sorted is None:
             self._sorted = sorted(self._backend.keys())
-        first = bisect.bisect_left(self._sorted, text)
-        following = (self._sorted[place] for place in range(first, len(self._sorted)))
-        return list(itertools.takewhile(lambda key: key.startswith(text), following))
+        found = only_start(self._sorted, text)
+        if found is None:
+            raise NotFoundError(f"no object has a key that is or starts with {text!r}: see 'simarchive ls'")
+        return found
+
+
+def only_start(keys: Sequence[str], text: str, *, noun: str = "keys") -> str | None:
+    """Return the one of the sorted `keys` that starts with `text`; ``None`` if none does.
+
+    Raises
+    ------
+    InvalidDataError
+        If several do; the message names them, as `noun`.
+    """
+    first = bisect.bisect_left(keys, text)
+    following = (keys[place] for place in range(first, len(keys)))
+    found = list(itertools.takewhile(lambda key: key.startswith(text), following)) if text else []
+    if len(found) > 1:
+        shown = ", ".join(found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
+        raise InvalidDataError(f"{len(found)} {noun} start with {text!r}: {shown}: type more of the key")
+    return found[0] if found else None
 
 
 def resolve(backend: _Keys, text: str) -> str:

@@ -6,8 +6,6 @@ All functions work within a transaction, and leave documents, digests and the in
 from __future__ import annotations
 
 import contextlib
-import getpass
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from simarchive.container.changing import history
 from simarchive.container.changing.amending import Amendment, NewFile
 from simarchive.container.changing.amending import take_history as take_history
+from simarchive.container.changing.authors import author
 from simarchive.container.container import Container
 from simarchive.container.contents import Contents
 from simarchive.container.documents import identity_digest
@@ -30,21 +29,7 @@ from simarchive.storage.trajectories import opening
 if TYPE_CHECKING:
     from simarchive.data import BaseStoredData, SimulationRun
 
-AUTHOR_VARIABLE = "SIMARCHIVE_AUTHOR"
-"""The environment variable that says who stands in the history, in place of the login name."""
-
 _LONGEST_TEXT = 1 << 20
-
-
-def author() -> str:
-    """Return who works with this process: what the environment says, or the login name; empty if unknown."""
-    name = os.environ.get(AUTHOR_VARIABLE, "").strip()
-    if name:
-        return name
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        return ""  # A container of a cluster or of CI may run as a user without a name.
 
 
 @dataclass(frozen=True, slots=True)

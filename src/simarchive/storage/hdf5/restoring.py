@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 from simarchive.container.changing.removed import RemovedObject
 from simarchive.container.contents import Contents
-from simarchive.errors import CorruptError, InvalidDataError, NotFoundError, StorageError
+from simarchive.errors import CorruptError, NotFoundError, StorageError
 from simarchive.ground.conditions import Value
+from simarchive.storage.finding.key_prefixes import only_start
 from simarchive.storage.hdf5 import classes, indexing
-
-_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +41,12 @@ def chosen(contents: Contents, text: str, number: int | None = None) -> RemovedO
     listed = contents.removed.listed()
     keys = {one.key for one in listed}
     if text not in keys:
-        found = sorted(key for key in keys if text and key.startswith(text))
-        if len(found) > 1:
-            shown = ", ".join(found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
-            raise InvalidDataError(f"{len(found)} removed keys start with {text!r}: {shown}: type more of it")
-        if not found:
+        key = only_start(sorted(keys), text, noun="removed keys")
+        if key is None:
             raise NotFoundError(
                 f"nothing that was removed has a key that is or starts with {text!r}: see 'simarchive log'"
             )
-        text = found[0]
+        text = key
     for one in reversed(listed):
         if one.key == text and number in (None, one.number):
             return one

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 import numpy as np
 
 from simarchive.codecs import check_codec
+from simarchive.container.changing.authors import author
 from simarchive.container.changing.history import Event
 from simarchive.container.changing.removed import RemovedObject
 from simarchive.container.container import Container
@@ -1350,7 +1351,7 @@ class HDF5Storage(StorageBackend):
                 identity=incoming.identity,
                 is_new=is_new,
                 progress=self.progress,
-                by="" if is_new else amending.author(),
+                by="" if is_new else author(),
                 keeps_codecs=self._keeps_codecs,
             )
             with contents.in_one_piece():

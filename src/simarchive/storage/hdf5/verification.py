@@ -368,8 +368,9 @@ class _Walk:
         member: str | None = None,
         array: str | None = None,
         what: str = "",
+        is_error: bool = True,
     ) -> Iterator[None]:
-        """Make whatever error the block meets a problem of the report."""
+        """Make whatever error the block meets a problem of the report, or a warning."""
         try:
             yield
             _raise_if_any(contents.failure)
@@ -378,7 +379,7 @@ class _Walk:
             # that one of them ends would say nothing about all the rest.
             self.device_failed = isinstance(error, OSError) or contents.failure is not None
             self.report.n_not_checked += 1
-            self._note(key, what + _words(error), member=member, array=array)
+            self._note(key, what + _words(error), member=member, array=array, is_error=is_error)
 
     # --- objects -----------------------------------------------------------------------------------------
 
@@ -416,7 +417,7 @@ class _Walk:
     def _list_removed(self, contents: Contents) -> None:
         # Then nothing can be removed or replaced any more, which `repack` mends.
         message = "what was removed cannot be listed, which 'simarchive repack' goes on without"
-        with self._checking_removed(contents, message, is_error=True):
+        with self._checking(contents, what=f"{message}: "):
             listed = contents.removed.listed()
             self.report.n_removed = len(listed)
             for name in contents.removed.strange_names():
@@ -428,22 +429,10 @@ class _Walk:
     def _check_removed(self, contents: Contents, removed: RemovedObject) -> None:
         # Nothing of the objects is lost with it: a warning.
         message = f"it was {removed.action} at {removed.at[:19]}, and cannot be restored as it was"
-        with self._checking_removed(contents, message, removed.key):
+        with self._checking(contents, removed.key, what=f"{message}: ", is_error=False):
             fault = restoring.fault_of(contents, removed)
             if fault is not None:
                 self._note(removed.key, f"{message}: {fault}", is_error=False)
-
-    @contextlib.contextmanager
-    def _checking_removed(
-        self, contents: Contents, what: str, key: str = "", *, is_error: bool = False
-    ) -> Iterator[None]:
-        try:
-            yield
-            _raise_if_any(contents.failure)
-        except Exception as error:
-            # As in `_checking`.
-            self.device_failed = isinstance(error, OSError) or contents.failure is not None
-            self._note(key, f"{what}: {_words(error)}", is_error=is_error)
 
     def _check_object(self, contents: Contents, key: str) -> None:
         with self._checking(contents, key):

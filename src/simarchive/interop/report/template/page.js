@@ -176,10 +176,32 @@
 
   // --- its structure -------------------------------------------------------------------------------
 
-  async function unpacked(text, format) {
+  function unpacked(text, format) {
     const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream(format));
-    return new Response(stream).text();
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream(format)));
+  }
+
+  // The frames of a line, each as the text of a PDB file.
+  async function framesOf(place) {
+    const [names, , ...packed] = byId("data-structures").textContent.split("\n")[place].split(" ");
+    const [step, ...least] = packed.slice(0, 4).map(Number);
+    const text = await unpacked(byId("data-names").textContent.split("\n")[names], "deflate").text();
+    const atoms = text.split("\n").slice(0, -1);
+    const bytes = new Uint8Array(await unpacked(packed[4], "deflate").arrayBuffer());
+    const planes = atoms.length * 3, frames = [];
+    for (let start = 0; start < bytes.length; start += 2 * planes) {
+      const at = [0, 0, 0];
+      frames.push(atoms.map((atom, number) => {
+        let line = atom.slice(0, 30);
+        for (let axis = 0; axis < 3; axis++) {
+          const low = start + number * 3 + axis, between = bytes[low] | (bytes[low + planes] << 8);
+          at[axis] += between & 1 ? -(between + 1) / 2 : between / 2;
+          line += (least[axis] + at[axis] * step).toFixed(2).padStart(8);
+        }
+        return line + " ".repeat(22) + atom.slice(30);
+      }).join("\n"));
+    }
+    return frames;
   }
 
   let viewer = null;
@@ -188,7 +210,7 @@
 
   // The viewer runs only once somebody wants to see a structure. It counts as the page's own script, by its digest.
   function loaded() {
-    viewer = viewer || unpacked(byId("viewer").textContent, "gzip").then((code) => {
+    viewer = viewer || unpacked(byId("viewer").textContent, "gzip").text().then((code) => {
       document.head.append(node("script", {}, code));
       if (!window.$3Dmol) throw new Error("the viewer does not run");
       return window.$3Dmol;
@@ -210,12 +232,47 @@
     return button;
   }
 
-  async function view([at, name, note], frame) {
+  // A slider and a button to go through the frames of a trajectory; the first place is that of the structure.
+  function playing(name, numbers, total, trajectory, go) {
+    const slider = node("input", { type: "range", id: "frame", min: "0", max: String(numbers.length), value: "0" });
+    const play = node("button", { type: "button" }, "Play");
+    const said = node("output", { for: "frame" });
+    let timer = null;
+    const turn = () => {
+      const place = Number(slider.value);
+      const text = place ? "frame " + (numbers[place - 1] + 1) + " of " + total.toLocaleString("en") : name;
+      said.textContent = text;
+      slider.setAttribute("aria-valuetext", text);
+      go(place);
+    };
+    const stop = () => {
+      clearTimeout(timer);
+      timer = null;
+      play.textContent = "Play";
+    };
+    slider.addEventListener("input", () => { stop(); turn(); });
+    play.addEventListener("click", () => {
+      if (timer !== null) return stop();
+      play.textContent = "Stop";
+      const next = () => {
+        if (!slider.isConnected || !dialog.open) return stop();
+        slider.value = String(Number(slider.value) % numbers.length + 1);
+        turn();
+        // Counted from when it is drawn: a large frame takes the time that it takes.
+        timer = setTimeout(next, 150);
+      };
+      next();
+    });
+    turn();
+    return node("div", { class: "frames" }, play, node("label", { for: "frame" }, "Frames of " + trajectory), slider, said);
+  }
+
+  async function view([at, name, note, at_frames, numbers, total, trajectory], frame) {
     const said = node("p", { role: "status" }, "The viewer is being loaded ...");
     frame.replaceChildren(said);
     try {
-      const [library, text] = await Promise.all(
-        [loaded(), unpacked(byId("data-structures").textContent.split("\n")[at], "deflate")]);
+      const [library, [text], frames] = await Promise.all(
+        [loaded(), framesOf(at), at_frames === undefined ? [] : framesOf(at_frames)]);
       stage = stage || node("div", { class: "stage", role: "img" });
       stage.setAttribute("aria-label", "Structure of " + name + ", " + note);
       frame.replaceChildren(stage);
@@ -230,7 +287,7 @@
       }
       show.clear();
       show.resize();
-      const model = show.addModel(text, "pdb", { keepH: true });
+      let model = show.addModel(text, "pdb", { keepH: true });
       const isProtein = model.selectedAtoms({ resn: AMINO_ACIDS, atom: "CA" }).length > 3;
       const styles = node("select", { id: "style" });
       const dress = () => {
@@ -241,6 +298,12 @@
       for (const style of Object.keys(STYLES)) if (isProtein || style !== "Cartoon") styles.append(node("option", {}, style));
       if (isProtein) styles.value = "Cartoon";
       styles.addEventListener("change", dress);
+      // Bonds are looked for anew: molecules that cross the box are drawn on its other side.
+      if (frames.length) frame.append(playing(name, numbers, total, trajectory, (place) => {
+        show.removeModel(model);
+        model = show.addModel(place ? frames[place - 1] : text, "pdb", { keepH: true });
+        dress();
+      }));
       frame.append(node("div", { class: "buttons turning" },
         turning("←", "Turn to the left", () => show.rotate(-15, "y")),
         turning("→", "Turn to the right", () => show.rotate(15, "y")),
