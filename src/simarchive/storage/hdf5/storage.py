@@ -1210,7 +1210,7 @@ class HDF5Storage(StorageBackend):
         Raises
         ------
         InvalidDataError
-            If an object alone is larger; the message names all such objects. No volume is made.
+            If an object alone is larger; the message names up to ten. No volume is made.
         ConflictError
             If a file has the name of a volume already. No volume is made.
         CorruptError

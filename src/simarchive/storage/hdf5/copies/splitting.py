@@ -53,7 +53,7 @@ def planned(container: Container, prefix: PathLike, max_bytes: int) -> list[Volu
     Raises
     ------
     InvalidDataError
-        If an object alone is larger than a volume may be; notes name all such objects.
+        If an object alone is larger than a volume may be; the message names up to ten.
     CorruptError
         If an object cannot be read.
     """
