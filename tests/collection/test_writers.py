@@ -150,8 +150,9 @@ def test_what_cannot_be_published_is_kept(
     with Collection(tmp_path / "c") as collection:
         with monkeypatch.context() as broken:
             broken.setattr(LocalFolder, "create", fail)
-            with pytest.raises(StorageIOError) as caught:
-                store(collection, "a", files, "1")
+            writer = collection.writer("a", directory=tmp_path / "scratch")
+            with pytest.raises(StorageIOError) as caught, writer as backend:
+                backend.store_object(simulation(), files)
         [note] = caught.value.__notes__
         kept = Path(note.split("'")[1])
         assert collection.publish(kept, "a").is_published
