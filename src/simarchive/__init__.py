@@ -9,8 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from simarchive.ground import query_classes
 from simarchive.ground.version import __version__
+from simarchive.ground.vocabulary import query_classes
 
 _HOMES = {
     "simarchive.chemistry": (

@@ -77,16 +77,18 @@ class Stored:
             is_proved=True,
         )
         self.reads: list[int] = []
+        self.n_looks = 0
         self.unreadable: set[int] = set()
 
-    def read(self, chunks: Sequence[int], buffers: Sequence[bytearray]) -> list[memoryview]:
+    def read(self, chunks: Sequence[int], buffers: Sequence[bytearray | memoryview]) -> list[memoryview]:
         found = []
+        self.n_looks += 1
         for chunk, buffer in zip(chunks, buffers, strict=True):
             if chunk in self.unreadable:
                 raise StorageIOError(f"chunk {chunk} cannot be read")
             self.reads.append(chunk)
             piece = self.pieces[chunk]
-            if len(buffer) < len(piece):
+            if isinstance(buffer, bytearray) and len(buffer) < len(piece):
                 buffer.extend(bytes(len(piece) - len(buffer)))
             buffer[: len(piece)] = piece
             found.append(memoryview(buffer)[: len(piece)])
@@ -137,6 +139,29 @@ def test_who_reads_on_reads_each_chunk_once(stored: Stored) -> None:
     for start in range(0, len(CONTENT) - 1000, 1000):
         view.view(start, start + 1000)
     assert sorted(stored.reads) == list(range(stored.table.n_chunks))
+
+
+@pytest.mark.parametrize("codec", ["raw", "deflate"])
+def test_small_chunks_are_read_several_at_a_look(codec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(window, "_AHEAD_BYTES", 8 * 4096)
+    stored = Stored(CONTENT, 4096, codec)
+    view = ChunkWindow(stored)
+    for start in range(0, len(CONTENT) - 1000, 1000):
+        assert view.view(start, start + 1000) == CONTENT[start : start + 1000]
+    assert sorted(stored.reads) == list(range(stored.table.n_chunks))
+    assert stored.n_looks <= stored.table.n_chunks // 4 + 2
+    view.close()
+
+
+def test_what_is_stored_as_it_is_is_not_copied(stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(window, "decode_stored", None)
+    noisy = Stored(noise(100_000), 4096)
+    view = ChunkWindow(noisy)
+    whole = [bytes(view.view(start, start + 1000)) for start in range(0, 95_000, 1000)]  # less the padded end
+    assert b"".join(whole) == noise(100_000)[:95_000]
+    with pytest.raises(TypeError):
+        ChunkWindow(stored).view(0, 1000)
+    view.close()
 
 
 def test_memory_is_bounded_however_much_is_read(stored: Stored) -> None:

@@ -104,6 +104,7 @@ READS: dict[str, Use] = {
     "query": lambda s: s.backend.query(SimulationDataQuery()),
     "count": lambda s: s.backend.count(ForceFieldQuery()),
     "columns": lambda s: s.backend.columns(SimulationDataQuery()),
+    "indexed_rows": lambda s: s.backend.indexed_rows(),
     "table": lambda s: s.backend.table(SimulationDataQuery()),
     "explain": lambda s: s.backend.explain(SimulationDataQuery()),
     "select": lambda s: s.backend.select(["ForceFieldData"]),

@@ -19,12 +19,12 @@ from simarchive.codecs import deflate, raw, trajectory, zstd
 DATA = Path(MDAnalysisTests.__file__).parent / "data"
 ENDINGS = (".dcd", ".xtc", ".trr", ".nc", ".ncdf")
 # What the readers of MDAnalysis do not open either.
-UNREADABLE = {"empty.dcd", "ace_mbondi3.nc"}
+UNREADABLE = {"empty.dcd"}
 
 TRAJECTORIES = {
     path.relative_to(DATA).as_posix(): path
     for path in sorted(DATA.rglob("*"))
-    if path.suffix in ENDINGS and path.name not in UNREADABLE and path.parent.name != "lammps"
+    if path.suffix in ENDINGS and path.name not in UNREADABLE
 }
 CODECS = ("deflate", "zstd", "trajectory", "raw")
 

@@ -103,9 +103,10 @@ def test_frames_of_the_form_for_large_ones_are_known() -> None:
     assert scanner.finish() == [len(frame)] * 3
 
 
-def decoded_while(monkeypatch: pytest.MonkeyPatch, action: Callable[[], object]) -> int:
+def looked_at_while(monkeypatch: pytest.MonkeyPatch, action: Callable[[], object]) -> int:
+    """Return how many chunks are read and checked, whole or in part."""
     count = 0
-    plain = window.decode_stored
+    plain = window.check_stored
 
     def counted(*given: object) -> None:
         nonlocal count
@@ -113,7 +114,7 @@ def decoded_while(monkeypatch: pytest.MonkeyPatch, action: Callable[[], object])
         plain(*given)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(window, "decode_stored", counted)
+        patch.setattr(window, "check_stored", counted)
         action()
     return count
 
@@ -135,8 +136,8 @@ def test_members_without_them_are_scanned(
     store(tmp_path / "a.h5", {name: TRAJECTORIES[name]}, tmp_path / "files", codec=codec)
     bare = without(tmp_path / "a.h5", name, tmp_path / "b.h5")
     with HDF5Storage(tmp_path / "a.h5", mode="r") as one, HDF5Storage(bare, mode="r") as other:
-        assert decoded_while(monkeypatch, lambda: one.frames("k1")) == 1
-        scanned = decoded_while(monkeypatch, lambda: other.frames("k1"))
+        assert looked_at_while(monkeypatch, lambda: one.frames("k1")) == 1
+        scanned = looked_at_while(monkeypatch, lambda: other.frames("k1"))
         if name.endswith("xtc"):
             assert scanned == 0  # chunks that lie there as they are need not be decoded for a header
         assert np.array_equal(one.frames("k1")[:].positions, other.frames("k1")[:].positions)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from simarchive.chemistry.trees import Tree, describe, fields_of, same_array
 from simarchive.chemistry.units import (
-    Quantity,
     as_quantity,
     plain_array,
+    registry,
     stored_unit_named,
-    unit,
     unit_named,
     unit_text,
 )
 from simarchive.errors import InvalidDataError
 from simarchive.ground.arrays import ArrayLeaf, is_array
+
+if TYPE_CHECKING:
+    from simarchive.chemistry.units import Quantity
 
 
 class ArrayQuantity:
@@ -82,7 +84,7 @@ class ArrayQuantity:
     def quantity(self) -> Quantity:
         """The values as a quantity; this loads them."""
         if self._quantity is None:
-            self._quantity = unit.Quantity(np.asarray(self._leaf), self.units)
+            self._quantity = registry().Quantity(np.asarray(self._leaf), self.units)
             # From here on there is one truth: what the caller may change in place.
             self._leaf = None
         return self._quantity

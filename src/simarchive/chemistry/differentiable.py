@@ -5,16 +5,16 @@ from __future__ import annotations
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from simarchive.chemistry.gradients import ParameterGradient
-from simarchive.chemistry.units import (
-    Quantity,
-    is_quantity,
-)
+from simarchive.chemistry.units import is_quantity
 from simarchive.errors import InvalidDataError
+
+if TYPE_CHECKING:
+    from simarchive.chemistry.units import Quantity
 
 Gradients = Sequence[ParameterGradient]
 

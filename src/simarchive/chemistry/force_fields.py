@@ -9,11 +9,14 @@ import os
 from abc import ABC, abstractmethod
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from simarchive.chemistry.trees import Tree, describe, fields_of
-from simarchive.chemistry.units import Quantity, as_quantity, quantity_from_tree, quantity_to_tree
+from simarchive.chemistry.units import as_quantity, quantity_from_tree, quantity_to_tree
 from simarchive.errors import InvalidDataError, NotFoundError
+
+if TYPE_CHECKING:
+    from simarchive.chemistry.units import Quantity
 
 DEFAULT_CUTOFF = "9.0 angstrom"
 

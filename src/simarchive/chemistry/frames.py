@@ -7,14 +7,17 @@ import enum
 import os
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from simarchive.chemistry.observables import ObservableArray
 from simarchive.chemistry.trees import Tree, describe
-from simarchive.chemistry.units import Quantity, as_quantity, check_dimensions, unit
+from simarchive.chemistry.units import as_quantity, check_dimensions, registry
 from simarchive.errors import InvalidDataError, NotFoundError
+
+if TYPE_CHECKING:
+    from simarchive.chemistry.units import Quantity
 
 
 class ObservableType(enum.Enum):
@@ -132,7 +135,7 @@ class ObservableFrame(MutableMapping[str | ObservableType, ObservableArray]):
         for name, kind in _OPENMM_HEADERS.items():
             if name in header:
                 values = _column(rows, header.index(name), len(header), path)
-                frame[kind] = ObservableArray(unit.Quantity(values, UNITS[kind]))
+                frame[kind] = ObservableArray(registry().Quantity(values, UNITS[kind]))
         if pressure is not None:
             frame._add_enthalpy(as_quantity(pressure, "the pressure", compatible_with="pascal"), path)
         return frame
@@ -142,7 +145,7 @@ class ObservableFrame(MutableMapping[str | ObservableType, ObservableArray]):
         if any(kind not in self for kind in needed):
             raise InvalidDataError(f"{str(path)!r} lacks total energy or volume, which the enthalpy needs")
         energy, volume = (self[kind].value for kind in needed)
-        work = (volume * pressure * unit.avogadro_constant).to("kilojoule / mole")
+        work = (volume * pressure * registry().avogadro_constant).to("kilojoule / mole")
         self[ObservableType.Enthalpy] = ObservableArray(energy + work)
 
     def subset(self, indices: Iterable[int]) -> ObservableFrame:

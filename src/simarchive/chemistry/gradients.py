@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pint.compat
 
 from simarchive.chemistry.arrays import ArrayQuantity
 from simarchive.chemistry.trees import Tree, describe, fields_of
 from simarchive.chemistry.units import (
-    Quantity,
     as_quantity,
+    is_quantity,
+    leave_arithmetic_to,
     quantity_from_tree,
     quantity_to_tree,
     same_quantity,
 )
 from simarchive.errors import InvalidDataError
 from simarchive.ground.arrays import is_array
+
+if TYPE_CHECKING:
+    from simarchive.chemistry.units import Quantity
 
 
 @dataclass(frozen=True)
@@ -149,10 +152,9 @@ class ParameterGradient:
 
 
 def _factor(other: object) -> Any:
-    if isinstance(other, bool) or not isinstance(other, int | float | np.number | Quantity):
+    if isinstance(other, bool) or not (isinstance(other, int | float | np.number) or is_quantity(other)):
         raise InvalidDataError(f"a gradient can be scaled by a number or a quantity, not {describe(other)}")
     return other
 
 
-# So that quantity * gradient is left to the gradient; typed as read-only by pint, which documents it.
-cast("dict[str, type]", pint.compat.upcast_type_map)[f"{__name__}.ParameterGradient"] = ParameterGradient
+leave_arithmetic_to(ParameterGradient)

@@ -7,27 +7,29 @@ propagated to first order, except that an observable combined with itself is ful
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import pint.compat
 
 from simarchive.chemistry.arrays import ArrayQuantity
 from simarchive.chemistry.differentiable import Differentiable, Gradients
 from simarchive.chemistry.gradients import ParameterGradient, ParameterGradientKey
 from simarchive.chemistry.trees import Tree, describe, fields_of
 from simarchive.chemistry.units import (
-    Quantity,
     as_quantity,
     is_quantity,
+    leave_arithmetic_to,
     quantity_from_tree,
     quantity_to_tree,
+    registry,
     same_quantity,
-    unit,
     unit_named,
     unit_text,
 )
 from simarchive.errors import InvalidDataError
+
+if TYPE_CHECKING:
+    from simarchive.chemistry.units import Quantity
 
 
 class Observable(Differentiable):
@@ -58,7 +60,7 @@ class Observable(Differentiable):
         if value is not None:
             self._value = _scalar(value, "the value of an observable")
             units = unit_text(self._value.units)
-            zero = unit.Quantity(0.0, units)
+            zero = registry().Quantity(0.0, units)
             self._error = zero if error is None else _scalar(error, "the error of an observable", units)
         elif error is not None or gradients:
             raise InvalidDataError("an observable with an error or gradients needs a value")
@@ -283,14 +285,16 @@ def _scalar(value: object, what: str, compatible_with: str | None = None) -> Qua
 def _root_of_squares(first: Quantity, second: Quantity) -> Quantity:
     units = first.units
     # hypot neither overflows nor turns an exact zero into noise, as squares and roots of units might
-    quantity: Quantity = unit.Quantity(float(np.hypot(first.magnitude, second.to(units).magnitude)), units)
+    quantity: Quantity = registry().Quantity(
+        float(np.hypot(first.magnitude, second.to(units).magnitude)), units
+    )
     return quantity
 
 
 def _concatenate(quantities: list[Any]) -> Quantity:
     units = quantities[0].units
     arrays = [quantities[0].magnitude, *(other.to(units).magnitude for other in quantities[1:])]
-    quantity: Quantity = unit.Quantity(np.concatenate(arrays), unit_named(unit_text(units)))
+    quantity: Quantity = registry().Quantity(np.concatenate(arrays), unit_named(unit_text(units)))
     return quantity
 
 
@@ -303,4 +307,4 @@ def _gradients_from_tree(tree: Tree) -> list[ParameterGradient]:
 __all__ = ["Observable", "ObservableArray", "ParameterGradientKey"]
 
 for _kind in (Observable, ObservableArray):
-    cast("dict[str, type]", pint.compat.upcast_type_map)[f"{__name__}.{_kind.__name__}"] = _kind
+    leave_arithmetic_to(_kind)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from simarchive.chemistry.trees import Tree, fields_of
 from simarchive.chemistry.units import (
-    Quantity,
     as_quantity,
     check_dimensions_of_text,
     long_unit_text,
@@ -16,10 +15,13 @@ from simarchive.chemistry.units import (
     magnitude_in_of_text,
     quantity_from_tree,
     quantity_to_tree,
-    unit,
+    registry,
     unit_text,
 )
 from simarchive.errors import InvalidDataError
+
+if TYPE_CHECKING:
+    from simarchive.chemistry.units import Quantity
 
 
 class ThermodynamicState:
@@ -91,7 +93,9 @@ class ThermodynamicState:
     @property
     def inverse_beta(self) -> Quantity:
         """The temperature times the molar gas constant, in kJ/mol."""
-        quantity: Quantity = (self.kelvin * unit.kelvin * unit.molar_gas_constant).to("kilojoule / mole")
+        quantity: Quantity = (self.kelvin * registry().kelvin * registry().molar_gas_constant).to(
+            "kilojoule / mole"
+        )
         return quantity
 
     @property

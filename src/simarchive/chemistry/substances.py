@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
+from itertools import chain, zip_longest
 from types import MappingProxyType
 from typing import Any
 
@@ -305,6 +306,7 @@ NOMINAL_TOLERANCE = 0.001
 """How far the mole fractions of a box may be from those that it was made for: one molecule in a thousand."""
 
 _NOMINAL_SHARE = 0.1
+_FRACTION = re.compile(r"(?<=[{,]x=)([0-9.]+)(?=[},])")
 
 
 class NearSubstances:
@@ -313,29 +315,52 @@ class NearSubstances:
     A box holds whole molecules: 490 of 999 for a mole fraction of 0.49. So components, roles and exact
     amounts must be those asked for, and each mole fraction may be off by `tolerance`, yet by no more than a
     tenth of the one asked for.
+
+    Parameters
+    ----------
+    wanted
+        The identifier of the one asked for.
     """
 
-    def __init__(self, wanted: Substance, tolerance: float) -> None:
-        self._identifier = wanted.identifier
-        parts = re.split(r"(?<=[{,]x=)([0-9.]+)(?=[},])", self._identifier)
-        self._fractions = [float(number) for number in parts[1::2]]
+    def __init__(self, wanted: str, tolerance: float) -> None:
+        self._identifier = wanted
+        self._spans = [match.span(1) for match in _FRACTION.finditer(self._identifier)]
+        self._fractions = self._fractions_of(self._identifier)
         self._allowed = [min(tolerance, _NOMINAL_SHARE * number) + 1e-9 for number in self._fractions]
-        self._pattern = re.compile("([0-9.]+)".join(map(re.escape, parts[0::2])))
+        self._between = self._without_fractions(self._identifier)
+        pairs = zip(self._fractions, self._allowed, strict=True)
+        digits = [_common_digits(number - allowed, number + allowed) for number, allowed in pairs]
+        self.form = "".join(chain(*zip_longest(self._between, digits, fillvalue=""))).encode()
+        """What all of their identifiers look like in UTF-8, with a zero for each byte that may differ.
 
-    @property
-    def n_bytes(self) -> int:
-        """The length of their identifiers in UTF-8: mole fractions have six decimals, so it is one."""
-        return len(self._identifier.encode())
+        Mole fractions have six decimals, and none is above one: each takes the same room, and those from a
+        least to a greatest one begin with the digits that these two have in common.
+        """
 
     def __contains__(self, identifier: str) -> bool:
-        if len(identifier) != len(self._identifier):
+        if len(identifier) != len(self._identifier) or self._without_fractions(identifier) != self._between:
             return False
-        match = self._pattern.fullmatch(identifier)
-        if match is None:
+        try:
+            numbers = self._fractions_of(identifier)
+        except ValueError:
             return False
-        numbers = map(float, match.groups())
         pairs = zip(numbers, self._fractions, self._allowed, strict=True)
         return all(abs(number - wanted) <= allowed for number, wanted, allowed in pairs)
+
+    def _fractions_of(self, identifier: str) -> list[float]:
+        return [float(identifier[start:end]) for start, end in self._spans]
+
+    def _without_fractions(self, identifier: str) -> list[str]:
+        starts = [0, *(end for _, end in self._spans)]
+        ends = [*(start for start, _ in self._spans), len(identifier)]
+        return [identifier[start:end] for start, end in zip(starts, ends, strict=True)]
+
+
+def _common_digits(least: float, greatest: float) -> str:
+    """Return the digits with which all mole fractions in a range begin, and a zero for each other one."""
+    first, last = f"{least:.6f}", f"{greatest:.6f}"
+    differ = [one != other for one, other in zip(first, last, strict=True)]
+    return first[: [*differ, True].index(True)].ljust(len(first), "\0")
 
 
 def _sum(first: Amount, second: Amount) -> Amount:

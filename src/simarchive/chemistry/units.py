@@ -2,6 +2,9 @@
 
 ``unit`` is pint's application registry, so that quantities survive pickling, and so that users of
 ``openff.units`` (which sets that registry) and this package speak of the same units.
+
+pint takes as long to import as all the rest, and many questions are about no unit: it is loaded when the
+first quantity is made, or when somebody asks for `unit` or `Quantity`.
 """
 
 from __future__ import annotations
@@ -10,11 +13,10 @@ import math
 import re
 import sys
 from collections.abc import Mapping
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 import numpy as np
-import pint
 
 from simarchive.chemistry.trees import Tree, describe, fields_of, same_array, same_number, shortened
 from simarchive.chemistry.unit_names import registries
@@ -22,11 +24,51 @@ from simarchive.chemistry.unit_names import texts as unit_texts
 from simarchive.errors import InvalidDataError
 from simarchive.ground.arrays import check_says_no_more, is_array
 
-unit: Any = pint.get_application_registry()  # type: ignore[no-untyped-call]
 if TYPE_CHECKING:
+    import pint
+
+    unit: Any
     Quantity: TypeAlias = pint.Quantity[Any]
 else:
-    Quantity = pint.Quantity
+
+    def __getattr__(name: str) -> Any:
+        if name == "unit":
+            return registry()
+        if name == "Quantity":
+            return _pint().Quantity
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+class AnyQuantity:
+    """Stands for `Quantity` in the annotations of classes that are loaded before pint is."""
+
+
+_with_own_arithmetic: dict[str, type] = {}
+
+
+def leave_arithmetic_to(cls: type) -> None:
+    """Have ``quantity * value`` be what the class of the value makes of it."""
+    _with_own_arithmetic[f"{cls.__module__}.{cls.__name__}"] = cls
+    if "pint" in sys.modules:
+        _pint().compat.upcast_type_map.update(_with_own_arithmetic)
+
+
+@cache
+def _pint() -> Any:
+    import pint
+    import pint.compat
+
+    # Typed as read-only by pint, which documents it.
+    upcast_type_map: Any = pint.compat.upcast_type_map
+    upcast_type_map.update(_with_own_arithmetic)
+    return pint
+
+
+@cache
+def registry() -> Any:
+    """Return pint's application registry, which is what ``unit`` is."""
+    return _pint().get_application_registry()
+
 
 # Each digit fits one place of the pattern only, or a long number that does not fit would take forever.
 _NUMBER_THEN_UNIT = re.compile(r"([-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)\s*(.*)", re.DOTALL)
@@ -35,14 +77,14 @@ _LONGEST_INTEGER = 18
 
 
 @lru_cache(maxsize=1024)
-def _parsed_unit(registry: Any, text: str) -> Any:
+def _parsed_unit(of: Any, text: str) -> Any:
     factors = unit_texts.factors(text)
-    return unit.Unit(unit_texts.product_text(registries.understood(registry, factors)))
+    return registry().Unit(unit_texts.product_text(registries.understood(of, factors)))
 
 
 @lru_cache(maxsize=1024)
-def _check_stored(registry: Any, text: str) -> None:
-    registries.check_meaning(registry, unit_texts.factors(text))
+def _check_stored(of: Any, text: str) -> None:
+    registries.check_meaning(of, unit_texts.factors(text))
 
 
 def unit_named(text: str) -> Any:
@@ -56,7 +98,7 @@ def unit_named(text: str) -> Any:
         If pint does not know such a unit.
     """
     try:
-        return _parsed_unit(unit.get(), text)
+        return _parsed_unit(registry().get(), text)
     except InvalidDataError:
         raise
     except Exception as error:  # pint raises its own errors, tokenize's, and AttributeError
@@ -66,8 +108,8 @@ def unit_named(text: str) -> Any:
 
 
 def _hint(factors: Mapping[str, float]) -> str:
-    unknown = next((name for name in factors if name not in unit), None)
-    return "" if unknown is None else registries.hint_for(unit.get(), unknown)
+    unknown = next((name for name in factors if name not in registry()), None)
+    return "" if unknown is None else registries.hint_for(registry().get(), unknown)
 
 
 def stored_unit_named(text: str) -> Any:
@@ -79,7 +121,7 @@ def stored_unit_named(text: str) -> Any:
         If this program has no such unit, or one of the same name and another meaning.
     """
     units = unit_named(text)
-    _check_stored(unit.get(), text)
+    _check_stored(registry().get(), text)
     return units
 
 
@@ -123,13 +165,21 @@ def quantity_named(text: str, *, default_unit: str | None = None) -> Quantity:
 
 def _quantity(magnitude: Any, units: Any) -> Quantity:
     # By the constructor: 25 * degC is ambiguous to pint, Quantity(25, degC) is not.
-    quantity: Quantity = unit.Quantity(magnitude, units)
+    quantity: Quantity = registry().Quantity(magnitude, units)
     return quantity
 
 
-def is_quantity(value: object) -> bool:
+def is_quantity(value: object) -> TypeGuard[Quantity]:
     """Return whether a value is a quantity of pint, of whatever registry."""
-    return isinstance(value, pint.Quantity)
+    # Before pint is loaded there is none.
+    quantity_class = getattr(sys.modules.get("pint"), "Quantity", None)
+    return isinstance(quantity_class, type) and isinstance(value, quantity_class)
+
+
+def is_quantity_class(cls: type) -> bool:
+    """Return whether a class is that of quantities, or stands for it."""
+    quantity_class = getattr(sys.modules.get("pint"), "Quantity", None)
+    return cls is AnyQuantity or (isinstance(quantity_class, type) and issubclass(cls, quantity_class))
 
 
 def as_quantity(value: object, what: str, *, compatible_with: str | None = None) -> Quantity:
@@ -151,7 +201,7 @@ def as_quantity(value: object, what: str, *, compatible_with: str | None = None)
     """
     if isinstance(value, str):
         value = quantity_named(value)
-    if not isinstance(value, pint.Quantity):
+    if not is_quantity(value):
         raise InvalidDataError(
             f"{what} must be a quantity such as 298.15 * unit.kelvin or '298.15 K', not {describe(value)}"
         )
@@ -162,7 +212,7 @@ def as_quantity(value: object, what: str, *, compatible_with: str | None = None)
         raise _unknown_elsewhere(strangers[0], what)
     if factor != 1.0:
         quantity = _quantity(magnitude * factor, unit_named(text))
-    elif magnitude is value.magnitude and type(value) is unit.get().Quantity:
+    elif magnitude is value.magnitude and type(value) is registry().get().Quantity:
         quantity = value
     else:
         quantity = _quantity(magnitude, unit_named(text))
@@ -175,17 +225,17 @@ def _unknown_elsewhere(name: str, what: str) -> InvalidDataError:
     return InvalidDataError(
         f"{what} has the unit {name!r}, which is defined in this program only, so that no other could"
         " read it: convert it to units such as kilojoule / mole, nanometer or picosecond"
-        f"{registries.hint_for(unit.get(), name, only_vocabulary=True)}"
+        f"{registries.hint_for(registry().get(), name, only_vocabulary=True)}"
     )
 
 
 @lru_cache(maxsize=1024)
-def _are_compatible(registry: object, first: str, second: str) -> bool:
+def _are_compatible(of: object, first: str, second: str) -> bool:
     return bool(unit_named(first).dimensionality == unit_named(second).dimensionality)
 
 
 @lru_cache(maxsize=1024)
-def _long_name_of_text(registry: object, text: str) -> str:
+def _long_name_of_text(of: object, text: str) -> str:
     return unit_text(unit_named(text))
 
 
@@ -197,7 +247,7 @@ def long_unit_text(text: str) -> str:
     InvalidDataError
         If pint does not know such a unit.
     """
-    return _long_name_of_text(unit.get(), text)
+    return _long_name_of_text(registry().get(), text)
 
 
 def check_dimensions(units: Any, compatible_with: str, what: str) -> None:
@@ -207,7 +257,7 @@ def check_dimensions(units: Any, compatible_with: str, what: str) -> None:
 
 def check_dimensions_of_text(text: str, compatible_with: str, what: str) -> None:
     """Raise InvalidDataError if the unit of a long name cannot be converted to the one that is named."""
-    if text != compatible_with and not _are_compatible(unit.get(), text, compatible_with):
+    if text != compatible_with and not _are_compatible(registry().get(), text, compatible_with):
         raise InvalidDataError(f"{what} must be convertible to {compatible_with}, not in {text}")
 
 

@@ -19,10 +19,10 @@ from simarchive.ground.version import __version__
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "Import and export": ("add", "import", "export", "extract", "cat"),
-    "Publish": ("init", "meta", "publish-check"),
+    "Publish": ("init", "meta", "publish-check", "split"),
     "Inspect": ("info", "ls", "show", "query", "stats", "report"),
     "Change": ("amend", "append"),
-    "Combine": ("merge", "subset", "diff"),
+    "Combine": ("merge", "subset", "pull", "diff"),
     "Maintain": ("verify", "repair", "repack", "rm", "log", "restore"),
 }
 """The names of all commands, by the heading under which ``--help`` shows them."""
@@ -40,11 +40,13 @@ _MEANT = {
     "report": ("html", "summary", "page"),
     "amend": ("edit", "change", "modify", "tag", "note", "rename", "mv", "replace", "update"),
     "append": ("grow", "extend", "continue"),
-    "extract": ("get", "unpack", "fetch"),
+    "split": ("cut", "volumes", "shard"),
+    "extract": ("get", "unpack"),
     "import": ("load", "store"),
     "export": ("save", "dump"),
     "merge": ("join", "combine", "concat"),
-    "subset": ("split", "filter", "copy", "cp"),
+    "subset": ("filter", "copy", "cp"),
+    "pull": ("fetch", "download", "clone", "sync"),
     "diff": ("compare", "cmp"),
     "verify": ("check", "validate", "test", "fsck"),
     "repair": ("fix", "recover", "salvage", "rebuild"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +28,16 @@ class _Container(click.Path):
 
 
 CONTAINER = _Container(path_type=Path)
+
+
+def size_bytes(text: str) -> int:
+    """Return the bytes that a size says: ``45GB``, in powers of 1000, or ``45GiB``, in powers of 1024."""
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?) ?(?:([kKMGT]?)(i?)B)?", text, re.ASCII)
+    if found is None or (found[3] and not found[2]):
+        raise click.BadParameter(f"{text!r} is no size: write it as 45GB, 500MB or 2GiB")
+    power = " kMGT".index((found[2] or " ").replace("K", "k"))
+    return int(float(found[1]) * (1024 if found[3] else 1000) ** power)
+
 
 CODECS = ("deflate", "zstd", "trajectory", "raw")
 

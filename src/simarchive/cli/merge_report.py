@@ -17,9 +17,14 @@ if TYPE_CHECKING:
 
 
 def report_merge(
-    reports: Mapping[str, MergeReport], target: Path, *, as_json: bool, dry_run: bool = False
+    reports: Mapping[str, MergeReport],
+    target: Path,
+    *,
+    as_json: bool,
+    dry_run: bool = False,
+    more: Mapping[str, object] | None = None,
 ) -> None:
-    """Print what was copied from each source into `target`.
+    """Print what was copied from each source into `target`; JSON has `more`, too.
 
     Raises
     ------
@@ -28,7 +33,7 @@ def report_merge(
     """
     if as_json:
         sources = [{"path": source, **asdict(report)} for source, report in reports.items()]
-        print_json({"target": str(target), "dry_run": dry_run, "sources": sources})
+        print_json({"target": str(target), "dry_run": dry_run, **(more or {}), "sources": sources})
     else:
         for source, report in reports.items():
             _print_report(source, report, target, dry_run=dry_run)

@@ -17,9 +17,6 @@ from simarchive.ground.texts import size_text as size_text
 if TYPE_CHECKING:
     from rich.console import Console
 
-PIPE_WIDTH = 400
-"""Columns of a line that goes to a file or a program: nothing is cut there."""
-
 _GAP = 2
 _NARROW = 18
 
@@ -85,8 +82,8 @@ def _non_finite(number: float) -> str:
 
 def print_line(text: str = "", *, style: str | None = None) -> None:
     """Print a line of text, in a style if standard output is a terminal."""
-    console = _console()
-    if style is None or not console.is_terminal:
+    console = None if style is None else _terminal()
+    if console is None:
         print(printable(text))
         return
     console.print(printable(text), style=style, markup=False, highlight=False, soft_wrap=True)
@@ -94,9 +91,9 @@ def print_line(text: str = "", *, style: str | None = None) -> None:
 
 def print_wrapped(text: str, *, indent: int = 0) -> None:
     """Print a text as a paragraph: on a terminal it is wrapped at whole words."""
-    console = _console()
+    console = _terminal()
     margin = " " * indent
-    if not console.is_terminal:
+    if console is None:
         print(margin + one_line(text))
         return
     print(
@@ -128,8 +125,8 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, right
     headings = [one_line(heading) for heading in headings]
     cells = [[one_line(cell) for cell in row] for row in rows]
     widths = _widths(headings, cells)
-    console = _console()
-    if console.is_terminal and sum(widths) + _GAP * (len(widths) - 1) > console.width:
+    console = _terminal()
+    if console is not None and sum(widths) + _GAP * (len(widths) - 1) > console.width:
         _print_folded(console, headings, cells, right)
         return
     # Not by rich: it takes a millisecond for a row, and lists can be long.
@@ -140,17 +137,22 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, right
 
 
 def _widths(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(_width, column)) for column in zip(headings, *rows, strict=True)]
+
+
+def _width(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
     from rich.cells import cell_len
 
-    return [max(map(cell_len, column)) for column in zip(headings, *rows, strict=True)]
+    return cell_len(text)
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
-    from rich.cells import cell_len
-
     parts = []
     for cell, width, is_right in zip(row, widths, right, strict=True):
-        room = " " * (width - cell_len(cell))
+        room = " " * (width - _width(cell))
         parts.append(room + cell if is_right else cell + room)
     return (" " * _GAP).join(parts).rstrip()
 
@@ -189,8 +191,8 @@ def fitting_columns(
     widest
         A column that is wider counts as this: its cells go on in the next line.
     """
-    console = _console()
-    if not console.is_terminal:
+    console = _terminal()
+    if console is None:
         return len(headings)
     used = -_GAP
     for number, width in enumerate(_widths(headings, rows)):
@@ -211,11 +213,11 @@ def print_facts(facts: Iterable[tuple[str, str]], *, indent: int = 0) -> None:
             print_line(f"{'':{indent + width}}  {line}")
 
 
-def _console() -> Console:
+def _terminal() -> Console | None:
+    """Return the terminal that standard output is; ``None``, and nothing is loaded, if it is none."""
+    if not sys.stdout.isatty():
+        return None
     from rich.console import Console
 
-    if sys.stdout.isatty():
-        return Console(file=behind(sys.stdout), highlight=False)
-    return Console(
-        file=behind(sys.stdout), highlight=False, width=PIPE_WIDTH, no_color=True, force_terminal=False
-    )
+    console = Console(file=behind(sys.stdout), highlight=False)
+    return console if console.is_terminal else None

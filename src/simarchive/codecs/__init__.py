@@ -13,6 +13,7 @@ from simarchive.codecs.registry import (
     choose_codec,
     codec_named,
     codec_to_go_on_with,
+    fits_choice,
 )
 
 __all__ = [
@@ -27,4 +28,5 @@ __all__ = [
     "choose_codec",
     "codec_named",
     "codec_to_go_on_with",
+    "fits_choice",
 ]

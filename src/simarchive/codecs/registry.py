@@ -149,6 +149,14 @@ def choose_codec(choice: str, sample: Sample) -> Codec:
     return plain if rough_size < _encoded_size(shuffled, pieces) else shuffled
 
 
+def fits_choice(name: str, choice: str) -> bool:
+    """Return whether a codec is one that `choose_codec` may return for a choice, whatever the bytes are.
+
+    So nothing has to be looked at of a member that has it; a trajectory may do better in any other.
+    """
+    return name == choice or (choice in ("deflate", "zstd") and name == f"{choice}-text")
+
+
 def is_text(head: bytes) -> bool:
     """Return whether a file that starts so is text: ASCII, and another character here and there."""
     return len(head.translate(None, _TEXT_BYTES)) <= len(head) // _CHARACTERS_TO_ONE_OTHER

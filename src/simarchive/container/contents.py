@@ -350,6 +350,10 @@ class Contents:
         """
         return objects.read_document(self._node(key), key, load)
 
+    def text_of_document(self, key: str) -> str:
+        """Return the JSON text of the document of an object; errors as `document`."""
+        return objects.read_text_of_document(self._node(key), key)
+
     def tree(self, key: str, load: Loader | None = None) -> Tree:
         """Return the document of an object as a tree; `load` as for `document`."""
         return objects.read_tree(self._node(key), key, load)
@@ -372,6 +376,7 @@ class Contents:
         is_new: bool = False,
         progress: Progress | None = None,
         by: str = "",
+        keeps_codecs: bool = False,
     ) -> str:
         """Write an object under a key, in place of what is there; return its identity digest.
 
@@ -385,6 +390,8 @@ class Contents:
             The caller knows that no object has the key, and saves the search for it.
         by
             Who does it: it stands in the history of an object that replaces another.
+        keeps_codecs
+            Members of another container keep the codecs that they have.
         """
         if identity is None:
             identity = documents.identity_digest(stored.data_class, stored.tree)
@@ -400,13 +407,13 @@ class Contents:
         if not is_new and key in self:
             with self.staging() as staged:
                 stored = self._with_history(key, stored, by)
-                infos = self._fill(staged, key, stored, identity, codec, progress)
+                infos = self._fill(staged, key, stored, identity, codec, progress, keeps_codecs)
                 with self.in_one_piece():
                     self._exchange(key, staged)
         else:
             group = h5py.Group(nodes.create_small_group(self._objects, key))
             try:
-                infos = self._fill(group, key, stored, identity, codec, progress)
+                infos = self._fill(group, key, stored, identity, codec, progress, keeps_codecs)
             except BaseException:
                 with self.in_one_piece():
                     nodes.unlink(self._objects, key)
@@ -711,6 +718,11 @@ class Contents:
                 ranges += members.read_table(self._member(key, name)).ranges()
         far.expect_chunks(dict.fromkeys(ranges))
 
+    def expect_ranges(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Say that these bytes of the file (offset and size) will be read, each range as a whole."""
+        if self._file.far is not None:
+            self._file.far.expect_chunks(dict.fromkeys(ranges))
+
     def _as_whole(self, dataset: h5py.Dataset) -> h5py.Dataset | MemberTable:
         """Return a member that is about to be read from its beginning to its end."""
         far = self._file.far
@@ -721,6 +733,12 @@ class Contents:
         if ranges and not far.is_expecting(ranges[0]):
             far.expect_chunks(ranges)
         return table
+
+    def _expect_also(self, table: MemberTable) -> None:
+        """Say that a member will be read as a whole, beside all that is expected."""
+        far, ranges = self._file.far, table.ranges()
+        if far is not None and ranges and not far.is_expecting(ranges[0]):
+            far.expect_chunks(ranges, also=True)
 
     def _in_order(self, dataset: h5py.Dataset) -> MemberTable:
         """Return where the chunks of a member lie, which may be read one after the other."""
@@ -754,8 +772,8 @@ class Contents:
         lengths = (
             members.read_frame_lengths(dataset, table.size, table.digest) if table.n_chunks > 1 else None
         )
-        self._as_whole(dataset)
-        return StoredMember(info, table, self._file, lengths)
+        expect = None if self._file.far is None else functools.partial(self._expect_also, table)
+        return StoredMember(info, table, self._file, lengths, expect)
 
     def member_chunks(self, key: str, name: str) -> tuple[MemberTable, ChunkFile]:
         """Return where the chunks of a member lie, and what reads them as long as this view is good."""
@@ -927,6 +945,7 @@ class Contents:
         identity: str,
         codec: str,
         progress: Progress | None,
+        keeps_codecs: bool,
     ) -> list[MemberInfo]:
         """Write an object into an empty group; return what is known of its members."""
         stored_at = objects.write_object(group, key, stored, identity, self._scales)
@@ -934,7 +953,8 @@ class Contents:
             return []
         place = members.create_place(group)
         infos = [
-            self.shared.store(place, name, path, codec, progress) for name, path in stored.members.items()
+            self.shared.store(place, name, path, codec, progress, keeps_codecs=keeps_codecs)
+            for name, path in stored.members.items()
         ]
         # What was written from a file just now has its proof; what was linked or copied may have none.
         doubtful = [

@@ -830,6 +830,16 @@ def stored_bytes(dataset: h5d.DatasetID) -> int:
     return int(dataset.get_storage_size())
 
 
+def stored_ranges(dataset: h5d.DatasetID) -> list[tuple[int, int]]:
+    """Return offset and size of each piece of the file that has values of a dataset."""
+    if dataset.get_create_plist().get_layout() == h5d.CHUNKED:
+        found: list[tuple[int, int]] = []
+        visit_chunks(dataset, lambda chunk: found.append((chunk.byte_offset, chunk.size)))
+        return found
+    offset = dataset.get_offset()  # none if they are in the header of the dataset, or nowhere
+    return [] if offset is None else [(offset, int(dataset.get_storage_size()))]
+
+
 # --- dimension scales ----------------------------------------------------------------------------------
 
 _REFERENCES = h5py.vlen_dtype(h5py.ref_dtype)

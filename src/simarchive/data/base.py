@@ -17,7 +17,7 @@ from simarchive.data.fields import Field, fields_of_class, terms_of_class, texts
 from simarchive.data.kinds import FilePath
 from simarchive.errors import FormatError, InvalidDataError
 from simarchive.ground.conditions import Column, Value
-from simarchive.ground.query_classes import query_class_of
+from simarchive.ground.vocabulary.query_classes import query_class_of
 
 if TYPE_CHECKING:
     # pydantic has no public name for it.

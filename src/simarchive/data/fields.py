@@ -14,13 +14,13 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import pint
 from pydantic import BaseModel
 
 from simarchive.chemistry.force_fields import ForceFieldSource
 from simarchive.chemistry.phases import PropertyPhase
 from simarchive.chemistry.states import ThermodynamicState
 from simarchive.chemistry.substances import Substance
+from simarchive.chemistry.units import is_quantity_class
 from simarchive.data.collection_kinds import list_kind, mapping_kind
 from simarchive.data.kinds import (
     BooleanKind,
@@ -172,7 +172,7 @@ def _searched_kind(annotation: Any, origin: Any, arguments: tuple[Any, ...]) -> 
 
 
 def _kind_of_class(annotated: type[Any], metadata: tuple[Any, ...]) -> FieldKind:
-    if issubclass(annotated, pint.Quantity):
+    if is_quantity_class(annotated):
         units = [marker for marker in metadata if isinstance(marker, InUnit)]
         if not units:
             raise InvalidDataError(

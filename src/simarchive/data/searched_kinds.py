@@ -6,11 +6,10 @@ import json
 import math
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from simarchive.chemistry.trees import Tree, describe
 from simarchive.chemistry.units import (
-    Quantity,
     as_quantity,
     is_quantity,
     magnitude_in,
@@ -23,6 +22,9 @@ from simarchive.data.collection_kinds import SearchedListKind, SearchedMappingKi
 from simarchive.data.kinds import BooleanKind, FieldKind, IntegerKind, RealKind, TextKind
 from simarchive.errors import InvalidDataError
 from simarchive.ground.conditions import ColumnKind, Value
+
+if TYPE_CHECKING:
+    from simarchive.chemistry.units import Quantity
 
 Plain = bool | int | float | str | tuple[float, str]
 """What an index text says of one value: a quantity is a number in base units with their name."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from simarchive.chemistry.observables import ObservableArray
 from simarchive.chemistry.substances import Substance
-from simarchive.chemistry.units import Quantity
 from simarchive.data.base import UNSET, BaseStoredData
 from simarchive.data.fields import InUnit, NotIndexed, Searched
 from simarchive.data.kinds import FilePath
@@ -14,6 +13,11 @@ from simarchive.data.registry import register_data_class
 from simarchive.data.value_kinds import PRESSURE_TOLERANCE_PA, TEMPERATURE_TOLERANCE_K
 from simarchive.errors import InvalidDataError
 from simarchive.ground.conditions import ColumnKind
+
+if TYPE_CHECKING:
+    from simarchive.chemistry.units import Quantity
+else:
+    from simarchive.chemistry.units import AnyQuantity as Quantity
 
 
 @register_data_class("SimulationRun", version=1)

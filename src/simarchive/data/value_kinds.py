@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,10 @@ class ValueKind(FieldKind):
             validate()
 
 
+# A query asks the index, and then each object that it found.
+_near = lru_cache(maxsize=256)(NearSubstances)
+
+
 class SubstanceKind(ValueKind, ScalarKind):
     """Substances, which stand in the index by their identifiers."""
 
@@ -99,9 +104,9 @@ class SubstanceKind(ValueKind, ScalarKind):
         wanted: Substance = self.accept(value)
         if not self._tolerance or not wanted.is_mixed_by_fractions:
             return super().condition(wanted, column)
-        near = NearSubstances(wanted, self._tolerance)
+        near = _near(wanted.identifier, self._tolerance)
         words = f"is {wanted.identifier} within {self._tolerance:g}"
-        return Satisfies(column, near.__contains__, words, near.n_bytes)
+        return Satisfies(column, near.__contains__, words, near.form)
 
 
 class StateKind(ValueKind, ScalarKind):

@@ -93,14 +93,15 @@ class Within:
 class Satisfies:
     """The value is a text for which `test` is true; `reading` says it in words for people.
 
-    The test is called once for each different text of a category, so it may be slow; and for none of another
-    length than `n_bytes` in UTF-8, if that is given.
+    The test is called once for each different text of a category, so it may be slow; and if `form` is given,
+    only for texts that look like it: in UTF-8 as long as `form`, and equal to it but for its zeros. They are
+    found among the texts of a category at once.
     """
 
     column: str
     test: Callable[[str], bool]
     reading: str
-    n_bytes: int | None = None
+    form: bytes | None = None
 
     def matches(self, value: Value) -> bool:
         """Return whether one value fulfils the condition."""

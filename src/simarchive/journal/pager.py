@@ -81,8 +81,8 @@ class FarBytes(Protocol):
         """Take note that the objects whose groups are at these offsets will be read."""
         ...
 
-    def expect_chunks(self, ranges: Iterable[tuple[int, int]]) -> None:
-        """Take note that these ranges (offset and size) will be read, each as a whole."""
+    def expect_chunks(self, ranges: Iterable[tuple[int, int]], *, also: bool = False) -> None:
+        """Take note that these ranges (offset and size) will be read as wholes; `also` beside others."""
         ...
 
     def is_expecting(self, chunk: tuple[int, int]) -> bool:

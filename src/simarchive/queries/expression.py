@@ -54,6 +54,7 @@ from simarchive.data.kinds import FieldKind, ScalarKind
 from simarchive.data.registry import data_class_named, registered_data_classes
 from simarchive.data.searched_kinds import AnyValueKind
 from simarchive.errors import InvalidDataError, QuerySyntaxError
+from simarchive.ground.vocabulary.criteria import ALIASES, ANY_CLASS, CLASS_ALIASES, CRITERION
 from simarchive.queries.any_data import AnyDataQuery
 from simarchive.queries.base import BaseDataQuery
 from simarchive.queries.criteria import AnyOf, Between, Not
@@ -68,49 +69,12 @@ from simarchive.queries.literals import (
 from simarchive.queries.registry import query_class_for
 from simarchive.queries.substance import SubstanceQuery
 
-ALIASES = {
-    "phase": "property_phase",
-    "molecules": "number_of_molecules",
-    "max_molecules": "max_number_of_molecules",
-    "force_field": "force_field_id",
-    "calculation": "source_calculation_id",
-    "layer": "calculation_layer",
-    "inefficiency": "statistical_inefficiency",
-    "state": "thermodynamic_state",
-    "T": "temperature",
-    "P": "pressure",
-    "model": "name",
-    "atoms": "n_atoms",
-    "residues": "n_residues",
-    "frames": "n_frames",
-    "tag": "tags",
-    "contains": "contains_components",
-    "excludes": "excludes_components",
-}
-"""Short names of criteria."""
-
-CLASS_ALIASES = {
-    "simulation": "StoredSimulationData",
-    "run": "SimulationRun",
-    "equilibration": "StoredEquilibrationData",
-    "free_energy": "StoredFreeEnergyData",
-    "force_field": "ForceFieldData",
-    "trained_model": "TrainedModelData",
-    "model": "TrainedModelData",
-}
-"""Short names of data classes."""
-
 LONGEST = 100_000
 """So many characters may an expression have."""
 
 _SHOWN_WHOLE = 400
 _SHOWN_BEFORE = 60
 
-ANY_CLASS = "any"
-"""What stands for all data classes."""
-
-_NAME = r"[A-Za-z_][A-Za-z0-9_-]*(?:\.(?:\"[^\"]*\"|[^\s\"'!<>=,]+))?"
-_CRITERION = re.compile(rf"(?P<name>{_NAME})(?P<operator>!=|>=|<=|=|>|<)")
 _LONGEST_LIMIT = 18  # digits, so that it fits 64 bits
 _VALUE = re.compile(r"[^ ,]*")
 _COMPONENT_LISTS = ("contains_components", "excludes_components")
@@ -155,11 +119,6 @@ def parse_query(
         If it cannot be read. The message shows the expression with a mark under the place.
     """
     return _Parser(expression, data_class).query()
-
-
-def begins_as_criterion(text: str) -> bool:
-    """Return whether a text begins as a criterion does: with a name and an operator."""
-    return _CRITERION.match(text) is not None
 
 
 class _Parser:
@@ -215,7 +174,7 @@ class _Parser:
             if self._text[position] == " ":
                 position += 1
                 continue
-            match = _CRITERION.match(self._text, position)
+            match = CRITERION.match(self._text, position)
             if match is None:
                 word = _Part(self._text[position:].partition(" ")[0], position)
                 self._fail("a criterion such as temperature=290..310K is expected", word)

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from simarchive.data.base import BaseStoredData
 from simarchive.errors import InvalidDataError
-from simarchive.ground.query_classes import known_query_class, set_query_class
+from simarchive.ground.vocabulary.query_classes import known_query_class, set_query_class
 from simarchive.queries.base import BaseDataQuery
 
 QueryClass = TypeVar("QueryClass", bound=type[BaseDataQuery])

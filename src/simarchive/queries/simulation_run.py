@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from simarchive.chemistry.substances import Substance
-from simarchive.chemistry.units import Quantity
 from simarchive.data.simulation_run import SimulationRun
 from simarchive.queries.base import BaseDataQuery
 from simarchive.queries.criteria import Criterion
 from simarchive.queries.registry import register_query_class
 from simarchive.queries.substance import SubstanceQuery
+
+if TYPE_CHECKING:
+    from simarchive.chemistry.units import Quantity
 
 
 @register_query_class

@@ -5,5 +5,6 @@
 - `fetching`: many ranges in few requests, at once, within bounds
 - `map_format`: what a published container has behind its seal
 - `far_file`: bytes of the HDF5 part, from the map where it has them
+- `folders`, `bucket`: folders here and in object stores, where names are given once
 - `journal`: what a container is read through, in place of the journal of a local file
 """

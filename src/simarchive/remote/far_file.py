@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -109,6 +110,10 @@ class FarFile:
     def read_into(self, buffer: memoryview, offset: int) -> None:
         """Fill `buffer` with the bytes at `offset`; zeros past HDF5's end."""
         stop, at = offset + len(buffer), offset
+        if stop <= self.end and self._begins_chunk(offset, len(buffer)):
+            # Whole, even if its first bytes lie so close to metadata that a block of the map has them.
+            self._read_chunk(buffer, offset)
+            return
         while at < stop:
             if at >= self.end:
                 buffer[at - offset :] = bytes(stop - at)
@@ -123,6 +128,13 @@ class FarFile:
                 self._read_plain(buffer[at - offset : until - offset], at)
             at = until
 
+    def _begins_chunk(self, offset: int, size: int) -> bool:
+        """Return whether a chunk that somebody announced is read as a whole."""
+        if self._wanted_chunks.get(offset, 0) >= size or offset in self._chunks:
+            return True
+        sequence, number = self._sequences.get(offset, (None, 0))
+        return sequence is not None and sequence.ranges[number][1] == size
+
     def expect_nodes(self, places: Iterable[int]) -> None:
         """Take note that the objects at these offsets will be read: the first brings the others along."""
         with self._lock:
@@ -134,7 +146,8 @@ class FarFile:
 
     def is_expecting(self, chunk: Range) -> bool:
         """Return whether a range is expected, or here already."""
-        return chunk[0] in self._wanted_chunks or chunk[0] in self._chunks
+        plain = (offset for offset, _ in self._plain_parts(*chunk))
+        return all(offset in self._wanted_chunks or offset in self._chunks for offset in plain)
 
     def expect_in_order(self, ranges: Iterable[Range]) -> None:
         """Take note that these ranges may be read one after the other: more and more come at a time."""
@@ -146,14 +159,37 @@ class FarFile:
                 (offset, (sequence, number)) for number, (offset, _) in enumerate(sequence.ranges)
             )
 
-    def expect_chunks(self, ranges: Iterable[Range]) -> None:
-        """Take note that these bytes will be asked for, each range as a whole, once."""
+    def expect_chunks(self, ranges: Iterable[Range], *, also: bool = False) -> None:
+        """Take note that these bytes will be asked for, each range as a whole, once.
+
+        Parameters
+        ----------
+        also
+            Whether what was expected before still is.
+        """
         with self._lock:
-            self._wanted_chunks = {
-                offset: size
+            wanted = {
+                at: n_bytes
                 for offset, size in ranges
                 if size and 0 <= offset <= self.end - size and size <= _KEPT_BYTES
+                for at, n_bytes in self._plain_parts(offset, size)
             }
+            self._wanted_chunks = {**self._wanted_chunks, **wanted} if also else wanted
+
+    def _plain_parts(self, offset: int, size: int) -> Iterator[Range]:
+        """Yield what of a range no block of the map has: it is read piece by piece, as `read_into` does."""
+        if self._map is None:
+            yield offset, size
+            return
+        at, stop = offset, offset + size
+        while at < stop:
+            found = self._map.piece_at(at)
+            if found is not None:
+                at += found[2]
+                continue
+            until = min(stop, self._map.next_piece(at))
+            yield at, until - at
+            at = until
 
     # ---- opening -------------------------------------------------------------------------
 
@@ -234,11 +270,14 @@ class FarFile:
                 run = self._block_run.after_miss(number, most=_WINDOW_BYTES // 4 // self._size_of(number))
                 last = min(number + run, self._map.n_blocks)
                 wanted = [block for block in range(number, last) if block not in self._blocks]
-            for block, stored in zip(wanted, self._fetch([*map(self._map.block_range, wanted)]), strict=True):
+            fetched = self._fetch([*map(self._map.block_range, wanted)])
+            for block, stored in zip(wanted[1:], fetched[1:], strict=True):
                 self._wanted_blocks.pop(block, None)
-                self._blocks.keep(block, self._checked_block(block, stored))
-            data = self._blocks.get(number)
-            assert data is not None
+                with contextlib.suppress(CorruptError):  # which is told to whoever asks for it
+                    self._blocks.keep(block, self._checked_block(block, stored))
+            self._wanted_blocks.pop(number, None)
+            data = self._checked_block(number, fetched[0])
+            self._blocks.keep(number, data)
             return data
 
     def _size_of(self, block: int) -> int:

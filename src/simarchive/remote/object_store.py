@@ -33,8 +33,8 @@ class ObjectStoreSource:
 
     def __init__(self, url: str) -> None:
         self.name = url
-        self._obstore = _obstore()
-        self._store, self._path = _opened(url)
+        self._obstore = obstore_library()
+        self._store, self._path = opened_store(url)
         self._version: tuple[Any, ...] | None = None
         self._tag: str | None = None
 
@@ -95,7 +95,14 @@ class ObjectStoreSource:
         raise error
 
 
-def _opened(url: str) -> tuple[Any, str]:
+def opened_store(url: str) -> tuple[Any, str]:
+    """Return the store of obstore that a URL is in, and the path within it.
+
+    Raises
+    ------
+    InvalidDataError
+        If the URL is none that obstore knows.
+    """
     from obstore import store
 
     parts = urlsplit(url)
@@ -124,12 +131,19 @@ def _allows_http() -> bool:
     return named or os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("true", "1")
 
 
-def _obstore() -> Any:
+def obstore_library() -> Any:
+    """Return obstore, which is loaded when it is needed.
+
+    Raises
+    ------
+    InvalidDataError
+        If it is not installed.
+    """
     try:
         import obstore
         import obstore.exceptions
     except ImportError as error:
         raise InvalidDataError(
-            "to read from afar, obstore is needed: pip install 'simarchive[remote]'"
+            "for containers elsewhere, obstore is needed: pip install 'simarchive[remote]'"
         ) from error
     return obstore

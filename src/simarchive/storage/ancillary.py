@@ -11,13 +11,16 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from simarchive.container.members import member_digest
-from simarchive.data import BaseStoredData
 from simarchive.errors import InvalidDataError, NotFoundError, StorageIOError
 from simarchive.ground.files_below import FileBelow, file_below, open_folder, open_folder_below
 from simarchive.ground.filesystem import PathLike
 from simarchive.ground.keys import check_member_name
+
+if TYPE_CHECKING:
+    from simarchive.data import BaseStoredData
 
 _DEEPEST = 100
 _LARGEST_HOLE = 4 << 30

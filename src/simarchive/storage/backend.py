@@ -17,31 +17,33 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from simarchive.chemistry.force_fields import ForceFieldSource
-from simarchive.data import BaseStoredData, ForceFieldData, data_class_named
 from simarchive.errors import InvalidDataError, NotFoundError, WrongTypeError
 from simarchive.ground.filesystem import PathLike
 from simarchive.ground.keys import check_key, free_key
 from simarchive.ground.signals import OpenBlock
 from simarchive.ground.thread_lock import ThreadLock
-from simarchive.queries import BaseDataQuery, parse_query
-from simarchive.storage import duplicates, merging
+from simarchive.storage import duplicates
 from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
 from simarchive.storage.display.views import Displayed, FoundData
 from simarchive.storage.duplicates import Action, StoreOutcome
 from simarchive.storage.finding import key_prefixes
-from simarchive.storage.finding.key_registry import REGISTRY_KEY, StoredObjectKeys
 from simarchive.storage.finding.matches import Match, arranged_matches, class_names
 from simarchive.storage.incoming import Incoming
-from simarchive.storage.merging import MergeReport
 
 if TYPE_CHECKING:
     from simarchive.chemistry.components import Component
+    from simarchive.chemistry.force_fields import ForceFieldSource
     from simarchive.chemistry.substances import Substance
+    from simarchive.data import BaseStoredData
+    from simarchive.queries import BaseDataQuery
+    from simarchive.storage.merging import MergeReport
     from simarchive.storage.scratch import SharedFiles
 
 
 LOGGER = logging.getLogger("simarchive")
+
+REGISTRY_KEY = "object_keys"
+"""The key of the registry that a backend without a better one keeps among its objects."""
 
 
 class StorageBackend(Displayed, abc.ABC):
@@ -185,6 +187,8 @@ class StorageBackend(Displayed, abc.ABC):
 
     def store_force_field(self, force_field: ForceFieldSource) -> str:
         """Store a force field source and return its key; one that is there already keeps its key."""
+        from simarchive.data import ForceFieldData
+
         return self.store_object(ForceFieldData(force_field_source=force_field))
 
     def add_run(
@@ -261,6 +265,8 @@ class StorageBackend(Displayed, abc.ABC):
         WrongTypeError
             If the object is not a force field.
         """
+        from simarchive.data import ForceFieldData
+
         stored, _ = self.retrieve_object(storage_key, ForceFieldData)
         if stored is None:
             raise NotFoundError(f"no force field has the key {storage_key!r}")
@@ -319,6 +325,8 @@ class StorageBackend(Displayed, abc.ABC):
 
     def has_force_field(self, force_field: ForceFieldSource) -> str | None:
         """Return the key of a stored force field source that equals this one, or ``None``."""
+        from simarchive.data import ForceFieldData
+
         return self.has_object(ForceFieldData(force_field_source=force_field))
 
     def possible_duplicates(self, incoming: Incoming) -> Iterator[tuple[str, BaseStoredData]]:
@@ -407,12 +415,16 @@ class StorageBackend(Displayed, abc.ABC):
             If it makes no sense.
         """
         if isinstance(data_query, str):
+            from simarchive.queries import parse_query
+
             return parse_query(data_query, self.data_class)
         data_query.validate()
         return data_query
 
     def data_class(self, name: str) -> type[BaseStoredData] | None:
         """Return the data class of a name as this backend knows it, or ``None``."""
+        from simarchive.data import data_class_named
+
         return data_class_named(name)
 
     # --- combining -------------------------------------------------------------------------------------
@@ -426,6 +438,8 @@ class StorageBackend(Displayed, abc.ABC):
             What was stored, replaced and skipped, and which keys had to change because this backend
             already has another object under them. References to such keys change along.
         """
+        from simarchive.storage import merging
+
         return merging.merge(self, other)
 
     def __iadd__(self, other: StorageBackend) -> Self:
@@ -456,6 +470,8 @@ class StorageBackend(Displayed, abc.ABC):
         ConflictError
             If something is at `destination` already.
         """
+        from simarchive.storage import merging
+
         filters = merging.SubstanceFilter.of(
             include_substances, include_components, exclude_substances, exclude_components
         )
@@ -556,17 +572,23 @@ class StorageBackend(Displayed, abc.ABC):
 
     def _registry(self) -> dict[str, str]:
         """Return the data class by key."""
+        from simarchive.storage.finding.key_registry import StoredObjectKeys
+
         registry, _ = self._retrieve_object(REGISTRY_KEY)
         if not isinstance(registry, StoredObjectKeys):
             return {}
         return dict(zip(registry.object_keys or (), registry.object_classes or (), strict=True))
 
     def _write_registry(self, registry: dict[str, str]) -> None:
+        from simarchive.storage.finding.key_registry import StoredObjectKeys
+
         stored = StoredObjectKeys(object_keys=list(registry), object_classes=list(registry.values()))
         self._store_object(stored, REGISTRY_KEY, None)
 
 
 def _check_class(stored: object) -> None:
+    from simarchive.data import BaseStoredData
+
     if not isinstance(stored, BaseStoredData):
         raise WrongTypeError(f"only objects of a data class can be stored, not {type(stored).__name__}")
 

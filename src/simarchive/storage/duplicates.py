@@ -17,9 +17,12 @@ import contextlib
 import enum
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from simarchive.data import BaseStoredData, HashableStoredData, ReplaceableData
 from simarchive.errors import CorruptError
+
+if TYPE_CHECKING:
+    from simarchive.data import BaseStoredData
 
 _HEALS = "the one that was there is damaged"
 
@@ -83,6 +86,8 @@ def decide(
     unreadable
         Keys of stored objects that may be the same but cannot be read, added to as they are found.
     """
+    from simarchive.data import HashableStoredData
+
     unreadable = [] if unreadable is None else unreadable
     same_measurement = ""
     for key, stored in candidates:
@@ -116,6 +121,8 @@ def find(new: BaseStoredData, candidates: Iterable[tuple[str, BaseStoredData]]) 
 
 
 def _replaces(new: BaseStoredData, stored: BaseStoredData) -> bool:
+    from simarchive.data import ReplaceableData
+
     return (
         isinstance(new, ReplaceableData)
         and isinstance(stored, ReplaceableData)

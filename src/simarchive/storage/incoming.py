@@ -6,13 +6,15 @@ import contextlib
 from collections.abc import Hashable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from simarchive.container.documents import identity_digest
-from simarchive.data import BaseStoredData, ReplaceableData
 from simarchive.errors import InvalidDataError
 from simarchive.ground.conditions import Condition, Equals, Value
 from simarchive.storage.ancillary import AncillaryData, check_fits
+
+if TYPE_CHECKING:
+    from simarchive.data import BaseStoredData
 
 
 class Incoming:
@@ -83,12 +85,37 @@ class Incoming:
         except InvalidDataError:
             return ""
 
+    @property
+    def is_replaceable(self) -> bool:
+        """Whether it is one of several measurements of the same that there can be."""
+        from simarchive.data import ReplaceableData
+
+        return isinstance(self.stored, ReplaceableData)
+
+    @property
+    def is_hashable(self) -> bool:
+        """Whether its document alone says whether another object is the same."""
+        from simarchive.data import HashableStoredData
+
+        return isinstance(self.stored, HashableStoredData)
+
+    @property
+    def is_undescribed(self) -> bool:
+        """Whether nothing but its document is known of it, so that no row of an index can be made."""
+        from simarchive.data.schemas import UndescribedData
+
+        return isinstance(self.stored, UndescribedData)
+
+    def _identity_fields(self) -> tuple[str, ...]:
+        names: tuple[str, ...] = type(self.stored).identity_fields  # type: ignore[attr-defined]
+        return names
+
     @cached_property
     def measurement(self) -> tuple[str, ...] | None:
         """What it shares with all measurements of the same calculation; ``None`` for other classes."""
-        if not isinstance(self.stored, ReplaceableData):
+        if not self.is_replaceable:
             return None
-        values = (self.index_values.get(name) for name in type(self.stored).identity_fields)
+        values = (self.index_values.get(name) for name in self._identity_fields())
         return (self.class_name, *(repr(_plain(value)) for value in values))
 
     def marks(self) -> tuple[Hashable, ...]:
@@ -103,8 +130,7 @@ class Incoming:
 
     def same_measurement(self) -> list[Condition]:
         """Return conditions on the index that all other measurements of the same calculation fulfil."""
-        assert isinstance(self.stored, ReplaceableData)
-        values = ((name, self.index_values.get(name)) for name in type(self.stored).identity_fields)
+        values = ((name, self.index_values.get(name)) for name in self._identity_fields())
         return [Equals(name, value) for name, value in values if value is not None and value == value]
 
     def readable_document(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ key and every reference to the old one in the other copied objects is changed wi
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -259,6 +260,7 @@ def merge(
     keep: KeepFilter | None = None,
     keys: Iterable[str] | None = None,
     progress: Callable[[str], None] | None = None,
+    batches: Callable[[Sequence[str]], Iterable[Sequence[str]]] | None = None,
 ) -> MergeReport:
     """Copy objects of `source` into `target` as one change; return what was done.
 
@@ -270,39 +272,54 @@ def merge(
         Those that may be copied, and what they refer to; no other object is read. All by default.
     progress
         Called with the key of each object after it was copied.
+    batches
+        Called with the keys of the objects that may be copied, in stored order; parts them. Each batch is one
+        change then, so that what was done before an error stays. All are one by default.
 
     Notes
     -----
     An object of the source that cannot be read is reported and left out; an error of the target
-    leaves the target as it was.
+    leaves the target as it was, or as it was before the batch.
     """
     report = MergeReport()
     only = None if keys is None else frozenset(keys)
     if target.is_same_store(source):
         report.kept = [key for key in source.keys() if only is None or key in only]  # noqa: SIM118
         return report
-    with locked(source.lock, target.lock), target.transaction(), SharedFiles() as shared:
-        _take_metadata(target, source, report)
-        for key, outcome in _Copying(target, source, keep, only, report, shared).run():
-            if outcome.key != key:
-                report.new_keys[key] = outcome.key
-            if outcome.reason:
-                report.reasons[key] = outcome.reason
-            {
-                Action.ADD: report.stored,
-                Action.REPLACE: report.replaced,
-                Action.KEEP: report.kept,
-            }[outcome.action].append(key)
-            if progress is not None:
-                progress(key)
+    with locked(source.lock, target.lock), SharedFiles() as shared:
+        copying = _Copying(target, source, keep, report, shared)
+        wanted = [key for key in copying.keys if only is None or key in only]
+        # What the source says of itself is the first of several changes.
+        rounds = [wanted] if batches is None else itertools.chain([[]], batches(wanted))
+        for number, batch in enumerate(rounds):
+            with target.transaction():
+                if number == 0:
+                    _take_metadata(target, source, report)
+                for key, outcome in copying.run(batch):
+                    _note(report, key, outcome)
+                    if progress is not None:
+                        progress(key)
     return report
+
+
+def _note(report: MergeReport, key: str, outcome: StoreOutcome) -> None:
+    """Put what was done with an object into the report."""
+    if outcome.key != key:
+        report.new_keys[key] = outcome.key
+    if outcome.reason:
+        report.reasons[key] = outcome.reason
+    {
+        Action.ADD: report.stored,
+        Action.REPLACE: report.replaced,
+        Action.KEEP: report.kept,
+    }[outcome.action].append(key)
 
 
 def _take_metadata(target: Target, source: Source, report: MergeReport) -> None:
     """Have the target say, too, what only the source says of itself; report what differs."""
     if not isinstance(target, Described) or not isinstance(source, Described):
         return
-    with _of_the_source():
+    with _of_the_source(source):
         found = source.stored_metadata()
     report.metadata += [f"{name}: not taken, {fault}" for name, fault in found.faults.items()]
     if found.metadata.is_empty:
@@ -337,20 +354,18 @@ class _Copying:
     target: Target
     source: Source
     keep: KeepFilter | None
-    only: frozenset[str] | None
     report: MergeReport
     shared: SharedFiles
-    _keys: set[str] = field(default_factory=set)
+    keys: dict[str, None] = field(init=False)  #: of all objects of the source, in stored order
     _done: set[str] = field(default_factory=set)
     _waiting: set[str] = field(default_factory=set)
 
-    def run(self) -> Iterator[tuple[str, StoreOutcome]]:
-        """Copy the objects; yield the key in the source and the outcome of each."""
-        keys = self.source.keys()  # a backend's iterator would hold no lock
-        self._keys.update(keys)
+    def __post_init__(self) -> None:
+        self.keys = dict.fromkeys(self.source.keys())  # a backend's iterator would hold no lock
+
+    def run(self, keys: Iterable[str]) -> Iterator[tuple[str, StoreOutcome]]:
+        """Copy some objects; yield the key in the source and the outcome of each."""
         for wanted in keys:
-            if self.only is not None and wanted not in self.only:
-                continue
             pending = [wanted]
             while pending:
                 key, outcome = pending[-1], None
@@ -401,7 +416,7 @@ class _Copying:
         if not isinstance(self.target, Remembering) or not isinstance(self.source, Remembering):
             return
         try:
-            with _of_the_source():
+            with _of_the_source(self.source):
                 lines = self.source.history_lines(key)
         except CorruptError as error:
             LOGGER.warning("object %r: %s: it is not copied", key, error)
@@ -410,15 +425,15 @@ class _Copying:
             self.target.take_history(outcome.key, lines, only_notes=outcome.action is Action.KEEP)
 
     def _glance(self, key: str) -> BaseStoredData:
-        with _of_the_source():
+        with _of_the_source(self.source):
             return self.source.glance(key) if isinstance(self.source, Glancing) else self.source.load(key)
 
     def _loaded(self, key: str) -> BaseStoredData:
-        with _of_the_source():
+        with _of_the_source(self.source):
             return self.source.load(key)
 
     def _files(self, key: str) -> AncillaryData | None:
-        with _of_the_source():
+        with _of_the_source(self.source):
             files = self.source.members(key, shared=self.shared)
             if files is not None:
                 # Looked for now: what cannot be listed is a fault of the source, not of the target.
@@ -433,16 +448,21 @@ class _Copying:
         return [
             other
             for other in dict.fromkeys(referred_to)
-            if other in self._keys and other not in self._done and other not in self._waiting
+            if other in self.keys and other not in self._done and other not in self._waiting
         ]
 
 
 @contextlib.contextmanager
-def _of_the_source() -> Iterator[None]:
-    """Have an object that the system cannot read cost this object only; the target's errors end the merge."""
+def _of_the_source(source: Source) -> Iterator[None]:
+    """Have an object that the system cannot read cost this object only; the target's errors end the merge.
+
+    So does a server that does not answer: the next object would wait for it as long.
+    """
     try:
         yield
     except StorageIOError as error:
+        if getattr(source, "is_far", False):
+            raise
         raise CorruptError(str(error)) from error
 
 

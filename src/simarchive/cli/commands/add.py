@@ -24,6 +24,7 @@ from simarchive.cli.output import count_text, print_json, print_line, print_noti
 from simarchive.cli.progress_bars import objects_bar
 from simarchive.cli.streams import one_line
 from simarchive.errors import IncompleteError, InvalidDataError
+from simarchive.ground.vocabulary.criteria import ALIASES
 
 if TYPE_CHECKING:
     from simarchive.storage.hdf5.storage import HDF5Storage
@@ -170,7 +171,6 @@ def _known(
     parents: Sequence[str],
 ) -> dict[str, Any]:
     from simarchive.data import SimulationRun
-    from simarchive.queries.expression import ALIASES
     from simarchive.queries.literals import read_literal, read_plain_value, read_substance
     from simarchive.queries.registry import query_class_for
 

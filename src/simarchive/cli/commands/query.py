@@ -20,6 +20,7 @@ from simarchive.cli.output import (
     print_table,
 )
 from simarchive.cli.selection import file_and_what
+from simarchive.ground.vocabulary.criteria import ALIASES
 from simarchive.storage.display import wording
 
 if TYPE_CHECKING:
@@ -111,8 +112,6 @@ def _rows(answer: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _column(order_by: str) -> str:
-    from simarchive.queries.expression import ALIASES
-
     sign = "-" if order_by.startswith("-") else ""
     column = order_by.removeprefix("-")
     return sign + ALIASES.get(column, column.replace("-", "_"))

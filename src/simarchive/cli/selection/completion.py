@@ -11,6 +11,7 @@ from click.shell_completion import CompletionItem
 
 from simarchive.cli import opening
 from simarchive.cli.arguments import FILE_VARIABLE
+from simarchive.ground.vocabulary.criteria import ALIASES, ANY_CLASS, CLASS_ALIASES
 
 if TYPE_CHECKING:
     from simarchive.queries import BaseDataQuery
@@ -46,8 +47,6 @@ def _completions(backend: HDF5Storage, words: list[str], incomplete: str) -> lis
     query = _query_of(backend, [*words, incomplete] if name == "class" else words)
     if equals:
         return [f"{name}={value}" for value in _values(backend, query, name) if value.startswith(begun)]
-    from simarchive.queries.expression import ALIASES
-
     names = query.criterion_names()
     short = [alias for alias, long in ALIASES.items() if long in names]
     criteria = [f"{text}=" for text in ("class", *short, *names)]
@@ -69,7 +68,6 @@ def _query_of(backend: HDF5Storage, words: list[str]) -> BaseDataQuery:
 
 def _values(backend: HDF5Storage, query: BaseDataQuery, name: str) -> list[str]:
     """Return the values that objects have for a criterion, as the index knows them."""
-    from simarchive.queries.expression import ALIASES, ANY_CLASS, CLASS_ALIASES
     from simarchive.storage.display import wording
 
     if name == "class":

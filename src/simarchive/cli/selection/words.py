@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from simarchive.errors import InvalidDataError, NotFoundError
+from simarchive.ground.vocabulary.criteria import begins_as_criterion
 from simarchive.storage.finding.key_prefixes import KeyFinder
 
 _FROM_INPUT = "-"
@@ -26,8 +27,6 @@ class Selectable(Protocol):
 
 def is_criterion(word: str) -> bool:
     """Return whether a word begins as a criterion of an expression does: a name and an operator."""
-    from simarchive.queries.expression import begins_as_criterion
-
     return begins_as_criterion(word)
 
 

@@ -9,7 +9,9 @@ velocities.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,15 +73,22 @@ class DCDHeader:
         """Return the length of a frame, of which the first may be longer than the others."""
         return self.cell_bytes + self.n_axes * (_WORD * self._n_held(number) + 2 * self.marker_bytes)
 
-    def has_markers(self, read: Read, number: int) -> bool:
+    def has_markers(self, read: Callable[[int, int], bytes | memoryview], number: int) -> bool:
         """Return whether a frame begins and ends as one does; `read` counts from its start."""
         width = self.marker_bytes
-        mark = struct.Struct(self.order + ("i" if width == 4 else "q"))
-        block, cell = mark.pack(_WORD * self._n_held(number)), mark.pack(_CELL_BYTES)
+        first, later, cell = self._marks
+        block = later if number else first
         if self.has_cell and not read(0, width) == read(_CELL_BYTES + width, width) == cell:
             return False
         end = self.frame_bytes(number)
         return bool(read(self.cell_bytes, width) == read(end - width, width) == block)
+
+    @cached_property
+    def _marks(self) -> tuple[bytes, bytes, bytes]:
+        """The lengths that stand round each axis of the first frame, of later ones, and round the cell."""
+        mark = struct.Struct(self.order + ("i" if self.marker_bytes == 4 else "q"))
+        first, later = (mark.pack(_WORD * self._n_held(number)) for number in (0, 1))
+        return first, later, mark.pack(_CELL_BYTES)
 
     def cell(self, frame: bytes | memoryview) -> NDArray[np.float64]:
         """Return the six numbers of the unit cell that a frame begins with."""

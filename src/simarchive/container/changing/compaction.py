@@ -5,22 +5,31 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import h5py
 from h5py import h5g, h5r
 
 from simarchive.container import arrays, layout, members, metadata, nodes, objects
 from simarchive.container.documents import Variable
+from simarchive.container.new_file import create_empty
 from simarchive.errors import CorruptError
 from simarchive.ground import attention
+from simarchive.journal.files import storage_error
 
 LOGGER = logging.getLogger("simarchive")
 
 
 def copy_objects(
-    source: h5py.File, target: h5py.File, keys: Iterable[str], *, members_last: bool = False
+    source: h5py.File,
+    target: h5py.File,
+    keys: Iterable[str],
+    *,
+    members_last: bool = False,
+    set_aside: bool = True,
 ) -> int:
     """Copy everything but the index from one open container into an empty one; return the number of objects.
 
@@ -31,6 +40,8 @@ def copy_objects(
     ----------
     members_last
         Whether the members of all objects come behind all else, so that what describes objects lies together.
+    set_aside
+        Whether what `repair` set aside is copied, too.
 
     Raises
     ------
@@ -61,9 +72,30 @@ def copy_objects(
             group = h5py.Group(nodes.open_group(objects.id, key))
             node = nodes.open_group(nodes.open_group(source.id, layout.OBJECTS), key)
             _copy_members(node, group, key, found, copied)
-    if nodes.link_exists(source.id, layout.SET_ASIDE):
+    if set_aside and nodes.link_exists(source.id, layout.SET_ASIDE):
         _copy_set_aside(source.id, target.id)
     return count
+
+
+def copy_part(source: h5py.File, path: Path, keys: Iterable[str]) -> None:
+    """Make a new container at `path` with some objects of an open one, but without an index.
+
+    Raises
+    ------
+    CorruptError
+        If an object cannot be read.
+    StorageFullError, StorageIOError
+        If the copy cannot be written.
+    """
+    try:
+        with create_empty(path) as target:
+            copy_objects(source, target, keys, members_last=True, set_aside=False)
+            nodes.write_text(target.id, layout.CONTAINER_ID, uuid.uuid4().hex)  # it is another container
+    except nodes.UNREADABLE as error:
+        of_system = nodes.error_of_system(error)
+        if of_system is None:
+            raise
+        raise storage_error(of_system, "write", str(path)) from error
 
 
 def _copy_set_aside(source: nodes.Node, target: nodes.Node) -> None:

@@ -203,15 +203,22 @@ def _text_predicate(
     if isinstance(condition, Within):
         return Never()
     if isinstance(condition, Satisfies):
-        if category:
-            return CategorySatisfies(condition.test, vocabularies[column.name], condition.n_bytes)
-        return IdentifierSatisfies(condition.test)
+        if not category:
+            return IdentifierSatisfies(condition.test)
+        if condition.form is None:
+            return CategorySatisfies(condition.test, vocabularies[column.name])
+        alike = vocabularies[column.name].that_look_like(condition.form)
+        return _has_code([code for code, text in alike if condition.test(text)], vocabularies[column.name])
     values = condition.values if isinstance(condition, OneOf) else (condition.value,)
     texts = [value for value in values if isinstance(value, str) and _is_unicode(value)]
     if not category:
         return IsIdentifier(texts) if texts else Never()
     vocabulary = vocabularies[column.name]
     codes = [code for text in texts if (code := vocabulary.code(text)) is not None]
+    return _has_code(codes, vocabulary)
+
+
+def _has_code(codes: list[int], vocabulary: Vocabulary) -> Predicate:
     return HasCode(codes, vocabulary) if codes else Never()
 
 

@@ -142,25 +142,15 @@ class HasCode(Predicate):
 
 
 class CategorySatisfies(Predicate):
-    """The text of a category satisfies a test, which is called once for each different text.
-
-    Parameters
-    ----------
-    n_bytes
-        Texts of another length in UTF-8 are not tested, and do not satisfy it; ``None``: all are tested.
-    """
+    """The text of a category satisfies a test, which is called once for each different text."""
 
     cost = 4
 
-    def __init__(
-        self, test: Callable[[str], bool], vocabulary: Vocabulary, n_bytes: int | None = None
-    ) -> None:
+    def __init__(self, test: Callable[[str], bool], vocabulary: Vocabulary) -> None:
         self._test = test
         self._vocabulary = vocabulary
-        self._n_bytes = n_bytes
-        self._known = np.full(
-            len(vocabulary) + 1, -1, np.int8
-        )  # 1, 0, -1: not tested; the last one is missing
+        # 1, 0, -1: not tested; the last one is missing
+        self._known = np.full(len(vocabulary) + 1, -1, np.int8)
         self._known[-1] = 0
 
     def verdict(self, summary: Summary, size: int) -> Verdict:
@@ -170,9 +160,6 @@ class CategorySatisfies(Predicate):
     def mask(self, values: ColumnValues) -> Array:
         """Return which values fulfil the condition."""
         codes = cast(CategoryValues, values).codes
-        if self._n_bytes is not None:
-            self._known[:-1][self._vocabulary.lengths() != self._n_bytes] = 0
-            self._n_bytes = None
         found = self._known[codes]
         new = sorted(set(codes[found < 0].tolist()))
         if new:

@@ -89,11 +89,15 @@ class TextArray:
         starts, ends = offsets[rows].tolist(), offsets[rows + 1].tolist()
         return [data[start:end] for start, end in zip(starts, ends, strict=True)]
 
-    def lengths(self) -> Array:
-        """Return how many bytes each text has in UTF-8."""
-        if self.offsets is None:
-            return np.full(len(self), len(_HEX_ZERO), np.int64)
-        return np.diff(self.offsets)
+    def that_look_like(self, form: bytes) -> Array:
+        """Return the rows whose texts in UTF-8 are as long as `form`, and equal to it but for its zeros."""
+        lengths = np.full(len(self), len(_HEX_ZERO)) if self.offsets is None else np.diff(self.offsets)
+        rows = np.flatnonzero(lengths == len(form))
+        expected = np.frombuffer(form, np.uint8)
+        places = np.flatnonzero(expected)
+        found = np.frombuffer(b"".join(self._encoded(rows)), np.uint8).reshape(rows.size, expected.size)
+        alike: Array = rows[(found[:, places] == expected[places]).all(axis=1)]
+        return alike
 
     def text(self, row: int) -> str:
         """Return one text."""

@@ -73,10 +73,15 @@ class Vocabulary:
             for code in wanted.tolist()
         ]
 
-    def lengths(self) -> Array:
-        """Return how many bytes each text has in UTF-8."""
-        pending = [len(text.encode()) for text in self._pending]
-        return np.concatenate([self._stored_texts().lengths(), np.array(pending, np.int64)])
+    def that_look_like(self, form: bytes) -> list[tuple[int, str]]:
+        """Return code and text of those that are as long as `form`, and equal to it but for its zeros."""
+        texts = self._stored_texts()
+        stored = texts.that_look_like(form)
+        pending = TextArray.of(self._pending).that_look_like(form) if self._pending else stored[:0]
+        return [
+            *zip(stored.tolist(), texts.texts(stored), strict=True),
+            *((self.stored + place, self._pending[place]) for place in pending.tolist()),
+        ]
 
     def forget_pending(self) -> None:
         """Drop the texts that are not written; rows of the tail must be encoded again."""

@@ -27,7 +27,9 @@ Progress = Callable[[int], None]
 
 def thread_count(n_chunks: int) -> int:
     """Return how many threads work on a member of `n_chunks` chunks, the caller's among them."""
-    return max(1, min(MAX_THREADS, os.cpu_count() or 1, n_chunks))
+    if n_chunks <= 1:
+        return 1  # The system is asked for its processors where that matters only: most files are small.
+    return min(MAX_THREADS, os.cpu_count() or 1, n_chunks)
 
 
 class Stopped(Exception):

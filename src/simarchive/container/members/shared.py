@@ -78,17 +78,30 @@ class SharedMembers:
         self._tables.distrusted.discard(layout.MEMBER_TABLE)
 
     def store(
-        self, group: h5py.Group, name: str, source: Path | StoredMember, codec: str, progress: Progress | None
+        self,
+        group: h5py.Group,
+        name: str,
+        source: Path | StoredMember,
+        codec: str,
+        progress: Progress | None,
+        *,
+        keeps_codecs: bool = False,
     ) -> MemberInfo:
         """Write a file as a member, or link to an equal one that is there; it is not in the table yet.
 
         Nothing is linked to one that is damaged: what is good is stored beside it.
+
+        Parameters
+        ----------
+        keeps_codecs
+            A member of another container keeps the codec that it has.
         """
         size = source.info.size if isinstance(source, StoredMember) else members.size_of(source)
         equal = self._equal(source, size) if size >= MIN_SHARED_BYTES else None
         if equal is None:
             if isinstance(source, StoredMember):
-                info = members.copy_member(group, name, source, codec=codec, progress=progress)
+                kept = None if keeps_codecs else codec
+                info = members.copy_member(group, name, source, codec=kept, progress=progress)
             else:
                 info = members.store_member(group, name, source, codec=codec, progress=progress)
             if size >= MIN_SHARED_BYTES:

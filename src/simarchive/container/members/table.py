@@ -104,6 +104,12 @@ class MemberTable:
         """Return how many bytes of the file `chunk` holds: fewer than `chunk_bytes` in the last one."""
         return min(self.chunk_bytes, self.size - chunk * self.chunk_bytes)
 
+    def is_plain(self, chunk: int) -> bool:
+        """Return whether the stored bytes of `chunk` are those of the file: no filter changed them."""
+        every_filter = (1 << len(self.codec.filters)) - 1
+        is_whole = int(self.stored_sizes[chunk]) == self.chunk_bytes
+        return is_whole and int(self.filter_masks[chunk]) == every_filter
+
     def ranges(self) -> list[tuple[int, int]]:
         """Return offset and stored size of each chunk that is written."""
         places = zip(self.offsets.tolist(), self.stored_sizes.tolist(), strict=True)

@@ -38,8 +38,11 @@ class StoredChunks(Protocol):
         """Where they lie, and their checks."""
         ...
 
-    def read(self, chunks: Sequence[int], buffers: Sequence[bytearray]) -> list[memoryview]:
-        """Return the stored bytes of some chunks, unchecked, each in its buffer, which may be made longer."""
+    def read(self, chunks: Sequence[int], buffers: Sequence[bytearray | memoryview]) -> list[memoryview]:
+        """Return the stored bytes of some chunks, unchecked, each in its buffer.
+
+        A `bytearray` may be made longer; a `memoryview` is long enough for the chunk.
+        """
         ...
 
 
@@ -185,7 +188,10 @@ class ChunkWindow:
             self._start([number for number in numbers if number not in self._held], is_ahead=False)
             # What is wrong with a chunk that nobody wants yet is said when somebody does.
             with contextlib.suppress(StorageError, OSError, EOFError):
-                self._start([number for number in ahead if number not in self._held], is_ahead=True)
+                missing = [number for number in ahead if number not in self._held]
+                # Several at once: to look at the container costs as much as to read a small chunk.
+                if missing and (missing[0] == ahead[0] or 2 * len(missing) >= len(ahead)):
+                    self._start(missing, is_ahead=True)
         for number in numbers:
             held = self._held[number]
             if held.work is not None:
@@ -207,12 +213,18 @@ class ChunkWindow:
         """Read missing chunks and have them decoded; the first one here, unless all are read ahead."""
         if not missing:
             return
-        buffers = [self._spare.pop() if self._spare else bytearray() for _ in missing]
-        found = self._source.read(missing, buffers)
         table = self._source.table
-        spaces = [
-            self._free.pop() if self._free else memoryview(bytearray(self._chunk_bytes)) for _ in missing
+        spaces = [self._space() for _ in missing]
+        # What is stored as it is needs no decoding, so it is read to where it will be looked at.
+        buffers = [
+            out if table.is_plain(number) else self._spare.pop() if self._spare else bytearray()
+            for number, out in zip(missing, spaces, strict=True)
         ]
+        try:
+            found = self._source.read(missing, buffers)
+        except BaseException:
+            self._free += spaces
+            raise
         jobs = list(zip(missing, found, buffers, spaces, strict=True))
         for number, stored, buffer, out in jobs if is_ahead else jobs[1:]:
             work = _pool().submit(self._decode, table, number, stored, buffer, out)
@@ -230,9 +242,16 @@ class ChunkWindow:
         return self._free.pop() if self._free else memoryview(bytearray(self._chunk_bytes))
 
     def _decode(
-        self, table: MemberTable, number: int, stored: memoryview, buffer: bytearray, out: memoryview
+        self,
+        table: MemberTable,
+        number: int,
+        stored: memoryview,
+        buffer: bytearray | memoryview,
+        out: memoryview,
     ) -> None:
         check_stored(table, number, stored)
+        if isinstance(buffer, memoryview):
+            return
         decode_stored(table, number, stored, 0, out)
         stored.release()
         self._spare.append(buffer)

@@ -13,7 +13,7 @@ from blake3 import blake3
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from simarchive.codecs import DEFAULT_CODEC, Codec, choose_codec
+from simarchive.codecs import DEFAULT_CODEC, Codec, choose_codec, fits_choice
 from simarchive.codecs.trajectory_files.xdr import FrameScanner
 from simarchive.container import nodes
 from simarchive.container.layout import (
@@ -110,6 +110,8 @@ class StoredMember:
     table: MemberTable
     file: ChunkFile
     frame_lengths: FrameLengths | None = None
+    expect: Callable[[], None] | None = None
+    """Says that all of it is about to be read, so that it comes in few requests if it lies elsewhere."""
 
 
 def copy_member(
@@ -117,21 +119,23 @@ def copy_member(
     name: str,
     member: StoredMember,
     *,
-    codec: str = DEFAULT_CODEC,
+    codec: str | None = DEFAULT_CODEC,
     progress: Progress | None = None,
 ) -> MemberInfo:
     """Store a member of another container as a member of `group`, and return what is known about it.
 
-    If it would be stored with the codec that it has, its chunks are copied as they are, each after its check,
+    If it has a codec that it could be stored with, its chunks are copied as they are, each after its check,
     and neither decoded nor encoded. It keeps its digest in any case, which stands for the bytes that were
     stored first.
 
     Parameters
     ----------
-    group, name, codec, progress
+    group, name, progress
         As for `store_member`.
     member
         What to copy.
+    codec
+        As for `store_member`; ``None`` keeps the one that it has.
 
     Raises
     ------
@@ -141,14 +145,17 @@ def copy_member(
         If a chunk, or what all of them decode to, does not match its check. Nothing is stored.
     """
     table = member.table
-    with open_member(table, member.file) as stream, open_source(stream, table.size) as opened:
-        chosen = choose_codec(codec, opened.sample())
-        if chosen.name != table.codec.name:
-            stored = store_member(group, name, stream, codec=codec, size=table.size, progress=progress)
-            if stored.digest != table.digest:
-                nodes.unlink(group.id, link_name(name))
-                raise wrong_digest(table, stored.digest)
-            return stored
+    if member.expect is not None:
+        member.expect()
+    if codec is not None and not fits_choice(table.codec.name, codec):
+        with open_member(table, member.file) as stream, open_source(stream, table.size) as opened:
+            chosen = choose_codec(codec, opened.sample())
+            if chosen.name != table.codec.name:
+                stored = store_member(group, name, stream, codec=codec, size=table.size, progress=progress)
+                if stored.digest != table.digest:
+                    nodes.unlink(group.id, link_name(name))
+                    raise wrong_digest(table, stored.digest)
+                return stored
     link = link_name(name)
     if link in group:
         raise ConflictError(f"member {name!r} is already stored in {group.name}")

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-import numpy as np
-
 from simarchive.container.container import Container
 from simarchive.container.contents import Contents
 from simarchive.container.members import ChunkFile, FrameLengths, MemberTable
@@ -44,8 +42,10 @@ class MemberChunks:
         """Where the chunks lie, and their checks."""
         return self._table
 
-    def read(self, chunks: Sequence[int], buffers: Sequence[bytearray]) -> list[memoryview]:
-        """Return the stored bytes of some chunks, unchecked, each in its buffer, which may be made longer.
+    def read(self, chunks: Sequence[int], buffers: Sequence[bytearray | memoryview]) -> list[memoryview]:
+        """Return the stored bytes of some chunks, unchecked, each in its buffer.
+
+        A `bytearray` is made longer if it has to be.
 
         Raises
         ------
@@ -58,7 +58,7 @@ class MemberChunks:
         with self._looking() as file:
             for chunk, buffer in zip(chunks, buffers, strict=True):
                 n_bytes = int(self._table.stored_sizes[chunk])
-                if len(buffer) < n_bytes:
+                if isinstance(buffer, bytearray) and len(buffer) < n_bytes:
                     buffer.extend(bytes(n_bytes - len(buffer)))
                 stored = memoryview(buffer)[:n_bytes]
                 read_unchecked(self._table, file, chunk, 0, stored)
@@ -73,13 +73,12 @@ class MemberChunks:
         """
         with self._looking() as file:
             table = self._table
-            is_plain = table.stored_sizes == table.chunk_bytes
-            if table.codec.filters:
-                is_plain &= table.filter_masks == np.uint32((1 << len(table.codec.filters)) - 1)
 
             def peek(offset: int, n_bytes: int) -> bytes | None:
                 chunk, start = divmod(offset, table.chunk_bytes)
-                if start + n_bytes > table.chunk_bytes or chunk >= table.n_chunks or not is_plain[chunk]:
+                if start + n_bytes > table.chunk_bytes or chunk >= table.n_chunks:
+                    return None
+                if not table.is_plain(chunk):
                     return None
                 piece = bytearray(n_bytes)
                 read_unchecked(table, file, chunk, start, memoryview(piece))

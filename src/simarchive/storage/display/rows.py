@@ -23,8 +23,11 @@ class Indexed(Protocol):
     def columns(self, data_query: Any, names: Sequence[str] | None = None) -> dict[str, list[Any]]:
         """Return the indexed values of the objects that match a query."""
 
-    def data_classes(self) -> Any:
-        """Return the data classes of its objects."""
+    def indexed_rows(self, column: str | None = None) -> tuple[dict[str, dict[str, Any]], list[str]]:
+        """Return the indexed values of objects by key, and the classes whose objects have to be read."""
+
+    def data_class(self, name: str) -> Any:
+        """Return the data class of a name, or ``None``."""
 
     def header(self, storage_key: str) -> Any:
         """Return what is known of an object without reading its document."""
@@ -60,11 +63,18 @@ def substances_of(backend: Indexed) -> dict[str, str]:
 
 def _indexed_rows(backend: Indexed, column: str | None) -> dict[str, dict[str, Any]]:
     """Return the class and the indexed values, or one of them, of all objects that the index knows."""
+    rows, left_out = backend.indexed_rows(column)
+    return rows | _rows_read(backend, left_out, column) if left_out else rows
+
+
+def _rows_read(backend: Indexed, class_names: Sequence[str], column: str | None) -> dict[str, dict[str, Any]]:
+    """Return the same of the objects of some classes as they say it themselves."""
     from simarchive.queries import query_class_for
 
+    known = filter(None, map(backend.data_class, class_names))
     rows: dict[str, dict[str, Any]] = {}
     # A query on a class finds its subclasses too, so those come first: each object under its own name.
-    for data_class in sorted(backend.data_classes(), key=lambda cls: -len(cls.__mro__)):
+    for data_class in sorted(known, key=lambda cls: -len(cls.__mro__)):
         if column is not None and column not in {known.name for known in data_class.index_columns()}:
             continue
         columns = backend.columns(query_class_for(data_class)(), None if column is None else (column,))

@@ -6,12 +6,14 @@ A table has a bounded number of rows, and no more objects are looked at than it 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from simarchive.data import BaseStoredData
 from simarchive.errors import StorageError
 from simarchive.ground.texts import count_text, html_table, html_text, one_line, text_table
 from simarchive.storage.display import wording
+
+if TYPE_CHECKING:
+    from simarchive.data import BaseStoredData
 
 MOST_ROWS = 20
 """So many objects has a table; those beyond are counted."""

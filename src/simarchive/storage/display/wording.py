@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from simarchive.errors import NotFoundError
+from simarchive.ground.vocabulary.criteria import ALIASES, CLASS_ALIASES
 
 _WHOLE = "{x=1.000000}"
 _TRAILING_ZEROS = re.compile(r"(\{x=\d+(?:\.\d*?[1-9])?)\.?0+\}")
@@ -16,8 +17,6 @@ _PRESSURE_UNITS = (("atm", 101325.0), ("bar", 1e5))
 
 def short_class_name(name: str) -> str:
     """Return the short name of a data class, ``simulation`` for ``StoredSimulationData``, if it has one."""
-    from simarchive.queries.expression import CLASS_ALIASES
-
     return next((short for short, long in CLASS_ALIASES.items() if long == name), name)
 
 
@@ -29,8 +28,6 @@ def class_named(text: str, names: Iterable[str]) -> str:
     NotFoundError
         If it is none of `names`.
     """
-    from simarchive.queries.expression import CLASS_ALIASES
-
     known = list(names)
     wanted = CLASS_ALIASES.get(text.replace("-", "_").lower(), text)
     if wanted in known:
@@ -41,8 +38,6 @@ def class_named(text: str, names: Iterable[str]) -> str:
 
 def short_column_name(name: str) -> str:
     """Return the short name of a column of the index, as query expressions have it."""
-    from simarchive.queries.expression import ALIASES
-
     return min((short for short, long in ALIASES.items() if long == name), key=len, default=name)
 
 

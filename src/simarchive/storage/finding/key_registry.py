@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from simarchive.data import BaseStoredData
 
-REGISTRY_KEY = "object_keys"
-"""The key of the registry."""
-
 
 class StoredObjectKeys(BaseStoredData):
     """The registry that a backend without a better one keeps among its objects, in stored order."""

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from simarchive.data import name_and_subclasses
 from simarchive.ground.conditions import Value, places_in_order
-from simarchive.queries import BaseDataQuery
 from simarchive.storage.display.views import Match as Match
+
+if TYPE_CHECKING:
+    from simarchive.queries import BaseDataQuery
 
 Found = TypeVar("Found")
 
 
 def class_names(data_query: BaseDataQuery) -> tuple[str, ...]:
     """Return the names of the classes that a query searches."""
+    from simarchive.data import name_and_subclasses
+
     return name_and_subclasses(data_query.data_class())
 
 

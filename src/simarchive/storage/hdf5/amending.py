@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from simarchive.container.changing import history
 from simarchive.container.changing.amending import Amendment, NewFile
@@ -20,13 +20,14 @@ from simarchive.container.container import Container
 from simarchive.container.contents import Contents
 from simarchive.container.documents import identity_digest
 from simarchive.container.members.pipeline import Progress
-from simarchive.data import BaseStoredData, SimulationRun
-from simarchive.data.schemas import UndescribedData
 from simarchive.errors import InvalidDataError, NotFoundError, StorageError, StorageIOError
 from simarchive.ground.filesystem import PathLike
 from simarchive.storage.ancillary import is_executable
 from simarchive.storage.hdf5 import classes, indexing
 from simarchive.storage.trajectories import opening
+
+if TYPE_CHECKING:
+    from simarchive.data import BaseStoredData, SimulationRun
 
 _LONGEST_TEXT = 1 << 20
 
@@ -78,7 +79,7 @@ class Amending:
         with self.begin() as amendment:
             amendment.rename_file(name, new_name)
             stored = self._stored()
-            if isinstance(stored, UndescribedData):
+            if classes.is_undescribed(stored):
                 self._check_is_not_mentioned(stored, name)
             elif stored.rename_member(name, new_name):
                 self._replace_document(amendment, stored)
@@ -86,7 +87,7 @@ class Amending:
     def remove_file(self, name: str) -> None:
         """Remove a file that the document does not name."""
         stored = self._stored()
-        if isinstance(stored, UndescribedData):
+        if classes.is_undescribed(stored):
             self._check_is_not_mentioned(stored, name)
         elif name in stored.member_names():
             raise InvalidDataError(
@@ -98,6 +99,8 @@ class Amending:
 
     def append_to_file(self, name: str, source: PathLike) -> int:
         """Add what is new at the end of a file; return the number of bytes."""
+        from simarchive.data import SimulationRun
+
         stored = self._stored()
         counted = isinstance(stored, SimulationRun) and name in (stored.trajectory_file_names or ())
         before = self._n_frames(name) if counted else None
@@ -137,7 +140,7 @@ class Amending:
     def change_tags(self, added: Sequence[str], removed: Sequence[str]) -> None:
         """Add tags to those of the object, and remove some."""
         stored = self._stored()
-        if isinstance(stored, UndescribedData) or not hasattr(stored, "tags"):
+        if classes.is_undescribed(stored) or not hasattr(stored, "tags"):
             raise InvalidDataError(
                 f"object {self.key!r} is a {type(stored).data_class_name}, which has no tags: add a note"
             )

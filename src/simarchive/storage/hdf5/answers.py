@@ -13,12 +13,13 @@ from simarchive.container.index import KEY_COLUMN, IndexTable
 from simarchive.errors import CorruptError, InvalidDataError
 from simarchive.ground.conditions import ColumnKind, Condition, Value
 from simarchive.ground.texts import count_text
-from simarchive.queries import BaseDataQuery
 from simarchive.storage.finding.matches import arranged
 from simarchive.storage.hdf5 import classes, indexing
 
 if TYPE_CHECKING:
     import pandas
+
+    from simarchive.queries import BaseDataQuery
 
 Answer = TypeVar("Answer")
 

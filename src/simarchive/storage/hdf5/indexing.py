@@ -15,13 +15,17 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from simarchive.container.contents import Contents
 from simarchive.container.index import IndexTable
-from simarchive.data import BaseStoredData, data_class_named
 from simarchive.errors import CorruptError, FormatError, InvalidDataError, NotFoundError, StorageError
 from simarchive.ground.conditions import Column, ColumnKind, Condition, Equals, Value, is_missing
+from simarchive.ground.vocabulary.data_classes import Declaration
 from simarchive.storage.hdf5 import classes
+
+if TYPE_CHECKING:
+    from simarchive.data import BaseStoredData
 
 LOGGER = logging.getLogger("simarchive")
 
@@ -37,9 +41,9 @@ TRIED_AGAIN = 16
 
 
 @functools.cache
-def columns_of(data_class: type[BaseStoredData]) -> tuple[Column, ...]:
+def columns_of(declared: Declaration) -> tuple[Column, ...]:
     """Return the columns of the table of a data class."""
-    return (IDENTITY, *data_class.index_columns())
+    return (IDENTITY, *declared.columns)
 
 
 def row_of(values: Mapping[str, Value], identity: str) -> dict[str, Value]:
@@ -74,12 +78,12 @@ def usable_table(contents: Contents, class_name: str) -> IndexTable | None:
 
     ``None`` also for a class without objects (see `keys_by_scan`), and for one that is not known here.
     """
-    data_class = classes.class_of(contents, class_name)
-    if data_class is None or class_name in contents.tables.distrusted:
+    declared = classes.declaration_of(contents, class_name)
+    if declared is None or class_name in contents.tables.distrusted:
         return None
     try:
         table = contents.tables.get(class_name)
-        fault = None if table is None else fault_of(contents, table, data_class)
+        fault = None if table is None else fault_of(contents, table, class_name, declared)
     except StorageError as error:
         distrust(contents, class_name, str(error))
         return None
@@ -93,14 +97,13 @@ def usable_table(contents: Contents, class_name: str) -> IndexTable | None:
     return table
 
 
-def fault_of(contents: Contents, table: IndexTable, data_class: type[BaseStoredData]) -> str | None:
+def fault_of(contents: Contents, table: IndexTable, class_name: str, declared: Declaration) -> str | None:
     """Return in words why a table does not answer for a data class as it is here; ``None`` if it does."""
-    if table.columns_spec != columns_of(data_class) or table.class_version not in (
-        None,
-        data_class.data_class_version,
-    ):
+    if table.columns_spec != columns_of(declared) or table.class_version not in (None, declared.version):
         return "it is of another version"
     if table.left_out and table not in contents.tables.settled:
+        data_class = classes.class_of(contents, class_name)
+        assert data_class is not None
         if any(_is_understood(contents, key, data_class) for key in _sample(table.left_out)):
             return "it lacks objects that its maker did not understand"
         contents.tables.settled.add(table)
@@ -188,14 +191,14 @@ def _note_without_row(contents: Contents, class_name: str, key: str) -> None:
 
 def state_of(contents: Contents, class_name: str) -> str:
     """Return ``"ready"``, ``"missing"``, ``"out of date"``, or ``"not checked"`` for a class unknown here."""
-    data_class = classes.class_of(contents, class_name)
-    if data_class is None:
+    declared = classes.declaration_of(contents, class_name)
+    if declared is None:
         return "not checked"
     try:
         table = contents.tables.get(class_name)
         if table is None:
             return "missing"
-        return "ready" if fault_of(contents, table, data_class) is None else "out of date"
+        return "ready" if fault_of(contents, table, class_name, declared) is None else "out of date"
     except StorageError:
         return "out of date"
 
@@ -256,7 +259,7 @@ def rebuild(contents: Contents, class_name: str, *, keys: Iterable[str] | None =
             left_out.append(key)
     if class_name in contents.tables.distrusted:
         LOGGER.warning("the index of %s is rebuilt from %d objects", class_name, len(rows))
-    table = contents.tables.create(class_name, columns_of(data_class))
+    table = contents.tables.create(class_name, columns_of(classes.declaration_by(data_class)))
     table.note_origin(data_class.data_class_version, left_out)
     table.insert_many(rows)
     if left_out:
@@ -274,7 +277,7 @@ def rebuild_all(contents: Contents) -> dict[str, int]:
             LOGGER.warning("%s: it is left out of the index", error)
     tables = contents.tables
     for name in tables.class_names():
-        if name not in by_class or data_class_named(name) is not None:
+        if name not in by_class or classes.is_registered(name):
             tables.drop(name)
     made = {class_name: _made_again(contents, class_name, keys) for class_name, keys in by_class.items()}
     contents.rebuild_shared()
@@ -283,7 +286,7 @@ def rebuild_all(contents: Contents) -> dict[str, int]:
 
 def _made_again(contents: Contents, class_name: str, keys: list[str]) -> IndexTable | None:
     """Return the table of a class, rebuilt; that of a class that another program has is kept if it can be."""
-    if data_class_named(class_name) is not None:
+    if classes.is_registered(class_name):
         return rebuild(contents, class_name, keys=keys)
     kept = _keep(contents, class_name, keys)
     if kept is None and classes.class_of(contents, class_name) is not None:
@@ -295,7 +298,7 @@ def carry_over(source: Contents, target: Contents) -> None:
     """Copy what is kept of classes that this program has not into a container with the same objects."""
     classes.copy_schemas(source, target)
     for name in source.tables.class_names():
-        if data_class_named(name) is not None:
+        if classes.is_registered(name):
             continue
         try:
             table = source.tables.get(name)

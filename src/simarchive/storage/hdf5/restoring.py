@@ -7,12 +7,10 @@ from dataclasses import dataclass
 
 from simarchive.container.changing.removed import RemovedObject
 from simarchive.container.contents import Contents
-from simarchive.data.schemas import UndescribedData
 from simarchive.errors import CorruptError, NotFoundError, StorageError
 from simarchive.ground.conditions import Value
 from simarchive.storage.finding.key_prefixes import only_start
 from simarchive.storage.hdf5 import classes, indexing
-from simarchive.storage.merging import references
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +111,9 @@ def _meaning(contents: Contents, key: str) -> tuple[dict[str, Value] | None, lis
     try:
         document = contents.document(key, contents.loader(key))
         stored = classes.interpret(contents, key, document, lazily=True)
-        if isinstance(stored, UndescribedData):
+        if classes.is_undescribed(stored):
             return None, []
-        missing = [other for other in dict.fromkeys(references(stored)) if other not in contents]
+        missing = [other for other in dict.fromkeys(classes.references(stored)) if other not in contents]
         return indexing.row_of(stored.index_values(), contents.identity(key)), missing
     except (CorruptError, *indexing.NOT_UNDERSTOOD):
         return None, []

@@ -26,8 +26,6 @@ from simarchive.container.contents import Contents
 from simarchive.container.members import MemberInfo
 from simarchive.container.members.pipeline import Progress
 from simarchive.container.objects import ObjectHeader, StoredDocument
-from simarchive.data import BaseStoredData, HashableStoredData, ReplaceableData, registered_data_classes
-from simarchive.data.schemas import UndescribedData
 from simarchive.errors import ClosedError, ConflictError, CorruptError, InvalidDataError, NotFoundError
 from simarchive.ground.conditions import Condition, Value
 from simarchive.ground.filesystem import PathLike
@@ -35,12 +33,10 @@ from simarchive.ground.keys import new_key
 from simarchive.ground.texts import count_text, date_text
 from simarchive.ground.thread_lock import ThreadLock
 from simarchive.journal import Durability
-from simarchive.queries import BaseDataQuery
 from simarchive.remote.address import Address, name_of
 from simarchive.storage.ancillary import AncillaryData, DirectoryFiles
 from simarchive.storage.backend import StorageBackend
 from simarchive.storage.display.rows import substances_of
-from simarchive.storage.evaluator_json import EvaluatorObject as EvaluatorObject  # registers its data class
 from simarchive.storage.finding.matches import Match, arranged_matches
 from simarchive.storage.hdf5 import (
     amending,
@@ -48,11 +44,14 @@ from simarchive.storage.hdf5 import (
     classes,
     grouping,
     indexing,
-    presence,
+    listing,
     restoring,
     upkeep,
     verification,
 )
+from simarchive.storage.hdf5.copies import copying, splitting
+from simarchive.storage.hdf5.copies.copying import PullPlan
+from simarchive.storage.hdf5.copies.splitting import Volume
 from simarchive.storage.hdf5.dataset import dataset_of
 from simarchive.storage.hdf5.grouping import GroupStatistics
 from simarchive.storage.hdf5.members import Members, to_store
@@ -72,6 +71,9 @@ if TYPE_CHECKING:
     import xarray
     from mdtraj import Trajectory as MdtrajTrajectory
 
+    from simarchive.data import BaseStoredData
+    from simarchive.queries import BaseDataQuery
+    from simarchive.storage.merging import MergeReport
     from simarchive.storage.trajectories.frames import Frames
 
 # So many headers are read at a time: a walk that is given up early reads few in vain.
@@ -164,6 +166,7 @@ class HDF5Storage(StorageBackend):
         self._is_of_this_process = log_directory is not None or not isinstance(path, (str, os.PathLike))
         self._index_checked_at = -1
         self._told_of_misnamed = False
+        self._keeps_codecs = False
         self.progress: Progress | None = None
         """Called with the number of bytes stored since the last call, while files are stored."""
 
@@ -285,7 +288,7 @@ class HDF5Storage(StorageBackend):
         """Return the known data classes of the objects, and the registered ones."""
         with self._container.reading() as contents:
             described = (classes.class_of(contents, name) for name in contents.data_classes())
-            return list(dict.fromkeys([*registered_data_classes(), *filter(None, described)]))
+            return list(dict.fromkeys([*classes.registered(), *filter(None, described)]))
 
     def select(self, class_names: Iterable[str], conditions: Sequence[Condition] = ()) -> list[str]:
         """Return the keys of the objects of some data classes whose indexed values fulfil all conditions.
@@ -294,6 +297,20 @@ class HDF5Storage(StorageBackend):
         """
         with self._container.reading() as contents:
             return answers.select_by(contents, class_names, conditions)
+
+    def indexed_rows(self, column: str | None = None) -> tuple[listing.Rows, list[str]]:
+        """Return the class and the indexed values of the objects by key, and which classes are left out.
+
+        No document is read, and no data class is needed. The objects of the classes that are left out have
+        no usable index, or are of a class that is not known here.
+
+        Parameters
+        ----------
+        column
+            Only this column, of the objects whose class has it; all columns by default.
+        """
+        with self._container.reading() as contents:
+            return listing.rows_of_index(contents, column)
 
     def columns(
         self, data_query: BaseDataQuery | str, names: Sequence[str] | None = None
@@ -786,7 +803,7 @@ class HDF5Storage(StorageBackend):
         if not isinstance(source, HDF5Storage):
             return None
         with self._container.reading() as contents, source._container.reading() as theirs:
-            return presence.references_if_there(contents, theirs, storage_key)
+            return copying.references_if_there(contents, theirs, storage_key)
 
     def retrieve_document(self, storage_key: str) -> tuple[str, int, Any]:
         """Return the name and version of an object's data class, and its document as a tree.
@@ -1021,6 +1038,107 @@ class HDF5Storage(StorageBackend):
         with self.lock, upkeep.changing(self.path, "delete"), self._changing() as contents:
             return restoring.purge(contents, numbers)
 
+    # --- copying from elsewhere ----------------------------------------------------------------------------
+
+    @property
+    def is_far(self) -> bool:
+        """Whether the container lies elsewhere, so that each read may take a request."""
+        return self._container.far is not None
+
+    def pull(
+        self,
+        source: HDF5Storage | PathLike | BinaryIO,
+        data_query: BaseDataQuery | str | None = None,
+        *,
+        keys: Iterable[str] | None = None,
+        batch_bytes: int = copying.BATCH_BYTES,
+        progress: Callable[[str], None] | None = None,
+    ) -> MergeReport:
+        """Copy objects from another container, such as a published one, and whatever they refer to.
+
+        Files are copied as they are stored, each chunk after its check; those that are here already are not
+        asked for. What was copied is committed batch by batch: whoever calls this again after an interruption
+        gets the rest. Decisions are those of `update`.
+
+        Parameters
+        ----------
+        source
+            The container: its URL, its path, a file object, or a backend.
+        data_query
+            Which objects: a query, or an expression such as ``"phase=liquid"``. All by default.
+        keys
+            Their keys, in place of a query.
+        batch_bytes
+            How many bytes are committed at a time. An object is never parted.
+        progress
+            Called with the key of each object after it was copied.
+
+        Returns
+        -------
+        report
+            What was stored, what was here already, and which objects are damaged and were left out.
+
+        Raises
+        ------
+        NotFoundError, FormatError
+            If there is no container, or none that can be read.
+        StorageIOError
+            If a server does not answer any more. What was committed stays.
+        ConflictError
+            If the container was overwritten meanwhile. What was committed stays.
+
+        Examples
+        --------
+        >>> backend.pull("https://example.org/water.h5", "phase=liquid")  # doctest: +SKIP
+        """
+        from simarchive.storage import merging
+
+        with _source_of(source) as other, merging.locked(other.lock, self.lock), self._keeping_codecs():
+            chosen = other.keys(data_query) if keys is None else list(keys)
+            transfer = copying.Transfer(self._container, other._container)
+            batches = functools.partial(transfer.batches, batch_bytes=batch_bytes)
+            return merging.merge(self, other, keys=chosen, progress=progress, batches=batches)
+
+    def plan_pull(
+        self,
+        source: HDF5Storage | PathLike | BinaryIO,
+        data_query: BaseDataQuery | str | None = None,
+        *,
+        keys: Iterable[str] | None = None,
+    ) -> PullPlan:
+        """Return what `pull` would do, and how many objects, files and bytes would come.
+
+        Only documents and digests are read. Parameters and errors as for `pull`.
+        """
+        with _source_of(source) as other:
+            return other.plan_to(self, other.keys(data_query) if keys is None else keys)
+
+    def plan_to(self, target: HDF5Storage | None, keys: Iterable[str] | None = None) -> PullPlan:
+        """Return what a `pull` of objects from this container would do.
+
+        Parameters
+        ----------
+        target
+            What would pull them; ``None`` for a container that does not exist yet.
+        keys
+            The objects; all by default.
+        """
+        from simarchive.storage import merging
+
+        chosen = self.keys() if keys is None else list(keys)
+        self.prefetch(chosen)
+        [report] = merging.plan(target, [self], keys=[chosen])
+        return copying.Transfer(None if target is None else target._container, self._container).plan(report)
+
+    @contextlib.contextmanager
+    def _keeping_codecs(self) -> Iterator[None]:
+        """Have files of other containers keep the codecs that they have."""
+        before, self._keeps_codecs = self._keeps_codecs, True
+        try:
+            yield
+        finally:
+            self._keeps_codecs = before
+
     # --- upkeep ------------------------------------------------------------------------------------------
 
     def overview(self) -> ContainerOverview:
@@ -1065,6 +1183,40 @@ class HDF5Storage(StorageBackend):
             Check these objects and their files only; the index and whatever else there is are left out.
         """
         return verification.verify(self._container, full=full, progress=progress, keys=keys)
+
+    def plan_split(self, prefix: PathLike, max_bytes: int) -> list[Volume]:
+        """Return the volumes that `split` would make; parameters and errors as there."""
+        return splitting.planned(self._container, prefix, max_bytes)
+
+    def split(
+        self, prefix: PathLike, max_bytes: int, *, progress: Callable[[str], None] | None = None
+    ) -> list[Volume]:
+        """Cut the container into volumes for a repository that takes files of a certain size; return them.
+
+        Each is a container of its own, with a map for those who read it over a network, and says of itself
+        what this one does. Objects are never cut and keep their order; together the volumes have each object
+        once, as repacking copies it: with its key, digests, chunks and history. What was removed or set aside
+        is in none of them. This container is not changed.
+
+        Parameters
+        ----------
+        prefix
+            What the names of the volumes begin with: ``PREFIX-001.h5`` and so on.
+        max_bytes
+            The size that no volume exceeds.
+        progress
+            Called with the key of each object, when its volume is complete.
+
+        Raises
+        ------
+        InvalidDataError
+            If an object alone is larger; the message names all such objects. No volume is made.
+        ConflictError
+            If a file has the name of a volume already. No volume is made.
+        CorruptError
+            If an object cannot be copied. Volumes that are complete stay.
+        """
+        return splitting.split(self._container, prefix, max_bytes, progress)
 
     def rebuild_index(self) -> dict[str, int]:
         """Rebuild the whole index from the objects, as one transaction; return the rows by data class.
@@ -1180,7 +1332,7 @@ class HDF5Storage(StorageBackend):
                 members=members,
             )
             row = None
-            if not isinstance(incoming.stored, UndescribedData):
+            if not incoming.is_undescribed:
                 row = indexing.row_of(incoming.index_values, incoming.identity)
             classes.keep_schema(contents, type(incoming.stored))
             # Before the object is written: a table that has to be made must not find it.
@@ -1200,6 +1352,7 @@ class HDF5Storage(StorageBackend):
                 is_new=is_new,
                 progress=self.progress,
                 by="" if is_new else author(),
+                keeps_codecs=self._keeps_codecs,
             )
             with contents.in_one_piece():
                 if is_new or replaced == stored.data_class:
@@ -1256,7 +1409,7 @@ class HDF5Storage(StorageBackend):
         class_name = incoming.class_name
         with self._container.reading() as contents:
             found = indexing.select(contents, class_name, [indexing.identical(incoming.identity)])
-            if found is not None and isinstance(incoming.stored, ReplaceableData):
+            if found is not None and incoming.is_replaceable:
                 same = indexing.select(contents, class_name, incoming.same_measurement())
                 found = None if same is None else [*found, *same]
             return list(
@@ -1284,9 +1437,7 @@ class HDF5Storage(StorageBackend):
                 return False
         if (header.data_class, header.identity) != (incoming.class_name, incoming.identity):
             return False
-        return isinstance(incoming.stored, HashableStoredData) or self._has_same_files(
-            storage_key, incoming.ancillary
-        )
+        return incoming.is_hashable or self._has_same_files(storage_key, incoming.ancillary)
 
     def _matches(self, data_query: BaseDataQuery) -> Iterator[tuple[tuple[Any, ...], Match]]:
         found = []
@@ -1341,6 +1492,16 @@ def _opened_again(
     options: dict[str, Any],
 ) -> HDF5Storage:
     return backend_class(path, mode, scratch_directory, **options)
+
+
+@contextlib.contextmanager
+def _source_of(source: HDF5Storage | PathLike | BinaryIO) -> Iterator[HDF5Storage]:
+    """Give the backend of a container to copy from; one that is opened here is closed after the block."""
+    if isinstance(source, HDF5Storage):
+        yield source
+        return
+    with HDF5Storage(source, mode="r") as opened:
+        yield opened
 
 
 def _is_same_file(one: Path, other: Path) -> bool:

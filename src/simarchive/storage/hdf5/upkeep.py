@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from simarchive.container import nodes, rescue
-from simarchive.container.changing.publishing import append_map
 from simarchive.container.changing.removed import RemovedObject
 from simarchive.container.container import Container
 from simarchive.container.contents import Contents
@@ -396,6 +395,8 @@ def repack(
             nonlocal map_bytes
             complete_copy(successor, contents)
             if publish:
+                from simarchive.container.changing.publishing import append_map
+
                 map_bytes = append_map(successor)
 
         with container.transaction() as contents:

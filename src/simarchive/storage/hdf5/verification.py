@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from simarchive.container import rescue
-from simarchive.container.changing.publishing import map_faults
 from simarchive.container.changing.removed import RemovedObject
 from simarchive.container.container import Container
 from simarchive.container.contents import Contents
@@ -25,7 +24,6 @@ from simarchive.container.members import MemberInfo
 from simarchive.container.members.shared import MIN_SHARED_BYTES
 from simarchive.container.objects import ObjectHeader
 from simarchive.container.rescue import LinkKind
-from simarchive.data.schemas import is_stand_in
 from simarchive.errors import (
     CorruptError,
     ForeignChangeError,
@@ -39,7 +37,6 @@ from simarchive.errors import (
 )
 from simarchive.ground.conditions import Value
 from simarchive.storage.hdf5 import classes, indexing, restoring
-from simarchive.storage.merging import references
 from simarchive.storage.publication import attributes
 
 NOT_A_KEY = "its name is not a key: 'simarchive repair' gives it one"
@@ -318,6 +315,8 @@ class _Walk:
         with self._checking(contents, what="the size of the file cannot be checked: "):
             extent = rescue.extent_of_open(container)
             if extent.is_followed:
+                from simarchive.container.changing.publishing import map_faults
+
                 found = map_faults(container)
                 for fault in found or ():
                     self._note("", f"the map for readers elsewhere {fault}: {PUBLISH_AGAIN}")
@@ -484,13 +483,13 @@ class _Walk:
             self._note_unknown(header, f"{header.data_class} version {header.data_class_version}")
             return
         except InvalidDataError as error:
-            if is_stand_in(data_class):
+            if classes.stands_in(data_class):
                 # The class itself may know better.
                 self._note_unknown(header, header.data_class)
                 return
             raise CorruptError(f"the document is not a valid {header.data_class}: {error}") from error
         self._rows[header.key] = indexing.row_of(stored.index_values(), header.identity)
-        self._references[header.key] = references(stored)
+        self._references[header.key] = classes.references(stored)
         self._named[header.key] = stored.member_names()
 
     def _note_unknown(self, header: ObjectHeader, name: str) -> None:
@@ -595,8 +594,11 @@ class _Walk:
                 if data_class is not None:
                     self._note("", f"{title} is missing: {REMEDY}")
                 return
-            fault = None if data_class is None else indexing.fault_of(contents, table, data_class)
-            if fault is not None and data_class is not None and is_stand_in(data_class):
+            fault = None
+            if data_class is not None:
+                declared = classes.declaration_by(data_class)
+                fault = indexing.fault_of(contents, table, class_name, declared)
+            if fault is not None and data_class is not None and classes.stands_in(data_class):
                 fault = None  # Another version of the class made one of the two.
             if fault is not None:
                 self._note("", f"{title} is out of date ({fault}): {REMEDY}")

@@ -130,11 +130,11 @@ def _told(target: Target, runs: list[ReadRun], there_before: set[str]) -> Iterat
     for run in runs:
         if there_before and run.outcome is not None and run.outcome.action is Action.ADD:
             assert run.reading is not None
-            digests = target.file_digests(run.outcome.key)
             of_its_name = target.keys(RunQuery(name=run.reading.run.name, limit=_MOST_COMPARED))
-            run.same_files = [
-                key for key in of_its_name if key in there_before and target.file_digests(key) == digests
-            ]
+            alike = [key for key in of_its_name if key in there_before]
+            if alike:  # To list the files of each run that was stored just now takes as long as to store it.
+                digests = target.file_digests(run.outcome.key)
+                run.same_files = [key for key in alike if target.file_digests(key) == digests]
         yield run
 
 

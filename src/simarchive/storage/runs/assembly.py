@@ -11,7 +11,7 @@ import numpy as np
 
 from simarchive.chemistry.arrays import ArrayQuantity
 from simarchive.chemistry.observables import ObservableArray
-from simarchive.chemistry.units import unit
+from simarchive.chemistry.units import registry
 from simarchive.data import FilePath, SimulationRun
 from simarchive.storage.runs.file_reading import FileReading, Measure, Part
 
@@ -326,7 +326,7 @@ def _first_time(reading: FileReading) -> tuple[float, tuple[Any, ...]]:
 
 
 def _plain(value: Any) -> Any:
-    return unit.Quantity(value.number, value.unit) if isinstance(value, Measure) else value
+    return registry().Quantity(value.number, value.unit) if isinstance(value, Measure) else value
 
 
 def run_of(found: Assembly, name: str) -> SimulationRun:

@@ -6,7 +6,7 @@ import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,8 @@ from simarchive.errors import FrameReadError, InvalidDataError, StorageError
 from simarchive.ground.limits import LIMITS, in_bytes
 
 Array = NDArray[Any]
+
+_READ_ERRORS = (OSError, EOFError, ValueError, struct.error)
 
 
 class Source:
@@ -92,9 +94,11 @@ class Source:
         if not 0 <= number < self.n_frames:
             raise FrameReadError(f"{self.label} has {self.n_frames} frames: there is no frame {number}")
         starts = self.layout.starts
-        with self.errors(f"frame {number} cannot be read"):
+        try:
             data = self.window.view(int(starts[number]), int(starts[number + 1]))
             self._check(data, number)
+        except _READ_ERRORS as error:
+            self._fail(error, f"frame {number} cannot be read")
         return data
 
     def _check(self, data: memoryview, number: int) -> None:
@@ -109,12 +113,13 @@ class Source:
         """Turn the errors of reading and of parsing into `FrameReadError`, which nobody takes for an end."""
         try:
             yield
-        except (OSError, EOFError) as error:
-            raise FrameReadError(f"{self.label}: {what}: {error}") from error
-        except StorageError:
-            raise
-        except (ValueError, struct.error) as error:
-            raise FrameReadError(f"{self.label}: {what}: {error}") from error
+        except _READ_ERRORS as error:
+            self._fail(error, what)
+
+    def _fail(self, error: Exception, what: str) -> NoReturn:
+        if isinstance(error, StorageError) and not isinstance(error, OSError):
+            raise error
+        raise FrameReadError(f"{self.label}: {what}: {error}") from error
 
 
 class DCDSource(Source):
@@ -135,10 +140,7 @@ class DCDSource(Source):
         return layout
 
     def _check(self, data: memoryview, number: int) -> None:
-        def read(at: int, n_bytes: int) -> bytes:
-            return bytes(data[at : at + n_bytes])
-
-        if not self.layout.header.has_markers(read, number):
+        if not self.layout.header.has_markers(lambda at, n_bytes: data[at : at + n_bytes], number):
             raise ValueError("its records do not have the lengths that they should")
 
     def raw(self, number: int) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]:

@@ -1,0 +1,1 @@
+"""Other containers: objects that come from one, and volumes that a container is cut into."""
