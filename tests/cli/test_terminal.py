@@ -5,6 +5,7 @@ import pty
 import re
 import struct
 import subprocess
+import sys
 import termios
 from fcntl import ioctl
 from pathlib import Path
@@ -50,6 +51,47 @@ def test_tables_fit_the_terminal_and_say_what_does_not(imported: Path) -> None:
     assert all(len(line) <= 80 for line in lines[:-1])
     assert lines[-1].startswith("more in a wider window or with --json:")
     assert "CALCULATION" in lines[-1]
+
+
+def test_columns_of_own_classes_are_listed_as_far_as_they_fit(tmp_path: Path) -> None:
+    (tmp_path / "own_class.py").write_text(
+        "from typing import Annotated\n"
+        "from simarchive import BaseStoredData, InUnit, unit, register_data_class\n"
+        "@register_data_class('FitOfOthers', version=1)\n"
+        "class Fit(BaseStoredData):\n"
+        "    temperature: Annotated[unit.Quantity, InUnit('kelvin')]\n"
+        "    method: str\n"
+        "    n_windows: int\n"
+        "    remarkably_long_name_of_a_column: str\n"
+        "    @classmethod\n"
+        "    def has_ancillary_data(cls): return False\n"
+    )
+    program = (
+        "from own_class import Fit\nfrom simarchive import HDF5Storage, unit\n"
+        "with HDF5Storage('own.h5') as backend:\n"
+        "    for kelvin in (290, 300):\n"
+        "        stored = Fit(method='Green-Kubo', n_windows=kelvin // 50)\n"
+        "        stored.remarkably_long_name_of_a_column = 'a' * 20\n"
+        "        stored.temperature = kelvin * unit.kelvin\n"
+        "        backend.store_object(stored, None)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment(), check=True)
+    code, shown = at_a_terminal("ls", "own.h5", cwd=tmp_path)
+    heading, first, _, notice = _ESCAPE.sub("", shown).splitlines()
+    assert code == 0
+    assert heading.split() == ["KEY", "CLASS", "T", "METHOD", "N_WINDOWS"]
+    assert first.split()[1:] == ["FitOfOthers", "290", "K", "Green-Kubo", "5"]
+    assert notice.endswith("--json: REMARKABLY_LONG_NAME_OF_A_COLUMN")
+    piped = subprocess.run(
+        command_line("ls", "own.h5"),
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert piped.stdout.splitlines()[1].split()[-1] == "a" * 20
+    assert piped.stderr == ""
 
 
 def test_headings_are_bold(imported: Path) -> None:

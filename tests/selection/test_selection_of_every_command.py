@@ -183,6 +183,21 @@ def test_a_selection_answers_as_the_same_on_a_subset(
     assert ours
 
 
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("starts of keys", {WATER, COLD}),
+        ("keys on standard input", {WATER, COLD}),
+        ("lines of JSON", {WATER, FORCE_FIELD}),
+        ("keys that fulfil criteria", {WATER, COLD}),
+    ],
+)
+def test_keys_select_no_other_object(whole: Path, tmp_path: Path, name: str, keys: set[str]) -> None:
+    # A subset is made by the same words, so that it would have what was selected wrongly, too.
+    what, stdin = SELECTIONS[name]
+    assert {row["key"] for row in listed(whole, what, stdin, tmp_path)["objects"]} == keys
+
+
 def test_a_selection_reads_no_object_that_it_does_not_select(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

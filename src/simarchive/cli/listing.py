@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from simarchive.cli.output import fitting_columns, print_table
+from simarchive.cli.output import fitting_columns, print_notice, print_table
 from simarchive.storage.display import wording
 from simarchive.storage.display.rows import Row
 
@@ -13,10 +13,11 @@ _HEADINGS = {"temperature": "T", "pressure": "P", "property_phase": "PHASE"}
 _KNOWN = frozenset({"key", "data_class", "name", *_COLUMNS})
 
 
-def print_rows(rows: Sequence[Row], key_length: int) -> None:
+def print_rows(rows: Sequence[Row], key_length: int) -> list[str]:
     """Print one line for each object, with so many characters of its key: see `object_keys.short_length`.
 
-    Columns that only classes of others have come last, as many as a terminal has room for.
+    Columns that only classes of others have come last, as many as a terminal has room for. The headings of
+    those that there is no room for are returned: see `say_what_is_left_out`.
     """
     own = _own_columns(rows)
     # Of Evaluator's data none has a name.
@@ -30,6 +31,14 @@ def print_rows(rows: Sequence[Row], key_length: int) -> None:
     numbers = [name.upper() for name in own if _are_numbers(rows, name)]
     right = ("T", "P", *numbers)
     print_table(headings[:n_columns], (line[:n_columns] for line in cells), right=right)
+    return headings[n_columns:]
+
+
+def say_what_is_left_out(headings: Iterable[str]) -> None:
+    """Say which columns are not shown, if any."""
+    left_out = ", ".join(dict.fromkeys(headings))
+    if left_out:
+        print_notice(f"more in a wider window or with --json: {left_out}")
 
 
 def _own_columns(rows: Sequence[Row]) -> list[str]:

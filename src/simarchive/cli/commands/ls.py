@@ -65,7 +65,7 @@ def command(
         headings = ("KEY", "CLASS", "FILES", "SIZE", "STORED")
         print_table(headings, map(_long_cells, rows), right=("FILES", "SIZE"))
     else:
-        listing.print_rows(rows, object_keys.short_length(keys))
+        listing.say_what_is_left_out(listing.print_rows(rows, object_keys.short_length(keys)))
 
 
 def _add_files(backend: HDF5Storage, row: dict[str, Any]) -> None:

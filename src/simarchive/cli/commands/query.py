@@ -17,7 +17,6 @@ from simarchive.cli.output import (
     print_json,
     print_line,
     print_ndjson,
-    print_notice,
     print_table,
 )
 from simarchive.cli.selection import file_and_what
@@ -166,8 +165,7 @@ def _print_table(answer: dict[str, Any], backend: HDF5Storage) -> None:
         number = fitting_columns(headings, cells, widest=_WIDEST)
     right = [heading for name, heading in zip(names, headings, strict=True) if _is_number(rows, name)]
     print_table(headings[:number], (line[:number] for line in cells), right=right)
-    if number < len(names):
-        print_notice(f"more in a wider window or with --json: {', '.join(headings[number:])}")
+    listing.say_what_is_left_out(headings[number:])
 
 
 def _is_number(rows: list[dict[str, Any]], name: str) -> bool:
@@ -181,11 +179,13 @@ def _is_identifier(name: str) -> bool:
 def _print_groups(answer: dict[str, Any], backend: HDF5Storage) -> None:
     groups = answer["groups"]
     length = object_keys.short_length(backend.keys()) if groups else object_keys.SHORTEST
+    left_out: list[str] = []
     for group in groups:
         if group["values"]:
             print_line(", ".join(group["values"]), style="bold")
-        listing.print_rows(group["objects"], length)
+        left_out += listing.print_rows(group["objects"], length)
         print_line()
+    listing.say_what_is_left_out(left_out)
     if not groups:
         print_line("no object matches")
     else:
