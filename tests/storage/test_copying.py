@@ -55,8 +55,7 @@ def test_chunks_of_equal_codec_are_copied_as_they_are(
 ) -> None:
     with HDF5Storage(tmp_path / "target.h5") as target:
         target.update(source)
-    # The start, the middle and the end are looked at, to choose a codec as for a file.
-    assert max(decoded.values()) <= 3
+    assert not decoded
     source.close()
     with HDF5Storage(tmp_path / "target.h5", mode="r") as target:
         assert target.verify(full=True).ok

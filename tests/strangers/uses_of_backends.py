@@ -140,6 +140,7 @@ READS: dict[str, Use] = {
     "history": lambda s: s.backend.history(s.simulation_key),
     "history_lines": lambda s: s.backend.history_lines(s.simulation_key),
     "removed": lambda s: s.backend.removed(),
+    "plan_pull": lambda s: s.backend.plan_pull(s.other),
     "prefetch": lambda s: s.backend.prefetch([s.simulation_key]),
     "find_removed": lambda s: s.backend.find_removed(s.removed_key),
     "class_of_removed": lambda s: s.backend.class_of_removed(s.backend.find_removed(s.removed_key)),
@@ -158,6 +159,7 @@ CHANGES: dict[str, Use] = {
     "remove_object": lambda s: s.backend.remove_object(s.simulation_key),
     "transaction": enter_and_leave,
     "update": lambda s: s.backend.update(s.other),
+    "pull": lambda s: s.backend.pull(s.other),
     "__iadd__": lambda s: s.backend.__iadd__(s.other),
     "rebuild_index": lambda s: s.backend.rebuild_index(),
     "repair": lambda s: s.backend.repair(),
@@ -192,8 +194,12 @@ ENDS: dict[str, Use] = {
     "close": lambda s: s.backend.close(),
     "__exit__": lambda s: s.backend.__exit__(None, None, None),
 }
-# Those for trajectories have tests of their own, with files that can be read.
+# Those for trajectories, and for containers elsewhere, have tests of their own, with files that can be read.
 NOT_USED = {
+    "is_far",
+    "plan_to",
+    "split",
+    "plan_split",
     "frames",
     "universe",
     "mdtraj",

@@ -78,7 +78,6 @@ _DTYPES = {
 }
 _ARRAY_TYPES: dict[str, h5t.TypeID] = {**_NUMBER_TYPES, "<f4": h5t.IEEE_F32LE}
 _SCALAR = h5s.create(h5s.SCALAR)
-_LARGEST_INTEGER_BYTES = 8
 _LARGEST_INTEGER = (1 << 63) - 1
 _PLAIN_CLASSES = (h5t.INTEGER, h5t.FLOAT, h5t.STRING, h5t.BITFIELD, h5t.OPAQUE, h5t.ENUM)
 _LINK_KINDS = {h5l.TYPE_SOFT: "a soft link", h5l.TYPE_EXTERNAL: "a link into another file"}
@@ -209,7 +208,7 @@ def open_fixed_text(node: Node, name: str) -> FixedText:
 
 
 def read_integer(node: Node, name: str) -> int:
-    """Return an integer attribute, of whatever size it is stored in.
+    """Return an integer attribute, of whatever size up to 64 bits it is stored in.
 
     Raises
     ------
@@ -220,7 +219,7 @@ def read_integer(node: Node, name: str) -> int:
     kind = attribute.get_type()
     size = attribute.get_storage_size()
     # One of them has the size of its type: to ask for the dataspace would take as long as the rest.
-    if not isinstance(kind, h5t.TypeIntegerID) or size != kind.get_size() or size > _LARGEST_INTEGER_BYTES:
+    if not isinstance(kind, h5t.TypeIntegerID) or size != kind.get_size() or _number_dtype(kind) is None:
         raise TypeError(f"attribute {name!r} is not one integer of up to 64 bits")
     value = np.empty((), np.int64)
     attribute.read(value, h5t.NATIVE_INT64)
@@ -275,7 +274,7 @@ def read_all_attributes(node: Node) -> None:
             _check_size(node, size, LIMITS.document_bytes)
             kind = attribute.get_type()
             if kind.get_class() in _PLAIN_CLASSES and kind.get_size() and not size % kind.get_size():
-                attribute.read(np.empty(attribute.shape, attribute.dtype))
+                attribute.read(np.empty(size, np.uint8), kind)  # as it is: nothing is converted
         except UNREADABLE:
             continue
 
@@ -342,9 +341,14 @@ def _most_bytes(name: str) -> int:
 
 
 def _number_dtype(kind: h5t.TypeID) -> np.dtype[Any] | None:
-    """Return the little-endian type of numbers of an HDF5 type; ``None`` if it is another one."""
+    """Return the little-endian type of numbers of an HDF5 type; ``None`` if it is another one.
+
+    Class and size are not enough: where the parts of a float are said to lie beyond its end, HDF5 2.0 writes
+    behind its buffers when it converts one.
+    """
     sign = kind.get_class() == h5t.INTEGER and kind.get_sign()
-    return _DTYPES.get((kind.get_class(), kind.get_size(), sign))
+    dtype = _DTYPES.get((kind.get_class(), kind.get_size(), sign))
+    return dtype if dtype is not None and kind.equal(_NUMBER_TYPES[dtype.str]) else None
 
 
 # --- attributes: writing -----------------------------------------------------------------------------
@@ -392,9 +396,9 @@ def write_numbers(node: Node, name: str, values: Array) -> None:
     encoded = name.encode()
     if h5a.exists(node, encoded):
         attribute = h5a.open(node, encoded)
-        shape = attribute.get_space().get_simple_extent_dims()
-        if shape == values.shape and _number_dtype(attribute.get_type()) == values.dtype:
-            attribute.write(np.ascontiguousarray(values), _NUMBER_TYPES[values.dtype.str])
+        shape, kind = attribute.get_space().get_simple_extent_dims(), _NUMBER_TYPES[values.dtype.str]
+        if shape == values.shape and attribute.get_type().equal(kind):
+            attribute.write(np.ascontiguousarray(values), kind)
             return
         del attribute
         h5a.delete(node, encoded)
@@ -708,9 +712,7 @@ def array_form(dataset: h5d.DatasetID) -> tuple[tuple[int, ...], np.dtype[Any]]:
 
 
 def _array_dtype(kind: h5t.TypeID) -> np.dtype[Any] | None:
-    if kind.get_class() == h5t.FLOAT and kind.get_size() == 4:
-        return np.dtype("<f4")
-    return _number_dtype(kind)
+    return np.dtype("<f4") if kind.equal(h5t.IEEE_F32LE) else _number_dtype(kind)
 
 
 def _check_is_inside(properties: h5p.PropDCID) -> None:
