@@ -76,6 +76,19 @@ _DTYPES = {
     (kind.get_class(), kind.get_size(), kind.get_class() == h5t.INTEGER and kind.get_sign()): np.dtype(name)
     for name, kind in _NUMBER_TYPES.items()
 }
+# As some programs copy them.
+_BIG_ENDIAN: dict[str, h5t.TypeID] = {
+    "|i1": h5t.STD_I8BE,
+    "|u1": h5t.STD_U8BE,
+    "<i2": h5t.STD_I16BE,
+    "<u2": h5t.STD_U16BE,
+    "<i4": h5t.STD_I32BE,
+    "<u4": h5t.STD_U32BE,
+    "<i8": h5t.STD_I64BE,
+    "<u8": h5t.STD_U64BE,
+    "<f8": h5t.IEEE_F64BE,
+    "<f4": h5t.IEEE_F32BE,
+}
 _ARRAY_TYPES: dict[str, h5t.TypeID] = {**_NUMBER_TYPES, "<f4": h5t.IEEE_F32LE}
 _SCALAR = h5s.create(h5s.SCALAR)
 _LARGEST_INTEGER = (1 << 63) - 1
@@ -341,14 +354,19 @@ def _most_bytes(name: str) -> int:
 
 
 def _number_dtype(kind: h5t.TypeID) -> np.dtype[Any] | None:
-    """Return the little-endian type of numbers of an HDF5 type; ``None`` if it is another one.
+    """Return the type of numpy, little-endian, of an HDF5 type of numbers; ``None`` if it is another one.
 
     Class and size are not enough: where the parts of a float are said to lie beyond its end, HDF5 2.0 writes
     behind its buffers when it converts one.
     """
     sign = kind.get_class() == h5t.INTEGER and kind.get_sign()
     dtype = _DTYPES.get((kind.get_class(), kind.get_size(), sign))
-    return dtype if dtype is not None and kind.equal(_NUMBER_TYPES[dtype.str]) else None
+    return dtype if dtype is not None and _is_usual(kind, dtype) else None
+
+
+def _is_usual(kind: h5t.TypeID, dtype: np.dtype[Any]) -> bool:
+    """Return whether an HDF5 type is that of a type of numpy, in either order of bytes."""
+    return bool(kind.equal(_ARRAY_TYPES[dtype.str]) or kind.equal(_BIG_ENDIAN[dtype.str]))
 
 
 # --- attributes: writing -----------------------------------------------------------------------------
@@ -712,7 +730,8 @@ def array_form(dataset: h5d.DatasetID) -> tuple[tuple[int, ...], np.dtype[Any]]:
 
 
 def _array_dtype(kind: h5t.TypeID) -> np.dtype[Any] | None:
-    return np.dtype("<f4") if kind.equal(h5t.IEEE_F32LE) else _number_dtype(kind)
+    single = np.dtype("<f4")
+    return single if _is_usual(kind, single) else _number_dtype(kind)
 
 
 def _check_is_inside(properties: h5p.PropDCID) -> None:
