@@ -290,6 +290,7 @@ def test_a_choice_that_never_holds_leaves_the_others(store, impossible):
     for opened in (table, reopen()):
         assert opened.select([Or((impossible, other))]) == opened.select([other]) != []
         assert opened.select([Negated(Or((impossible, other)))]) == opened.select([Negated(other)])
+        assert opened.select([Or((Negated(Negated(impossible)), other))]) == opened.select([other])
         assert opened.select([Or((impossible, impossible))]) == []
         assert opened.count([Or((impossible, Negated(impossible)))]) == 30
 

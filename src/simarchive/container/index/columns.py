@@ -112,6 +112,11 @@ class Summary:
 class ColumnValues(ABC):
     """The values of one column of one segment; an array for each row."""
 
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """The number of rows."""
+
     @abstractmethod
     def take(self, rows: Array) -> Self:
         """Return the values of `rows`."""
@@ -150,6 +155,11 @@ class IntegerValues(ColumnValues):
 
     values: Array
     missing: Array | None
+
+    @property
+    def size(self) -> int:
+        """The number of rows."""
+        return self.values.size
 
     @classmethod
     def of(cls, values: Sequence[int | None]) -> IntegerValues:
@@ -208,6 +218,11 @@ class RealValues(ColumnValues):
 
     values: Array
 
+    @property
+    def size(self) -> int:
+        """The number of rows."""
+        return self.values.size
+
     @classmethod
     def of(cls, values: Sequence[float | None]) -> RealValues:
         """Return checked values in compact form."""
@@ -242,6 +257,11 @@ class CategoryValues(ColumnValues):
     """Codes of texts in the vocabulary of the column; -1 is missing."""
 
     codes: Array
+
+    @property
+    def size(self) -> int:
+        """The number of rows."""
+        return self.codes.size
 
     @classmethod
     def of(cls, codes: Sequence[int] | Array) -> CategoryValues:
@@ -280,6 +300,11 @@ class IdentifierValues(ColumnValues):
 
     texts: TextArray
     missing: Array | None
+
+    @property
+    def size(self) -> int:
+        """The number of rows."""
+        return len(self.texts)
 
     @classmethod
     def of(cls, texts: Sequence[str | None]) -> IdentifierValues:

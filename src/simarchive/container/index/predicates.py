@@ -56,7 +56,8 @@ class Never(Predicate):
 
     def mask(self, values: ColumnValues) -> Array:
         """Return which values fulfil the condition."""
-        raise AssertionError("decided by the verdict")
+        # Asked for where it stands below others, whose verdict is not its own.
+        return np.zeros(values.size, bool)
 
 
 class InRange(Predicate):
