@@ -14,6 +14,7 @@ import campaign
 import h5py
 import pytest
 from anatomy import BLOCKS
+from damage import flip
 
 from simarchive import CorruptError, FormatError, HDF5Storage, SmirnoffForceFieldSource, StorageError
 from simarchive.container import rescue
@@ -82,14 +83,6 @@ def test_a_file_that_is_longer_is_noticed(path: Path) -> None:
 
 def errors_in(report: VerificationReport) -> list[Problem]:
     return [problem for problem in report.problems if problem.is_error]
-
-
-def flip(path: Path, offset: int) -> None:
-    with path.open("r+b") as file:
-        file.seek(offset)
-        byte = file.read(1)[0]
-        file.seek(offset)
-        file.write(bytes([byte ^ 1]))
 
 
 def chunk_of(path: Path, key: str, name: str) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from damage import flip
 from member_material import Box, floats, noise, text
 
 from simarchive.codecs import CHUNK_BYTES
@@ -23,14 +24,6 @@ MEMBERS = {
     "text": (text(CHUNK_BYTES + 10), "deflate"),
     "zstd": (floats(CHUNK_BYTES + 10), "zstd"),
 }
-
-
-def flip(path: Path, offset: int, bit: int) -> None:
-    with path.open("r+b") as file:
-        file.seek(offset)
-        (byte,) = file.read(1)
-        file.seek(offset)
-        file.write(bytes([byte ^ (1 << bit)]))
 
 
 def places(box: Box, name: str) -> list[tuple[int, int]]:

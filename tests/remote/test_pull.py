@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 import pytest
 from click.testing import CliRunner, Result
+from damage import flip
 from range_server import RangeServer
 
 from simarchive import HDF5Storage, NotFoundError, SmirnoffForceFieldSource, StorageIOError
@@ -160,14 +161,6 @@ def test_what_objects_refer_to_comes_along(server: RangeServer, tmp_path: Path) 
     with HDF5Storage(tmp_path / "mine.h5") as mine:
         mine.pull(f"{server.url}/references.h5", keys=[key])
         assert set(mine.keys()) == {field, key}
-
-
-def flip(path: Path, offset: int) -> None:
-    with path.open("r+b") as file:
-        file.seek(offset)
-        byte = file.read(1)[0]
-        file.seek(offset)
-        file.write(bytes([byte ^ 1]))
 
 
 def test_a_damaged_file_costs_its_object_only(server: RangeServer, own: Path, tmp_path: Path) -> None:

@@ -98,18 +98,15 @@ class Transfer:
         batch: list[str] = []
         expected: list[Part] = []
         n_bytes = 0
-        for start in range(0, len(keys), _MOST_OBJECTS):
-            some = keys[start : start + _MOST_OBJECTS]
-            self._expect_documents(some)
-            for key in some:
-                parts = [] if self._is_there(key) else self._to_move(self._parts(key))
-                batch.append(key)
-                expected += parts
-                n_bytes += sum(part.n_bytes for part in parts)
-                if n_bytes >= batch_bytes or len(batch) >= _MOST_OBJECTS:
-                    self._expect(batch, expected)
-                    yield batch
-                    batch, expected, n_bytes = [], [], 0
+        for key in self._in_rounds(keys):
+            parts = [] if self._is_there(key) else self._to_move(self._parts(key))
+            batch.append(key)
+            expected += parts
+            n_bytes += sum(part.n_bytes for part in parts)
+            if n_bytes >= batch_bytes or len(batch) >= _MOST_OBJECTS:
+                self._expect(batch, expected)
+                yield batch
+                batch, expected, n_bytes = [], [], 0
         if batch:
             self._expect(batch, expected)
             yield batch
@@ -118,13 +115,10 @@ class Transfer:
         """Return how much there is to move, given what a merge would do."""
         keys = [*report.stored, *report.replaced]
         n_files = n_bytes = 0
-        for start in range(0, len(keys), _MOST_OBJECTS):
-            some = keys[start : start + _MOST_OBJECTS]
-            self._expect_documents(some)
-            for key in some:
-                parts = self._parts(key)
-                n_files += sum(part.file is not None for part in parts)
-                n_bytes += sum(part.n_bytes for part in self._to_move(parts))
+        for key in self._in_rounds(keys):
+            parts = self._parts(key)
+            n_files += sum(part.file is not None for part in parts)
+            n_bytes += sum(part.n_bytes for part in self._to_move(parts))
         return PullPlan(report, len(keys), n_files, n_bytes)
 
     def _parts(self, key: str) -> list[Part]:
@@ -156,10 +150,14 @@ class Transfer:
             except (CorruptError, NotFoundError):
                 return False
 
-    def _expect_documents(self, keys: Sequence[str]) -> None:
-        with self._source.reading() as contents:
-            if contents.is_far:
-                contents.expect(keys)
+    def _in_rounds(self, keys: Sequence[str]) -> Iterator[str]:
+        """Yield keys; the documents of many at a time are expected to be read if they lie elsewhere."""
+        for start in range(0, len(keys), _MOST_OBJECTS):
+            some = keys[start : start + _MOST_OBJECTS]
+            with self._source.reading() as contents:
+                if contents.is_far:
+                    contents.expect(some)
+            yield from some
 
     def _expect(self, keys: Sequence[str], parts: Sequence[Part]) -> None:
         with self._source.reading() as contents:
